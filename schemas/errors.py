@@ -4,7 +4,7 @@ from schemas.reasons import REASONS, FaultState, Reason
 
 
 class ArchiveError(Exception):
-    """A fault the user can mend: shown as one line; `exit_code` is the exit status of the command."""
+    """A fault the user can mend: one line, and `exit_code` is the exit status of the command."""
 
     exit_code: int
 

@@ -1,0 +1,176 @@
+"""The recipe: the frozen, hashed settings of a run.
+
+A recipe file is TOML with the fields of `Recipe` at the top and those of `Limits` below `[limits]`;
+what it leaves out keeps the default. Its digest is part of the work key, so any change to a recipe
+makes the clips it applies to new work.
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+from schemas.errors import ArchiveError
+
+Model = Literal["fast", "base"]
+Profile = Literal["preservation"]
+
+MODELS: tuple[Model, ...] = ("fast", "base")
+PROFILES: tuple[Profile, ...] = ("preservation",)
+# Products of the slice grids that the FFV1 encoder accepts (columns from rows to twice the rows).
+SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_FILE_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one decoder may use, against broken and hostile files."""
+
+    max_pixels: int = 36_000_000  # width x height of one frame; an 8192x4320 scan has 35.4 million
+    max_frames: int = 1_000_000  # about eleven hours at 24 frames per second
+    wall_seconds: int = 7200  # of one decoder, from start to end
+    address_space_mb: int = 4096  # MiB of the decoding process
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run does to a picture, and the limits it works within."""
+
+    name: str = "film"
+    model: Model = "fast"
+    steps: int = (
+        1  # of the sampler: 1 is the faithful posterior mean, more walk to a sharper sample
+    )
+    strength: float = 1.0  # of the blend from the source (0) to the restored picture (1)
+    deflicker: bool = True
+    shard_frames: int = 120  # frames per unit of work, at most
+    profile: Profile = "preservation"
+    slices: int = 16  # per FFV1 frame, each with its own checksum
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hex digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values, limits nested; `parse_recipe_table` is the way back."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    def to_toml(self) -> str:
+        """Return the recipe as a file that `load_recipe` reads back to an equal recipe."""
+        table = self.to_dict()
+        limits = cast(dict[str, object], table.pop("limits"))
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        lines += ["", "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        return "\n".join(lines) + "\n"
+
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Recipe(),)}
+
+
+class _Rule(NamedTuple):
+    """What one field accepts, as a test and in words."""
+
+    accepts: Callable[[object], bool]
+    allowed: str
+
+
+def _integer(low: int, high: int) -> _Rule:
+    return _Rule(lambda v: type(v) is int and low <= v <= high, f"an integer from {low} to {high}")
+
+
+def _one_of(*values: str | int) -> _Rule:
+    kinds = {type(value) for value in values}
+    return _Rule(
+        lambda v: type(v) in kinds and v in values, "one of " + ", ".join(map(str, values))
+    )
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= cast(float, value) <= 1
+
+
+_RULES: dict[str, _Rule] = {
+    "name": _Rule(
+        lambda v: isinstance(v, str) and bool(_NAME.fullmatch(v)),
+        "letters, digits, `.`, `_` and `-`, at most 64, starting with a letter or digit",
+    ),
+    "model": _one_of(*MODELS),
+    "steps": _integer(1, 16),
+    "strength": _Rule(_is_share, "a number from 0 to 1"),
+    "deflicker": _Rule(lambda v: type(v) is bool, "true or false"),
+    "shard_frames": _integer(2, 10_000),
+    "profile": _one_of(*PROFILES),
+    "slices": _one_of(*SLICES),
+    "limits": _Rule(lambda v: isinstance(v, Mapping), "a table"),
+    "limits.max_pixels": _integer(256, 2**28),
+    "limits.max_frames": _integer(1, 2**31 - 1),
+    "limits.wall_seconds": _integer(1, 7 * 24 * 3600),
+    "limits.address_space_mb": _integer(512, 2**20),
+}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Return the built-in recipe of that name, or the one in that TOML file.
+
+    Raises ArchiveError, naming what is wrong and what is allowed.
+    """
+    name = str(name_or_path)
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(RECIPES)
+        raise ArchiveError(f"no recipe {name!r}: give a built-in name ({known}) or a TOML file")
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ArchiveError(f"recipe {name}: larger than {_MAX_FILE_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArchiveError(f"recipe {name}: cannot be read: {error}") from error
+    return parse_recipe(text, default_name=path.stem, where=f"recipe {name}")
+
+
+def parse_recipe(text: str, default_name: str = "custom", where: str = "recipe") -> Recipe:
+    """Return the recipe in a TOML text; `where` names it in errors. Raises ArchiveError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ArchiveError(f"{where}: not TOML: {error}") from error
+    return parse_recipe_table({"name": default_name, **table}, where)
+
+
+def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Recipe:
+    """Return the recipe of a nested table. Raises ArchiveError naming every wrong key and value."""
+    limits = table.get("limits", {})
+    faults = [fault for key, value in table.items() if (fault := _fault("", key, value))]
+    if isinstance(limits, Mapping):
+        faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
+    if faults:
+        raise ArchiveError(f"{where}: " + "; ".join(faults))
+    known = {item.name for item in fields(Recipe)} - {"limits", "strength"}
+    values = {key: table[key] for key in known & table.keys()}
+    strength = float(cast(float, table.get("strength", Recipe.strength)))
+    limits_table = cast(Mapping[str, int], limits)
+    return Recipe(**values, strength=strength, limits=Limits(**limits_table))  # type: ignore[arg-type]
+
+
+def _fault(prefix: str, key: str, value: object) -> str | None:
+    """Return what is wrong with one setting of the table whose rules start with `prefix`."""
+    known = [name.removeprefix(prefix) for name in _RULES if name.startswith(prefix)]
+    known = [name for name in known if "." not in name]
+    if key not in known:
+        return f"unknown key {prefix + key!r}; allowed: {', '.join(known)}"
+    rule = _RULES[prefix + key]
+    return None if rule.accepts(value) else f"{prefix}{key} = {value!r} is not {rule.allowed}"
