@@ -1,0 +1,378 @@
+"""Paths and s3:// addresses behind one set of functions; nothing else knows where bytes live.
+
+A path (or file:// address) is a file; s3://bucket/key is an object. Writes are atomic: a reader
+sees the old bytes, the new bytes or nothing. `create` is the primitive that makes work count once:
+of many writers exactly one gets True. Credentials and endpoint come from the AWS chain
+(`AWS_ENDPOINT_URL`, profiles, instance roles), never from an address.
+
+Trouble is a `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, STORE_THROTTLED,
+STORE_ERROR or URI_REFUSED.
+"""
+
+import fcntl
+import functools
+import hashlib
+import os
+import re
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from pipeline import files
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_PART_BYTES = 16 * 2**20
+_PARALLEL = 8  # requests at once, per transfer or per batch of reads
+_CLIENT_LOCK = threading.Lock()
+
+
+class ObjectStat(NamedTuple):
+    """Size in bytes, and a token that changes with the content: mtime in ns, or the ETag."""
+
+    size: int
+    token: str
+
+
+def is_s3(uri: str | Path) -> bool:
+    """Return whether the address names an object in a store, not a file."""
+    return isinstance(uri, str) and uri.lower().startswith("s3://")
+
+
+def join(uri: str | Path, *parts: str) -> str:
+    """Return the address of something below `uri`."""
+    base = str(uri)
+    tail = "/".join(part.strip("/") for part in parts if part.strip("/"))
+    return f"{base.rstrip('/')}/{tail}" if tail else base
+
+
+def exists(uri: str | Path) -> bool:
+    """Return whether there is a file or an object at exactly this address."""
+    if not is_s3(uri):
+        return _local(uri).is_file()
+    try:
+        stat(uri)
+    except ClipFault as fault:
+        if fault.reason is Reason.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def stat(uri: str | Path) -> ObjectStat:
+    """Return size and token; NOT_FOUND also for a folder."""
+    if is_s3(uri):
+        bucket, key = _split(uri)
+        with _store_faults(uri):
+            head = _client().head_object(Bucket=bucket, Key=key)
+        return ObjectStat(int(head["ContentLength"]), str(head["ETag"]).strip('"'))
+    path = _local(uri)
+    with files.faults(path):
+        status = path.stat()
+    if path.is_dir():
+        raise ClipFault(Reason.NOT_FOUND, f"{path} is a folder, not a file")
+    return ObjectStat(status.st_size, str(status.st_mtime_ns))
+
+
+def read_bytes(uri: str | Path) -> bytes:
+    """Return the whole content."""
+    if is_s3(uri):
+        return _read_object(uri)
+    path = _local(uri)
+    with files.faults(path):
+        return path.read_bytes()
+
+
+def read_many(uris: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of many small objects, several read at once."""
+    uris = list(uris)
+    if len(uris) < 2 or not is_s3(uris[0]):
+        return {uri: read_bytes(uri) for uri in uris}
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return dict(zip(uris, pool.map(read_bytes, uris), strict=True))
+
+
+def write_bytes(uri: str | Path, data: bytes) -> None:
+    """Write or replace the whole content, durably, in one step."""
+    if is_s3(uri):
+        bucket, key = _split(uri)
+        with _store_faults(uri):
+            _client().put_object(Bucket=bucket, Key=key, Body=data)
+        return
+    files.replace(_local(uri), data)
+
+
+def create(uri: str | Path, data: bytes) -> bool:
+    """Write only if nothing is there: True for exactly one of many writers, False for others."""
+    if is_s3(uri):
+        return _create_object(str(uri), data)
+    return files.create(_local(uri), data)
+
+
+def listing(prefix: str | Path) -> Iterator[str]:
+    """Yield the address of every object below a folder, in order; nothing for a missing folder."""
+    if is_s3(prefix):
+        base, (bucket, key) = _bucket_uri(prefix), _split(prefix)
+        for page in _pages(prefix, Bucket=bucket, Prefix=_as_folder(key)):
+            yield from (f"{base}/{item['Key']}" for item in page.get("Contents", ()))
+        return
+    yield from files.walk(_local(prefix))
+
+
+def folders(prefix: str | Path) -> list[str]:
+    """Return the names of the folders directly below a folder, sorted; one request per 1000."""
+    if is_s3(prefix):
+        bucket, key = _split(prefix)
+        pages = _pages(prefix, Bucket=bucket, Prefix=_as_folder(key), Delimiter="/")
+        found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
+    return files.subfolders(_local(prefix))
+
+
+def delete(uri: str | Path) -> None:
+    """Delete a file or an object; one that is not there is no error."""
+    if is_s3(uri):
+        bucket, key = _split(uri)
+        with _store_faults(uri):
+            _client().delete_object(Bucket=bucket, Key=key)
+        return
+    path = _local(uri)
+    with files.faults(path):
+        path.unlink(missing_ok=True)
+
+
+def download(uri: str | Path, path: str | Path) -> None:
+    """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
+    target = Path(path)
+    if not is_s3(uri):
+        return files.copy(_local(uri), target)
+    with files.faults(target), files.sibling(target) as temp:
+        bucket, key = _split(uri)
+        with temp.open("wb") as stream, _store_faults(uri):
+            _client().download_fileobj(bucket, key, stream, Config=_transfer())
+        temp.replace(target)
+
+
+def upload(path: str | Path, uri: str | Path) -> None:
+    """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
+    source = Path(path)
+    if not is_s3(uri):
+        return files.copy(source, _local(uri))
+    bucket, key = _split(uri)
+    checksum = {"ChecksumAlgorithm": "SHA256"}
+    with files.faults(source), source.open("rb") as stream, _store_faults(uri):
+        size = os.fstat(stream.fileno()).st_size
+        _client().upload_fileobj(stream, bucket, key, ExtraArgs=checksum, Config=_transfer())
+    if (stored := stat(uri).size) != size:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri} has {stored} bytes, {size} were sent")
+
+
+def local_copy(uri: str | Path, cache_dir: str | Path) -> Path:
+    """Return a local path with the content: the file itself, or a download kept in `cache_dir`.
+
+    A download is kept by address and token, so a changed object is fetched anew; processes that ask
+    for the same one at once share a single download.
+    """
+    if not is_s3(uri):
+        stat(uri)
+        return _local(uri)
+    before = stat(uri)
+    target = Path(cache_dir, f"{_cache_stem(uri)}-{_short_hash(before.token)}{_suffix(uri)}")
+    lock = target.with_name(target.name + ".lock")
+    with files.faults(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not target.is_file() or target.stat().st_size != before.size:
+                download(uri, target)
+                if stat(uri) != before or target.stat().st_size != before.size:
+                    target.unlink()
+                    raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
+    return target
+
+
+def discard_copy(uri: str | Path, cache_dir: str | Path) -> None:
+    """Free what `local_copy` downloaded for this address; a local source is never touched."""
+    if is_s3(uri):
+        for path in Path(cache_dir).glob(f"{_cache_stem(uri)}-*"):
+            path.unlink(missing_ok=True)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a local file, 64 hex digits."""
+    with files.faults(Path(path)), Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _local(uri: str | Path) -> Path:
+    """Return the path of a local address; URI_REFUSED for any other scheme."""
+    if isinstance(uri, Path):
+        return uri
+    scheme = _SCHEME.match(uri)
+    if "\0" in uri or (scheme and scheme[1].lower() != "file"):
+        raise ClipFault(Reason.URI_REFUSED, f"{uri!r} is neither a path nor an s3:// address")
+    return Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
+
+
+def _split(uri: str | Path) -> tuple[str, str]:
+    """Return bucket and key."""
+    bucket, _, key = str(uri)[len("s3://") :].partition("/")
+    if not bucket or "@" in bucket or "\0" in key:
+        raise ClipFault(Reason.URI_REFUSED, "an object's address is s3://bucket/key")
+    return bucket, key
+
+
+def _bucket_uri(uri: str | Path) -> str:
+    return f"s3://{_split(uri)[0]}"
+
+
+def _as_folder(key: str) -> str:
+    return f"{key.rstrip('/')}/" if key.strip("/") else ""
+
+
+def _client() -> Any:
+    """Return this process's client; a fork or a change of the AWS settings gets a new one."""
+    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    with _CLIENT_LOCK:
+        return _make_client(os.getpid(), settings)
+
+
+@functools.lru_cache(maxsize=4)
+def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:
+    import boto3  # slow to import: only where a store is used
+    from botocore.config import Config
+
+    endpoint = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} & dict(settings).keys()
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 6},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=4 * _PARALLEL,
+        tcp_keepalive=True,
+        s3={"addressing_style": "path" if endpoint else "auto"},
+    )
+    return boto3.session.Session().client("s3", config=config)
+
+
+def _transfer() -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(
+        multipart_threshold=_PART_BYTES,
+        multipart_chunksize=_PART_BYTES,
+        max_concurrency=_PARALLEL,
+        preferred_transfer_client="classic",
+    )
+
+
+def _pages(uri: str | Path, **request: str) -> Iterator[dict[str, Any]]:
+    with _store_faults(uri):
+        yield from _client().get_paginator("list_objects_v2").paginate(**request)
+
+
+def _read_object(uri: str | Path) -> bytes:
+    """Read an object; botocore repeats a request but not the reading of its answer, so we do."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    bucket, key = _split(uri)
+    with _store_faults(uri):
+        for attempt in range(3):
+            try:
+                return bytes(_client().get_object(Bucket=bucket, Key=key)["Body"].read())
+            except (HTTPClientError, IncompleteReadError):
+                if attempt == 2:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def _create_object(uri: str, data: bytes) -> bool:
+    """`create` by a conditional PUT.
+
+    A PUT whose answer got lost is sent again and then meets its own object; the writer's mark in
+    the metadata tells that case from a rival's object.
+    """
+    from botocore.exceptions import ClientError
+
+    bucket, key = _split(uri)
+    mark = uuid.uuid4().hex
+    client = _client()
+    for _ in range(_PARALLEL):
+        try:
+            with _store_faults(uri, passed=("412", "409")):
+                client.put_object(
+                    Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata={"writer": mark}
+                )
+            return True
+        except ClientError as error:
+            if _status(error) == "409":  # a rival's write is under way: ask again
+                continue
+            with _store_faults(uri):
+                head = client.head_object(Bucket=bucket, Key=key)
+            return bool(head.get("Metadata", {}).get("writer") == mark)
+    raise ClipFault(Reason.STORE_ERROR, f"{uri}: conflicting writes, again and again")
+
+
+_STORE_REASONS = {
+    "404": Reason.NOT_FOUND,
+    "NoSuchKey": Reason.NOT_FOUND,
+    "NoSuchBucket": Reason.NOT_FOUND,
+    "ExpiredToken": Reason.ACCESS_DENIED,
+    "InvalidToken": Reason.ACCESS_DENIED,
+    "401": Reason.ACCESS_DENIED,
+    "403": Reason.ACCESS_DENIED,
+    "InvalidObjectState": Reason.ARCHIVED_TIER,
+    "429": Reason.STORE_THROTTLED,
+    "SlowDown": Reason.STORE_THROTTLED,
+    "503": Reason.STORE_THROTTLED,
+    "507": Reason.DISK_FULL,
+}
+
+
+def _status(error: Any) -> str:
+    return str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
+@contextmanager
+def _store_faults(uri: str | Path, passed: tuple[str, ...] = ()) -> Iterator[None]:
+    """Turn an error of the store into that address's fault, but for the statuses in `passed`."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+    from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-untyped]
+
+    try:
+        yield
+    except ClientError as error:
+        status, code = _status(error), str(error.response.get("Error", {}).get("Code", ""))
+        if status in passed:
+            raise
+        reason = _STORE_REASONS.get(code) or _STORE_REASONS.get(status) or Reason.STORE_ERROR
+        raise ClipFault(reason, f"{uri}: the store answered {status} {code}".strip()) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise ClipFault(Reason.ACCESS_DENIED, f"{uri}: no credentials found") from error
+    except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri}: {error}") from error
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _cache_stem(uri: str | Path) -> str:
+    return _short_hash(str(uri))
+
+
+def _suffix(uri: str | Path) -> str:
+    """Return the object's extension, which helps to name a container, if it is a plain one."""
+    suffix = Path(_split(uri)[1]).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
