@@ -1,0 +1,173 @@
+"""Training samples from a prepared bank of damaged and clean sequences: aligned five-frame windows.
+
+The bank is a folder of memory-mapped arrays (jobs/bank.py writes it); ``prepare`` adds what depends on this
+package: de-flickered damaged sequences and the exposure each target must be seen at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.alignment import OFFSETS, Aligner, match_luma
+from models.exposure import ExposureChain, flickers, log_quantiles, small_luma
+
+MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
+REACH = max(OFFSETS)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of a batch and the strength of its noise; what is left of the shares is film damage."""
+
+    noise: float = 0.26
+    clean: float = 0.12
+    sigma: tuple[float, float] = (2.0, 42.0)  # white noise deviation, code values
+    missing: float = 0.12  # samples with neighbours lost on one side or on both
+    broken_flow: float = 0.05  # samples with one unrelated neighbour
+
+
+@dataclass(frozen=True)
+class Batch:
+    """window (B, 5, 3, S, S) centre first, trust (B, 4, S, S), clean (B, 3, S, S), defects (B, 1, S, S)."""
+
+    window: Tensor
+    trust: Tensor
+    clean: Tensor
+    defects: Tensor
+
+
+def prepare(folder: Path) -> None:
+    """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's arrays."""
+    clean, damaged = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged"))
+    mask = np.load(folder / "mask.npy", mmap_mode="r")
+    levelled = np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, damaged.shape)
+    exposure = np.zeros((*damaged.shape[:2], 2), np.float32)
+    for n in range(len(damaged)):
+        frames = [frame.astype(np.float32) / 255 for frame in damaged[n]]
+        quantiles = np.array([log_quantiles(small_luma(frame)) for frame in frames])
+        if flickers(quantiles):
+            frames = [image for image, _ in ExposureChain().run(frames)]
+        levelled[n] = [np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8) for frame in frames]
+        exposure[n] = _exposures(clean[n], levelled[n], mask[n])
+    levelled.flush()
+    np.save(folder / "exposure.npy", exposure)
+
+
+def _exposures(
+    clean: NDArray[np.uint8], levelled: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Gain and offset (T, 2) that bring each clean frame to the exposure of its damaged window.
+
+    The network is never asked to guess a global exposure it cannot know: that is the chain's work, and a
+    network that learns to shift exposure harms clips that need none.
+    """
+
+    def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.stack([cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames]).mean(
+            -1, dtype=np.float32
+        )
+
+    x, y, usable = small(clean), small(levelled), small(mask[..., None].repeat(3, -1)) < 0.02
+    usable &= (y > 8) & (y < 247)
+    result = np.zeros((len(clean), 2), np.float32)
+    for i in range(len(clean)):
+        near = slice(max(i - REACH, 0), i + REACH + 1)
+        u, v = x[near][usable[near]], y[near][usable[near]]
+        if len(u) < 32 or u.std() < 4:
+            offset = float(v.mean() - u.mean()) if len(u) else 0.0
+            result[i] = 1.0, np.clip(offset, -30, 30)
+            continue
+        gain = float(np.clip(np.cov(u, v)[0, 1] / u.var(), 0.75, 1.33))
+        result[i] = gain, np.clip(float(v.mean()) - gain * float(u.mean()), -40, 40)
+    return result
+
+
+class Bank:
+    """Random training batches; the same seed and step give the same batch."""
+
+    def __init__(self, folder: Path, crop: int, mix: Mix, seed: int) -> None:
+        names = ("clean", "levelled", "mask", "exposure")
+        self._clean, self._levelled, self._mask, self._exposure = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in names
+        )
+        self._crop, self._mix, self._seed = crop, mix, seed
+        self._aligner = Aligner("fast")
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Batch number ``step`` of ``size`` samples."""
+        rng = np.random.default_rng((self._seed, step))
+        samples = [self._sample(rng) for _ in range(size)]
+        return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True)))
+
+    def _sample(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+        n = int(rng.integers(len(self._clean)))
+        centre = int(rng.integers(REACH, self._clean.shape[1] - REACH))
+        side = self._crop + 2 * MARGIN
+        top, left = (int(rng.integers(0, limit - side + 1)) for limit in self._clean.shape[2:4])
+        where = (slice(centre - REACH, centre + REACH + 1), slice(top, top + side), slice(left, left + side))
+        clean = self._clean[n][where].astype(np.float32)
+        kind = rng.random()
+        defects = np.zeros(clean.shape[1:3], np.float32)
+        if kind < self._mix.noise:
+            sigma = rng.uniform(*self._mix.sigma)
+            frames = np.clip(np.rint(clean + rng.normal(0, sigma, clean.shape).astype(np.float32)), 0, 255)
+            target = clean[REACH]
+        elif kind < self._mix.noise + self._mix.clean:
+            frames, target = clean, clean[REACH]
+        else:
+            frames = self._levelled[n][where].astype(np.float32)
+            gain, offset = self._exposure[n, centre]
+            target = np.clip(clean[REACH] * gain + offset, 0, 255)
+            defects = self._mask[n][where][REACH].astype(np.float32)
+        frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
+        return self._window(rng, frames, target, defects)
+
+    def _augment(
+        self, rng: np.random.Generator, frames: NDArray[np.float32], target: NDArray[np.float32], defects: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %), play backwards."""
+        if rng.random() < 0.5:
+            frames, target, defects = frames[:, :, ::-1], target[:, ::-1], defects[:, ::-1]
+        if rng.random() < 0.5:
+            frames, target, defects = frames[:, ::-1], target[::-1], defects[::-1]
+        if rng.random() < 0.5:
+            frames = frames[::-1]
+        if rng.random() < 0.25:
+            order = rng.permutation(3)
+            frames, target = frames[..., order], target[..., order]
+        if rng.random() < 0.2:
+            frames, target = 1 - frames, 1 - target
+        if rng.random() < 0.1:
+            frames = np.repeat(frames.mean(-1, keepdims=True), 3, -1)
+            target = np.repeat(target.mean(-1, keepdims=True), 3, -1)
+        return np.ascontiguousarray(frames), np.ascontiguousarray(target), np.ascontiguousarray(defects)
+
+    def _window(
+        self, rng: np.random.Generator, frames: NDArray[np.float32], target: NDArray[np.float32], defects: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Align the neighbours and keep the inner crop, channels first."""
+        lost: set[int] = set()
+        if rng.random() < self._mix.missing:
+            lost = set([{-2, -1}, {1, 2}, {-2}, {2}, {-2, -1, 1, 2}][int(rng.integers(5))])
+        lumas = [match_luma(frame) for frame in frames]
+        others = [None if k in lost else (frames[REACH + k], lumas[REACH + k]) for k in OFFSETS]
+        if rng.random() < self._mix.broken_flow:
+            k = int(rng.integers(len(others)))
+            rolled = np.roll(frames[REACH], self._crop // 2, axis=int(rng.integers(2)))
+            others[k] = (rolled, match_luma(rolled))
+        warped, trust = self._aligner.neighbours(frames[REACH], lumas[REACH], others)
+        inner = slice(MARGIN, MARGIN + self._crop)
+        window = np.stack([frames[REACH], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
+        return (
+            np.ascontiguousarray(window),
+            trust[:, inner, inner].copy(),
+            np.ascontiguousarray(target[inner, inner].transpose(2, 0, 1)),
+            defects[None, inner, inner].copy(),
+        )

@@ -1,0 +1,168 @@
+"""Flicker removal before the network: a flow-aligned chain of exposure curves.
+
+A short window of frames cannot tell flicker from light, so the exposure of every frame is measured against
+its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH frames. One curve
+per frame, ``y = gain * x ** gamma``: monotone, the same for all three channels, and reportable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+
+REACH = 8  # frames each side whose mean exposure is the target
+PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
+CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
+GATE = 0.025  # median |second difference| of log quantiles above which a shot flickers
+PIVOT = float(np.log(100.0))  # log code value that curves turn around: keeps gain and gamma uncorrelated
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Exposure correction of one frame: ``y = gain * x ** gamma`` on values in [0, 1]."""
+
+    gain: float = 1.0
+    gamma: float = 1.0
+
+    def __call__(self, image: Image) -> Image:
+        if self.gain == 1.0 and self.gamma == 1.0:
+            return image
+        corrected: Image = cv2.pow(np.maximum(image, 0), self.gamma)
+        return corrected * np.float32(self.gain)
+
+
+def log_quantiles(luma: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Natural log of the 20, 50 and 80 % quantiles of 8-bit scaled luma, floored at one code value."""
+    quantiles: NDArray[np.float64] = np.log(np.maximum(np.percentile(luma, (20, 50, 80)), 1.0))
+    return quantiles
+
+
+def flickers(quantiles: NDArray[np.float64]) -> bool:
+    """Whether a shot of (T, 3) log quantiles flickers; content that changes smoothly does not."""
+    if len(quantiles) < 5:
+        return False
+    return bool(np.median(np.abs(np.diff(quantiles, n=2, axis=0))) > GATE)
+
+
+def small_luma(image: Image) -> NDArray[np.uint8]:
+    """Half-size 8-bit luma, blurred with sigma 1.2: what exposure and its flow are measured on."""
+    luma = image @ (LUMA * 255)
+    half = cv2.resize(luma, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(half, (0, 0), 1.2)
+    return np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
+
+
+def _levelled(luma: NDArray[np.uint8], here: NDArray[np.float64], near: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Luma with its log quantiles moved to those of its surroundings, through a 256-entry table."""
+    gamma = float(np.clip(np.ptp(near) / max(np.ptp(here), 1e-3), 0.7, 1.4))
+    codes = np.log(np.maximum(np.arange(256), 1.0))
+    table = np.exp(near.mean() + gamma * (codes - here.mean()))
+    return cv2.LUT(luma, np.clip(np.rint(table), 0, 255).astype(np.uint8))
+
+
+def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
+    """Robust ``log y = a + b log x`` about PIVOT over aligned 8-bit luma samples, as ``(a, log b)``.
+
+    Four rounds that keep residuals within 1.5 MAD; b is the ratio of standard deviations, so noise on both
+    sides does not bias it towards zero (reduced major axis), and is clipped to 0.7-1.4.
+    """
+    usable = (x > 20) & (x < 225) & (y > 20) & (y < 225)
+    if int(usable.sum()) < 64:
+        return 0.0, 0.0
+    u, v = np.log(x[usable]) - PIVOT, np.log(y[usable]) - PIVOT
+    keep = np.ones(len(u), bool)
+    a, b = 0.0, 1.0
+    for _ in range(4):
+        p, q = u[keep], v[keep]
+        spread = float(p.std())
+        b = float(np.clip(q.std() / spread, 0.7, 1.4)) if spread > 0.02 else 1.0
+        a = float(q.mean() - b * p.mean())
+        residual = np.abs(v - a - b * u)
+        keep = residual <= max(1.5 * float(np.median(residual)), 1e-4)
+    return a, float(np.log(b))
+
+
+class ExposureChain:
+    """Streaming de-flicker of one shot: push frames in order, take corrected ones CONTEXT frames later.
+
+    A frame's correction depends only on the CONTEXT frames each side of it, so a shot cut into shards that
+    read that much context gives the same picture as the whole shot.
+    """
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._frames: dict[int, Image] = {}
+        self._lumas: dict[int, NDArray[np.uint8]] = {}
+        self._quantiles: list[NDArray[np.float64]] = []
+        self._steps: list[tuple[float, float]] = []  # (a, log b) of frame k -> k + 1
+        self._emitted = 0
+
+    def run(self, frames: Iterable[Image]) -> Iterator[tuple[Image, Curve]]:
+        """Corrected frames with their curves, in order; at most CONTEXT + 1 frames are held."""
+        for frame in frames:
+            index = len(self._quantiles)
+            luma = small_luma(frame)
+            self._frames[index], self._lumas[index] = frame, luma
+            self._quantiles.append(log_quantiles(luma))
+            yield from self._ready(last=None)
+        yield from self._ready(last=len(self._quantiles) - 1)
+
+    def _ready(self, last: int | None) -> Iterator[tuple[Image, Curve]]:
+        seen = len(self._quantiles)
+        while len(self._steps) + 1 < seen and (last is not None or len(self._steps) + 1 + PRE_REACH < seen):
+            self._steps.append(self._measure(len(self._steps)))
+        while self._emitted < seen and (last is not None or self._emitted + REACH <= len(self._steps)):
+            yield self._correct(self._emitted)
+            self._emitted += 1
+
+    def _near(self, index: int) -> NDArray[np.float64]:
+        around = self._quantiles[max(index - PRE_REACH, 0) : index + PRE_REACH + 1]
+        mean: NDArray[np.float64] = np.mean(around, axis=0)
+        return mean
+
+    def _measure(self, index: int) -> tuple[float, float]:
+        here, there = self._lumas[index], self._lumas[index + 1]
+        flow = self._flow.calc(
+            _levelled(here, self._quantiles[index], self._near(index)),
+            _levelled(there, self._quantiles[index + 1], self._near(index + 1)),
+            None,
+        )
+        moved = warp(there, flow)
+        self._lumas.pop(index)
+        return fit_step(here.astype(np.float32)[::2, ::2].ravel(), moved[::2, ::2].astype(np.float32).ravel())
+
+    def _correct(self, index: int) -> tuple[Image, Curve]:
+        frame = self._frames.pop(index)
+        before = np.array(self._steps[max(index - REACH, 0) : index]).reshape(-1, 2)
+        after = np.array(self._steps[index : index + REACH]).reshape(-1, 2)
+        # exposure of every frame in reach, relative to this one
+        relative = np.vstack([-np.cumsum(before[::-1], axis=0), np.zeros((1, 2)), np.cumsum(after, axis=0)])
+        shift, log_gamma = relative.mean(axis=0)
+        gamma = float(np.exp(log_gamma))
+        # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
+        gain = float(np.exp(shift + (1 - gamma) * (PIVOT - np.log(255.0))))
+        curve = Curve(gain, gamma)
+        return curve(frame), curve
+
+
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int) -> NDArray[np.float32]:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+
+
+def warp(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
+    """``image`` sampled at ``x + flow(x)``, bilinear, edges replicated; flow is (H, W, 2) in pixels."""
+    where = _grid(*flow.shape[:2]) + flow
+    moved: NDArray[Any] = cv2.remap(
+        image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return moved

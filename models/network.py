@@ -1,0 +1,218 @@
+"""The restoration network: encoder of the degraded frame, bridge denoiser, skip-conditioned decoder.
+
+Norm-free throughout: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions only:
+depthwise ones are slower on a CPU for the same result (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models import bridge
+from models.alignment import OFFSETS
+from models.vae import LinearVAE
+
+LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
+MULTIPLE = 16  # frame sides are padded to a multiple of this
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths of one model size: half resolution, quarter resolution, the three denoiser levels, blocks."""
+
+    half: int
+    quarter: int
+    levels: tuple[int, int, int]
+    blocks: int
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+SIZES = {
+    #            H/2  H/4   H/4  H/8  H/16  Res blocks per level
+    "micro": Size(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
+    "fast": Size(24, 64, (64, 128, 192), 1),
+    "base": Size(32, 96, (96, 192, 256), 2),
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the network returns: frames (B, 3, H, W), latent estimate, defect logits and source share."""
+
+    image: Tensor
+    latent: Tensor
+    defect_logits: Tensor  # (B, 1, H, W): a scratch, dust or blotch is here
+    alpha: Tensor  # (B, 1, H, W) in [0, 1]: share of the source in each output pixel
+
+
+class Res(nn.Module):
+    """conv - SiLU - conv with a skip; FiLM on the time embedding where there is one."""
+
+    def __init__(self, width: int, embedding: int = 0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        self.film = nn.Linear(embedding, 2 * width) if embedding else None
+
+    def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
+        h = self.conv1(x)
+        if self.film is not None and e is not None:
+            scale, shift = self.film(e)[:, :, None, None].chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        return x + self.conv2(F.silu(h))
+
+
+class Encoder(nn.Module):
+    """Features of the degraded centre frame at half and quarter resolution."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.inp = nn.Conv2d(12, size.half, 3, padding=1)
+        self.res2 = Res(size.half)
+        self.down = nn.Conv2d(size.half, size.quarter, 3, stride=2, padding=1)
+        self.res4 = Res(size.quarter)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        s2 = self.res2(self.inp(F.pixel_unshuffle(image - 0.5, 2)))  # (B, half, H/2, W/2)
+        s4 = self.res4(self.down(F.silu(s2)))  # (B, quarter, H/4, W/4)
+        return s2, s4
+
+
+class Denoiser(nn.Module):
+    """U-Net over latents at 1/4, 1/8 and 1/16: predicts the clean latent as z_d plus a residual."""
+
+    EMBEDDING = 64
+
+    def __init__(self, size: Size, channels: int) -> None:
+        super().__init__()
+        w4, w8, w16 = size.levels
+        n = len(OFFSETS)
+        inputs = channels * (2 + n) + n + 1 + size.quarter  # z_t, z_d, neighbours, trust, kappa, s4
+        self.embed = nn.Sequential(nn.Linear(self.EMBEDDING, self.EMBEDDING), nn.SiLU())
+        self.inp = nn.Conv2d(inputs, w4, 3, padding=1)
+        self.enc4 = self._level(w4, size.blocks)
+        self.down8 = nn.Conv2d(w4, w8, 3, stride=2, padding=1)
+        self.enc8 = self._level(w8, size.blocks)
+        self.down16 = nn.Conv2d(w8, w16, 3, stride=2, padding=1)
+        self.mid = self._level(w16, size.blocks)
+        self.up8 = nn.Conv2d(w16, 4 * w8, 1)
+        self.dec8 = self._level(w8, size.blocks)
+        self.up4 = nn.Conv2d(w8, 4 * w4, 1)
+        self.dec4 = self._level(w4, size.blocks)
+        self.out = nn.Conv2d(w4, channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def _level(self, width: int, blocks: int) -> nn.ModuleList:
+        return nn.ModuleList(Res(width, self.EMBEDDING) for _ in range(blocks))
+
+    def forward(self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimate of z and the last features (B, w4, H/4, W/4)."""
+        e = self.embed(time_embedding(t, self.EMBEDDING).to(z_t.dtype))
+        x4 = _through(self.enc4, self.inp(torch.cat([z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition], 1)), e)
+        x8 = _through(self.enc8, self.down8(x4), e)
+        x16 = _through(self.mid, self.down16(x8), e)
+        y8 = _through(self.dec8, x8 + F.pixel_shuffle(self.up8(x16), 2), e)
+        y4 = _through(self.dec4, x4 + F.pixel_shuffle(self.up4(y8), 2), e)
+        return z_d + self.out(F.silu(y4)) / LATENT_SCALE, y4
+
+
+class Decoder(nn.Module):
+    """Pixels from the latent, with the degraded frame's features: residual, source share and defect map."""
+
+    def __init__(self, size: Size, channels: int) -> None:
+        super().__init__()
+        w4 = size.levels[0]
+        self.inp = nn.Conv2d(channels + size.quarter + w4, size.quarter, 3, padding=1)
+        self.res4 = Res(size.quarter)
+        self.up = nn.Conv2d(size.quarter, 4 * size.half, 1)
+        self.merge = nn.Conv2d(2 * size.half, size.half, 3, padding=1)
+        self.res2 = Res(size.half)
+        self.out = nn.Conv2d(size.half, 4 * 5, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        bias = torch.tensor([0.0, 0.0, 0.0, -2.0, -3.0])  # RGB residual, alpha, defect
+        self.out.bias = nn.Parameter(bias.repeat_interleave(4))
+
+    def forward(self, z: Tensor, features: Tensor, s2: Tensor, s4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.res4(self.inp(torch.cat([z * LATENT_SCALE, s4, features], 1)))
+        h = F.pixel_shuffle(self.up(F.silu(h)), 2)
+        h = self.res2(self.merge(torch.cat([h, s2], 1)))
+        out = F.pixel_shuffle(self.out(F.silu(h)), 2)  # (B, 5, H, W)
+        return out[:, :3], out[:, 3:4], out[:, 4:5]
+
+
+class RestorationNet(nn.Module):
+    """Everything between five aligned frames and one restored frame; see ``docs/model.md`` for the picture."""
+
+    def __init__(self, size: str = "fast", channels: int = 24) -> None:
+        super().__init__()
+        self.size, self.channels = size, channels
+        self.vae = LinearVAE(channels)
+        self.encoder = Encoder(SIZES[size])
+        self.denoiser = Denoiser(SIZES[size], channels)
+        self.decoder = Decoder(SIZES[size], channels)
+
+    def condition(self, window: Tensor, trust: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """z_d, conditioning planes and skips of a window (B, 1 + neighbours, 3, H, W), centre first.
+
+        trust is (B, neighbours, H, W) in [0, 1], kappa (B, 1, H/4, W/4).
+        """
+        b, n = window.shape[:2]
+        latents = self.vae.encode(window.flatten(0, 1)).unflatten(0, (b, n))
+        s2, s4 = self.encoder(window[:, 0])
+        around = (latents[:, 1:] * LATENT_SCALE).flatten(1, 2)
+        condition = torch.cat([around, F.avg_pool2d(trust, 4), kappa, s4], 1)
+        return latents[:, 0], condition, s2, s4
+
+    def decode(self, source: Tensor, latent: Tensor, features: Tensor, s2: Tensor, s4: Tensor) -> Output:
+        """``alpha * source + (1 - alpha) * decoded`` with the decoder's residual on the linear decoder."""
+        residual, share, defect = self.decoder(latent, features, s2, s4)
+        alpha = torch.sigmoid(share.float())
+        image = alpha * source + (1 - alpha) * (self.vae.decode(latent.float()) + residual.float())
+        return Output(image, latent, defect.float(), alpha)
+
+    def forward(self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor) -> Output:
+        """One training evaluation: noise the clean latent to time t and predict it back (models/bridge.py)."""
+        z_d, condition, s2, s4 = self.condition(window, trust, kappa)
+        z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
+        latent, features = self.denoiser(z_t, t, z_d, condition)
+        return self.decode(window[:, 0], latent, features, s2, s4)
+
+    @torch.inference_mode()
+    def restore(self, window: Tensor, trust: Tensor, steps: int, kappa: float, seed: int) -> Output:
+        """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of MULTIPLE."""
+        b, _, _, height, width = window.shape
+        plane = window.new_full((b, 1, height // 4, width // 4), kappa)
+        z_d, condition, s2, s4 = self.condition(window, trust, plane)
+        features = [z_d]
+
+        def denoise(z_t: Tensor, t: Tensor) -> Tensor:
+            z0, features[0] = self.denoiser(z_t, t, z_d, condition)
+            return z0
+
+        generator = torch.Generator().manual_seed(seed)
+        latent = bridge.sample(denoise, z_d, steps, kappa, generator)
+        return self.decode(window[:, 0], latent, features[0], s2, s4)
+
+
+def time_embedding(t: Tensor, width: int) -> Tensor:
+    """Sinusoidal embedding of t in [0, 1], (B,) -> (B, width) (Vaswani et al., 2017, section 3.5)."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=t.device) * (-math.log(1000.0) / (half - 1)))
+    angles = 1000.0 * t[:, None] * rates[None]
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def _through(blocks: nn.ModuleList, x: Tensor, e: Tensor) -> Tensor:
+    for block in blocks:
+        x = block(x, e)
+    return x

@@ -1,0 +1,107 @@
+"""A stream of frames of one shot in, restored frames out: exposure, alignment, network.
+
+Memory is a window of frames whatever the shot's length, and every frame depends only on CONTEXT frames each
+side of it, so a shot cut into shards gives the picture of the whole shot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models import checkpoint
+from models.alignment import OFFSETS, Aligner, match_luma
+from models.exposure import CONTEXT as EXPOSURE_CONTEXT
+from models.exposure import Curve, ExposureChain, Image
+from models.network import MULTIPLE, RestorationNet
+
+REACH = max(OFFSETS)
+CONTEXT = EXPOSURE_CONTEXT + REACH  # frames each side of a shard that its frames depend on
+KAPPA = 0.2  # bridge noise of more than one step, pixel units of [0, 1]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One restored frame (H, W, 3) float32 in [0, 1], with what was done to it."""
+
+    image: Image
+    source_share: float  # mean alpha: how much of each pixel is the source itself
+    defect_share: float  # of the pixels, found to be a scratch, dust or blotch
+    curve: Curve  # exposure correction that was applied
+
+
+def windows(frames: Iterable[Image], preset: str = "medium") -> Iterator[tuple[Tensor, Tensor]]:
+    """(5, 3, H, W) aligned windows, centre first, and trust (4, H, W), for every frame in order."""
+    aligner = Aligner(preset)
+    held: dict[int, tuple[Image, np.ndarray]] = {}  # type: ignore[type-arg]
+    count = done = 0
+
+    def window(i: int) -> tuple[Tensor, Tensor]:
+        centre, luma = held[i]
+        warped, trust = aligner.neighbours(centre, luma, [held.get(i + k) for k in OFFSETS])
+        held.pop(i - REACH, None)
+        stacked = np.stack([centre, *warped]).transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(stacked)), torch.from_numpy(trust)
+
+    for frame in frames:
+        held[count] = (frame, match_luma(frame))
+        count += 1
+        if done + REACH < count:
+            yield window(done)
+            done += 1
+    for i in range(done, count):
+        yield window(i)
+
+
+class Restorer:
+    """The model as the pipeline uses it: weights of one size on one device."""
+
+    def __init__(
+        self, size: str = "fast", steps: int = 1, device: str | None = None, weights: Path | None = None
+    ) -> None:
+        path = weights or checkpoint.shipped(size)
+        self.device = torch.device(device) if device else checkpoint.device_default()
+        net = checkpoint.load(path, None if weights else checkpoint.pinned(size))
+        self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.steps = steps
+        self.sha256 = checkpoint.sha256(path)
+
+    def stream(
+        self, frames: Iterable[Image], *, deflicker: bool, seed: int = 0, first_index: int = 0
+    ) -> Iterator[Restored]:
+        """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
+
+        ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling noise, so
+        that a shard draws what the whole clip would have drawn.
+        """
+        curves: list[Curve] = []
+        levelled = _levelled(frames, curves) if deflicker else frames
+        for i, (window, trust) in enumerate(windows(levelled)):
+            curve = curves.pop(0) if deflicker else Curve()
+            yield self._restore(window, trust, seed=seed * 1_000_003 + first_index + i, curve=curve)
+
+    def _restore(self, window: Tensor, trust: Tensor, seed: int, curve: Curve) -> Restored:
+        height, width = window.shape[-2:]
+        pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        padded = F.pad(window, pad, mode="replicate")[None].to(self.device)
+        trusted = F.pad(trust[None], pad, mode="replicate").to(self.device)
+        kappa = KAPPA if self.steps > 1 else 0.0
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            out = self.net.restore(padded, trusted, self.steps, kappa, seed)
+        image = out.image[0, :, :height, :width].permute(1, 2, 0).float().cpu().numpy()
+        alpha, defects = (t[0, 0, :height, :width] for t in (out.alpha, out.defect_logits))
+        return Restored(
+            np.ascontiguousarray(image), float(alpha.mean()), float((defects > 0).float().mean()), curve
+        )
+
+
+def _levelled(frames: Iterable[Image], curves: list[Curve]) -> Iterator[Image]:
+    for image, curve in ExposureChain().run(frames):
+        curves.append(curve)
+        yield image
