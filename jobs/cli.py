@@ -1,0 +1,308 @@
+"""The command line. Imports little: whatever is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+from jobs import output
+from schemas.errors import ArchiveError
+
+SIGTERM_EXIT = 128 + signal.SIGTERM
+JSON = "archive_restore.json"  # key in the context: does this command print JSON?
+
+
+class Commands(TyperGroup):
+    """Commands whose expected errors end as one line on stderr and the error's exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the types of click, which typer keeps private)
+        try:
+            return super().invoke(ctx)
+        except ArchiveError as error:
+            output.log(f"archive-restore: {error}")
+            if ctx.meta.get(JSON):
+                faults = getattr(error, "faults", None)
+                more = {"faults": faults} if faults else {}
+                output.emit({"error": str(error), "exit_code": error.exit_code, **more})
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            output.log("archive-restore: interrupted; finished work is kept, run it again to go on")
+            raise typer.Exit(128 + signal.SIGINT) from None
+
+
+app = typer.Typer(
+    name="archive-restore",
+    cls=Commands,
+    help="Restores film and television archives with a video diffusion model on Ray Data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _remember_json(ctx: typer.Context, value: bool) -> bool:
+    ctx.meta[JSON] = value
+    return value
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        output.say(f"archive-restore {importlib.metadata.version('archive-restore')}")
+        raise typer.Exit
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        callback=_remember_json,
+        is_eager=True,
+        help="Print the result as JSON on stdout; logs go to stderr.",
+    ),
+]
+Out = Annotated[str, typer.Option(metavar="URI", help="Output folder: a path or s3:// address.")]
+Manifest = Annotated[str, typer.Argument(help="CSV, JSON Lines or Parquet; a path or s3://.")]
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Restores film and television archives with a video diffusion model on Ray Data."""
+
+
+@app.command()
+def submit(
+    manifest: Manifest,
+    out: Out,
+    recipe: Annotated[str, typer.Option(help="A built-in recipe, or a TOML file.")] = "film",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run on a Ray cluster: http://HOST:PORT of its dashboard."
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
+    ] = True,
+    on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
+    as_json: Json = False,
+) -> None:
+    """Restore every clip of a manifest.
+
+    Finished clips are skipped: run it again to go on after a break, or when clips were added.
+
+    \b
+    Example:
+        archive-restore submit manifest.csv --out restored
+    """
+    from schemas.recipe import load_recipe
+
+    if not wait and cluster is None:
+        raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
+    settings = load_recipe(recipe)
+    with output.progress(as_json) as report, _terminated():
+        if cluster is not None:
+            from jobs.cluster import submit_job
+
+            summary = submit_job(cluster, manifest, out, settings, wait=wait, progress=report)
+        else:
+            from pipeline.flow import run
+
+            address = "auto" if on_cluster else None
+            summary = run(manifest, out, settings, address=address, progress=report)
+    output.emit(summary) if as_json else output.say(output.describe_summary(summary))
+    raise typer.Exit(cast(int, summary["exit_code"]))
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM ends the command with 143, as a shell expects, after its clean-up."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(SIGTERM_EXIT)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit as error:
+        # Ray puts its own handler in place, which exits with the bare number of the signal
+        stopped = error.code in (signal.SIGTERM, SIGTERM_EXIT)
+        raise typer.Exit(SIGTERM_EXIT) if stopped else error from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@app.command()
+def validate(manifest: Manifest, as_json: Json = False) -> None:
+    """Check a manifest and name every fault.
+
+    All faults are listed at once, each with its row and column; nothing is started.
+
+    \b
+    Example:
+        archive-restore validate manifest.csv
+    """
+    from pipeline.manifest import read_manifest
+
+    rows = read_manifest(manifest)
+    result = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
+    output.emit(result) if as_json else output.say(f"{manifest}: {len(rows)} clips, no faults")
+
+
+@app.command()
+def status(
+    out: Out,
+    run: Annotated[str | None, typer.Argument(help="Default: the latest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how far a run is.
+
+    Counts clips by state, and for each clip at work the shards and frames done.
+
+    \b
+    Example:
+        archive-restore status --out restored
+    """
+    from jobs.status import describe_status, read_status
+
+    state = read_status(out, run)
+    output.emit(state) if as_json else output.say(describe_status(state))
+
+
+@app.command()
+def query(
+    sql: Annotated[str | None, typer.Argument(help="One SELECT.")] = None,
+    out: Out = ".",
+    view: Annotated[str | None, typer.Option(help="A view shipped with the program.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the tables of an output folder in SQL.
+
+    DuckDB reads `runs`, `clips`, `shots` and `frames`; nothing can be written.
+
+    \b
+    Example:
+        archive-restore query "SELECT clip_id, state FROM clips" --out restored
+    """
+    from jobs.query import VIEWS
+    from jobs.query import query as ask
+
+    if view is not None and view not in VIEWS:
+        raise ArchiveError(f"no view {view!r}; there are: {', '.join(VIEWS)}")
+    text = sql if view is None else f"SELECT * FROM {view}"
+    if text is None or (sql and view):
+        raise ArchiveError("give one SELECT or --view; views: " + ", ".join(VIEWS))
+    rows = ask(out, text).to_pylist()
+    output.emit(rows) if as_json else output.say(output.table(rows))
+
+
+@app.command()
+def report(out: Out, as_json: Json = False) -> None:
+    """Write the report: static pages, before and after.
+
+    They need no server and no network, and open from a disk or a bucket.
+
+    \b
+    Example:
+        archive-restore report --out restored
+    """
+    from jobs.report import write_report
+
+    index = write_report(out)
+    output.emit({"report": index}) if as_json else output.say(f"report: {index}")
+
+
+@app.command()
+def evaluate(
+    clips: Annotated[list[str] | None, typer.Argument(metavar="[CLIP]...")] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the scores here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the model on aged clean clips.
+
+    Clean clips are aged by the simulator and restored; both are scored against the truth,
+    next to the best classical filters.
+
+    \b
+    Example:
+        archive-restore evaluate valid/*.mp4
+    """
+    from jobs.evaluate import main as run
+
+    result = run(clips, out=out)
+    output.emit(result) if as_json else output.say(output.table(result["rows"]))
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="TOML file of the training run.")],
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Checkpoints and curves.")],
+    as_json: Json = False,
+) -> None:
+    """Train the model on aged clean footage.
+
+    \b
+    Example:
+        archive-restore train docs/experiments/fast.toml --out training
+    """
+    from jobs.train import main as run
+
+    result = run(config, out)
+    output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
+
+
+@app.command()
+def demo(
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where everything goes.")] = "demo",
+    as_json: Json = False,
+) -> None:
+    """Age a real clip, restore it and score it.
+
+    Runs the whole pipeline on this machine and prints where the results are.
+
+    \b
+    Example:
+        archive-restore demo --out demo
+    """
+    from jobs.demo import main as run
+
+    with output.progress(as_json) as report:
+        result = run(out, progress=report)
+    output.emit(result) if as_json else output.say(str(result["text"]))
+
+
+@app.command()
+def doctor(
+    out: Annotated[
+        str | None, typer.Option(metavar="URI", help="Also test this place's storage.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine and a place for output.
+
+    Versions, licences, processor, accelerator, disk, weights, and how the storage behaves.
+
+    \b
+    Example:
+        archive-restore doctor --out s3://bucket/restored
+    """
+    from jobs.doctor import describe_checks, examine
+
+    checks = examine(out)
+    failed = any(check.verdict == "fail" for check in checks)
+    if as_json:
+        output.emit({"checks": [c.to_dict() for c in checks], "exit_code": int(failed)})
+    else:
+        output.say(describe_checks(checks))
+    raise typer.Exit(int(failed))

@@ -1,0 +1,207 @@
+"""A run on a Ray cluster: submitted through the Jobs API, its log followed to the end.
+
+The job runs this program again on the head node, with `--on-cluster`; the cluster's machines need
+the same version installed and `archive-restore` on the PATH that Ray was started with. What the two
+exchange is the log: events and the summary, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from jobs.output import Report
+from pipeline.events import Event
+from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+    from schemas.recipe import Recipe
+
+PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables the job needs as well
+RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
+PAUSE_SECONDS = 2.0
+RECIPE_FILE = "recipe.toml"
+
+Summary = dict[str, object]
+
+
+class JobRefused(ArchiveError):
+    """The job found a fault of the user's, such as a manifest's, on the cluster."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__(str(summary["error"]), exit_code=cast(int, summary["exit_code"]))
+        self.faults = summary.get("faults")
+
+
+def submit_job(
+    address: str,
+    manifest: str,
+    out: str,
+    recipe: Recipe,
+    *,
+    wait: bool = True,
+    progress: Report = lambda event: None,
+) -> Summary:
+    """The summary of the finished run; without ``wait``, the job's id at once.
+
+    The same run submitted again while it is under way is followed, not started twice.
+    """
+    manifest, out = _absolute(manifest), _absolute(out)
+    client = _connect(address)
+    job = _running(client, _base_id(manifest, out, recipe))
+    if job is None:
+        job = _start(client, manifest, out, recipe)
+    progress(Event(kind="note", sentence=f"job {job} on {address}"))
+    if not wait:
+        return {"job": job, "address": address, "exit_code": 0}
+    return follow(client, job, progress)
+
+
+def _absolute(uri: str) -> str:
+    """A path as the cluster's machines see it, who do not share our working directory."""
+    return uri if "://" in uri else str(Path(uri).resolve())
+
+
+def _connect(address: str) -> JobSubmissionClient:
+    from ray.job_submission import JobSubmissionClient
+
+    if not address.startswith(("http://", "https://")):
+        raise ArchiveError(
+            f"--cluster {address}: give the address of Ray's dashboard, http://HOST:8265"
+        )
+    try:
+        return JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError) as error:
+        raise ArchiveError(f"--cluster {address}: {_reason(error)}", exit_code=1) from error
+
+
+def _reason(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+def _base_id(manifest: str, out: str, recipe: Recipe) -> str:
+    """The same for the same work, so that a job under way is found again."""
+    identity = json.dumps([manifest, out, recipe.digest])
+    return f"archive-restore-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def _running(client: JobSubmissionClient, base: str) -> str | None:
+    """The id of the job that does this work already, if there is one."""
+    for job in client.list_jobs():
+        name = job.submission_id or ""
+        if name.rpartition("-")[0] == base and not job.status.is_terminal():
+            return name
+    return None
+
+
+def _start(client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe) -> str:
+    """Submit the job. Its working directory holds the recipe and nothing else.
+
+    Ray puts that directory first on the import path of every worker, so nothing that happens to
+    lie where the user is can take the place of our packages.
+    """
+    base = _base_id(manifest, out, recipe)
+    taken = {job.submission_id or "" for job in client.list_jobs()}
+    number = 1 + sum(name.rpartition("-")[0] == base for name in taken)
+    words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
+    with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
+        Path(folder, RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
+        return client.submit_job(
+            entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
+            submission_id=f"{base}-{number}",
+            runtime_env={"working_dir": folder, "env_vars": passed_on()},
+            metadata={"manifest": manifest, "out": out, "recipe": recipe.digest},
+        )
+
+
+def passed_on() -> dict[str, str]:
+    """The variables of our environment that the job gets: storage access and our own settings."""
+    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+
+
+class Follower:
+    """Reads the log of a job: events and foreign lines to ``progress``, the summary kept."""
+
+    def __init__(self, progress: Report) -> None:
+        self._progress = progress
+        self._partial = ""
+        self.lines = 0
+        self.summary: Summary | None = None
+
+    def feed(self, text: str, skip: int = 0) -> int:
+        """Take a piece of the log, less its first ``skip`` lines; the number of lines skipped."""
+        *whole, self._partial = (self._partial + text).split("\n")
+        fresh = whole[skip:]
+        for line in fresh:
+            self._line(line)
+        self.lines += len(fresh)
+        return len(whole) - len(fresh)
+
+    def restart(self) -> None:
+        """The log is about to be sent from its beginning again."""
+        self._partial = ""
+
+    def _line(self, line: str) -> None:
+        value = None
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                value = json.loads(line)
+        if isinstance(value, dict) and "kind" in value:
+            known = {k: v for k, v in value.items() if k in Event.__dataclass_fields__}
+            self._progress(Event(**known))
+        elif isinstance(value, dict) and "exit_code" in value:
+            self.summary = cast(Summary, value)
+        elif line.strip():
+            self._progress(Event(kind="note", sentence=line))
+
+
+def follow(client: JobSubmissionClient, job: str, progress: Report) -> Summary:
+    """The job's summary at its end; raises ArchiveError where it ended without one."""
+    from aiohttp import ClientError
+
+    follower = Follower(progress)
+    failures = 0
+    while True:
+        before = follower.lines
+        try:
+            asyncio.run(_tail(client, job, follower))
+            info = client.get_job_info(job)
+        except (OSError, RuntimeError, ClientError) as error:
+            failures = 0 if follower.lines > before else failures + 1
+            if failures > RECONNECTS:
+                raise ArchiveError(
+                    f"lost the cluster while following job {job}: {_reason(error)}; "
+                    "the job may go on: run the same command again to follow it",
+                    exit_code=1,
+                ) from error
+        else:
+            if info.status.is_terminal():
+                return _outcome(job, str(info.status), info.message or "", follower)
+        time.sleep(PAUSE_SECONDS)
+
+
+async def _tail(client: JobSubmissionClient, job: str, follower: Follower) -> None:
+    """Follow the log from its beginning, skipping the lines of an earlier connection."""
+    follower.restart()
+    skip = follower.lines
+    async for text in client.tail_job_logs(job):
+        skip -= follower.feed(text, skip)
+
+
+def _outcome(job: str, status: str, message: str, follower: Follower) -> Summary:
+    summary = follower.summary
+    if summary is None:
+        raise ArchiveError(f"job {job} ended as {status}: {message}", exit_code=1)
+    if "error" in summary:
+        raise JobRefused(summary)
+    return summary

@@ -1,0 +1,75 @@
+"""Writes the generated pages of `docs/`; with --check, fails where one is not up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from jobs import output
+from jobs.cli import app
+from schemas.reasons import reasons_markdown
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+INTRO = """# Commands
+
+Generated from the program's own help (`make docs`); do not edit by hand.
+
+Every command takes `--json`: the result is then one line of JSON on stdout, and logs go to stderr.
+
+| exit code | meaning |
+|---|---|
+| 0 | everything is done |
+| 1 | the run failed: an error of ours, with a traceback |
+| 2 | the command line, the configuration or the manifest is wrong; nothing was started |
+| 3 | finished, with clips that are quarantined, failed or held; their rows say why |
+| 4 | finished, with more clips to review than allowed |
+| 5 | stopped by the budget or the deadline |
+| 130, 143 | interrupted (Ctrl-C), terminated (SIGTERM); finished work is kept |
+"""
+
+
+def cli_markdown() -> str:
+    """The page `docs/cli.md`: the help of every command."""
+    root = get_command(app)
+    parts = [INTRO]
+    for name in root.list_commands(typer.Context(root)):  # type: ignore[attr-defined]
+        command = root.commands[name]  # type: ignore[attr-defined]
+        parent = typer.Context(root, info_name="archive-restore")
+        text = command.get_help(
+            typer.Context(command, info_name=name, parent=parent, terminal_width=96)
+        )
+        parts.append(f"## {name}\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_markdown, "reason-codes.md": reasons_markdown}
+
+
+def stale(folder: Path = DOCS) -> list[str]:
+    """The generated pages that are missing or differ from what they are generated from."""
+    paths = {name: folder / name for name in PAGES}
+    return [
+        name
+        for name, path in paths.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != PAGES[name]()
+    ]
+
+
+def main() -> int:
+    names = stale()
+    if "--check" in sys.argv[1:]:
+        for name in names:
+            output.log(f"docs/{name} is not up to date: run `make docs`")
+        return int(bool(names))
+    for name in names:
+        (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
+        output.say(f"wrote docs/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
