@@ -1,0 +1,213 @@
+"""Measures of one frame, of two frames and of a clip, on luma; `METRICS` is their registry.
+
+Every measure works on *8-bit-scaled luma*: float32 (H, W), 0..255 whatever the bit depth of the
+source. A new measure is one function and one entry, and its columns follow. `docs/metrics.md`
+tells what each number means, where it comes from and where it misleads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Luma = NDArray[np.float32]  # (H, W), 0..255
+Series = NDArray[np.float64]  # one value per frame, NaN where not measured
+Shots = NDArray[np.int64]  # the shot of each frame
+
+PSNR_CAP_DB = 100.0  # the PSNR of identical frames, which is infinite
+FLICKER_REACH = 8  # frames each side that make up the slow part of the brightness
+SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang et al. 2004, K1 and K2
+NAN = float("nan")
+
+
+# One frame.
+
+
+def mean_luma(luma: Luma) -> float:
+    """Mean brightness in code values; its fast part over time is the flicker."""
+    return float(cv2.mean(luma)[0])
+
+
+def noise_sigma(luma: Luma) -> float:
+    """Standard deviation of the noise, code values: Immerkaer 1996, where the picture is flattest.
+
+    The response to [1 -2 1]' [1 -2 1] has 6 times the deviation of white noise and no answer to
+    planes. Texture answers too, so only the flattest quarter counts, chosen on a blurred copy
+    (sigma 2) that hardly knows that response. Near-black, near-white and perfectly flat pixels
+    (bars, clipped parts) hold no noise and are left out.
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), 2.0)
+    slope = np.abs(smooth[1:-1, 2:] - smooth[1:-1, :-2])
+    slope += np.abs(smooth[2:, 1:-1] - smooth[:-2, 1:-1])
+    kernel = np.array([1.0, -2.0, 1.0], np.float32)
+    response = np.abs(cv2.sepFilter2D(luma, cv2.CV_32F, kernel, kernel)[1:-1, 1:-1])
+    level = smooth[1:-1, 1:-1]
+    alive = (slope > 1e-3) & (level > 20.0) & (level < 250.0)
+    if np.count_nonzero(alive) < alive.size // 64:
+        alive = slope > 1e-3
+    slopes = slope[alive]
+    if slopes.size == 0:
+        return 0.0
+    flat = slopes <= _quantile(slopes, 0.25)
+    return math.sqrt(math.pi / 2) / 6 * float(response[alive][flat].mean())
+
+
+def blur(luma: Luma) -> float:
+    """Blur from 0 (sharp) to 1, after Crete et al. 2007; NaN on a frame without edges.
+
+    How much of the neighbour differences survives another blur of 9 pixels: little in a sharp
+    picture, nearly all in a soft one. The larger of the two directions counts. Other than in the
+    paper, only the strongest tenth of the edges is read and differences keep their sign along the
+    edge, so that noise averages out instead of looking sharp.
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), 1.5)
+    worst = NAN
+    for axis, size in ((0, (1, 9)), (1, (9, 1))):
+        edge = np.diff(smooth, axis=axis)
+        strength = np.abs(edge)
+        strong = strength >= max(_quantile(strength, 0.9), 0.25)
+        sign = np.sign(edge[strong])
+        own = float(np.dot(sign, np.diff(luma, axis=axis)[strong]))
+        again = float(np.dot(sign, np.diff(cv2.blur(luma, size), axis=axis)[strong]))
+        if own > 0:
+            worst = float(np.fmax(worst, min(max(again / own, 0.0), 1.0)))
+    return worst
+
+
+def blockiness(luma: Luma) -> float:
+    """Step across the 8x8 grid over the step inside it: 1 without blocks, above with them.
+
+    Steps are cut at 16 code values, so that a few object edges on the grid do not decide. The grid
+    is taken to start at the frame's corner: footage scaled or cropped after its compression does
+    not show.
+    """
+    on_grid = inside = 0.0
+    for turned in (luma, luma.T):
+        steps = np.minimum(np.abs(np.diff(turned, axis=1)), 16.0).mean(axis=0)
+        at_grid = np.arange(1, steps.size + 1) % 8 == 0
+        on_grid += float(steps[at_grid].sum()) / max(int(at_grid.sum()), 1)
+        inside += float(steps[~at_grid].sum()) / max(int((~at_grid).sum()), 1)
+    return on_grid / inside if inside > 0 else 1.0
+
+
+def _quantile(values: Luma, part: float) -> float:
+    """Quantile from at most about 20,000 evenly taken values: a threshold needs no more."""
+    flat = values.reshape(-1)
+    flat = flat[:: max(flat.size // 20_000, 1)]
+    rank = min(int(part * flat.size), flat.size - 1)
+    return float(np.partition(flat, rank)[rank])
+
+
+# Two frames: a frame and the one before it in its shot, or a frame and its reference.
+
+
+def mean_square(one: Luma, other: Luma) -> float:
+    """Mean squared difference, code values squared."""
+    return float(cv2.norm(one, other, cv2.NORM_L2SQR)) / one.size
+
+
+def temporal_difference(luma: Luma, previous: Luma) -> float:
+    """RMS change since the previous frame of the shot: motion, noise, dust and flicker together."""
+    return math.sqrt(mean_square(luma, previous))
+
+
+def psnr_from_mean_square(value: float) -> float:
+    """Mean squared difference as dB at peak 255, capped at `PSNR_CAP_DB`."""
+    if math.isnan(value):
+        return NAN
+    floor = 255.0**2 / 10 ** (PSNR_CAP_DB / 10)
+    return 10 * math.log10(255.0**2 / max(value, floor))
+
+
+def psnr(luma: Luma, reference: Luma) -> float:
+    """Peak signal-to-noise ratio in dB, peak 255; identical frames give `PSNR_CAP_DB`."""
+    return psnr_from_mean_square(mean_square(luma, reference))
+
+
+def ssim(luma: Luma, reference: Luma) -> float:
+    """Structural similarity, Wang et al. 2004: 11x11 Gaussian window of sigma 1.5, full windows.
+
+    NaN on frames smaller than the window.
+    """
+
+    def window(image: Luma) -> Luma:
+        return np.asarray(cv2.GaussianBlur(image, (11, 11), 1.5)[5:-5, 5:-5], np.float32)
+
+    if min(luma.shape) < 11:
+        return NAN
+    mean_a, mean_b = window(luma), window(reference)
+    cross = mean_a * mean_b
+    squares = mean_a * mean_a + mean_b * mean_b
+    covariance = window(luma * reference) - cross
+    variances = window(luma * luma + reference * reference) - squares
+    top = (2 * cross + SSIM_C1) * (2 * covariance + SSIM_C2)
+    return float((top / ((squares + SSIM_C1) * (variances + SSIM_C2))).mean())
+
+
+# A clip from one column of frame values.
+
+
+def mean_of(values: Series, shots: Shots) -> float:
+    """Mean over the measured frames."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else NAN
+
+
+def root_mean_square_of(values: Series, shots: Shots) -> float:
+    """Root mean square over the measured frames."""
+    return math.sqrt(mean_of(values**2, shots))
+
+
+def pooled_psnr_of(values: Series, shots: Shots) -> float:
+    """PSNR of the clip's mean squared difference: untouched frames do not hide the others."""
+    squares = 255.0**2 * 10 ** (-values / 10)
+    squares[values >= PSNR_CAP_DB] = 0.0
+    return psnr_from_mean_square(mean_of(squares, shots))
+
+
+def flicker_of(values: Series, shots: Shots) -> float:
+    """Flicker in percent: deviation over time of the fast part of log mean luma, shot by shot.
+
+    The fast part is what a centred mean over +-8 frames leaves (fewer at the ends of a shot, but
+    as many on each side, so that a steady fade leaves nothing), scaled so that independent gain
+    errors of s percent read as s. Shots of one or two frames say nothing.
+    """
+    parts: list[float] = []
+    for shot in np.unique(shots):
+        level = np.log(np.maximum(values[shots == shot], 1.0))
+        for index in range(1, level.size - 1):
+            reach = min(index, level.size - 1 - index, FLICKER_REACH)
+            near = level[index - reach : index + reach + 1]
+            parts.append(float(level[index] - near.mean()) / math.sqrt(1 - 1 / near.size))
+    return 100 * math.sqrt(float(np.mean(np.square(parts)))) if parts else NAN
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure: how a frame is measured, how a clip is pooled, and what the number is."""
+
+    measure: Callable[..., float]
+    # frame: (luma); change: (luma, previous frame of the shot); pair: (luma, reference)
+    kind: Literal["frame", "change", "pair"]
+    pool: Callable[[Series, Shots], float]
+    unit: str
+    frame_name: str = ""  # the column in tables/frames, where it is not the metric's own name
+    suffix: str = ""  # unit at the end of the column names
+    costly: bool = False  # measured on every n-th frame of a shot only
+
+
+METRICS: dict[str, Metric] = {
+    "flicker": Metric(mean_luma, "frame", flicker_of, "percent", frame_name="mean_luma"),
+    "noise_sigma": Metric(noise_sigma, "frame", mean_of, "code values", costly=True),
+    "blur": Metric(blur, "frame", mean_of, "0 to 1", costly=True),
+    "blockiness": Metric(blockiness, "frame", mean_of, "ratio", costly=True),
+    "temporal_diff": Metric(temporal_difference, "change", root_mean_square_of, "code values"),
+    "psnr": Metric(psnr, "pair", pooled_psnr_of, "dB", suffix="_db"),
+    "ssim": Metric(ssim, "pair", mean_of, "-1 to 1", costly=True),
+}
