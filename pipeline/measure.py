@@ -14,6 +14,7 @@ __all__ = ["METRICS", "PSNR_CAP_DB", "ClipMeasure", "Luma", "planes_to_luma", "t
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]  # (H, W)
 SIDES = ("before", "after")
+EVERY, PIXELS_PER_STEP = 4, 150_000
 
 
 def to_luma(plane: Plane, bit_depth: int = 8) -> Luma:
@@ -47,12 +48,13 @@ class ClipMeasure:
 
     `shot_starts` are the indices of the first frame of each shot (0 may be left out); what compares
     frames over time starts anew there. Costly measures are taken on the first and then every
-    `every`-th frame of a shot. Memory: two frames, and a few numbers per frame of the clip.
+    `every`-th frame of a shot: by default every 4th, on frames above 600,000 pixels every
+    (pixels / 150,000)-th. Memory: two frames, and a few numbers per frame of the clip.
     """
 
-    def __init__(self, shot_starts: Sequence[int] = (0,), every: int = 4) -> None:
+    def __init__(self, shot_starts: Sequence[int] = (0,), every: int | None = None) -> None:
         self._starts = sorted({0, *shot_starts})
-        self._every = max(every, 1)
+        self._every = every
         self._shot = 0
         self._shots = array("q")
         self._columns = {name: array("d") for name in metric_columns()}
@@ -69,7 +71,8 @@ class ClipMeasure:
         if frame in self._starts[self._shot + 1 : self._shot + 2]:
             self._shot += 1
             self._previous = None
-        due = (frame - self._starts[self._shot]) % self._every == 0
+        every = self._every or max(EVERY, before.size // PIXELS_PER_STEP)
+        due = (frame - self._starts[self._shot]) % every == 0
         values: dict[str, float] = {}
         for name, metric in METRICS.items():
             if due or not metric.costly:
