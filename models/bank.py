@@ -6,7 +6,9 @@ package: de-flickered damaged sequences and the exposure each target must be see
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -43,21 +45,33 @@ class Batch:
     defects: Tensor
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, workers: int = 1) -> None:
     """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's arrays."""
-    clean, damaged = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged"))
-    mask = np.load(folder / "mask.npy", mmap_mode="r")
-    levelled = np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, damaged.shape)
-    exposure = np.zeros((*damaged.shape[:2], 2), np.float32)
-    for n in range(len(damaged)):
+    shape = np.load(folder / "damaged.npy", mmap_mode="r").shape
+    np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, shape).flush()
+    parts = np.array_split(np.arange(shape[0]), max(workers, min(shape[0], 16)))
+    if workers == 1:
+        exposures = [_prepare_part(folder, part) for part in parts]
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            exposures = list(pool.map(_prepare_part, [folder] * len(parts), parts))
+    np.save(folder / "exposure.npy", np.concatenate(exposures))
+
+
+def _prepare_part(folder: Path, part: NDArray[np.int64]) -> NDArray[np.float32]:
+    cv2.setNumThreads(1)
+    clean, damaged, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged", "mask"))
+    levelled = np.lib.format.open_memmap(folder / "levelled.npy", "r+")
+    exposure = np.zeros((len(part), damaged.shape[1], 2), np.float32)
+    for k, n in enumerate(part):
         frames = [frame.astype(np.float32) / 255 for frame in damaged[n]]
         quantiles = np.array([log_quantiles(small_luma(frame)) for frame in frames])
         if flickers(quantiles):
             frames = [image for image, _ in ExposureChain().run(frames)]
         levelled[n] = [np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8) for frame in frames]
-        exposure[n] = _exposures(clean[n], levelled[n], mask[n])
+        exposure[k] = _exposures(clean[n], levelled[n], mask[n])
     levelled.flush()
-    np.save(folder / "exposure.npy", exposure)
+    return exposure
 
 
 def _exposures(
@@ -70,11 +84,11 @@ def _exposures(
     """
 
     def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.stack([cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames]).mean(
-            -1, dtype=np.float32
-        )
+        shrunk = [cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames]
+        grey = np.stack(shrunk).astype(np.float32)
+        return grey if grey.ndim == 3 else grey.mean(-1)
 
-    x, y, usable = small(clean), small(levelled), small(mask[..., None].repeat(3, -1)) < 0.02
+    x, y, usable = small(clean), small(levelled), small(mask * 255) < 5
     usable &= (y > 8) & (y < 247)
     result = np.zeros((len(clean), 2), np.float32)
     for i in range(len(clean)):

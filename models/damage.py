@@ -132,10 +132,10 @@ def stream(seed: int, name: str) -> np.random.Generator:
 
 def quantise(clip: np.ndarray) -> np.ndarray:
     """Round and clip a float clip to uint8."""
-    return np.clip(np.rint(clip), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(clip), 0, 255), np.uint8)
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Pixels (T, H, W) that moved by at least half a grey level after clipping."""
     moved = np.abs(np.clip(after, 0, 255) - np.clip(before, 0, 255)) > 0.5
-    return moved.any(3)
+    return np.asarray(moved.any(3))

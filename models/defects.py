@@ -14,8 +14,8 @@ FAINT = 0.05
 DUST_AREA = 256 * 256  # the frame area that dust rates refer to
 
 
-def overlay(frame: np.ndarray, alpha: np.ndarray, paint: np.ndarray | float, top: int, left: int):
-    """Blend `paint` over one frame (H, W, 3) where the patch `alpha` (h, w) lands inside it."""
+def overlay(frame: np.ndarray, alpha: np.ndarray, paint: np.ndarray, top: int, left: int) -> None:
+    """Blend `paint` over one frame (H, W, 3) where the patch lands; `alpha`, `paint` (h, w)."""
     height, width = frame.shape[:2]
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + alpha.shape[0], height), min(left + alpha.shape[1], width)
@@ -23,9 +23,8 @@ def overlay(frame: np.ndarray, alpha: np.ndarray, paint: np.ndarray | float, top
         return
     window = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
     opacity = np.where(alpha[window] < FAINT, 0, alpha[window])[..., None]
-    shade = paint if np.isscalar(paint) else paint[window][..., None]
     patch = frame[y0:y1, x0:x1]
-    patch += opacity * (shade - patch)
+    patch += opacity * (paint[window][..., None] - patch)
 
 
 def scratches(
@@ -116,7 +115,8 @@ def dust(
                 alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 0.4 + 0.15 * radius))
             alpha *= rng.uniform(0.7, 1)
             paint = rng.uniform(205, 255) if rng.random() < white_share else rng.uniform(0, 45)
-            overlay(frame, alpha, paint, int(y) - len(alpha) // 2, int(x) - len(alpha) // 2)
+            shade = np.full_like(alpha, paint)
+            overlay(frame, alpha, shade, int(y) - len(alpha) // 2, int(x) - len(alpha) // 2)
     return clip
 
 
@@ -182,7 +182,8 @@ def blotch_shape(radius: float, rng: np.random.Generator) -> np.ndarray:
     depth += 0.06 * radius * smooth_noise(depth.shape, max(radius / 12, 0.7), rng)
     soft_px = rng.uniform(0.5, 1 + 0.25 * radius)
     edge = np.clip((side // 2 - np.hypot(across, down)) / 3, 0, 1)  # no cut at the patch border
-    return (np.clip(depth / soft_px, 0, 1) * edge).astype(np.float32)
+    alpha: np.ndarray = np.clip(depth / soft_px, 0, 1) * edge
+    return alpha.astype(np.float32)
 
 
 def _rotation(angle: float) -> np.ndarray:

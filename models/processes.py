@@ -29,7 +29,7 @@ def smooth_noise(shape: tuple[int, ...], sigma_px: float, rng: np.random.Generat
     smooth = cv2.GaussianBlur(
         plane, (columns, 0), sigmaX=sigma_px, sigmaY=sigma_px, borderType=cv2.BORDER_REFLECT_101
     ).reshape(shape)
-    return (smooth - smooth.mean()) / (smooth.std() + 1e-6)
+    return np.asarray((smooth - smooth.mean()) / (smooth.std() + 1e-6))
 
 
 def correlated_noise(

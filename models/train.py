@@ -225,7 +225,7 @@ def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, obj
     clean, mask = np.load(folder / "clean.npy"), np.load(folder / "mask.npy")
     levelled = np.load(folder / "levelled.npy")
     index = json.loads((folder / "index.json").read_text())
-    presets = [entry["preset"] for entry in index]
+    presets = [entry["preset"] for entry in index["sequences"]]
     errors: dict[str, list[float]] = {}
     inside: list[float] = []
     for n, preset in enumerate(presets):

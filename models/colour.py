@@ -1,0 +1,110 @@
+"""Between a clip's own planes and the RGB the model sees, and back without touching what did not change.
+
+The model's change is carried back as a difference in the source's own planes, so a frame the model leaves
+alone keeps every code value, whatever its subsampling, depth, matrix or range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.generic]  # (h, w) uint8 or uint16
+Image = NDArray[np.float32]  # (H, W, 3) RGB, nominally [0, 1]
+
+# Kr, Kb of ITU-T H.273 table 4, by FFmpeg's names
+MATRICES = {
+    "bt709": (0.2126, 0.0722),
+    "bt470bg": (0.299, 0.114),
+    "smpte170m": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "fcc": (0.30, 0.11),
+    "bt2020nc": (0.2627, 0.0593),
+    "bt2020c": (0.2627, 0.0593),
+}
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """What is needed to read planes as colour: family ("gray", "yuv", "gbr"), depth, matrix and range."""
+
+    family: str
+    depth: int
+    kr: float
+    kb: float
+    full_range: bool
+
+    @classmethod
+    def of(cls, pix_fmt: str, depth: int, colorspace: str, color_range: str, height: int) -> PixelFormat:
+        """From a probe's names; an untagged matrix is BT.601 below 720 lines, else BT.709."""
+        family = "gbr" if pix_fmt.startswith(("gbr", "rgb")) else "gray" if pix_fmt.startswith("gray") else "yuv"
+        kr, kb = MATRICES.get(colorspace, MATRICES["bt709" if height >= 720 else "smpte170m"])
+        full = family == "gbr" or color_range in ("pc", "jpeg", "full") or pix_fmt.startswith("yuvj")
+        return cls(family, depth, kr, kb, full)
+
+    @property
+    def _luma_scale(self) -> tuple[float, float]:
+        """Offset and span of luma in code values (H.273 equations 23-25)."""
+        unit = 1 << (self.depth - 8)
+        return (0.0, (1 << self.depth) - 1.0) if self.full_range else (16.0 * unit, 219.0 * unit)
+
+    @property
+    def _chroma_scale(self) -> tuple[float, float]:
+        unit = 1 << (self.depth - 8)
+        return 128.0 * unit, ((1 << self.depth) - 1.0 if self.full_range else 224.0 * unit)
+
+    def to_rgb(self, planes: tuple[Plane, ...]) -> Image:
+        """RGB (H, W, 3) float32 of the planes, not clipped; chroma is interpolated bilinearly."""
+        offset, span = self._luma_scale
+        y = (planes[0].astype(np.float32) - offset) / span
+        if self.family == "gray":
+            return cv2.merge([y, y, y])
+        if self.family == "gbr":
+            b, r = (plane.astype(np.float32) / span for plane in planes[1:3])
+            return cv2.merge([r, y, b])
+        middle, reach = self._chroma_scale
+        u, v = ((plane.astype(np.float32) - middle) / reach for plane in planes[1:3])
+        if u.shape != y.shape:
+            size = y.shape[::-1]
+            u, v = (cv2.resize(c, size, interpolation=cv2.INTER_LINEAR) for c in (u, v))
+        kg = 1 - self.kr - self.kb
+        r = y + 2 * (1 - self.kr) * v
+        b = y + 2 * (1 - self.kb) * u
+        return cv2.merge([r, (y - self.kr * r - self.kb * b) / kg, b])
+
+    def apply(
+        self, planes: tuple[Plane, ...], before: Image, after: Image, strength: float = 1.0, monochrome: bool = False
+    ) -> tuple[Plane, ...]:
+        """The planes moved by ``strength`` times the change from ``before`` to ``after``.
+
+        ``monochrome`` keeps chroma as it is. Planes beyond colour (alpha) are returned unchanged.
+        """
+        change = (after - before) * np.float32(strength)
+        deltas = self._deltas(change, planes, monochrome)
+        moved = [_add(plane, delta, self.depth) for plane, delta in zip(planes, deltas, strict=False)]
+        return (*moved, *planes[len(moved) :])
+
+    def _deltas(self, change: Image, planes: tuple[Plane, ...], monochrome: bool) -> list[NDArray[np.float32]]:
+        _, span = self._luma_scale
+        if self.family == "gbr":
+            r, g, b = cv2.split(change)
+            return [g * span, b * span, r * span]
+        kg = 1 - self.kr - self.kb
+        r, g, b = cv2.split(change)
+        y = self.kr * r + kg * g + self.kb * b
+        if self.family == "gray" or monochrome:
+            return [y * span]
+        _, reach = self._chroma_scale
+        chroma = [(b - y) * (reach / (2 * (1 - self.kb))), (r - y) * (reach / (2 * (1 - self.kr)))]
+        size = planes[1].shape[::-1]
+        if planes[1].shape != y.shape:
+            chroma = [cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in chroma]
+        return [y * span, *chroma]
+
+
+def _add(plane: Plane, delta: NDArray[np.float32], depth: int) -> Plane:
+    moved = np.rint(plane.astype(np.float32) + delta)
+    return np.clip(moved, 0, (1 << depth) - 1).astype(plane.dtype)
