@@ -11,13 +11,18 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from models.damage import Codec, age
+from pipeline.media import codec_round_trip, read_rgb
 
+Row = dict[str, Any]  # one entry of index.json
+Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]
 Reader = Callable[[Path], np.ndarray]  # (T, H, W, 3) uint8
 CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
 STILL = 0.02  # ... and that a repeated frame does not reach
@@ -37,9 +42,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Item:
-    """One sequence to make; equal `place` means the same frames of the same source."""
+    """One sequence to make; equal `place` means the same pixels of the same source."""
 
-    row: int
     source: str
     preset: str
     place: int
@@ -52,18 +56,23 @@ def plan(data: Path, count: int, preset: str = "film_train") -> list[Item]:
     turns = [path.relative_to(data).as_posix() for path in videos + photos + videos]
     if not turns:
         raise ValueError(f"no train/video/*.mp4 or train/photo/*.jpg below {data}")
-    return [Item(row, turns[row % len(turns)], preset, row) for row in range(count)]
+    return [Item(turns[row % len(turns)], preset, row) for row in range(count)]
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """A whole clip (T, H, W, 3) uint8 RGB."""
+    return np.stack(list(read_rgb(path)))
 
 
 def build_bank(
     data: Path,
     out: Path,
     items: list[Item],
-    read: Reader,
-    codec: Codec,
-    layout: Layout = Layout(),  # noqa: B008 (frozen)
+    layout: Layout = Layout(),
     seed: int = 0,
     workers: int = 2,
+    read: Reader = read_clip,
+    codec: Codec = codec_round_trip,
 ) -> dict[str, float]:
     """Write a bank and return its summary: sequences and quantiles of the identity PSNR."""
     out.mkdir(parents=True, exist_ok=True)
@@ -71,21 +80,21 @@ def build_bank(
     for name, tail in (("clean", (3,)), ("damaged", (3,)), ("mask", ())):
         path = out / f"{name}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, shape + tail).flush()
-    by_source: dict[str, list[Item]] = {}
-    for item in items:
-        by_source.setdefault(item.source, []).append(item)
+    by_source: dict[str, list[tuple[int, Item]]] = {}
+    for row, item in enumerate(items):
+        by_source.setdefault(item.source, []).append((row, item))
     jobs = [(data, out, group, read, codec, layout, seed) for group in by_source.values()]
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for done in pool.map(_fill_source, jobs):
             rows += done
-    rows.sort(key=lambda row: row["row"])
+    rows.sort(key=itemgetter("row"))
     index = {"layout": asdict(layout), "seed": seed, "sequences": rows}
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")
     return summarise(rows)
 
 
-def summarise(rows: list[dict[str, object]]) -> dict[str, float]:
+def summarise(rows: list[Row]) -> dict[str, float]:
     """Number of sequences and the 5/25/50/75/95 % quantiles of their identity PSNR, in dB."""
     values = [float(row["psnr"]) for row in rows]
     quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
@@ -93,29 +102,29 @@ def summarise(rows: list[dict[str, object]]) -> dict[str, float]:
     return {"sequences": len(rows)} | dict(zip(names, quantiles.round(2).tolist(), strict=True))
 
 
-def _fill_source(job: tuple) -> list[dict[str, object]]:
+def _fill_source(job: Job) -> list[Row]:
     """Make all sequences of one source and write them into their rows of the bank."""
     data, out, items, read, codec, layout, seed = job
     cv2.setNumThreads(1)
     bank = {n: np.load(out / f"{n}.npy", mmap_mode="r+") for n in ("clean", "damaged", "mask")}
-    path = data / items[0].source
+    path = data / items[0][1].source
     kind = "photo" if path.suffix == ".jpg" else "video"
     picture = read_photo(path) if kind == "photo" else read(path)
     rows = []
-    for item in items:
+    for row, item in items:
         rng = np.random.Generator(np.random.PCG64([seed, item.place]))
         grey = bool(rng.random() < layout.grey_share)
         make = pan if kind == "photo" else cut_out
         clean, origin = make(picture, layout, rng)
         clean = greyscale(clean) if grey else clean
-        aged = age(clean, item.preset, seed * 1_000_003 + item.row, codec)
+        aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
         keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
         damaged = greyscale(aged.frames) if keep_grey else aged.frames
-        bank["clean"][item.row] = clean
-        bank["damaged"][item.row] = damaged
-        bank["mask"][item.row] = np.any(list(aged.masks.values()), axis=0)
-        facts = asdict(item) | {"kind": kind, "grey": grey, "psnr": psnr(damaged, clean)}
-        rows.append(facts | origin | {"severity": aged.severity})
+        bank["clean"][row] = clean
+        bank["damaged"][row] = damaged
+        bank["mask"][row] = np.any(list(aged.masks.values()), axis=0)
+        facts = {"kind": kind, "grey": grey, "psnr": psnr(damaged, clean)}
+        rows.append({"row": row} | asdict(item) | facts | origin | {"severity": aged.severity})
     return rows
 
 
@@ -152,12 +161,11 @@ def cut_out(
 def thumbnail_changes(clip: np.ndarray) -> np.ndarray:
     """Mean absolute change (T - 1,) between thumbnails of neighbouring frames."""
     small = [cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA) for frame in clip]
-    return np.abs(np.diff(np.stack(small).astype(np.float32), axis=0)).mean((1, 2, 3))
+    steps = np.diff(np.stack(small).astype(np.float32), axis=0)
+    return np.asarray(np.abs(steps).mean((1, 2, 3)))
 
 
-def choose_frames(
-    changes: np.ndarray, layout: Layout, rng: np.random.Generator
-) -> tuple[int, int]:
+def choose_frames(changes: np.ndarray, layout: Layout, rng: np.random.Generator) -> tuple[int, int]:
     """First frame and frame step of a sequence without a cut or a repeated frame."""
     best, best_change = (0, 1), np.inf
     for _ in range(TRIES):

@@ -8,6 +8,7 @@ has its own random stream, so that adding one leaves the others as they were.
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from models.damage_presets import PRESETS
 from models.defects import blotches, dust, scratches
 from models.processes import ar1, correlated_noise, random_walk
 
-Codec = Callable[[np.ndarray, str, int], np.ndarray]
+CodecName = Literal["h264", "mpeg2video", "mpeg4"]
+Codec = Callable[[np.ndarray, CodecName, int], np.ndarray]
 Degradation = Callable[..., np.ndarray]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
@@ -93,7 +95,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "blotches": blotches,
 }
 MASKS = {"scratches": "scratch", "dust": "dust", "blotches": "blotch"}
-CODECS = ("h264", "mpeg2video", "mpeg4")  # applied by the function the caller passes in
+CODECS = get_args(CodecName)  # applied by the function the caller passes in
 
 
 def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) -> Aged:
@@ -115,7 +117,8 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
             continue
         name, params = drawn
         if codec is not None and name in CODECS:
-            film = codec(quantise(film), name, round(params["quality"])).astype(np.float32)
+            quality = round(params["quality"])
+            film = codec(quantise(film), cast(CodecName, name), quality).astype(np.float32)
         else:
             before = film.copy() if name in MASKS else film
             film = DEGRADATIONS[name](film, stream(seed, name + ".pixels"), **params)
