@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from schemas.reasons import Reason
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _PART_BYTES = 16 * 2**20
+_ATTEMPTS = 6  # of a request that was throttled or met trouble, with growing pauses
 _PARALLEL = 8  # requests at once, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
 
@@ -151,7 +153,8 @@ def download(uri: str | Path, path: str | Path) -> None:
     """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
     target = Path(path)
     if not is_s3(uri):
-        return files.copy(_local(uri), target)
+        files.copy(_local(uri), target)
+        return
     with files.faults(target), files.sibling(target) as temp:
         bucket, key = _split(uri)
         with temp.open("wb") as stream, _store_faults(uri):
@@ -163,7 +166,8 @@ def upload(path: str | Path, uri: str | Path) -> None:
     """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
     source = Path(path)
     if not is_s3(uri):
-        return files.copy(source, _local(uri))
+        files.copy(source, _local(uri))
+        return
     bucket, key = _split(uri)
     checksum = {"ChecksumAlgorithm": "SHA256"}
     with files.faults(source), source.open("rb") as stream, _store_faults(uri):
@@ -236,7 +240,7 @@ def _as_folder(key: str) -> str:
     return f"{key.rstrip('/')}/" if key.strip("/") else ""
 
 
-def _client() -> Any:
+def _client() -> Any:  # noqa: ANN401 - boto3 ships no types
     """Return this process's client; a fork or a change of the AWS settings gets a new one."""
     settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     with _CLIENT_LOCK:
@@ -244,13 +248,13 @@ def _client() -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:
+def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401
     import boto3  # slow to import: only where a store is used
     from botocore.config import Config
 
     endpoint = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"} & dict(settings).keys()
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 6},
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=4 * _PARALLEL,
@@ -260,7 +264,7 @@ def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:
     return boto3.session.Session().client("s3", config=config)
 
 
-def _transfer() -> Any:
+def _transfer() -> Any:  # noqa: ANN401
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(
@@ -311,6 +315,7 @@ def _create_object(uri: str, data: bytes) -> bool:
             return True
         except ClientError as error:
             if _status(error) == "409":  # a rival's write is under way: ask again
+                time.sleep(0.1)
                 continue
             with _store_faults(uri):
                 head = client.head_object(Bucket=bucket, Key=key)
@@ -334,7 +339,7 @@ _STORE_REASONS = {
 }
 
 
-def _status(error: Any) -> str:
+def _status(error: Any) -> str:  # noqa: ANN401
     return str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
 
 
