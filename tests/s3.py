@@ -1,7 +1,8 @@
 """A real S3 server for tests: SeaweedFS on loopback, with credentials, started once per session.
 
 A test module takes part by `pytest_plugins = ("tests.s3",)`; the fixture `s3_prefix` sets the AWS
-environment for the test and gives it an address of its own.
+environment for the test and gives it an address of its own, and `store_root` runs a test twice: on
+the file system and on the server.
 """
 
 import json
@@ -115,6 +116,12 @@ def s3_prefix(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in s3_server.env.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["files", "s3"])
+def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of the test's own, on each kind of store."""
+    return str(tmp_path) if request.param == "files" else request.getfixturevalue("s3_prefix")
 
 
 def _binary() -> str:

@@ -18,20 +18,14 @@ from schemas.reasons import Reason
 pytest_plugins = ("tests.s3",)
 
 
-@pytest.fixture(params=["files", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder of the test's own, on each kind of store."""
-    return str(tmp_path) if request.param == "files" else request.getfixturevalue("s3_prefix")
-
-
 def reason_of(action: Callable[[], object]) -> Reason:
     with pytest.raises(ClipFault) as caught:
         action()
     return caught.value.reason
 
 
-def test_write_read_replace_delete(root: str) -> None:
-    uri = storage.join(root, "a", "b.json")
+def test_write_read_replace_delete(store_root: str) -> None:
+    uri = storage.join(store_root, "a", "b.json")
     assert not storage.exists(uri)
     storage.write_bytes(uri, b"one")
     before = storage.stat(uri)
@@ -46,27 +40,29 @@ def test_write_read_replace_delete(root: str) -> None:
     assert not storage.exists(uri)
 
 
-def test_missing_is_not_found(root: str) -> None:
-    uri = storage.join(root, "missing.mkv")
+def test_missing_is_not_found(store_root: str) -> None:
+    uri = storage.join(store_root, "missing.mkv")
     assert reason_of(lambda: storage.stat(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.download(uri, "/tmp/never")) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.local_copy(uri, "/tmp/never")) is Reason.NOT_FOUND
 
 
-def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(root: str) -> None:
-    assert list(storage.listing(storage.join(root, "nothing"))) == []
-    assert storage.folders(storage.join(root, "nothing")) == []
+def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(store_root: str) -> None:
+    assert list(storage.listing(storage.join(store_root, "nothing"))) == []
+    assert storage.folders(storage.join(store_root, "nothing")) == []
     for name in ("runs/b/2", "runs/b/1", "runs/a/1", "runs-not/1"):
-        storage.write_bytes(storage.join(root, name), name.encode())
-    found = list(storage.listing(storage.join(root, "runs")))
-    assert found == [storage.join(root, name) for name in ("runs/a/1", "runs/b/1", "runs/b/2")]
-    assert storage.folders(storage.join(root, "runs")) == ["a", "b"]
+        storage.write_bytes(storage.join(store_root, name), name.encode())
+    found = list(storage.listing(storage.join(store_root, "runs")))
+    assert found == [
+        storage.join(store_root, name) for name in ("runs/a/1", "runs/b/1", "runs/b/2")
+    ]
+    assert storage.folders(storage.join(store_root, "runs")) == ["a", "b"]
     assert set(storage.read_many(found).values()) == {b"runs/a/1", b"runs/b/1", b"runs/b/2"}
 
 
-def test_create_has_exactly_one_winner_of_twelve(root: str) -> None:
-    uri = storage.join(root, "claim")
+def test_create_has_exactly_one_winner_of_twelve(store_root: str) -> None:
+    uri = storage.join(store_root, "claim")
     start = threading.Barrier(12)
 
     def claim(number: int) -> bool:
@@ -79,8 +75,8 @@ def test_create_has_exactly_one_winner_of_twelve(root: str) -> None:
     assert storage.read_bytes(uri) == b"%d" % won.index(True)
 
 
-def test_create_of_equal_bytes_still_has_one_winner(root: str) -> None:
-    uri = storage.join(root, "claim")
+def test_create_of_equal_bytes_still_has_one_winner(store_root: str) -> None:
+    uri = storage.join(store_root, "claim")
     assert [storage.create(uri, b"same") for _ in range(3)] == [True, False, False]
 
 
