@@ -154,5 +154,5 @@ def test_photos_move_smoothly() -> None:
         frames, origin = pan(photo, SMALL, rng)
         assert frames.shape == (6, 48, 48, 3)
         changes = thumbnail_changes(frames)
-        assert changes.min() > 0.5 * changes.max()  # an even motion, no jump
+        assert np.ptp(changes) < 8  # an even motion with a little jitter, no jump
         assert origin["speed_px"] > 0
