@@ -1,0 +1,319 @@
+"""The decoding child: untrusted media in, one probe, raw planes and a trailer out. See `pipeline/sandbox.py`.
+
+Run as `python -m pipeline.decoder REQUEST`; only `pipeline.media.Decoder` starts it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
+
+from pipeline.frames import FIELD_ORDERS, Probe
+from pipeline.planes import Source, extract_planes, planar_format, plane_layout
+from pipeline.sandbox import Output, limit_self, run_child
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+FRAME = struct.Struct("<qI")
+MAX_MESSAGES = 200
+Logs = list[tuple[int, str, str]]
+# Pictures above this size are decoded with several threads.
+LARGE_PIXELS = 1920 * 1088
+LARGE_THREADS = 4
+FORMATS = (
+    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mxf,mxf_opatom,mpeg,mpegts,mpegvideo,dv,h264,hevc,m4v,"
+    "yuv4mpegpipe,ogg,asf,flv,gxf,nut,ivf"
+)
+VIDEO_CODECS = frozenset(
+    "ffv1 ffvhuff huffyuv utvideo v210 v308 v410 rawvideo yuv4 prores dnxhd cfhd jpeg2000 dvvideo "
+    "mpeg1video mpeg2video mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 h261 h263 h263p flv1 svq1 svq3 cinepak "
+    "indeo3 indeo5 qtrle mjpeg mjpegb png wmv1 wmv2 wmv3 vc1 h264 hevc vp8 vp9 libvpx-vp9 av1 libdav1d "
+    "theora rv40 magicyuv lagarith r210 r10k".split()
+)
+AUDIO_CODECS = (
+    "aac,aac_latm,ac3,eac3,mp1float,mp2float,mp3float,mp1,mp2,mp3,flac,alac,vorbis,opus,libopus,dca,"
+    "truehd,wmav1,wmav2,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,amrnb,qdm2,speex,wavpack,gsm_ms,"
+    + ",".join(
+        f"pcm_{kind}"
+        for kind in (
+            "s8 u8 s16le s16be u16le u16be s24le s24be s32le s32be f32le f32be f64le f64be "
+            "alaw mulaw bluray dvd".split()
+        )
+    )
+)
+SUBTITLE_CODECS = "subrip,srt,ass,ssa,mov_text,webvtt,text,dvbsub,dvdsub,pgssub"
+
+
+def open_source(path: str, limits: Limits) -> InputContainer:
+    """Opens a local file with every list closed: containers, codecs, protocols, picture size, probing effort.
+
+    Raises `ClipFault` for what is not a readable film file.
+    """
+    options = {
+        "format_whitelist": FORMATS,
+        "codec_whitelist": ",".join([*sorted(VIDEO_CODECS), AUDIO_CODECS, SUBTITLE_CODECS]),
+        "protocol_whitelist": "file",
+        "max_pixels": str(limits.max_pixels),
+        "probesize": str(20 << 20),
+        "analyzeduration": "10000000",
+        "max_streams": "64",
+        "threads": "1",
+    }
+    logs: Logs = []
+    try:
+        with av.logging.Capture(local=False) as logs:
+            return av.open(path, "r", options=options, metadata_errors="surrogateescape")
+    except av.FFmpegError as error:
+        said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
+        if "moov atom not found" in said:
+            raise ClipFault(Reason.TRUNCATED, f"the file has no index ({said})") from None
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
+
+
+def main_video(container: InputContainer) -> VideoStream:
+    """The first video stream that is not a cover picture. Raises `ClipFault(NO_VIDEO)`."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise ClipFault(Reason.NO_VIDEO, "the file holds no video stream")
+
+
+def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
+    """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
+    context = stream.codec_context
+    if context is None or context.name not in VIDEO_CODECS:
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
+    pixels = context.width * context.height
+    if pixels > limits.max_pixels:
+        size = f"{context.width}x{context.height}"
+        raise ClipFault(
+            Reason.MEDIA_BOMB,
+            f"a picture of {size} = {pixels} pixels, the limit is {limits.max_pixels}",
+        )
+    if pixels == 0 or context.pix_fmt is None:
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
+    planar, _, _ = planar_format(context.pix_fmt)
+    fps = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+    time_base = stream.time_base or 1 / fps
+    full = context.pix_fmt.startswith("yuvj")
+    return Probe(
+        container=container.format.name,
+        codec=context.name,
+        width=context.width,
+        height=context.height,
+        pix_fmt=planar,
+        source_pix_fmt=context.pix_fmt,
+        bit_depth=plane_layout(planar, context.width, context.height).bits,
+        fps=fps,
+        time_base=time_base,
+        sar=stream.sample_aspect_ratio or Fraction(1),
+        frames_declared=stream.frames or None,
+        start_pts=stream.start_time,
+        duration_pts=stream.duration,
+        duration_seconds=_duration_seconds(container, stream, time_base),
+        field_order=FIELD_ORDERS[context.field_order],
+        color_range=2 if full else int(context.color_range),
+        color_primaries=int(context.color_primaries),
+        color_trc=int(context.color_trc),
+        colorspace=int(context.colorspace),
+        rotation=_rotation(container),
+        audio=_codecs(container, "audio"),
+        subtitles=_codecs(container, "subtitle"),
+        attachments=_codecs(container, "attachment"),
+        data=_codecs(container, "data"),
+        chapters=len(container.chapters()),
+        timecode=_timecode(container),
+    )
+
+
+def _duration_seconds(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> float | None:
+    if stream.duration:
+        return float(stream.duration * time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _rotation(container: InputContainer) -> int:
+    """Whole degrees of the display matrix, which only the printed description tells before decoding."""
+    av.logging.set_level(av.logging.INFO)
+    described = container.dumps_format()
+    av.logging.set_level(av.logging.WARNING)
+    match = re.search(r"rotation of (-?[0-9]+)", described)
+    return int(match.group(1)) if match else 0
+
+
+def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
+    streams = [stream for stream in container.streams if stream.type == kind]
+    return tuple(getattr(stream.codec_context, "name", None) or "unknown" for stream in streams)
+
+
+def _timecode(container: InputContainer) -> str | None:
+    tables = [container.metadata, *(stream.metadata for stream in container.streams)]
+    return next((table["timecode"] for table in tables if "timecode" in table), None)
+
+
+class _Decoding:
+    """One pass over the pictures of a container, from a seek target or from the start."""
+
+    def __init__(self, container: InputContainer, limits: Limits, probe: Probe) -> None:
+        self.container, self.limits, self.probe = container, limits, probe
+        self.stream = main_video(container)
+        self.stream.thread_type = "SLICE"
+        pixels = probe.width * probe.height
+        self.stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+        self.messages: list[dict[str, object]] = []
+        self.packets = self.discarded = self.frames = self.interlaced = self.corrupt = 0
+        self.message_count = 0
+        self.captions = False
+        self.last_pts: int | None = None
+
+    def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
+        """Pictures in presentation order, with a pts each; messages are noted with the picture they precede."""
+        for packet in self.container.demux(self.stream):
+            if packet.size:
+                self.packets += 1
+                self.discarded += packet.is_discard
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError as error:
+                self.note(
+                    av.logging.ERROR,
+                    self.probe.codec,
+                    f"{error.strerror} (packet {self.packets - 1})",
+                )
+                pictures = []
+            self.drain(logs)
+            for picture in pictures:
+                yield cast(av.VideoFrame, picture)
+        self.drain(logs)
+
+    def drain(self, logs: Logs) -> None:
+        for level, source, text in logs:
+            self.note(level, source, text.strip())
+        logs.clear()
+
+    def note(self, level: int, source: str, text: str) -> None:
+        self.message_count += 1
+        if len(self.messages) < MAX_MESSAGES:
+            self.messages.append(
+                {"level": level, "source": source, "text": text, "frame": self.frames}
+            )
+
+    def stamp(self, picture: av.VideoFrame) -> int:
+        """The picture's pts; without one, a step of the frame rate after the last. Raises when not increasing."""
+        pts = picture.pts if picture.pts is not None else picture.dts
+        if pts is None:
+            step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
+            pts = 0 if self.last_pts is None else self.last_pts + step
+        if self.last_pts is not None and pts <= self.last_pts:
+            raise ClipFault(
+                Reason.DECODE_ERROR,
+                f"timestamps do not increase at frame {self.frames}: {self.last_pts}, {pts}",
+            )
+        self.last_pts = pts
+        return pts
+
+    def check(self, picture: av.VideoFrame) -> None:
+        """Raises `ClipFault` when size or format changes, or the number of frames passes its limit."""
+        if self.frames >= self.limits.max_frames:
+            raise ClipFault(
+                Reason.MEDIA_BOMB, f"more than {self.limits.max_frames} frames, the limit"
+            )
+        got = (picture.width, picture.height, picture.format.name)
+        declared = (self.probe.width, self.probe.height, self.probe.source_pix_fmt)
+        if got != declared:
+            raise ClipFault(
+                Reason.DECODE_ERROR, f"frame {self.frames} is {got}, the stream began as {declared}"
+            )
+
+    def count(self, picture: av.VideoFrame) -> None:
+        self.frames += 1
+        self.interlaced += picture.interlaced_frame
+        self.corrupt += picture.is_corrupt
+        self.captions = self.captions or Type.A53_CC in picture.side_data
+
+    def trailer(self) -> dict[str, object]:
+        names = (
+            "frames packets discarded interlaced corrupt captions message_count messages last_pts"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+def decode(request: dict[str, Any], output: Output) -> None:
+    """The child's work: probe record, frame records, trailer record."""
+    limits = Limits(**request["limits"])
+    limit_self(limits)
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
+    start, count = request["start_pts"], request["count"]
+    container = open_source(request["path"], limits)
+    probe = probe_container(container, main_video(container), limits)
+    output.send_json(b"P", probe.to_dict())
+    if start is not None and not _seek(container, start):
+        container = open_source(request["path"], limits)
+    with av.logging.Capture(local=False) as logs:
+        run = _Decoding(container, limits, probe)
+        if not _send_frames(run, logs, output, start, count):
+            run = _Decoding(open_source(request["path"], limits), limits, probe)
+            _send_frames(run, logs, output, start, count, linear=True)
+    output.send_json(b"E", run.trailer())
+
+
+def _seek(container: InputContainer, start_pts: int) -> bool:
+    try:
+        container.seek(start_pts, stream=main_video(container))
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _send_frames(
+    run: _Decoding,
+    logs: Logs,
+    output: Output,
+    start_pts: int | None,
+    count: int | None,
+    linear: bool = False,
+) -> bool:
+    """Sends frames from `start_pts` on. False, with nothing sent, when a seek landed too late for that."""
+    planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
+    layout = plane_layout(planar, run.probe.width, run.probe.height)
+    source = Source(components, big_endian, layout.shapes, layout.dtype)
+    for number, picture in enumerate(run.pictures(logs)):
+        pts = run.stamp(picture)
+        if start_pts is not None and pts < start_pts:
+            continue
+        if run.frames == 0 and start_pts is not None:
+            if not linear and (
+                pts != start_pts or picture.is_corrupt or number == 0 and not picture.key_frame
+            ):
+                return False
+            if pts != start_pts:
+                raise ClipFault(Reason.DECODE_ERROR, f"no frame has the timestamp {start_pts}")
+            run.messages.clear()
+        run.check(picture)
+        planes = extract_planes(picture, source)
+        checksum = 0
+        for plane in planes:
+            checksum = zlib.crc32(plane, checksum)
+        views = [memoryview(plane).cast("B") for plane in planes]
+        output.send(b"F", FRAME.pack(pts, checksum), *views)
+        run.count(picture)
+        if run.frames == count:
+            break
+    return start_pts is None or linear or run.frames > 0
+
+
+if __name__ == "__main__":
+    run_child(decode)

@@ -1,0 +1,100 @@
+"""Values that cross the border between this process and the ones that decode: probes, frames, plane layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Any
+
+from numpy.typing import NDArray
+
+Plane = NDArray[Any]
+
+FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture. Planes are (h, w) uint8 or uint16 in the order of the format (gbrp: G, B, R);
+    `crc32` is zlib's, over the planes in order, little-endian."""
+
+    index: int
+    pts: int
+    planes: tuple[Plane, ...]
+    crc32: int
+
+
+@dataclass(frozen=True)
+class StreamHash:
+    """SHA-256 over the packet payloads of one non-video stream, in order."""
+
+    index: int
+    kind: str
+    codec: str
+    packets: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the container and the codec declare. Colour values are the code points of ITU-T H.273 (2: unspecified).
+
+    `pix_fmt` is the planar, little-endian format frames are delivered in and `source_pix_fmt` the decoder's.
+    `sar` is 1 when nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
+    """
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    pix_fmt: str
+    source_pix_fmt: str
+    bit_depth: int
+    fps: Fraction
+    time_base: Fraction
+    sar: Fraction
+    frames_declared: int | None
+    start_pts: int | None
+    duration_pts: int | None
+    duration_seconds: float | None
+    field_order: str
+    color_range: int
+    color_primaries: int
+    color_trc: int
+    colorspace: int
+    rotation: int
+    audio: tuple[str, ...]
+    subtitles: tuple[str, ...]
+    attachments: tuple[str, ...]
+    data: tuple[str, ...]
+    chapters: int
+    timecode: str | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values; fractions as "num/den"."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Probe:
+        """The inverse of `to_dict`. Raises KeyError or ValueError for what is not a probe."""
+        kinds = {field.name: str(field.type) for field in fields(cls)}
+        return cls(**{name: _typed(kind, values[name]) for name, kind in kinds.items()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _typed(kind: str, value: Any) -> object:
+    if value is None:
+        if not kind.endswith("None"):
+            raise ValueError(f"{kind} expected, got nothing")
+        return None
+    if kind.startswith("tuple"):
+        return tuple(str(item) for item in value)
+    types: dict[str, Any] = {"Fraction": Fraction, "int": int, "float": float, "str": str}
+    return types[kind.split(" ")[0]](value)

@@ -1,0 +1,181 @@
+"""Planar pixel formats: how their planes lie, and how other formats are re-laid as planes without loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+Plane = NDArray[Any]
+
+# Chroma subsampling of the planar families, as (horizontal, vertical) divisors.
+SUBSAMPLING = {
+    "410": (4, 4),
+    "411": (4, 1),
+    "420": (2, 2),
+    "422": (2, 1),
+    "440": (1, 2),
+    "444": (1, 1),
+}
+PLANAR = re.compile(r"(?:(gray)|(gbrp)|yuv(410|411|420|422|440|444)p)(9|10|12|14|16)?(le)?")
+
+
+class PlaneLayout(NamedTuple):
+    """How the planes of a planar pixel format lie: shapes (rows, columns), sample type and bits per sample."""
+
+    shapes: tuple[tuple[int, int], ...]
+    dtype: np.dtype[Any]
+    bits: int
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(rows * columns for rows, columns in self.shapes) * self.dtype.itemsize
+
+
+def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
+    """The layout of a planar format at a picture size. Raises `ClipFault(UNSUPPORTED_FORMAT)` for others."""
+    match = PLANAR.fullmatch(pix_fmt)
+    if match is None:
+        raise ClipFault(
+            Reason.UNSUPPORTED_FORMAT, f"pixel format {pix_fmt} cannot be carried without loss"
+        )
+    gray, gbrp, subsampling, depth, _ = match.groups()
+    bits = int(depth or 8)
+    right, down = SUBSAMPLING[subsampling] if subsampling else (1, 1)
+    chroma = (-(-height // down), -(-width // right))
+    shapes = ((height, width),) if gray else ((height, width), chroma, chroma)
+    if gbrp:
+        shapes = ((height, width),) * 3
+    return PlaneLayout(shapes, np.dtype("<u2" if bits > 8 else "u1"), bits)
+
+
+def split_planes(
+    payload: bytearray | bytes, layout: PlaneLayout, offset: int = 0
+) -> tuple[Plane, ...]:
+    """Planes as views of a payload from `offset` on. Raises ValueError when its size is not the layout's."""
+    if len(payload) - offset != layout.size_bytes:
+        raise ValueError(f"{len(payload) - offset} bytes for a picture of {layout.size_bytes}")
+    planes = []
+    for rows, columns in layout.shapes:
+        plane = np.frombuffer(payload, layout.dtype, rows * columns, offset).reshape(rows, columns)
+        planes.append(plane)
+        offset += plane.nbytes
+    return tuple(planes)
+
+
+class Component(NamedTuple):
+    """Where one colour component lies: plane, first sample, distance between samples, bits below it."""
+
+    plane: int
+    offset: int
+    step: int
+    shift: int = 0
+
+
+def _semi_planar(shift: int = 0, swapped: bool = False) -> tuple[Component, ...]:
+    first = int(swapped)
+    chroma = (Component(1, first, 2, shift), Component(1, 1 - first, 2, shift))
+    return (Component(0, 0, 1, shift), *chroma)
+
+
+def _packed(step: int, *offsets: int, shift: int = 0) -> tuple[Component, ...]:
+    return tuple(Component(0, offset, step, shift) for offset in offsets)
+
+
+def _packed_422(y: int, u: int, v: int, shift: int = 0) -> tuple[Component, ...]:
+    return (Component(0, y, 2, shift), Component(0, u, 4, shift), Component(0, v, 4, shift))
+
+
+# Formats that hold the samples of a planar one in another order: (planar sibling, components in its order).
+RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
+    "nv12": ("yuv420p", _semi_planar()),
+    "nv21": ("yuv420p", _semi_planar(swapped=True)),
+    "nv16": ("yuv422p", _semi_planar()),
+    "nv24": ("yuv444p", _semi_planar()),
+    "nv42": ("yuv444p", _semi_planar(swapped=True)),
+    "nv20le": ("yuv422p10le", _semi_planar()),
+    "yuyv422": ("yuv422p", _packed_422(0, 1, 3)),
+    "yvyu422": ("yuv422p", _packed_422(0, 3, 1)),
+    "uyvy422": ("yuv422p", _packed_422(1, 0, 2)),
+    "y210le": ("yuv422p10le", _packed_422(0, 1, 3, shift=6)),
+    "y212le": ("yuv422p12le", _packed_422(0, 1, 3, shift=4)),
+    "rgb24": ("gbrp", _packed(3, 1, 2, 0)),
+    "bgr24": ("gbrp", _packed(3, 1, 0, 2)),
+    "rgb0": ("gbrp", _packed(4, 1, 2, 0)),
+    "bgr0": ("gbrp", _packed(4, 1, 0, 2)),
+    "0rgb": ("gbrp", _packed(4, 2, 3, 1)),
+    "0bgr": ("gbrp", _packed(4, 2, 1, 3)),
+    "rgb48le": ("gbrp16le", _packed(3, 1, 2, 0)),
+    "bgr48le": ("gbrp16le", _packed(3, 1, 0, 2)),
+    **{
+        f"p{code}{depth}le": (f"yuv{chroma}p{depth}le", _semi_planar(shift=16 - depth))
+        for code, chroma in (("0", "420"), ("2", "422"), ("4", "444"))
+        for depth in (10, 12, 16)
+    },
+}
+
+
+class RawPlane(Protocol):
+    """A plane as the decoder holds it: a buffer of padded rows, bottom-up when `line_size` is negative."""
+
+    @property
+    def line_size(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+
+class Picture(Protocol):
+    """A picture as the decoder holds it."""
+
+    @property
+    def planes(self) -> Sequence[Any]: ...
+
+
+class Source(NamedTuple):
+    """How the decoder's pictures become planes."""
+
+    components: tuple[Component, ...]
+    big_endian: bool
+    shapes: tuple[tuple[int, int], ...]
+    dtype: np.dtype[Any]
+
+
+def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
+    """(planar little-endian format, its components in format `name`, whether `name` is big-endian).
+
+    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss: alpha, palette, Bayer, float.
+    """
+    little = name.removesuffix("be") + "le" if name.endswith("be") else name
+    little = little.replace("yuvj", "yuv")
+    if little in RELAID:
+        planar, components = RELAID[little]
+        return planar, components, name.endswith("be")
+    if PLANAR.fullmatch(little) is None:
+        raise ClipFault(
+            Reason.UNSUPPORTED_FORMAT, f"pixel format {name} has no planar form without loss"
+        )
+    count = 1 if little.startswith("gray") else 3
+    return little, tuple(Component(plane, 0, 1) for plane in range(count)), name.endswith("be")
+
+
+def extract_planes(frame: Picture, source: Source) -> list[Plane]:
+    """The picture as contiguous little-endian planes of the planar format."""
+    raw = []
+    kind = source.dtype.newbyteorder(">") if source.big_endian else source.dtype
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))
+        rows = rows[::-1] if plane.line_size < 0 else rows
+        usable = rows.shape[1] - rows.shape[1] % kind.itemsize
+        raw.append(rows[:, :usable].view(kind))
+    planes = []
+    for component, (height, width) in zip(source.components, source.shapes, strict=True):
+        stop = component.offset + (width - 1) * component.step + 1
+        samples = raw[component.plane][:height, component.offset : stop : component.step]
+        samples = samples >> component.shift if component.shift else samples
+        planes.append(np.ascontiguousarray(samples, source.dtype))
+    return planes
