@@ -2,7 +2,7 @@
 
     run.json                        identity, start, sessions
     attempts/<clip>/<shard>-<n>.json  a worker began; <shard>-<n>.end: it came to a Python-level end
-    segments/<clip>/<shard>.json    a restored shard
+    segments/<clip>/<shard>.json    a restored shard; its media may lie beside it
     assembly/<clip>/<session>.json  the shard whose worker assembles the clip
     done/<clip>.json                the clip's row: the commit point
     summary.json                    the run is over
@@ -144,7 +144,8 @@ class Ledger:
 
     def segments(self, clip: str) -> dict[int, Record]:
         """Return the records of the clip's restored shards, in order."""
-        found = storage.read_many(storage.listing(self._at("segments", _safe(clip))))
+        uris = storage.listing(self._at("segments", _safe(clip)))
+        found = storage.read_many(uri for uri in uris if uri.endswith(".json"))
         records = {int(_stem(uri)): _load(data) for uri, data in found.items()}
         return dict(sorted(records.items()))
 
@@ -168,6 +169,10 @@ class Ledger:
         for uri, data in storage.read_many(new).items():
             self._rows[_stem(uri)] = _load(data)
         return dict(sorted(self._rows.items()))
+
+    def is_done(self, clip: str) -> bool:
+        """Return whether the clip is committed: one request, whatever the size of the run."""
+        return clip in self._rows or storage.exists(self._at("done", f"{_safe(clip)}.json"))
 
     def done_clips(self) -> set[str]:
         """Return the ids of the committed clips without reading their rows."""

@@ -143,6 +143,8 @@ def test_segments_come_in_the_order_of_their_shards(tmp_path: object) -> None:
         ledger.commit_segment("a", shard, {"frames": shard})
     assert list(ledger.segments("a")) == [0, 2, 10]
     assert ledger.segments("b") == {}
+    storage.write_bytes(f"{ledger.uri}/segments/a/3.mkv", b"media beside the records")
+    assert list(ledger.segments("a")) == [0, 2, 10]
 
 
 def test_done_reads_each_row_once(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +162,8 @@ def test_done_reads_each_row_once(tmp_path: object, monkeypatch: pytest.MonkeyPa
         assert ledger.done()[clip] == {"clip_id": clip}
     assert len(read) == 3
     assert ledger.done_clips() == {"a", "b.json", "c"}
+    assert Ledger(ledger.out, ledger.run).is_done("b.json")
+    assert not ledger.is_done("b")
     assert len(read) == 3
 
 
