@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 Plane = NDArray[np.generic]  # (h, w) uint8 or uint16
 Image = NDArray[np.float32]  # (H, W, 3) RGB, nominally [0, 1]
 
-# Kr, Kb of ITU-T H.273 table 4, by FFmpeg's names
+# Kr, Kb by MatrixCoefficients code point (ITU-T H.273 table 4)
 MATRICES = {
-    "bt709": (0.2126, 0.0722),
-    "bt470bg": (0.299, 0.114),
-    "smpte170m": (0.299, 0.114),
-    "smpte240m": (0.212, 0.087),
-    "fcc": (0.30, 0.11),
-    "bt2020nc": (0.2627, 0.0593),
-    "bt2020c": (0.2627, 0.0593),
+    1: (0.2126, 0.0722),  # BT.709
+    4: (0.30, 0.11),  # FCC
+    5: (0.299, 0.114),  # BT.601 625 lines
+    6: (0.299, 0.114),  # BT.601 525 lines
+    7: (0.212, 0.087),  # SMPTE 240M
+    9: (0.2627, 0.0593),  # BT.2020
+    10: (0.2627, 0.0593),  # BT.2020, constant luminance (approximated)
 }
+FULL_RANGE = 2  # libav's code for full range
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class PixelFormat:
     full_range: bool
 
     @classmethod
-    def of(cls, pix_fmt: str, depth: int, colorspace: str, color_range: str, height: int) -> PixelFormat:
-        """From a probe's names; an untagged matrix is BT.601 below 720 lines, else BT.709."""
-        family = "gbr" if pix_fmt.startswith(("gbr", "rgb")) else "gray" if pix_fmt.startswith("gray") else "yuv"
-        kr, kb = MATRICES.get(colorspace, MATRICES["bt709" if height >= 720 else "smpte170m"])
-        full = family == "gbr" or color_range in ("pc", "jpeg", "full") or pix_fmt.startswith("yuvj")
+    def of(cls, pix_fmt: str, depth: int, matrix: int, color_range: int, height: int) -> PixelFormat:
+        """From a probe's values; an untagged matrix is BT.601 below 720 lines, else BT.709."""
+        family = "gbr" if pix_fmt.startswith("gbr") else "gray" if pix_fmt.startswith("gray") else "yuv"
+        kr, kb = MATRICES.get(matrix, MATRICES[1 if height >= 720 else 6])
+        full = family != "yuv" and color_range != 1 or color_range == FULL_RANGE
         return cls(family, depth, kr, kb, full)
 
     @property

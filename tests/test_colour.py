@@ -1,0 +1,77 @@
+"""Planes to RGB and back: no change in, no change out, for every family, depth and range."""
+
+import numpy as np
+import pytest
+
+from models.colour import PixelFormat
+
+RNG = np.random.default_rng(0)
+CASES = [
+    ("yuv420p", 8, 6, 1, (48, 64), (24, 32)),
+    ("yuv420p", 8, 2, 0, (47, 63), (24, 32)),
+    ("yuv422p10le", 10, 5, 1, (48, 64), (48, 32)),
+    ("yuv444p12le", 12, 9, 2, (48, 64), (48, 64)),
+    ("gbrp", 8, 0, 2, (48, 64), (48, 64)),
+    ("gbrp16le", 16, 0, 2, (48, 64), (48, 64)),
+    ("gray", 8, 2, 0, (48, 64), None),
+    ("gray16le", 16, 2, 0, (48, 64), None),
+]
+
+
+def planes_of(depth: int, luma: tuple[int, int], chroma: tuple[int, int] | None) -> tuple[np.ndarray, ...]:
+    kind = np.uint8 if depth == 8 else np.uint16
+    shapes = [luma] if chroma is None else [luma, chroma, chroma]
+    return tuple(RNG.integers(0, 1 << depth, shape, dtype=kind) for shape in shapes)
+
+
+@pytest.mark.parametrize(("name", "depth", "matrix", "range_", "luma", "chroma"), CASES)
+def test_no_change_keeps_every_code_value(name, depth, matrix, range_, luma, chroma) -> None:  # type: ignore[no-untyped-def]
+    form = PixelFormat.of(name, depth, matrix, range_, luma[0])
+    planes = planes_of(depth, luma, chroma)
+    image = form.to_rgb(planes)
+    assert image.shape == (*luma, 3) and image.dtype == np.float32
+    for kept, source in zip(form.apply(planes, image, image), planes, strict=True):
+        assert np.array_equal(kept, source) and kept.dtype == source.dtype
+
+
+@pytest.mark.parametrize(("name", "depth", "matrix", "range_", "luma", "chroma"), CASES)
+def test_strength_zero_keeps_every_code_value(name, depth, matrix, range_, luma, chroma) -> None:  # type: ignore[no-untyped-def]
+    form = PixelFormat.of(name, depth, matrix, range_, luma[0])
+    planes = planes_of(depth, luma, chroma)
+    image = form.to_rgb(planes)
+    for kept, source in zip(form.apply(planes, image, image * 0.5, strength=0.0), planes, strict=True):
+        assert np.array_equal(kept, source)
+
+
+def test_known_colours() -> None:
+    """100 % BT.601 bars in limited range (BT.601, table of colour bars)."""
+    form = PixelFormat.of("yuv444p", 8, 6, 1, 576)
+    bars = {(235, 128, 128): (1, 1, 1), (82, 90, 240): (1, 0, 0), (145, 54, 34): (0, 1, 0), (41, 240, 110): (0, 0, 1)}
+    for code, rgb in bars.items():
+        planes = tuple(np.full((2, 2), value, np.uint8) for value in code)
+        assert form.to_rgb(planes)[0, 0] == pytest.approx(rgb, abs=0.012)
+
+
+def test_a_change_lands_in_the_right_planes() -> None:
+    form = PixelFormat.of("yuv420p", 8, 1, 1, 1080)
+    planes = tuple(np.full(shape, 128, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
+    before = form.to_rgb(planes)
+    brighter = form.apply(planes, before, before + np.float32(0.1))
+    assert np.all(brighter[0] == 128 + 22) and np.all(brighter[1] == 128) and np.all(brighter[2] == 128)
+    bluer = before.copy()
+    bluer[..., 2] += 0.2
+    assert np.all(form.apply(planes, before, bluer)[1] > 140)
+    assert np.all(form.apply(planes, before, bluer, monochrome=True)[1] == 128)
+
+
+def test_values_stay_in_range_and_depth() -> None:
+    form = PixelFormat.of("yuv422p10le", 10, 5, 1, 576)
+    planes = planes_of(10, (8, 8), (8, 4))
+    image = form.to_rgb(planes)
+    moved = form.apply(planes, image, image + 2)
+    assert max(int(plane.max()) for plane in moved) <= 1023
+
+
+def test_an_untagged_matrix_follows_the_size() -> None:
+    assert PixelFormat.of("yuv420p", 8, 2, 0, 576).kr == 0.299
+    assert PixelFormat.of("yuv420p", 8, 2, 0, 1080).kr == 0.2126

@@ -1,0 +1,117 @@
+"""Flicker goes, motion and light stay, and shards see what the whole shot sees."""
+
+import numpy as np
+import pytest
+
+from models.alignment import Aligner, match_luma
+from models.exposure import CONTEXT, Curve, ExposureChain, fit_step, flickers, log_quantiles, small_luma
+from models.restorer import windows
+
+RNG = np.random.default_rng(0)
+
+
+def texture(height: int = 96, width: int = 256) -> np.ndarray:
+    """Smooth noise, RGB in [0.1, 0.9]."""
+    import cv2
+
+    noise = RNG.random((height, width, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    return 0.1 + 0.8 * (smooth - smooth.min()) / np.ptp(smooth)
+
+
+@pytest.fixture(scope="module")
+def pan() -> list[np.ndarray]:
+    """A texture that moves two pixels a frame."""
+    wide = texture()
+    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 128]) for i in range(40)]
+
+
+def flickered(frames: list[np.ndarray], sd: float) -> list[np.ndarray]:
+    gains = np.exp(np.random.default_rng(1).normal(0, sd, len(frames)))
+    return [np.clip(frame * gain, 0, 1).astype(np.float32) for frame, gain in zip(frames, gains, strict=True)]
+
+
+def means(frames: list[np.ndarray]) -> np.ndarray:
+    return np.array([frame.mean() * 255 for frame in frames])
+
+
+def test_flicker_is_removed_along_the_motion(pan: list[np.ndarray]) -> None:
+    damaged = flickered(pan, 0.08)
+    levelled = [image for image, _ in ExposureChain().run(damaged)]
+    error = means(levelled) - means(pan)
+    assert len(levelled) == len(pan)
+    assert error.std() < 0.4 * (means(damaged) - means(pan)).std()
+    assert np.abs(np.diff(error)).max() < 3.0  # code values from frame to frame; damaged: above 20
+
+
+def test_steady_footage_passes_almost_unchanged(pan: list[np.ndarray]) -> None:
+    for image, curve in ExposureChain().run(pan):
+        assert curve.gain == pytest.approx(1, abs=0.02)
+        assert np.abs(image).max() <= 1.02
+
+
+def test_the_gate_knows_flicker_from_motion(pan: list[np.ndarray]) -> None:
+    def gate(frames: list[np.ndarray]) -> bool:
+        return flickers(np.array([log_quantiles(small_luma(frame)) for frame in frames]))
+
+    assert not gate(pan)
+    assert gate(flickered(pan, 0.08))
+    assert not gate(pan[:4])
+
+
+def test_a_fade_is_not_taken_for_flicker(pan: list[np.ndarray]) -> None:
+    fade = [frame * np.float32(1 - i / 60) for i, frame in enumerate(pan)]
+    levelled = [image for image, _ in ExposureChain().run(fade)]
+    inner = slice(10, 30)
+    assert np.abs(means(levelled) - means(fade))[inner].max() < 2.5
+
+
+def test_a_shard_with_context_equals_the_whole(pan: list[np.ndarray]) -> None:
+    damaged = flickered(pan, 0.08)
+    whole = [image for image, _ in ExposureChain().run(damaged)]
+    first, last = 16 - CONTEXT, 24 + CONTEXT
+    part = [image for image, _ in ExposureChain().run(damaged[first:last])]
+    for i in range(16, 24):
+        assert np.array_equal(part[i - first], whole[i])
+
+
+def test_the_fit_ignores_outliers_and_is_symmetric() -> None:
+    x = RNG.uniform(40, 200, 4000).astype(np.float32)
+    y = np.exp(np.log(100) + 0.1 + 1.1 * (np.log(x) - np.log(100))).astype(np.float32)
+    y[:400] = 30  # a passing defect
+    a, log_b = fit_step(x, y)
+    assert a == pytest.approx(0.1, abs=0.01)
+    assert np.exp(log_b) == pytest.approx(1.1, abs=0.02)
+    back_a, back_log_b = fit_step(y, x)
+    assert back_log_b == pytest.approx(-log_b, abs=0.02)
+    assert back_a < 0
+    assert fit_step(np.zeros(100, np.float32), np.zeros(100, np.float32)) == (0.0, 0.0)
+
+
+def test_a_curve_that_does_nothing_returns_the_frame(pan: list[np.ndarray]) -> None:
+    assert Curve()(pan[0]) is pan[0]
+
+
+def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray]) -> None:
+    centre, other = pan[10], pan[12]
+    warped, trust = Aligner("medium").neighbours(centre, match_luma(centre), [(other, match_luma(other)), None])
+    inner = (slice(8, -8), slice(8, -8))
+    assert np.abs(warped[0] - centre)[inner].mean() < 0.2 * np.abs(other - centre)[inner].mean()
+    assert trust[0][inner].min() > 0.8
+    assert warped[1] is centre and trust[1].max() == 0
+
+
+def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -> None:
+    other = pan[11].copy()
+    other[30:60, 40:70] = 1.0
+    _, trust = Aligner("medium").neighbours(pan[10], match_luma(pan[10]), [(other, match_luma(other))])
+    assert trust[0][38:52, 48:62].mean() < 0.5 < trust[0][70:90, 90:120].mean()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_frame_has_a_window(pan: list[np.ndarray], count: int) -> None:
+    found = list(windows(pan[:count], "fast"))
+    assert len(found) == count
+    first_window, first_trust = found[0]
+    assert first_window.shape == (5, 3, 96, 128)
+    assert first_trust[:2].max() == 0  # nothing comes before the first frame
