@@ -1,0 +1,135 @@
+"""Writes the report of an output folder: OUT/report/index.html and a page for every clip.
+
+The pages are static and load nothing but the JPEGs beside them. Facts come from the tables;
+pictures are taken from source and restored file, and kept from one report to the next.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import quote
+
+from jobs.report_clip import clip_page
+from jobs.report_entry import Entry, Pictures, Row, worst_first
+from jobs.report_index import index_page
+from jobs.stills import Still, begin_middle_end, jpeg, stills
+from pipeline import storage
+from schemas.errors import ClipFault
+from schemas.recipe import Limits
+
+# one row for each clip: its last one that says what was made, not that nothing was to do
+LATEST = """
+SELECT * FROM clips
+QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
+ORDER BY clip_id
+"""
+CURVE_POINTS = 600
+WITHOUT_PICTURES = {"restricted"}  # access classes of which no picture may leave the store
+
+
+def write_report(out: str) -> str:
+    """Write every page; the address of the index."""
+    from jobs.query import query
+
+    rows = query(out, LATEST).to_pylist()
+    root = storage.join(out, "report")
+    entries = worst_first([_entry(out, root, row) for row in rows])
+    names = ["", *(entry.clip_id for entry in entries), ""]
+    for position, entry in enumerate(entries):
+        html = clip_page(entry, names[position], names[position + 2])
+        storage.write_bytes(storage.join(root, "clips", f"{entry.clip_id}.html"), html.encode())
+    index = storage.join(root, "index.html")
+    written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    storage.write_bytes(index, index_page(entries, out, written).encode())
+    return index
+
+
+def _entry(out: str, root: str, row: Row) -> Entry:
+    entry = Entry(row)
+    if not entry.text("output_uri"):
+        return entry
+    entry = replace(
+        entry, curves=_curves(out, entry.clip_id), output_link=link(out, entry.text("output_uri"))
+    )
+    if entry.text("access_class") in WITHOUT_PICTURES:
+        return entry
+    folder = storage.join(root, "clips", entry.clip_id)
+    return replace(entry, pictures=_pictures(entry, folder))
+
+
+def link(out: str, uri: str) -> str:
+    """The way from a clip's page to a file below ``out``; nothing for a file elsewhere."""
+    base = out.rstrip("/") + "/"
+    if not uri.startswith(base):
+        return ""
+    return quote(posixpath.join("..", "..", uri.removeprefix(base)))
+
+
+def _curves(out: str, clip_id: str) -> list[Mapping[str, object]]:
+    """The clip's rows of tables/frames, thinned for drawing; nothing where they were not kept."""
+    from jobs.query import query
+
+    name = clip_id.replace("'", "''")
+    rows: list[Mapping[str, object]] = query(
+        out,
+        f"SELECT * FROM frames WHERE clip_id = '{name}' "
+        f"QUALIFY run = max(run) OVER () ORDER BY frame",
+    ).to_pylist()
+    return rows[:: max(1, len(rows) // CURVE_POINTS)]
+
+
+def _pictures(entry: Entry, folder: str) -> Pictures:
+    """The clip's stills, taken now or by an earlier report of the same restored file.
+
+    A source that has gone since leaves the page without pictures, not the report without the page.
+    """
+    mark = entry.text("output_sha256")[:12]
+    note = storage.join(folder, f"{mark}.json")
+    try:
+        if storage.exists(note):
+            return _from_json(storage.read_bytes(note))
+        with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
+            pictures = _take(entry, folder, mark, Path(cache))
+    except ClipFault:
+        return Pictures()
+    plain = {"ratio": pictures.ratio, "frames": pictures.frames, "thumbnail": pictures.thumbnail}
+    storage.write_bytes(note, json.dumps(plain).encode())
+    return pictures
+
+
+def _from_json(data: bytes) -> Pictures:
+    plain = json.loads(data)
+    frames = {int(index): names for index, names in plain["frames"].items()}
+    return Pictures(plain["ratio"], frames, plain["thumbnail"])
+
+
+def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
+    source = storage.local_copy(entry.text("source_uri"), cache)
+    restored = storage.local_copy(entry.text("output_uri"), cache)
+    indices = begin_middle_end(int(entry.number("frames") or 0))
+    found, sar = stills(source, restored, indices, Limits())
+    frames = {still.index: _save(still, folder, mark) for still in found}
+    thumbnail = f"{mark}-thumb.jpg"
+    middle = found[len(found) // 2]
+    storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle.thumbnail(sar)))
+    return Pictures(_ratio(middle, sar), frames, thumbnail)
+
+
+def _ratio(still: Still, sar: Fraction) -> float:
+    height, width = still.source.shape[:2]
+    return float(width * sar / height)
+
+
+def _save(still: Still, folder: str, mark: str) -> dict[str, str]:
+    kinds = {"source": still.source, "restored": still.restored, "difference": still.difference}
+    names = {kind: f"{mark}-{still.index}-{kind}.jpg" for kind in kinds}
+    for kind, picture in kinds.items():
+        storage.write_bytes(storage.join(folder, names[kind]), jpeg(picture))
+    return names
