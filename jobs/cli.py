@@ -12,11 +12,11 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from jobs import output
+from jobs import lab, output
+from jobs.options import JSON, Json, Manifest, Out
 from schemas.errors import ArchiveError
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
-JSON = "archive_restore.json"  # key in the context: does this command print JSON?
 
 
 class Commands(TyperGroup):
@@ -48,28 +48,10 @@ app = typer.Typer(
 )
 
 
-def _remember_json(ctx: typer.Context, value: bool) -> bool:
-    ctx.meta[JSON] = value
-    return value
-
-
 def _print_version(value: bool) -> None:
     if value:
         output.say(f"archive-restore {importlib.metadata.version('archive-restore')}")
         raise typer.Exit
-
-
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        callback=_remember_json,
-        is_eager=True,
-        help="Print the result as JSON on stdout; logs go to stderr.",
-    ),
-]
-Out = Annotated[str, typer.Option(metavar="URI", help="Output folder: a path or s3:// address.")]
-Manifest = Annotated[str, typer.Argument(help="CSV, JSON Lines or Parquet; a path or s3://.")]
 
 
 @app.callback()
@@ -224,65 +206,6 @@ def report(out: Out, as_json: Json = False) -> None:
 
 
 @app.command()
-def evaluate(
-    clips: Annotated[list[str] | None, typer.Argument(metavar="[CLIP]...")] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the scores here.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Score the model on aged clean clips.
-
-    Clean clips are aged by the simulator and restored; both are scored against the truth,
-    next to the best classical filters.
-
-    \b
-    Example:
-        archive-restore evaluate valid/*.mp4
-    """
-    from jobs.evaluate import main as run
-
-    result = run(clips, out=out)
-    output.emit(result) if as_json else output.say(output.table(result["rows"]))
-
-
-@app.command()
-def train(
-    config: Annotated[str, typer.Argument(help="TOML file of the training run.")],
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Checkpoints and curves.")],
-    as_json: Json = False,
-) -> None:
-    """Train the model on aged clean footage.
-
-    \b
-    Example:
-        archive-restore train docs/experiments/fast.toml --out training
-    """
-    from jobs.train import main as run
-
-    result = run(config, out)
-    output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
-
-
-@app.command()
-def demo(
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where everything goes.")] = "demo",
-    as_json: Json = False,
-) -> None:
-    """Age a real clip, restore it and score it.
-
-    Runs the whole pipeline on this machine and prints where the results are.
-
-    \b
-    Example:
-        archive-restore demo --out demo
-    """
-    from jobs.demo import main as run
-
-    with output.progress(as_json) as report:
-        result = run(out, progress=report)
-    output.emit(result) if as_json else output.say(str(result["text"]))
-
-
-@app.command()
 def doctor(
     out: Annotated[
         str | None, typer.Option(metavar="URI", help="Also test this place's storage.")
@@ -306,3 +229,7 @@ def doctor(
     else:
         output.say(describe_checks(checks))
     raise typer.Exit(int(failed))
+
+
+for command in (lab.evaluate, lab.train, lab.demo):
+    app.command()(command)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from schemas.recipe import Recipe
 
 PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables the job needs as well
+COMBINE = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds settings of its own to the job's
 RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
 PAUSE_SECONDS = 2.0
 RECIPE_FILE = "recipe.toml"
@@ -119,7 +120,7 @@ def _start(client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe)
         return client.submit_job(
             entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
             submission_id=f"{base}-{number}",
-            runtime_env={"working_dir": folder, "env_vars": passed_on()},
+            runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINE}},
             metadata={"manifest": manifest, "out": out, "recipe": recipe.digest},
         )
 

@@ -75,6 +75,11 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def grouped(number: float | None) -> str:
+    """A whole number with thousands apart; nothing for none."""
+    return "" if number is None else f"{int(number):,}".replace(",", "\u202f")
+
+
 @dataclass
 class Tally:
     """Counts that progress is told from; fed with the events of one run."""
@@ -186,13 +191,17 @@ def describe(event: Event) -> str:
 
 
 @contextlib.contextmanager
-def progress(as_json: bool) -> Iterator[Report]:
-    """Where a run reports to: JSON lines, a live bar on a terminal, plain lines elsewhere.
+def quiet_stdout(as_json: bool) -> Iterator[None]:
+    """With JSON, whatever a library prints on stdout meanwhile goes to stderr instead."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
 
-    With JSON, whatever a library prints on stdout meanwhile goes to stderr instead.
-    """
+
+@contextlib.contextmanager
+def progress(as_json: bool) -> Iterator[Report]:
+    """Where a run reports to: JSON lines, a live bar on a terminal, plain lines elsewhere."""
     if as_json:
-        with contextlib.redirect_stdout(sys.stderr):
+        with quiet_stdout(as_json):
             yield JsonLines()
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _rich_bar() as bar:

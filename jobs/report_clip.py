@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from jobs.html import Html, Part, join, tag
+from jobs.output import grouped
 from jobs.report_entry import (
     Entry,
     badge,
@@ -15,7 +16,6 @@ from jobs.report_entry import (
     counted,
     css_class,
     document,
-    grouped,
     percent,
 )
 from jobs.report_plots import curves, timings

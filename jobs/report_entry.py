@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from jobs.html import Html, Part, page, tag
+from jobs.output import grouped
 
 Row = Mapping[str, object]
 UNPUBLISHED = ("failed", "quarantined", "held")
@@ -89,11 +90,6 @@ def badge(state: str) -> Html:
 
 def counted(number: float, noun: str) -> str:
     return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def grouped(number: float | None) -> str:
-    """A whole number with thousands apart; nothing for none."""
-    return "" if number is None else f"{int(number):,}".replace(",", "\u202f")
 
 
 def percent(share: float) -> str:

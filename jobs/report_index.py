@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from jobs.html import Html, Part, tag
+from jobs.output import grouped
 from jobs.report_entry import (
     UNPUBLISHED,
     Entry,
@@ -14,7 +15,6 @@ from jobs.report_entry import (
     change,
     counted,
     document,
-    grouped,
     state_name,
     worst_first,
 )

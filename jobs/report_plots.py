@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from jobs.html import Html, Part, tag
-from jobs.output import clock
-from jobs.report_entry import Entry, card, grouped
+from jobs.output import clock, grouped
+from jobs.report_entry import Entry, card
 
 STAGES = {"seconds_decode": "decode", "seconds_model": "model", "seconds_encode": "encode"}
 CURVES = {"mean_luma": "Brightness", "noise_sigma": "Noise"}
