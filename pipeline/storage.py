@@ -22,13 +22,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pipeline import files
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_FILE_URI = re.compile(r"^file://(localhost)?(?=/)")
 _PART_BYTES = 16 * 2**20
 _ATTEMPTS = 6  # of a request that was throttled or met trouble, with growing pauses
 _PARALLEL = 8  # requests at once, per transfer or per batch of reads
@@ -44,7 +45,7 @@ class ObjectStat(NamedTuple):
 
 def is_s3(uri: str | Path) -> bool:
     """Return whether the address names an object in a store, not a file."""
-    return isinstance(uri, str) and uri.lower().startswith("s3://")
+    return isinstance(uri, str) and uri.startswith("s3://")
 
 
 def join(uri: str | Path, *parts: str) -> str:
@@ -57,7 +58,7 @@ def join(uri: str | Path, *parts: str) -> str:
 def exists(uri: str | Path) -> bool:
     """Return whether there is a file or an object at exactly this address."""
     if not is_s3(uri):
-        return _local(uri).is_file()
+        return local_path(uri).is_file()
     try:
         stat(uri)
     except ClipFault as fault:
@@ -74,7 +75,7 @@ def stat(uri: str | Path) -> ObjectStat:
         with _store_faults(uri):
             head = _client().head_object(Bucket=bucket, Key=key)
         return ObjectStat(int(head["ContentLength"]), str(head["ETag"]).strip('"'))
-    path = _local(uri)
+    path = local_path(uri)
     with files.faults(path):
         status = path.stat()
     if path.is_dir():
@@ -86,7 +87,7 @@ def read_bytes(uri: str | Path) -> bytes:
     """Return the whole content."""
     if is_s3(uri):
         return _read_object(uri)
-    path = _local(uri)
+    path = local_path(uri)
     with files.faults(path):
         return path.read_bytes()
 
@@ -107,14 +108,14 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
         with _store_faults(uri):
             _client().put_object(Bucket=bucket, Key=key, Body=data)
         return
-    files.replace(_local(uri), data)
+    files.replace(local_path(uri), data)
 
 
 def create(uri: str | Path, data: bytes) -> bool:
     """Write only if nothing is there: True for exactly one of many writers, False for others."""
     if is_s3(uri):
         return _create_object(str(uri), data)
-    return files.create(_local(uri), data)
+    return files.create(local_path(uri), data)
 
 
 def listing(prefix: str | Path) -> Iterator[str]:
@@ -124,7 +125,7 @@ def listing(prefix: str | Path) -> Iterator[str]:
         for page in _pages(prefix, Bucket=bucket, Prefix=_as_folder(key)):
             yield from (f"{base}/{item['Key']}" for item in page.get("Contents", ()))
         return
-    yield from files.walk(_local(prefix))
+    yield from files.walk(local_path(prefix))
 
 
 def folders(prefix: str | Path) -> list[str]:
@@ -134,7 +135,7 @@ def folders(prefix: str | Path) -> list[str]:
         pages = _pages(prefix, Bucket=bucket, Prefix=_as_folder(key), Delimiter="/")
         found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
         return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
-    return files.subfolders(_local(prefix))
+    return files.subfolders(local_path(prefix))
 
 
 def delete(uri: str | Path) -> None:
@@ -144,7 +145,7 @@ def delete(uri: str | Path) -> None:
         with _store_faults(uri):
             _client().delete_object(Bucket=bucket, Key=key)
         return
-    path = _local(uri)
+    path = local_path(uri)
     with files.faults(path):
         path.unlink(missing_ok=True)
 
@@ -153,7 +154,7 @@ def download(uri: str | Path, path: str | Path) -> None:
     """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
     target = Path(path)
     if not is_s3(uri):
-        files.copy(_local(uri), target)
+        files.copy(local_path(uri), target)
         return
     with files.faults(target), files.sibling(target) as temp:
         bucket, key = _split(uri)
@@ -166,7 +167,7 @@ def upload(path: str | Path, uri: str | Path) -> None:
     """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
     source = Path(path)
     if not is_s3(uri):
-        files.copy(source, _local(uri))
+        files.copy(source, local_path(uri))
         return
     bucket, key = _split(uri)
     checksum = {"ChecksumAlgorithm": "SHA256"}
@@ -185,7 +186,7 @@ def local_copy(uri: str | Path, cache_dir: str | Path) -> Path:
     """
     if not is_s3(uri):
         stat(uri)
-        return _local(uri)
+        return local_path(uri)
     before = stat(uri)
     target = Path(cache_dir, f"{_cache_stem(uri)}-{_short_hash(before.token)}{_suffix(uri)}")
     lock = target.with_name(target.name + ".lock")
@@ -214,14 +215,14 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _local(uri: str | Path) -> Path:
+def local_path(uri: str | Path) -> Path:
     """Return the path of a local address; URI_REFUSED for any other scheme."""
     if isinstance(uri, Path):
         return uri
-    scheme = _SCHEME.match(uri)
-    if "\0" in uri or (scheme and scheme[1].lower() != "file"):
+    scheme, path = _SCHEME.match(uri), _FILE_URI.sub("", uri)
+    if "\0" in uri or (scheme and path == uri):
         raise ClipFault(Reason.URI_REFUSED, f"{uri!r} is neither a path nor an s3:// address")
-    return Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
+    return Path(unquote(path)) if scheme else Path(uri)
 
 
 def _split(uri: str | Path) -> tuple[str, str]:

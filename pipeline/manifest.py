@@ -1,0 +1,242 @@
+"""Reads a manifest: every fault of every row in one go, or the rows with their types.
+
+The bytes come from storage or, in a run, from Ray Data; from there on it is the same code.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import polars as pl
+import pyarrow as pa
+from pandera.errors import SchemaErrors
+
+from pipeline import storage
+from pipeline.manifest_formats import (
+    ROW,
+    Cells,
+    Fault,
+    Format,
+    as_text,
+    format_of,
+    parse,
+)
+from schemas.errors import ArchiveError
+from schemas.manifest import (
+    CHECKSUM_DIGITS,
+    COLUMNS,
+    EMPTY,
+    MISSING,
+    manifest_model,
+    parse_rate,
+)
+
+__all__ = [
+    "Fault",
+    "ManifestInvalid",
+    "inspect_manifest",
+    "inspect_rows",
+    "overlapping_sources",
+    "parse_manifest",
+    "read_manifest",
+    "read_rows",
+    "validate_manifest",
+]
+
+Row = dict[str, object]
+
+_SHOWN_FAULTS = 100
+_SHOWN_CHARACTERS = 120
+_URI_COLUMNS = ("source_uri", "reference_uri")
+
+
+class ManifestInvalid(ArchiveError):
+    """A manifest with faults; `faults` holds all of them as plain values, the message the first."""
+
+    def __init__(self, uri: str, faults: Iterable[Fault]) -> None:
+        found = list(faults)
+        lines = [f"  {fault}" for fault in found[:_SHOWN_FAULTS]]
+        if more := len(found) - len(lines):
+            lines.append(f"  and {more} more")
+        count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+        self.text = "\n".join([f"manifest {uri}: {count}; nothing was started", *lines])
+        self.faults = [fault._asdict() for fault in found]
+        super().__init__(self.text)
+        self.args = (uri, found)  # what pickle passes to a new one
+
+    @property
+    def message(self) -> str:
+        """One line for the manifest and one for each fault."""
+        return self.text
+
+
+def read_manifest(uri: str) -> list[Row]:
+    """Return the rows of a manifest. Raises ManifestInvalid with every fault."""
+    format_of(uri)
+    return read_rows(uri, storage.read_bytes(uri))
+
+
+def read_rows(uri: str, data: bytes) -> list[Row]:
+    """Return the rows of a manifest whose bytes are at hand. Raises ManifestInvalid.
+
+    A row has a key for every column of the schema, None where the manifest says nothing;
+    `priority` is an integer, `expected_fps` a ratio, sources are absolute, and `checksum_algo` is
+    there whenever `checksum` is.
+    """
+    rows, faults = inspect_rows(uri, data)
+    if errors := [fault for fault in faults if fault.severity == "error"]:
+        raise ManifestInvalid(uri, errors)
+    return rows
+
+
+def inspect_manifest(uri: str) -> tuple[list[Row], list[Fault]]:
+    """Return rows and faults, warnings among them; no rows where there are errors."""
+    format_of(uri)
+    return inspect_rows(uri, storage.read_bytes(uri))
+
+
+def inspect_rows(uri: str, data: bytes) -> tuple[list[Row], list[Fault]]:
+    """`inspect_manifest` of bytes at hand."""
+    table, faults = parse(data, format_of(uri))
+    if not any(fault.row == 0 for fault in faults):  # else there is no table to look at
+        faults += validate_manifest(table)
+    if any(fault.severity == "error" for fault in faults):
+        return [], sorted(faults, key=lambda fault: fault.row)
+    folder = _plain(uri).rsplit("/", 1)[0]
+    return [_typed(cells, folder) for _, cells in _cells(table)], faults
+
+
+def parse_manifest(data: bytes, format: Format) -> pa.Table:
+    """Return a manifest's bytes as a table of text with row numbers. Raises ManifestInvalid."""
+    table, faults = parse(data, format)
+    if faults:
+        raise ManifestInvalid(f"({format})", faults)
+    return table
+
+
+def validate_manifest(table: pa.Table) -> list[Fault]:
+    """Return every fault of a table, in the order of its rows.
+
+    The table may come from `parse_manifest`, with its row numbers, or from any reader: then rows
+    count from 1.
+    """
+    table, faults = as_text(table)
+    names = [name for name in table.column_names if name != ROW]
+    faults += [
+        Fault(0, name, None, "is not a column of the schema; it is ignored", "warning")
+        for name in names
+        if name not in COLUMNS
+    ]
+    if not len(table):
+        faults.append(Fault(0, "", None, "has no rows", "warning"))
+    faults += _cell_faults(table)
+    faults += _checksum_faults(table)
+    faults += _duplicates(table)
+    return sorted(faults, key=lambda fault: fault.row)
+
+
+def overlapping_sources(rows: Iterable[Row], out: str) -> list[str]:
+    """Return the sources whose folder is OUT or holds OUT: no output may go among originals."""
+    target = _as_folder(out)
+    sources = dict.fromkeys(str(row["source_uri"]) for row in rows)
+    return [uri for uri in sources if target.startswith(_as_folder(uri).rsplit("/", 2)[0] + "/")]
+
+
+def _cell_faults(table: pa.Table) -> Iterator[Fault]:
+    """Yield what the schema finds in single cells; one fault for a cell, with all it breaks."""
+    known = [name for name in table.column_names if name in COLUMNS]
+    frame = cast(pl.DataFrame, pl.from_arrow(table.select(known)))
+    numbers = table[ROW].to_pylist()
+    found: dict[tuple[int, str], list[str]] = defaultdict(list)
+    try:
+        manifest_model().validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases
+        for check, column, index, case in zip(
+            *(cases[name].to_list() for name in ("check", "column", "index", "failure_case")),
+            strict=True,
+        ):
+            if check == "column_in_dataframe":
+                yield Fault(0, str(case), None, MISSING)
+            else:
+                found[int(index), str(column)].append(EMPTY if check == "not_nullable" else check)
+    for (index, column), sentences in found.items():
+        value = _shown(table[column][index].as_py(), sentences)
+        yield Fault(numbers[index], column, value, "; ".join(sentences))
+
+
+def _checksum_faults(table: pa.Table) -> Iterator[Fault]:
+    """Yield checksums whose length is not the algorithm's, and algorithms without a checksum."""
+    for number, cells in _cells(table):
+        checksum, algorithm = cells.get("checksum"), cells.get("checksum_algo")
+        if checksum is None:
+            if algorithm is not None:
+                yield Fault(number, "checksum", None, "is empty, but checksum_algo is given")
+            continue
+        digits = CHECKSUM_DIGITS.get((algorithm or "").lower())
+        if digits and len(checksum) != digits:
+            sentence = f"has {len(checksum)} digits, {algorithm} has {digits}"
+            yield Fault(number, "checksum", _shown(checksum), sentence)
+        elif algorithm is None and len(checksum) not in CHECKSUM_DIGITS.values():
+            allowed = " or ".join(f"{n} ({name})" for name, n in CHECKSUM_DIGITS.items())
+            sentence = f"has {len(checksum)} digits, not {allowed}"
+            yield Fault(number, "checksum", _shown(checksum), sentence)
+
+
+def _duplicates(table: pa.Table) -> Iterator[Fault]:
+    """Yield every clip_id that an earlier row has, also in other case: outputs would collide."""
+    first: dict[str, int] = {}
+    for number, cells in _cells(table):
+        if (clip := cells.get("clip_id")) is None:
+            continue
+        seen = first.setdefault(clip.lower(), number)
+        if seen != number:
+            yield Fault(number, "clip_id", _shown(clip), f"is the clip_id of row {seen} already")
+
+
+def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
+    for row in table.to_pylist():
+        yield int(row.pop(ROW)), row
+
+
+def _shown(value: str | None, sentences: Iterable[str] = ()) -> str | None:
+    """Return a value as a message may show it: not too long, and never with credentials."""
+    if value is None or any("credentials" in sentence for sentence in sentences):
+        return None
+    return value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _typed(cells: Cells, folder: str) -> Row:
+    """Return a faultless row with its types."""
+    row: Row = {name: cells.get(name) for name in COLUMNS}
+    for name in _URI_COLUMNS:
+        if (uri := cells.get(name)) is not None:
+            row[name] = _absolute(uri, folder)
+    if (checksum := cells.get("checksum")) is not None:
+        by_length = {digits: name for name, digits in CHECKSUM_DIGITS.items()}
+        row["checksum"] = checksum.lower()
+        row["checksum_algo"] = by_length[len(checksum)]
+    if (order := cells.get("field_order")) is not None:
+        row["field_order"] = order.lower()
+    if (rate := cells.get("expected_fps")) is not None:
+        row["expected_fps"] = str(parse_rate(rate))
+    row["priority"] = int(cells.get("priority") or 0)
+    return row
+
+
+def _absolute(uri: str, folder: str) -> str:
+    """Return an address that means the same everywhere; a relative path starts at `folder`."""
+    if uri.startswith(("s3://", "file://")):
+        return uri
+    plain = os.path.normpath(uri)
+    return plain if uri.startswith("/") else storage.join(folder, plain)
+
+
+def _plain(uri: str) -> str:
+    """Return an object's address as it is, and any other as an absolute path."""
+    return uri if storage.is_s3(uri) else os.path.abspath(storage.local_path(uri))
+
+
+def _as_folder(uri: str) -> str:
+    return _plain(uri).rstrip("/") + "/"
