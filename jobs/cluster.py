@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shlex
 import tempfile
@@ -80,6 +81,7 @@ def _connect(address: str) -> JobSubmissionClient:
         raise ArchiveError(
             f"--cluster {address}: give the address of Ray's dashboard, http://HOST:8265"
         )
+    logging.getLogger("ray").setLevel(logging.WARNING)  # uploads and closed sockets are no news
     try:
         return JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.events import Event
 
 HEARTBEAT_SECONDS = 15.0
+SPOKEN = ("run", "clip", "note")  # events that are a line of their own
 
 Report = Callable[["Event"], None]
 
@@ -135,7 +136,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         self._tally.add(event)
-        if event.kind in ("clip", "note"):
+        if event.kind in SPOKEN and (event.clip_id or event.sentence):
             self._line(describe(event))
         elif time.monotonic() - self._last >= self._heartbeat:
             self._line(self._tally.sentence())
@@ -175,13 +176,13 @@ class Bar:
             description=f"{tally.done}/{tally.total} clips",
             detail=detail + ("" if left is None else f", {clock(left)} left"),
         )
-        if event.kind in ("clip", "note"):
+        if event.kind in SPOKEN and (event.clip_id or event.sentence):
             self._progress.console.print(describe(event), markup=False, highlight=False)
 
 
 def describe(event: Event) -> str:
     """An ended clip, or a note, on one line."""
-    if event.kind == "note":
+    if event.kind != "clip":
         return _cell(f"{event.clip_id}: {event.sentence}" if event.clip_id else event.sentence)
     count = f"[{event.done}/{event.total}] " if event.total else ""
     why = f"  {event.reason}: {event.sentence}" if event.reason else ""

@@ -29,4 +29,5 @@ class Event:
 
     def to_dict(self) -> dict[str, object]:
         """The fields that say something, for a log line."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+        values = asdict(self).items()
+        return {name: value for name, value in values if value or (name, value) == ("shard", 0)}
