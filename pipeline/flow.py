@@ -1,0 +1,112 @@
+"""The whole flow on Ray, top to bottom. Rows carry facts and references; every clip ends as exactly one row."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from pipeline import storage
+from pipeline.events import Event
+from pipeline.ledger import WorkerId
+from pipeline.manifest import read_rows
+from pipeline.run import Run, Row
+from pipeline.stages import Assembly, Restoration, SurveyStage
+from schemas.recipe import Recipe
+
+# A CPU actor is one thread; the rest of its core goes to surveys and assemblies, so that neither waits for the other.
+ACTOR_CPUS, TASK_CPUS = 0.75, 0.25
+WAIT_FOR_ACTORS_SECONDS = 600
+
+
+def run(
+    manifest: str, out: str, recipe: Recipe, *, address: str | None = None, progress: Callable[[Event], None]
+) -> dict[str, Any]:
+    """Restore every clip of a manifest into ``out`` and return the summary; resumes what was interrupted.
+
+    Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
+    """
+    with cluster(address) as session:
+        rows = read_manifest(manifest)
+        with Run.open(manifest, rows, out, recipe, session, progress) as work:
+            if work.todo:
+                for row in flow(work).iter_rows():
+                    work.take(row)
+            return work.close()
+
+
+def flow(work: Run) -> ray.data.Dataset:
+    """Rows of clips in, rows of clips and shards out, streaming: no stage waits for all of the one before."""
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    task = {"num_cpus": TASK_CPUS, "scheduling_strategy": "SPREAD"}
+    actor = {"num_gpus": 1, "num_cpus": TASK_CPUS} if gpus else {"num_cpus": ACTOR_CPUS}
+    pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
+    settings = work.settings
+    return (
+        ray.data.from_items(work.todo, override_num_blocks=len(work.todo))
+        .flat_map(SurveyStage(settings), **task)  # fetch, fixity, probe, cuts -> one row a shard
+        .repartition(target_num_rows_per_block=1)  # so that the shards of one clip run in parallel
+        .map(Restoration, fn_constructor_args=[settings, Cluster()], compute=pool,
+             scheduling_strategy="SPREAD", **actor)  # decode | restore | encode
+        .map(Assembly(settings), **task)  # the last shard of a clip joins, verifies, measures and publishes it
+    )  # fmt: skip
+
+
+def read_manifest(uri: str) -> list[Row]:
+    """The validated rows of a manifest, read by Ray Data from a path or s3://."""
+    storage.stat(uri)
+    blocks = ray.data.read_binary_files(uri, include_paths=False).take_all()
+    return read_rows(uri, blocks[0]["bytes"])
+
+
+class Cluster:
+    """What a stage may ask about the cluster it runs on; the only part of a stage that knows Ray."""
+
+    def worker(self, session: str) -> WorkerId:
+        """This process, as attempts record it."""
+        return WorkerId(session=session, node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+
+    def lost_nodes(self) -> set[str]:
+        """Nodes that are dead: what died with them was not the clip's fault."""
+        return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[str]:
+    """A connection to Ray, as a session id: the cluster at ``address``, or an embedded one on loopback.
+
+    The working directory of workers is an empty folder: Ray would put the driver's on every worker's path,
+    where a folder called ``models`` would hide ours.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    session = uuid.uuid4().hex[:12]
+    with tempfile.TemporaryDirectory(prefix="ar-") as empty:
+        environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+        common: dict[str, Any] = {
+            "runtime_env": {"working_dir": empty, "env_vars": environment},
+            "log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True,
+        }  # fmt: skip
+        if address is None:
+            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **common)
+        else:
+            ray.init(address=address, **common)
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.execution_options.verbose_progress = False
+        context.wait_for_min_actors_s = WAIT_FOR_ACTORS_SECONDS
+        context.execution_no_progress_timeout_s = -1  # one shard may take longer than any limit here
+        try:
+            yield session
+        finally:
+            ray.shutdown()

@@ -1,0 +1,214 @@
+"""One shard: decode | restore | encode, overlapped on bounded queues. The body of a GPU actor, without Ray."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+from models.colour import PixelFormat
+from models.restorer import CONTEXT, Restored, Restorer
+from pipeline.media import Decoder, Frame, Limits, Probe, SegmentWriter
+from pipeline.shards import Shard, Span
+from pipeline.survey import Survey, limits_of
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Recipe
+
+T = TypeVar("T")
+Planes = tuple[np.ndarray, ...]  # type: ignore[type-arg]
+
+STAGES = ("decode", "wait", "model", "encode")  # wait: of the model for decoded frames
+QUEUE_FRAMES = 8  # decoded, and restored, frames that may wait
+
+
+@dataclass
+class Tally:
+    """Seconds a shard spent in each stage, and sums of what the model reported."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    source_share: float = 0.0
+    defect_share: float = 0.0
+    gains: list[float] = field(default_factory=list)
+
+
+class SeekMismatch(Exception):
+    """Frames decoded from a seek point are not those the survey saw."""
+
+
+class ShardRestorer:
+    """Restores shards with one loaded model."""
+
+    def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+            cv2.setNumThreads(threads)
+        self.recipe = recipe
+        self.restorer = Restorer(recipe.model, recipe.steps)
+
+    def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> dict[str, object]:
+        """Write the shard's segment and return its record. Raises ClipFault."""
+        try:
+            return self._restore(source, survey, shard, segment, seek=True)
+        except SeekMismatch:
+            return self._restore(source, survey, shard, segment, seek=False)
+
+    def _restore(
+        self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
+    ) -> dict[str, object]:
+        tally = Tally()
+        decoded = decode(source, survey, shard, limits_of(self.recipe), seek)
+        frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
+        restored = ahead(timed(self._planes(frames, survey, shard, tally), tally, "model"), QUEUE_FRAMES)
+        writer = SegmentWriter(segment, survey.probe, self.recipe.slices)
+        with writer:
+            for planes in restored:
+                started = time.perf_counter()
+                writer.write(planes)
+                tally.seconds["encode"] += time.perf_counter() - started
+        crcs = writer.crcs
+        if len(crcs) != len(shard):
+            raise ClipFault(Reason.FRAME_COUNT, f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames")
+        return {
+            "shard": shard.index, "start": shard.start, "stop": shard.stop, "crc32": crcs,
+            "seconds_decode": round(tally.seconds["decode"], 3),
+            "seconds_model": round(tally.seconds["model"] - tally.seconds["wait"], 3),
+            "seconds_encode": round(tally.seconds["encode"], 3),
+            "source_share": round(tally.source_share / len(shard), 5),
+            "defect_share": round(tally.defect_share / len(shard), 6),
+            "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max": round(max(tally.gains), 4),
+        }  # fmt: skip
+
+    def _planes(self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally) -> Iterator[Planes]:
+        """Restored planes of every frame of the shard, in order; context frames are read and discarded."""
+        if self.recipe.strength == 0:
+            for frame in frames:
+                tally.gains.append(1.0)
+                tally.source_share += 1
+                yield frame.planes
+            return
+        for span in shard.spans:
+            first, last = span.context(CONTEXT)
+            yield from self._span(islice(frames, last - first), survey, span, first, tally)
+
+    def _span(
+        self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
+    ) -> Iterator[Planes]:
+        pixels = pixel_format(survey.probe)
+        waiting: deque[Planes] = deque()
+
+        def images() -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+            for frame in frames:
+                waiting.append(frame.planes)
+                yield pixels.to_rgb(frame.planes)
+
+        deflicker = span.shot.flickers
+        stream = self.restorer.stream(images(), deflicker=deflicker, first_index=first)
+        for index, restored in enumerate(stream, start=first):
+            planes = waiting.popleft()
+            if span.start <= index < span.stop:
+                yield self._applied(pixels, planes, restored, survey.monochrome, tally)
+
+    def _applied(
+        self, pixels: PixelFormat, planes: Planes, restored: Restored, monochrome: bool, tally: Tally
+    ) -> Planes:
+        if not np.isfinite(restored.image.sum()):
+            raise ClipFault(Reason.MODEL_NAN, "the model returned values that are not numbers")
+        tally.source_share += restored.source_share
+        tally.defect_share += restored.defect_share
+        tally.gains.append(restored.curve.gain)
+        before = pixels.to_rgb(planes)
+        return pixels.apply(planes, before, restored.image, self.recipe.strength, monochrome)
+
+
+def pixel_format(probe: Probe) -> PixelFormat:
+    """How to read the planes of a probed clip as colour."""
+    return PixelFormat.of(
+        probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
+    )
+
+
+def decode(source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool) -> Iterator[Frame]:
+    """The shard's frames with their context, each checked against the survey's CRC-32."""
+    first = shard.spans[0].context(CONTEXT)[0]
+    last = shard.spans[-1].context(CONTEXT)[1]
+    start = survey.pts[first] if seek and first > 0 else None
+    with Decoder(source, limits, start_pts=start, start_index=first if start is not None else 0) as decoder:
+        for frame in decoder:
+            if frame.index < first:
+                continue
+            if frame.index >= last:
+                return
+            if frame.crc32 != survey.crc32[frame.index]:
+                if start is not None:
+                    raise SeekMismatch
+                raise ClipFault(
+                    Reason.DECODE_ERROR, f"frame {frame.index} decodes to another picture than in the survey"
+                )
+            yield frame
+
+
+def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
+    """The items, with the time spent on making them added to a stage."""
+    iterator = iter(items)
+    while True:
+        started = time.perf_counter()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            tally.seconds[stage] += time.perf_counter() - started
+        yield item
+
+
+def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """The items, made by a thread that runs at most ``depth`` of them ahead; its exception is raised here."""
+    line: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(entry: tuple[bool, object]) -> bool:
+        while not stop.is_set():
+            try:
+                line.put(entry, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:  # handed over whole: the consumer raises it
+            put((False, error))
+        finally:
+            close = getattr(items, "close", None)
+            if stop.is_set() and close is not None:
+                close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, entry = line.get()
+            if not more:
+                if entry is not None:
+                    raise entry  # type: ignore[misc]
+                return
+            yield entry  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join(timeout=5)

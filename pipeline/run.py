@@ -1,0 +1,211 @@
+"""One run as the driver sees it: what is to do, what came back, the tables and the summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from models import checkpoint
+from pipeline import storage
+from pipeline.events import Event
+from pipeline.ledger import Ledger
+from pipeline.survey import source_token
+from pipeline.tables import write_tables
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Recipe
+
+Row = dict[str, Any]
+
+STATES = ("published", "up_to_date", "untouched", "held", "quarantined", "failed")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage needs to know; small, and the same on every worker."""
+
+    ledger: Ledger
+    recipe: Recipe
+    weights_sha256: str
+    code: str
+    cache: str  # folder on the worker's own disk
+
+    @property
+    def out(self) -> str:
+        return self.ledger.out
+
+    def work_key(self, source_sha256: str) -> str:
+        """Hash of all that decides a clip's result: source, recipe, weights, code."""
+        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def clip_uri(self, clip: str, suffix: str = "") -> str:
+        """Where a clip's restored file, or a sidecar of it, is published."""
+        return storage.join(self.out, "clips", clip, f"{clip}_rst.mkv{suffix}")
+
+
+class Run:
+    """Opens or resumes a run, hands out its rows, takes results back, and closes with tables and a summary."""
+
+    def __init__(self, rows: list[Row], settings: Settings, progress: Callable[[Event], None]) -> None:
+        self.settings, self._progress = settings, progress
+        self._started = time.monotonic()
+        self._rows = {str(row["clip_id"]): row for row in rows}
+        self._ended: dict[str, Row] = {}
+        self._frames = 0
+        for clip, row in settings.ledger.done().items():
+            self._end(clip, row)
+        for clip in self._waiting():
+            row = unchanged(self._rows[clip], settings)
+            if row is not None:
+                settings.ledger.commit_clip(clip, row)
+                self._end(clip, row)
+        self.todo = [{"clip_id": clip, "body": json.dumps(self._rows[clip], default=str)} for clip in self._waiting()]
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, manifest: str, rows: list[Row], out: str, recipe: Recipe, progress: Callable[[Event], None]
+    ) -> Iterator[Self]:
+        """The unfinished run of the same manifest, recipe, weights and code, else a new one."""
+        content = json.dumps(rows, sort_keys=True, default=str).encode()
+        weights, code = checkpoint.pinned(recipe.model), version("archive-restore")
+        identity = {
+            "manifest": hashlib.sha256(content).hexdigest(), "manifest_uri": manifest,
+            "recipe": recipe.digest, "weights": weights, "code": code,
+        }  # fmt: skip
+        ledger = Ledger.open_or_resume(out, identity)
+        storage.write_bytes(storage.join(ledger.uri, "recipe.toml"), recipe.to_toml().encode())
+        cache = Path(tempfile.gettempdir()) / "archive-restore"
+        work = cls(rows, Settings(ledger, recipe, weights, code, str(cache)), progress)
+        total, done = len(work._rows), len(work._ended)
+        progress(Event(kind="run", sentence=f"run {ledger.run}", done=done, total=total))
+        yield work
+
+    def _waiting(self) -> list[str]:
+        return [clip for clip in self._rows if clip not in self._ended]
+
+    def take(self, row: Row) -> None:
+        """One row that came out of the flow: a restored shard or a clip at its end."""
+        body = json.loads(row["body"])
+        counts = {"done": len(self._ended), "total": len(self._rows)}
+        if row["kind"] == "clip":
+            self._end(row["clip_id"], body)
+            return
+        if body.get("restored"):
+            self._progress(Event(
+                kind="shard", clip_id=row["clip_id"], shard=body["shard"],
+                frames=body["frames"], seconds=body["seconds"], **counts,
+            ))  # fmt: skip
+
+    def _end(self, clip: str, row: Mapping[str, Any]) -> None:
+        if clip in self._ended or clip not in self._rows:
+            return
+        self._ended[clip] = dict(row)
+        self._progress(Event(
+            kind="clip", clip_id=clip, frames=int(row.get("frames") or 0), state=str(row["state"]),
+            reason=str(row.get("reason") or ""), sentence=str(row.get("sentence") or ""),
+            done=len(self._ended), total=len(self._rows),
+        ))  # fmt: skip
+
+    def close(self) -> dict[str, Any]:
+        """Account for every clip, write the tables, end the run and return its summary."""
+        for clip in self._waiting():  # the flow must return every clip: this is the proof that none is lost
+            fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
+            row = failed(self._rows[clip], fault, self.settings)
+            self.settings.ledger.commit_clip(clip, row)
+            self._end(clip, row)
+        states = Counter(str(row["state"]) for row in self._ended.values())
+        seconds = round(time.monotonic() - self._started, 3)
+        frames = sum(int(row.get("frames") or 0) for row in self._ended.values() if row["state"] == "published")
+        faults = sum(states[state] for state in ("held", "quarantined", "failed"))
+        summary: dict[str, Any] = {
+            "run": self.settings.ledger.run,
+            "exit_code": 3 if faults else 0,
+            "clips": {state: states[state] for state in STATES},
+            "frames": frames, "seconds": seconds, "fps": round(frames / seconds, 3) if seconds else 0.0,
+            "out": self.settings.out,
+        }  # fmt: skip
+        self._write_tables(summary)
+        self.settings.ledger.finish(summary)
+        return summary
+
+    def _write_tables(self, summary: dict[str, Any]) -> None:
+        ledger, settings = self.settings.ledger, self.settings
+        info = ledger.info()
+        clips, shots, frames = [], [], []
+        for clip in sorted(self._ended):
+            row = dict(self._ended[clip])
+            shots += row.pop("shot_rows", [])
+            series = row.pop("series_uri", None)
+            if series:
+                frames += json.loads(storage.read_bytes(series))
+            clips.append(row)
+        run_row = {
+            "run": ledger.run, "started": info["started"], "sessions": len(list(info["sessions"])),  # type: ignore[call-overload]
+            "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
+            "recipe_sha256": settings.recipe.digest, "code": settings.code, "clips": len(clips),
+            **{state: count for state, count in summary["clips"].items()},
+            **{key: summary[key] for key in ("frames", "seconds", "fps", "exit_code")},
+        }  # fmt: skip
+        write_tables(settings.out, ledger.run, str(info["started"])[:10], clips, shots, frames, run_row)
+
+
+def clip_row(row: Mapping[str, Any], settings: Settings, state: str) -> Row:
+    """The columns of tables/clips that every clip has, whatever became of it."""
+    return {
+        "clip_id": str(row["clip_id"]), "run": settings.ledger.run, "state": state,
+        "reason": None, "sentence": None, "next_step": None,
+        "source_uri": str(row["source_uri"]), "collection": row.get("collection"),
+        "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
+        "recipe_sha256": settings.recipe.digest,
+    }  # fmt: skip
+
+
+def failed(row: Mapping[str, Any], fault: ClipFault, settings: Settings) -> Row:
+    """The row of a clip that ends with a reason code."""
+    return clip_row(row, settings, fault.state) | {
+        "reason": str(fault.reason), "sentence": fault.sentence, "next_step": fault.next_step,
+    }  # fmt: skip
+
+
+def published_record(clip: str, settings: Settings) -> Row | None:
+    """The record beside a clip's published file, if there is one."""
+    uri = settings.clip_uri(clip, ".json")
+    if not storage.exists(uri):
+        return None
+    return dict(json.loads(storage.read_bytes(uri)))
+
+
+def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) -> Row | None:
+    """The row of a clip whose published file is the result of just this work; None when there is work to do.
+
+    Without a checksum the source's size and modification mark decide, so that a night with nothing to do
+    reads no source.
+    """
+    record = published_record(str(row["clip_id"]), settings)
+    if record is None:
+        return None
+    if source_sha256 is None:
+        expected = str(row.get("checksum") or "").lower()
+        if expected and expected not in (record["source_sha256"], record.get("source_md5")):
+            return None
+        try:
+            if record["source_token"] != source_token(str(row["source_uri"])):
+                return None
+        except ClipFault:
+            return None  # the survey says what is wrong with the source
+        source_sha256 = str(record["source_sha256"])
+    if record["work_key"] != settings.work_key(source_sha256):
+        return None
+    kept = {k: v for k, v in record["row"].items() if k not in ("series_uri", "shot_rows")}
+    return kept | clip_row(row, settings, "up_to_date")

@@ -1,0 +1,177 @@
+"""The stages of the flow as functions of a row; Ray calls them, none of them knows Ray.
+
+A row is ``{"clip_id", "kind", "body"}``: kind ``shard`` on its way, kind ``clip`` at its end; the body is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline import storage
+from pipeline.assemble import assemble_clip
+from pipeline.ledger import WorkerId
+from pipeline.restore import ShardRestorer
+from pipeline.run import Row, Settings, failed, unchanged
+from pipeline.shards import plan_shards
+from pipeline.survey import Survey, source_token, survey_clip
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is quarantined
+log = logging.getLogger(__name__)
+
+
+class Cluster(Protocol):
+    """What a stage may ask about where it runs."""
+
+    def worker(self, session: str) -> WorkerId: ...
+    def lost_nodes(self) -> set[str]: ...
+
+
+def shard_row(clip: Row, body: Row) -> Row:
+    return {"clip_id": clip["clip_id"], "kind": "shard", "body": json.dumps({"clip": clip} | body)}
+
+
+def ended(row: Row, settings: Settings) -> Row:
+    """The clip's row as the flow carries it, committed: the first end a clip comes to is the one that counts."""
+    clip = str(row["clip_id"])
+    settings.ledger.commit_clip(clip, row)
+    return {"clip_id": clip, "kind": "clip", "body": json.dumps(row, default=str)}
+
+
+def guarded(clip: Row, settings: Settings, work: Callable[[], Row]) -> Row:
+    """The result of ``work``, or the clip's row with the reason it failed: nothing escapes, no row is lost."""
+    try:
+        return work()
+    except ClipFault as fault:
+        return ended(failed(clip, fault, settings), settings)
+    except Exception as error:  # a defect of ours must cost one clip, not the night
+        log.exception("clip %s", clip["clip_id"])
+        fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+        return ended(failed(clip, fault, settings), settings)
+
+
+class SurveyStage:
+    """A manifest row in; a row for each shard out, or the clip's end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __call__(self, row: Row) -> list[Row]:
+        clip = json.loads(row["body"])
+        rows: list[Row] = []
+
+        def work() -> Row:
+            survey = self._survey(clip)
+            same = unchanged(clip, self.settings, survey.source_sha256)
+            if same is not None:
+                return ended(same, self.settings)
+            shards = plan_shards(survey.shots, self.settings.recipe.shard_frames)
+            rows.extend(shard_row(clip, {"shard": s.index, "shards": len(shards), "frames": len(s)}) for s in shards)
+            return rows.pop()
+
+        last = guarded(clip, self.settings, work)
+        return [*rows, last]
+
+    def _survey(self, clip: Row) -> Survey:
+        """This run's survey of the clip, made anew when there is none or the source has changed since."""
+        uri = survey_uri(self.settings, str(clip["clip_id"]))
+        if storage.exists(uri):
+            survey = Survey.from_json(storage.read_bytes(uri))
+            if survey.source_token == source_token(str(clip["source_uri"])):
+                return survey
+        survey = survey_clip(clip, self.settings.recipe, Path(self.settings.cache))
+        storage.write_bytes(uri, survey.to_json())
+        return survey
+
+
+class Restoration:
+    """A shard row in; the same row out with its segment in the ledger. Holds the loaded model."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, threads: int | None = None) -> None:
+        self.settings, self.cluster = settings, cluster
+        self._threads = threads
+        self._restorer: ShardRestorer | None = None
+
+    def __call__(self, row: Row) -> Row:
+        if row["kind"] == "clip":
+            return row
+        body = json.loads(row["body"])
+        return guarded(body["clip"], self.settings, lambda: self._restore(body["clip"], body))
+
+    def _restore(self, clip: Row, body: Row) -> Row:
+        ledger, shard = self.settings.ledger, int(body["shard"])
+        name = str(clip["clip_id"])
+        if name in ledger.done_clips():  # another shard of it has failed
+            return shard_row(clip, body | {"dropped": True})
+        if shard in ledger.segments(name):
+            return shard_row(clip, body)
+        deaths = ledger.deaths(name, ledger.session, self.cluster.lost_nodes(), shard)
+        if deaths >= DEATHS_ALLOWED:
+            raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
+        attempt = ledger.claim_attempt(name, shard, self.cluster.worker(ledger.session))
+        try:
+            seconds = self._segment(clip, shard)
+        finally:
+            ledger.end_attempt(name, shard, attempt)
+        return shard_row(clip, body | {"restored": True, "seconds": seconds})
+
+    def _segment(self, clip: Row, index: int) -> float:
+        settings, name = self.settings, str(clip["clip_id"])
+        if self._restorer is None:
+            self._restorer = ShardRestorer(settings.recipe, self._threads)
+        survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
+        shard = plan_shards(survey.shots, settings.recipe.shard_frames)[index]
+        source = storage.local_copy(str(clip["source_uri"]), Path(settings.cache))
+        with tempfile.TemporaryDirectory(prefix="ar-shard-") as folder:
+            path = Path(folder) / f"{index}.mkv"
+            record = self._restorer.restore(source, survey, shard, path)
+            uri = segment_uri(settings, name, index)
+            storage.upload(path, uri)
+            settings.ledger.commit_segment(
+                name, index, record | {"uri": uri, "sha256": storage.sha256_file(path)}
+            )
+        return float(str(record["seconds_model"]))
+
+
+class Assembly:
+    """A shard row in; the clip's row out when it was the last one, else the shard row."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __call__(self, row: Row) -> Row:
+        if row["kind"] == "clip":
+            return row
+        body = json.loads(row["body"])
+        return guarded(body["clip"], self.settings, lambda: self._assemble(row, body))
+
+    def _assemble(self, row: Row, body: Row) -> Row:
+        ledger, clip = self.settings.ledger, body["clip"]
+        name = str(clip["clip_id"])
+        if body.get("dropped") or name in ledger.done_clips():
+            return row
+        segments = ledger.segments(name)
+        if len(segments) < int(body["shards"]):
+            return row
+        if not ledger.claim_assembly(name, ledger.session, int(body["shard"])):
+            return row
+        survey = Survey.from_json(storage.read_bytes(survey_uri(self.settings, name)))
+        result = assemble_clip(clip, survey, segments, self.settings)
+        message = ended(result, self.settings)
+        for record in segments.values():
+            storage.delete(str(record["uri"]))
+        return message
+
+
+def survey_uri(settings: Settings, clip: str) -> str:
+    return storage.join(settings.ledger.uri, "survey", f"{clip}.json")
+
+
+def segment_uri(settings: Settings, clip: str, shard: int) -> str:
+    return storage.join(settings.ledger.uri, "segments", clip, f"{shard}.mkv")

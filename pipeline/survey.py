@@ -1,0 +1,140 @@
+"""The survey of one clip: fetch, fixity, probe, and one decoding pass that finds cuts and fingerprints frames.
+
+What later stages need is in one JSON object in the ledger; rows only point to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.media import Decoder, Frame, Limits, Probe
+from pipeline.shards import Shot
+from pipeline.shots import ShotDetector, flickers, log_quantiles
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Recipe
+
+NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots."""
+
+    clip_id: str
+    source_uri: str
+    source_sha256: str
+    source_token: str  # size and modification mark: tells a changed source without reading it
+    probe: Probe
+    pts: list[int]  # in probe.time_base units
+    crc32: list[int]  # of each frame's planes
+    shots: list[Shot]
+    monochrome: bool
+    messages: list[str]
+
+    def to_json(self) -> bytes:
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
+        return json.dumps(plain, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Survey:
+        plain: dict[str, Any] = json.loads(data)
+        plain["probe"] = Probe.from_dict(plain["probe"])
+        plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
+        return cls(**plain)
+
+
+def limits_of(recipe: Recipe) -> Limits:
+    """The decoder's limits as the recipe sets them."""
+    return Limits(**asdict(recipe.limits))
+
+
+def source_token(uri: str) -> str:
+    """Size and modification mark of a source, without reading it."""
+    stat = storage.stat(uri)
+    return f"{stat.size}:{stat.token}"
+
+
+def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
+    """SHA-256 of the source; a manifest checksum that does not match raises FIXITY_MISMATCH."""
+    sha256 = storage.sha256_file(path)
+    expected = str(row.get("checksum") or "").lower()
+    if not expected:
+        return sha256
+    algorithm = str(row.get("checksum_algo") or "sha256").lower()
+    found = sha256
+    if algorithm != "sha256":
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, algorithm).hexdigest()
+    if found != expected:
+        raise ClipFault(
+            Reason.FIXITY_MISMATCH,
+            f"the source's {algorithm} is {found}, the manifest says {expected}",
+        )
+    return sha256
+
+
+def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
+    """Fetch, verify and decode the source of a manifest row once. Raises ClipFault."""
+    uri = str(row["source_uri"])
+    token = source_token(uri)
+    path = storage.local_copy(uri, cache)
+    sha256 = check_fixity(path, row)
+    cuts, quantiles, colour = ShotDetector(), [], _Colour()
+    pts: list[int] = []
+    crcs: list[int] = []
+    with Decoder(path, limits_of(recipe)) as decoder:
+        for frame in decoder:
+            luma = luma8(frame, decoder.probe)
+            cuts.add(luma)
+            quantiles.append(log_quantiles(luma))
+            colour.add(frame, decoder.probe)
+            pts.append(frame.pts)
+            crcs.append(frame.crc32)
+        probe, messages = decoder.probe, decoder.messages
+    levels = np.array(quantiles)
+    shots = [
+        Shot(shot.start, shot.stop, recipe.deflicker and flickers(levels[shot.start : shot.stop]))
+        for shot in cuts.finish()
+    ]
+    return Survey(
+        str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages
+    )  # fmt: skip
+
+
+def luma8(frame: Frame, probe: Probe) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The first plane (luma, or green of RGB) as 8 bits."""
+    plane = frame.planes[0]
+    if probe.bit_depth == 8:
+        return plane.astype(np.uint8, copy=False)
+    return (plane >> (probe.bit_depth - 8)).astype(np.uint8)
+
+
+class _Colour:
+    """Whether a clip is monochrome: gray, or neutral chroma in every eighth frame."""
+
+    def __init__(self) -> None:
+        self._deviations: list[float] = []
+        self._coloured = False
+
+    def add(self, frame: Frame, probe: Probe) -> None:
+        if probe.pix_fmt.startswith("gbr"):
+            self._coloured = True
+        elif len(frame.planes) >= 3 and frame.index % 8 == 0:
+            unit = 1 << (probe.bit_depth - 8)
+            for plane in frame.planes[1:3]:
+                deviation = np.abs(plane[::2, ::2].astype(np.int32) - 128 * unit).mean() / unit
+                self._deviations.append(float(deviation))
+
+    @property
+    def neutral(self) -> bool:
+        return not self._coloured and max(self._deviations, default=0.0) <= NEUTRAL

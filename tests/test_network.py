@@ -1,0 +1,210 @@
+"""The network, its weights files and its training loop, at the size that trains in seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models import checkpoint
+from models.bank import Bank, Mix, prepare
+from models.network import RestorationNet
+from models.restorer import CONTEXT, Restorer
+from models.train import TrainConfig, Trainer, learning_rate, load_config
+
+RNG = np.random.default_rng(0)
+
+
+def window(height: int = 48, width: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(1, 5, 3, height, width, generator=rng), torch.ones(1, 4, height, width)
+
+
+def randomised(net: RestorationNet) -> RestorationNet:
+    """A network whose zero-initialised layers do something."""
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    net.vae.fit(torch.rand(8, 3, 64, 64))
+    return net.eval()
+
+
+def test_an_untrained_network_returns_the_linear_decoding() -> None:
+    net = RestorationNet("micro")
+    net.vae.fit(torch.rand(8, 3, 64, 64))
+    frames, trust = window()
+    out = net.restore(frames, trust, 1, 0.0, 0)
+    linear = net.vae.decode(net.vae.encode(frames[:, 0]))
+    alpha = torch.sigmoid(torch.tensor(-2.0))
+    assert torch.allclose(out.image, alpha * frames[:, 0] + (1 - alpha) * linear, atol=1e-5)
+
+
+def test_pixels_far_away_do_not_matter() -> None:
+    """No operation looks at the whole frame: statistics would make tile seams and flicker."""
+    net = randomised(RestorationNet("micro"))
+    frames, trust = window(64, 512)
+    changed = frames.clone()
+    changed[..., 384:] = 1 - changed[..., 384:]
+    a, b = (net.restore(f, torch.ones(1, 4, 64, 512), 1, 0.0, 0).image for f in (frames, changed))
+    assert torch.allclose(a[..., :128], b[..., :128], atol=1e-6)
+    assert not torch.allclose(a[..., 400:], b[..., 400:], atol=1e-2)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_same_seed_gives_the_same_frame(steps: int) -> None:
+    net = randomised(RestorationNet("micro"))
+    frames, trust = window()
+    a, b = (net.restore(frames, trust, steps, 0.2, 7).image for _ in range(2))
+    assert torch.equal(a, b)
+    if steps > 1:
+        assert not torch.equal(a, net.restore(frames, trust, steps, 0.2, 8).image)
+
+
+def test_weights_come_back_with_their_configuration(tmp_path: Path) -> None:
+    net, path = randomised(RestorationNet("micro")), tmp_path / "micro.safetensors"
+    checkpoint.save(net, path, {"step": 3})
+    again = checkpoint.load(path, checkpoint.sha256(path))
+    frames, trust = window()
+    assert torch.allclose(
+        net.restore(frames, trust, 1, 0.0, 0).image, again.restore(frames, trust, 1, 0.0, 0).image, atol=2e-3
+    )  # half-precision weights
+    assert checkpoint.config(path)["training"] == {"step": 3}
+
+
+def test_foreign_or_changed_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="is not an archive-restore"):
+        checkpoint.load(path)
+    checkpoint.save(RestorationNet("micro"), path, {})
+    with pytest.raises(ValueError, match="pinned SHA-256"):
+        checkpoint.load(path, "0" * 64)
+    with pytest.raises(ValueError, match="no weights are shipped for model size 'huge'"):
+        checkpoint.shipped("huge")
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short sequences of drifting smooth noise with grain, dust and flicker."""
+    folder = tmp_path_factory.mktemp("bank")
+    import cv2
+
+    clean = np.empty((3, 12, 96, 96, 3), np.uint8)
+    for n in range(3):
+        wide = cv2.GaussianBlur(RNG.random((96, 160, 3)).astype(np.float32), (0, 0), 2.5)
+        wide = 40 + 160 * (wide - wide.min()) / np.ptp(wide)
+        for i in range(12):
+            clean[n, i] = wide[:, 2 * i : 2 * i + 96]
+    gains = np.exp(RNG.normal(0, 0.05, (3, 12, 1, 1, 1)))
+    damaged = np.clip(clean * gains + RNG.normal(0, 12, clean.shape), 0, 255)
+    mask = np.zeros(clean.shape[:4], np.uint8)
+    mask[:, ::3, 40:46, 40:46] = 1
+    damaged[mask > 0] = 250
+    for name, array in (("clean", clean), ("damaged", damaged.astype(np.uint8)), ("mask", mask)):
+        np.save(folder / f"{name}.npy", array)
+    (folder / "index.json").write_text(json.dumps({"sequences": [{"preset": "film"}] * 3}))
+    prepare(folder)
+    return folder
+
+
+TINY = TrainConfig(
+    size="micro", steps=60, batch=2, crop=32, warmup=5, log_every=10, validate_every=30, lr=3e-3, bridge_from=0.5,
+    mix=Mix(noise=0.0, clean=0.0),
+)
+
+
+def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> None:
+    def pumping(frames: np.ndarray) -> float:
+        return float(np.diff(frames.mean((2, 3, 4)), n=2, axis=1).std())
+
+    damaged, levelled = np.load(bank / "damaged.npy"), np.load(bank / "levelled.npy")
+    assert pumping(levelled) < 0.4 * pumping(damaged)
+    assert np.abs(np.load(bank / "exposure.npy")[..., 0] - 1).max() < 0.2
+
+
+def test_batches_depend_on_seed_and_step_only(bank: Path) -> None:
+    first, again, other = Bank(bank, 32, Mix(), 0), Bank(bank, 32, Mix(), 0), Bank(bank, 32, Mix(), 1)
+    first.batch(0, 2)
+    a, b = first.batch(5, 2), again.batch(5, 2)
+    assert torch.equal(a.window, b.window) and torch.equal(a.clean, b.clean)
+    assert not torch.equal(a.window, other.batch(5, 2).window)
+    assert a.window.shape == (2, 5, 3, 32, 32) and a.trust.shape == (2, 4, 32, 32)
+    assert 0 <= float(a.clean.min()) and float(a.clean.max()) <= 1
+
+
+def test_training_learns_and_writes_what_it_promises(bank: Path, tmp_path: Path) -> None:
+    trainer = Trainer(TINY, bank, tmp_path, torch.device("cpu"))
+    trainer.run(valid=bank)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [row["pixel"] for row in rows if "pixel" in row]
+    assert losses[-1] < 0.8 * losses[0]
+    scores = [row["psnr_film"] for row in rows if "psnr_film" in row]
+    assert scores[-1] > scores[0]
+    assert "elbo_bits_per_dim" in rows[0]
+    assert checkpoint.config(tmp_path / "ema.safetensors")["training"]["step"] == 60  # type: ignore[index]
+
+
+def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(bank: Path, tmp_path: Path) -> None:
+    Trainer(TINY, bank, tmp_path / "whole", torch.device("cpu")).run(until=30)
+    Trainer(TINY, bank, tmp_path / "broken", torch.device("cpu")).run(until=14)
+    Trainer(TINY, bank, tmp_path / "broken", torch.device("cpu")).run(until=30)
+    whole, broken = (torch.load(tmp_path / name / "last.pt")["net"] for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_learning_rate_and_configuration() -> None:
+    assert learning_rate(0, TINY) < learning_rate(4, TINY) == TINY.lr > learning_rate(40, TINY)
+    assert learning_rate(60, TINY) == pytest.approx(TINY.lr_last)
+    recipes = Path(__file__).parents[1] / "models" / "recipes"
+    assert load_config(recipes / "fast.toml").mix.sigma == (2.0, 42.0)
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("stepz = 3")
+    with pytest.raises(ValueError, match="stepz"):
+        load_config(path)
+
+
+@pytest.fixture(scope="module")
+def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+    path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
+    checkpoint.save(randomised(RestorationNet("micro")), path, {})
+    return Restorer(weights=path, device="cpu")
+
+
+def clip(count: int) -> list[np.ndarray]:
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.06, count))
+    wide = np.random.default_rng(4).random((40, 200, 3)).astype(np.float32) * 0.6 + 0.2
+    return [np.ascontiguousarray(wide[:, i : i + 72]) * np.float32(g) for i, g in enumerate(gains)]
+
+
+@pytest.mark.parametrize("deflicker", [False, True])
+def test_a_stream_keeps_count_and_size(restorer: Restorer, deflicker: bool) -> None:
+    found = list(restorer.stream(clip(9), deflicker=deflicker))
+    assert len(found) == 9
+    assert all(r.image.shape == (40, 72, 3) and r.image.dtype == np.float32 for r in found)
+    assert (found[3].curve.gain != 1) == deflicker
+
+
+def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
+    frames = clip(CONTEXT * 2 + 10)
+    whole = [r.image for r in restorer.stream(frames, deflicker=True)]
+    cut = len(frames) // 2
+    left = list(restorer.stream(frames[: cut + CONTEXT], deflicker=True))[:cut]
+    right = list(restorer.stream(frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT))[CONTEXT:]
+    for whole_frame, part in zip(whole, [*left, *right], strict=True):
+        assert np.array_equal(whole_frame, part.image)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
+def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> None:
+    path = tmp_path / "micro.safetensors"
+    checkpoint.save(restorer.net.cpu(), path, {})
+    on_gpu = Restorer(weights=path, device="cuda")
+    for a, b in zip(restorer.stream(clip(3), deflicker=False), on_gpu.stream(clip(3), deflicker=False), strict=True):
+        assert np.abs(a.image - b.image).max() < 2 / 255  # bf16 autocast on the GPU
