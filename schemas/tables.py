@@ -1,0 +1,195 @@
+"""The tables: every column of every boundary after the manifest, with its unit and its bounds.
+
+`runs`, `clips`, `shots` and `frames` are published as Parquet; `shards` and `segments` are the
+records that pass between the stages of a run. A fact that is not known is null: a clip that failed
+has its state and its reason, and no measures.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
+from schemas.columns import time as instant
+from schemas.manifest import CLIP_ID
+from schemas.reasons import Reason
+
+if TYPE_CHECKING:
+    import pandera.pyarrow as pap
+
+STATES = ("published", "up_to_date", "untouched", "held", "quarantined", "failed")
+RUN_ID = r"\d{8}T\d{6}-[0-9a-f]{6}"
+_BEFORE_AFTER = (("before", "of the source"), ("after", "of the restored clip"))
+
+_clip_id = text("Name of the clip, as in the manifest.", required=True, pattern=CLIP_ID)
+_run = text("Id of the run: its start in UTC, and a random part.", required=True, pattern=RUN_ID)
+
+
+def _before_after(name: str, meaning: str, unit: str) -> Columns:
+    """A measure taken of the source and of the result."""
+    return {
+        f"{name}_{side}": real(f"{meaning} {of_what}.", unit, low=0)
+        for side, of_what in _BEFORE_AFTER
+    }
+
+
+_LEVELS: Columns = {
+    **_before_after("noise_sigma", "Standard deviation of the noise", "code values"),
+    **_before_after("blur", "Blur, from sharp to blurred,", "0 to 1"),
+    **_before_after("blockiness", "Steps at block borders over steps elsewhere", "ratio"),
+    **_before_after("temporal_diff", "Root mean square change between frames", "code values"),
+}
+_PAIRS: Columns = {
+    "psnr_to_source_db": real("PSNR of the restored clip against its source.", "dB"),
+    "ssim_to_source": real("SSIM of the restored clip against its source.", "-1 to 1"),
+    "ref_psnr_before_db": real("PSNR of the source against the reference.", "dB"),
+    "ref_psnr_after_db": real("PSNR of the restored clip against the reference.", "dB"),
+    "ref_ssim_before": real("SSIM of the source against the reference.", "-1 to 1"),
+    "ref_ssim_after": real("SSIM of the restored clip against the reference.", "-1 to 1"),
+}
+
+CLIPS: Columns = {
+    "clip_id": _clip_id,
+    "run": _run,
+    "state": text("The one state the clip ended in.", required=True, values=STATES),
+    "reason": text("Reason code, for a clip that is not published.", values=tuple(Reason)),
+    "sentence": text("What happened to this clip, for people."),
+    "next_step": text("What to do about it."),
+    "collection": text("Collection, as in the manifest."),
+    "access_class": text("Access class, as in the manifest."),
+    "source_uri": text("Address of the source.", required=True),
+    "source_sha256": text("SHA-256 of the source.", pattern=SHA256),
+    "output_uri": text("Address of the restored file."),
+    "output_sha256": text("SHA-256 of the restored file.", pattern=SHA256),
+    "work_key": text("Hash of source, recipe, weights and code: equal keys, equal results."),
+    "container": text("Container of the source."),
+    "codec": text("Video codec of the source."),
+    "frames": integer("Frames, in the source as in the restored file.", "frames"),
+    "width": integer("Width of a frame.", "pixels"),
+    "height": integer("Height of a frame.", "pixels"),
+    "fps_num": integer("Numerator of the frame rate in frames per second."),
+    "fps_den": integer("Denominator of the frame rate."),
+    "pix_fmt": text("Pixel format, in FFmpeg's words."),
+    "bit_depth": integer("Bits of a sample.", "bits", high=16),
+    "sar_num": integer("Numerator of the sample aspect ratio."),
+    "sar_den": integer("Denominator of the sample aspect ratio."),
+    "field_order": text("Scan type and field order that the source declares."),
+    "color_range": text("Signal range that the source declares."),
+    "color_primaries": text("Colour primaries that the source declares."),
+    "color_trc": text("Transfer characteristic that the source declares."),
+    "colorspace": text("Matrix coefficients that the source declares."),
+    "duration_seconds": real("Duration of the picture.", "seconds", low=0),
+    "shots": integer("Shots found.", "shots"),
+    "shards": integer("Units of work.", "shards"),
+    "model": text("Model that restored the clip."),
+    "weights_sha256": text("SHA-256 of the model's weights."),
+    "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
+    "seconds_decode": real("Time spent decoding, over all shards.", "seconds", low=0),
+    "seconds_model": real("Time spent in the model, over all shards.", "seconds", low=0),
+    "seconds_encode": real("Time spent encoding, over all shards.", "seconds", low=0),
+    "seconds_total": real("Time of all stages of the clip together.", "seconds", low=0),
+    "source_share": real("Mean weight of source pixels in the result.", "0 to 1", low=0),
+    "defect_share": real("Share of pixels taken for defects.", "0 to 1", low=0),
+    "exposure_gain_min": real("Lowest exposure correction.", "factor", low=0),
+    "exposure_gain_max": real("Highest exposure correction.", "factor", low=0),
+    **_before_after("flicker", "Fast variation of the brightness", "percent"),
+    **_LEVELS,
+    **_PAIRS,
+}
+
+SHOTS: Columns = {
+    "clip_id": _clip_id,
+    "run": _run,
+    "shot": integer("Number of the shot, from 0.", required=True),
+    "start": integer("First frame.", "frames", required=True),
+    "stop": integer("Frame after the last.", "frames", required=True),
+    "frames": integer("Length.", "frames"),
+    "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
+    "flickers": flag("Whether the exposure is unsteady, and corrected."),
+}
+
+FRAMES: Columns = {
+    "clip_id": _clip_id,
+    "run": _run,
+    "frame": integer("Number of the frame, from 0.", required=True),
+    "shot": integer("Number of its shot, from 0."),
+    **_before_after("mean_luma", "Mean brightness", "code values"),
+    **_LEVELS,
+    **_PAIRS,
+}
+
+RUNS: Columns = {
+    "run": _run,
+    "started": instant("When the run began.", "UTC", required=True),
+    "sessions": integer("Drivers that worked on the run: one, and one for each resumption."),
+    "manifest_uri": text("Address of the manifest."),
+    "manifest_sha256": text("Hash of the manifest's rows."),
+    "recipe": text("Name of the recipe."),
+    "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
+    "model": text("Model of the recipe."),
+    "weights_sha256": text("SHA-256 of the model's weights."),
+    "code": text("Version of the program."),
+    "clips": integer("Clips of the manifest: the sum of all states.", "clips", required=True),
+    **{state: integer(f"Clips that ended {state}.", "clips") for state in STATES},
+    "frames": integer("Frames published by this run.", "frames"),
+    "seconds": real("Wall clock of the last session.", "seconds", low=0),
+    "fps": real("Frames published over seconds.", "frames per second", low=0),
+    "exit_code": integer("How the run ended, as the command's exit code."),
+}
+
+SHARDS: Columns = {
+    "clip_id": _clip_id,
+    "shard": integer("Number of the shard in its clip, from 0.", required=True),
+    "start": integer("First frame.", "frames", required=True),
+    "stop": integer("Frame after the last.", "frames", required=True),
+}
+
+SEGMENTS: Columns = {
+    **SHARDS,
+    "uri": text("Address of the restored segment.", required=True),
+    "sha256": text("SHA-256 of the segment.", required=True, pattern=SHA256),
+    "seconds_decode": real("Time spent decoding.", "seconds", low=0),
+    "seconds_model": real("Time spent in the model.", "seconds", low=0),
+    "seconds_encode": real("Time spent encoding.", "seconds", low=0),
+}
+
+PUBLISHED: dict[str, Columns] = {"runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES}
+TABLES: dict[str, Columns] = {**PUBLISHED, "shards": SHARDS, "segments": SEGMENTS}
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """Return the Arrow schema of a table."""
+    return arrow_schema(TABLES[table])
+
+
+@cache
+def _model(table: str) -> "pap.DataFrameSchema":
+    return pandera_model(table, TABLES[table])
+
+
+def check(name: str, table: pa.Table) -> pa.Table:
+    """Return the table if it keeps to its schema. Raises ValueError with every breach."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        _model(name).validate(table, lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases
+        plain = cases.to_pylist() if isinstance(cases, pa.Table) else cases.to_dicts()
+        breaches = {f"{c['column']}: {c['check']}: {c['failure_case']!r}": None for c in plain}
+        raise ValueError(f"tables/{name}: " + "; ".join(list(breaches)[:20])) from errors
+    if name == "clips":
+        _check_reasons(table)
+    return table
+
+
+def _check_reasons(table: pa.Table) -> None:
+    """A clip that did not end well says why; one that did has no reason."""
+    for clip, state, reason in zip(
+        *(table[column].to_pylist() for column in ("clip_id", "state", "reason")), strict=True
+    ):
+        ended_well = state in ("published", "up_to_date", "untouched")
+        if ended_well != (reason is None):
+            raise ValueError(f"tables/clips: {clip} is {state} with the reason {reason}")
