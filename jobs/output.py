@@ -63,7 +63,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    return "".join(c if c.isprintable() else " " for c in str(value)).strip()
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,53 @@
+"""What every test gets: quiet libraries, random numbers of its own, footage where it lies."""
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> Iterator[None]:
+    """Seeds global generators for the test and restores them after it."""
+    states = random.getstate(), np.random.get_state()
+    torch = sys.modules.get("torch")
+    torch_state = torch.get_rng_state() if torch else None
+    random.seed(0)
+    np.random.seed(0)
+    if torch:
+        torch.manual_seed(0)
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    if torch:
+        torch.set_rng_state(torch_state)
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """The folder with real footage (train/, valid/, archive/) that ARCHIVE_RESTORE_DATA names."""
+    folder = Path(os.environ.get("ARCHIVE_RESTORE_DATA", ""))
+    if not os.environ.get("ARCHIVE_RESTORE_DATA") or not folder.is_dir():
+        pytest.skip("ARCHIVE_RESTORE_DATA names no folder")
+    return folder.resolve()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked gpu is skipped without a GPU, and fails where one is expected."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        missing = pytest.fail if os.environ.get("FAIL_WITHOUT_CUDA") == "1" else pytest.skip
+        missing("needs a GPU")

@@ -1,0 +1,359 @@
+"""The command line: documented, one line for the user's mistakes, JSON that stays JSON."""
+
+import io
+import json
+import shlex
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from jobs import cli, doctor, output
+from jobs.status import describe_status, read_status
+from pipeline import storage
+from pipeline.events import Event
+from pipeline.ledger import Ledger
+from schemas.errors import ArchiveError
+from schemas.recipe import Recipe, load_recipe
+
+COMMANDS: dict[str, Any] = get_command(cli.app).commands  # type: ignore[attr-defined]
+SUMMARY = {
+    "run": "20260101T000000-abcdef",
+    "exit_code": 3,
+    "clips": {"published": 2, "quarantined": 1, "failed": 0},
+    "frames": 1234,
+    "seconds": 100.0,
+    "fps": 12.34,
+    "out": "restored",
+}
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., dict[str, Any]]], None]:
+    """Puts a function in the place of the flow."""
+
+    def put(run: Callable[..., dict[str, Any]]) -> None:
+        fake = types.ModuleType("pipeline.flow")
+        fake.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "pipeline.flow", fake)
+
+    return put
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does_in_one_sentence(name: str) -> None:
+    first = COMMANDS[name].help.splitlines()[0]
+    assert first.endswith(".")
+    assert len(first) <= 60, "the list of commands would cut it off"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_that_it_accepts(name: str) -> None:
+    _, _, text = COMMANDS[name].help.partition("Example:")
+    words = shlex.split(text)
+    assert words[:2] == ["archive-restore", name]
+    COMMANDS[name].make_context(name, words[2:])  # raises for what is no option of it
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_speaks_json(name: str) -> None:
+    assert any("--json" in parameter.opts for parameter in COMMANDS[name].params)
+
+
+def test_a_command_line_that_makes_no_sense_ends_with_2() -> None:
+    assert invoke("submit").exit_code == 2
+    assert invoke("restore-everything").exit_code == 2
+
+
+def test_version() -> None:
+    assert invoke("--version").stdout == "archive-restore 0.1.0\n"
+
+
+# Errors and exit codes
+
+
+def test_a_mistake_of_the_users_is_one_line_and_exit_2() -> None:
+    result = invoke("submit", "manifest.csv", "--out", "x", "--recipe", "nonesuch")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("archive-restore: no recipe 'nonesuch'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_with_json_the_mistake_is_on_stdout_as_well() -> None:
+    result = invoke("submit", "manifest.csv", "--out", "x", "--no-wait", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["exit_code"] == 2
+    assert "--no-wait needs --cluster" in json.loads(result.stdout)["error"]
+
+
+def test_faults_of_a_manifest_are_all_told(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("clip_id,source_uri\na,x.mp4\na,y.mp4\n/b,z.mp4\n")
+    result = invoke("validate", str(manifest), "--json")
+    assert result.exit_code == 2
+    assert len(json.loads(result.stdout)["faults"]) >= 2
+    plain = invoke("validate", str(manifest))
+    assert (plain.exit_code, plain.stdout) == (2, "")
+
+
+def test_validate_accepts_a_good_manifest(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("clip_id,source_uri\na,x.mp4\nb,y.mp4\n")
+    result = invoke("validate", str(manifest), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["rows"]) == (0, 2)
+
+
+def test_our_own_defects_keep_their_traceback(flow: Any) -> None:
+    def broken(*_: object, **__: object) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    flow(broken)
+    result = invoke("submit", "m.csv", "--out", "x")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, 128 + signal.SIGTERM])
+def test_terminated_ends_with_143_whoever_handles_the_signal(flow: Any, stop: int) -> None:
+    """Ray's own handler leaves with the bare number of the signal."""
+
+    def stopped(*_: object, **__: object) -> dict[str, Any]:
+        raise SystemExit(stop)
+
+    flow(stopped)
+    assert invoke("submit", "m.csv", "--out", "x").exit_code == 143
+
+
+def test_sigterm_is_handled_while_a_run_is_under_way(flow: Any) -> None:
+    def killed(*_: object, **__: object) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGTERM)
+        return SUMMARY
+
+    flow(killed)
+    before = signal.getsignal(signal.SIGTERM)
+    assert invoke("submit", "m.csv", "--out", "x").exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_interrupted_ends_with_130(flow: Any) -> None:
+    def interrupted(*_: object, **__: object) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    flow(interrupted)
+    assert invoke("submit", "m.csv", "--out", "x").exit_code == 130
+
+
+# submit
+
+
+def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(manifest: str, out: str, recipe: Recipe, **more: Any) -> dict[str, Any]:
+        seen.update(manifest=manifest, out=out, recipe=recipe, address=more["address"])
+        return SUMMARY
+
+    flow(run)
+    result = invoke("submit", "m.csv", "--out", "restored")
+    assert result.exit_code == 3
+    assert seen == {
+        "manifest": "m.csv",
+        "out": "restored",
+        "recipe": load_recipe("film"),
+        "address": None,
+    }
+    assert result.stdout.splitlines() == [
+        "run 20260101T000000-abcdef: 2 published, 1 quarantined",
+        "1234 frames in 1 min 40 s (12.34 frames/s)",
+        "results in restored",
+    ]
+
+
+def test_with_json_stdout_is_the_summary_whatever_libraries_print(flow: Any) -> None:
+    def noisy(*_: object, progress: Callable[[Event], None], **__: object) -> dict[str, Any]:
+        print("a library speaks")  # noqa: T201
+        progress(Event(kind="clip", clip_id="a", state="published", done=1, total=3))
+        return SUMMARY
+
+    flow(noisy)
+    result = invoke("submit", "m.csv", "--out", "restored", "--json")
+    assert json.loads(result.stdout) == SUMMARY
+    assert "a library speaks" in result.stderr
+    event = json.loads(result.stderr.splitlines()[-1])
+    assert (event["kind"], event["clip_id"], event["state"]) == ("clip", "a", "published")
+
+
+# Progress
+
+
+def test_lines_tell_every_clip_and_speak_up_in_between() -> None:
+    stream = io.StringIO()
+    lines = output.Lines(stream, heartbeat=0)
+    lines(Event(kind="run", sentence="run r", total=2))
+    lines(Event(kind="survey", clip_id="a", frames=100, total=2))
+    lines(Event(kind="shard", clip_id="a", shard=0, frames=50, total=2))
+    lines(Event(kind="clip", clip_id="a", state="published", frames=100, seconds=61, done=1))
+    lines(
+        Event(
+            kind="clip",
+            clip_id="b",
+            state="quarantined",
+            reason="TRUNCATED",
+            sentence="20 of 50\nframes",
+            done=2,
+            total=2,
+        )
+    )
+    told = stream.getvalue().splitlines()
+    assert told[0] == "run r"
+    assert told[2].startswith("0 of 2 clips, 50 of 200 frames, ")
+    assert told[3] == "published   a  100 frames  1 min 01 s"
+    assert told[4] == "[2/2] quarantined b  TRUNCATED: 20 of 50 frames"
+
+
+def test_lines_keep_quiet_between_heartbeats() -> None:
+    stream = io.StringIO()
+    lines = output.Lines(stream, heartbeat=60)
+    for shard in range(100):
+        lines(Event(kind="shard", clip_id="a", shard=shard, frames=10, total=1))
+    assert stream.getvalue() == ""
+
+
+def test_the_time_left_counts_clips_to_come_at_the_mean_of_those_known() -> None:
+    tally = output.Tally(started=time.monotonic() - 10)
+    tally.add(Event(kind="run", total=4))
+    assert tally.remaining_seconds is None
+    tally.add(Event(kind="survey", clip_id="a", frames=100))
+    tally.add(Event(kind="survey", clip_id="b", frames=300))
+    tally.add(Event(kind="shard", clip_id="a", shard=0, frames=100))
+    assert tally.expected == 800
+    assert tally.remaining_seconds == pytest.approx(70, rel=0.05)
+
+
+def test_a_json_line_holds_the_first_shard() -> None:
+    assert Event(kind="shard", clip_id="a", shard=0, frames=2).to_dict() == {
+        "kind": "shard",
+        "clip_id": "a",
+        "shard": 0,
+        "frames": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert output.clock(seconds) == text
+
+
+def test_tables_align_and_let_no_control_character_through() -> None:
+    text = output.table([{"clip": "a\x1b[31m\n", "n": 1}, {"clip": "longer", "n": 1234.5678}])
+    assert text.splitlines() == [
+        "clip       n",
+        "------  ----",
+        "a [31m     1",
+        "longer  1235",
+    ]
+    assert output.table([]) == "(no rows)"
+
+
+# status
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Ledger:
+    """A run of three clips: one published, two not begun."""
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("clip_id,source_uri\na,x.mp4\nb,y.mp4\nc,z.mp4\n")
+    ledger = Ledger.open_or_resume(str(tmp_path), {"manifest_uri": str(manifest)})
+    recipe = Recipe().to_toml().encode()
+    storage.write_bytes(storage.join(ledger.uri, "recipe.toml"), recipe)
+    ledger.commit_clip("a", {"clip_id": "a", "state": "published", "frames": 40})
+    return ledger
+
+
+def test_status_of_a_run_under_way(unfinished: Ledger) -> None:
+    facts = read_status(unfinished.out)
+    assert (facts["run"], facts["state"]) == (unfinished.run, "unfinished")
+    assert facts["clips"] == {"published": 1, "at_work": 0, "waiting": 2}
+    assert facts["frames"] == 40
+    assert "1 published, 2 waiting; 40 frames restored" in describe_status(facts)
+
+
+def test_status_of_a_finished_run_comes_from_its_summary(unfinished: Ledger) -> None:
+    unfinished.finish(SUMMARY)
+    result = invoke("status", unfinished.run, "--out", unfinished.out, "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["state"], facts["exit_code"]) == ("finished", 3)
+    assert facts["clips"] == {"published": 2, "quarantined": 1}
+
+
+def test_status_where_there_is_no_run(tmp_path: Path, unfinished: Ledger) -> None:
+    with pytest.raises(ArchiveError, match="there is no run"):
+        read_status(str(tmp_path / "elsewhere"))
+    with pytest.raises(ArchiveError, match=f"the newest is {unfinished.run}"):
+        read_status(unfinished.out, "20200101T000000-000000")
+
+
+# doctor
+
+
+def test_doctor_finds_storage_as_needed_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    assert doctor.storage(str(out)).verdict == "ok"
+    assert not out.exists()
+
+
+def test_doctor_finds_a_store_that_ignores_the_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(uri: str, data: bytes) -> bool:
+        storage.write_bytes(uri, data)
+        return True
+
+    monkeypatch.setattr(storage, "create", careless)
+    check = doctor.storage(str(tmp_path))
+    assert check.verdict == "fail"
+    assert "8 of 8 exclusive writers won" in check.detail
+
+
+def test_doctor_ends_with_1_where_something_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [doctor.Check("disk", "ok", "plenty"), doctor.Check("weights", "fail", "gone")]
+    monkeypatch.setattr(doctor, "examine", lambda out: checks)
+    result = invoke("doctor")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "fail  weights  gone"
+    assert json.loads(invoke("doctor", "--json").stdout)["checks"][1]["verdict"] == "fail"
+
+
+def test_a_broken_library_is_a_finding() -> None:
+    def broken() -> doctor.Check:
+        raise ImportError("libcudart.so.12: cannot open\nshared object file")
+
+    check = doctor._guarded("accelerator", broken)
+    assert (check.verdict, check.detail) == (
+        "fail",
+        "libcudart.so.12: cannot open shared object file",
+    )
