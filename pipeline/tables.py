@@ -103,4 +103,6 @@ def _plain(value: object, type: pa.DataType) -> object:
         return datetime.fromisoformat(value)
     if isinstance(value, bool) and type in (INTEGER, REAL):
         raise TypeError(f"{value} is not a number")
+    if isinstance(value, float) and type == INTEGER and not value.is_integer():
+        raise TypeError(f"{value} is not an integer")
     return value

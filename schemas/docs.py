@@ -50,18 +50,19 @@ The same in JSON Lines:
 ## Addresses
 
 `s3://bucket/key`, `file:///path` and paths; a relative path starts at the manifest's folder.
-Refused before anything is read: every other scheme, credentials (they come from the AWS chain), `..`,
-backslashes, control and invisible characters, characters that look like a separator, folders,
-devices and network shares.
+Refused before anything is read: every other scheme, credentials (they come from the AWS chain),
+`..`, backslashes, control and invisible characters, characters that look like a separator,
+folders, devices and network shares.
 """
 
 _TABLES = """# The tables
 
 {generated}
 
-A run ends by writing its rows to `OUT/tables/<table>/run_date=YYYY-MM-DD/run=<run>/part-<n>.parquet`.
-They are derived from the ledger, so writing them again changes nothing. A fact that is not known is
-null. A column keeps its name, type and unit for ever; new ones are added at the end of their group.
+A run ends by writing its rows to
+`OUT/tables/<table>/run_date=YYYY-MM-DD/run=<run>/part-<n>.parquet`. They are derived from the
+ledger, so writing them again changes nothing. A fact that is not known is null. A column keeps its
+name, type and unit for ever; new ones may be added.
 
 ```bash
 archive-restore query "SELECT state, count(*) FROM clips GROUP BY state" --out restored

@@ -26,15 +26,16 @@ _clip_id = text("Name of the clip, as in the manifest.", required=True, pattern=
 _run = text("Id of the run: its start in UTC, and a random part.", required=True, pattern=RUN_ID)
 
 
-def _before_after(name: str, meaning: str, unit: str) -> Columns:
+def _before_after(name: str, meaning: str, unit: str, low: float | None = 0) -> Columns:
     """A measure taken of the source and of the result."""
     return {
-        f"{name}_{side}": real(f"{meaning} {of_what}.", unit, low=0)
+        f"{name}_{side}": real(f"{meaning} {of_what}.", unit, low=low)
         for side, of_what in _BEFORE_AFTER
     }
 
 
 _LEVELS: Columns = {
+    **_before_after("mean_luma", "Mean brightness", "code values"),
     **_before_after("noise_sigma", "Standard deviation of the noise", "code values"),
     **_before_after("blur", "Blur, from sharp to blurred,", "0 to 1"),
     **_before_after("blockiness", "Steps at block borders over steps elsewhere", "ratio"),
@@ -114,7 +115,7 @@ FRAMES: Columns = {
     "run": _run,
     "frame": integer("Number of the frame, from 0.", required=True),
     "shot": integer("Number of its shot, from 0."),
-    **_before_after("mean_luma", "Mean brightness", "code values"),
+    **_before_after("gain_step", "Log change of brightness since the last frame", "log", low=None),
     **_LEVELS,
     **_PAIRS,
 }
