@@ -31,7 +31,7 @@ def planes_to_luma(planes: Sequence[Plane], pix_fmt: str, bit_depth: int = 8) ->
 
 
 def metric_columns() -> dict[str, Metric]:
-    """The metric behind each column of a clip's summary, in the order of the tables."""
+    """The metric behind each column that is measured, in the order of the tables."""
     columns: dict[str, Metric] = {}
     for name, metric in METRICS.items():
         if metric.kind != "pair":
@@ -108,13 +108,14 @@ class ClipMeasure:
         return {
             name: metric.pool(np.array(self._columns[name], np.float64), shots)
             for name, metric in metric_columns().items()
+            if metric.pool is not None
         }
 
     def frames(self) -> list[dict[str, float | int]]:
         """One row per frame for tables/frames: `frame`, `shot` (from 0), the measures or NaN.
 
-        The columns are the summary's, but for `mean_luma_before/_after` in the place of flicker,
-        which one frame does not have.
+        The columns are the summary's and `mean_luma_before/_after`; in the place of flicker, which
+        one frame does not have, `gain_step_before/_after`: log change of brightness since the last.
         """
         names = ["frame", "shot"]
         for name, metric in metric_columns().items():

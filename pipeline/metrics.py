@@ -21,6 +21,7 @@ Series = NDArray[np.float64]  # one value per frame, NaN where not measured
 Shots = NDArray[np.int64]  # the shot of each frame
 
 PSNR_CAP_DB = 100.0  # the PSNR of identical frames, which is infinite
+THUMBNAIL = (48, 27)  # width and height on which brightness is followed
 FLICKER_REACH = 8  # frames each side that make up the slow part of the brightness
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang et al. 2004, K1 and K2
 NAN = float("nan")
@@ -30,7 +31,7 @@ NAN = float("nan")
 
 
 def mean_luma(luma: Luma) -> float:
-    """Mean brightness in code values; its fast part over time is the flicker."""
+    """Mean brightness in code values."""
     return float(cv2.mean(luma)[0])
 
 
@@ -117,6 +118,39 @@ def temporal_difference(luma: Luma, previous: Luma) -> float:
     return math.sqrt(mean_square(luma, previous))
 
 
+def gain_step(luma: Luma, previous: Luma) -> float:
+    """Change of brightness since the previous frame of the shot, as a natural logarithm.
+
+    The median over a 48x27 thumbnail of the log ratio of every place to where it was, found by
+    optical flow (DIS, Kroeger et al. 2016): what moves or comes into view counts for little. Places
+    near black or white are left out; 0 where too few are left.
+    """
+    now, last = _thumbnail(luma), _thumbnail(previous)
+    even = now * (max(mean_luma(last), 1.0) / max(mean_luma(now), 1.0))
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow = finder.calc(_eight_bit(last), _eight_bit(even), np.zeros((*last.shape, 2), np.float32))
+    rows, columns = np.indices(last.shape, np.float32)
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    now = _float(cv2.remap(now, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    seen = (x >= 0) & (y >= 0) & (x <= last.shape[1] - 1) & (y <= last.shape[0] - 1)
+    seen &= (np.minimum(now, last) > 16) & (np.maximum(now, last) < 240)
+    if np.count_nonzero(seen) < seen.size // 64:
+        return 0.0
+    return float(np.median(np.log(now[seen] / last[seen])))
+
+
+def _float(image: NDArray[np.integer | np.floating]) -> Luma:
+    return np.asarray(image, np.float32)
+
+
+def _eight_bit(luma: Luma) -> NDArray[np.uint8]:
+    return np.clip(luma, 0, 255).astype(np.uint8)
+
+
+def _thumbnail(luma: Luma) -> Luma:
+    return _float(cv2.resize(luma, THUMBNAIL, interpolation=cv2.INTER_AREA))
+
+
 def psnr_from_mean_square(value: float) -> float:
     """Mean squared difference as dB at peak 255, capped at `PSNR_CAP_DB`."""
     if math.isnan(value):
@@ -172,15 +206,16 @@ def pooled_psnr_of(values: Series, shots: Shots) -> float:
 
 
 def flicker_of(values: Series, shots: Shots) -> float:
-    """Flicker in percent: deviation over time of the fast part of log mean luma, shot by shot.
+    """Flicker in percent: deviation over time of the fast part of log brightness, shot by shot.
 
-    The fast part is what a centred mean over +-8 frames leaves (fewer at the ends of a shot, but
-    as many on each side, so that a steady fade leaves nothing), scaled so that independent gain
-    errors of s percent read as s. Shots of one or two frames say nothing.
+    The brightness is the sum of the gain steps. Its fast part is what a centred mean over +-8
+    frames leaves (fewer at the ends of a shot, but as many on each side, so that a steady fade
+    leaves nothing), scaled so that independent gain errors of s percent read as s. Shots of one or
+    two frames say nothing.
     """
     parts: list[float] = []
     for shot in np.unique(shots):
-        level = np.log(np.maximum(values[shots == shot], 1.0))
+        level = np.cumsum(np.nan_to_num(values[shots == shot]))
         for index in range(1, level.size - 1):
             reach = min(index, level.size - 1 - index, FLICKER_REACH)
             near = level[index - reach : index + reach + 1]
@@ -195,7 +230,7 @@ class Metric:
     measure: Callable[..., float]
     # frame: (luma); change: (luma, previous frame of the shot); pair: (luma, reference)
     kind: Literal["frame", "change", "pair"]
-    pool: Callable[[Series, Shots], float]
+    pool: Callable[[Series, Shots], float] | None  # None: only in tables/frames
     unit: str
     frame_name: str = ""  # the column in tables/frames, where it is not the metric's own name
     suffix: str = ""  # unit at the end of the column names
@@ -203,10 +238,11 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "flicker": Metric(mean_luma, "frame", flicker_of, "percent", frame_name="mean_luma"),
+    "mean_luma": Metric(mean_luma, "frame", None, "code values"),
     "noise_sigma": Metric(noise_sigma, "frame", mean_of, "code values", costly=True),
     "blur": Metric(blur, "frame", mean_of, "0 to 1", costly=True),
     "blockiness": Metric(blockiness, "frame", mean_of, "ratio", costly=True),
+    "flicker": Metric(gain_step, "change", flicker_of, "percent", frame_name="gain_step"),
     "temporal_diff": Metric(temporal_difference, "change", root_mean_square_of, "code values"),
     "psnr": Metric(psnr, "pair", pooled_psnr_of, "dB", suffix="_db"),
     "ssim": Metric(ssim, "pair", mean_of, "-1 to 1", costly=True),
