@@ -33,8 +33,31 @@ class StreamHash:
     kind: str
     codec: str
     packets: int
-    size_bytes: int
     sha256: str
+    start_seconds: float | None
+
+
+@dataclass(frozen=True)
+class CarriedStream:
+    """What became of one stream of the source: `kept`, `converted` or `dropped`, with the reason, and what was
+    written of it."""
+
+    index: int
+    kind: str
+    codec: str
+    action: str
+    note: str
+    packets: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AssemblyReport:
+    """How an output was put together. Every timestamp is `shift_ms` later than in the source, because Matroska
+    has none below 0."""
+
+    shift_ms: int
+    streams: tuple[CarriedStream, ...]
 
 
 @dataclass(frozen=True)
@@ -98,3 +121,8 @@ def _typed(kind: str, value: Any) -> object:
         return tuple(str(item) for item in value)
     types: dict[str, Any] = {"Fraction": Fraction, "int": int, "float": float, "str": str}
     return types[kind.split(" ")[0]](value)
+
+
+def to_ms(pts: int, time_base: Fraction) -> int:
+    """A timestamp on Matroska's clock of 1 ms, halves rounded up."""
+    return int((pts * time_base * 2000 + 1) // 2)

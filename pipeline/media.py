@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import errno
-import json
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, cast
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from pipeline.frames import FIELD_ORDERS, Frame, Probe
-from pipeline.gate import check_decoding, describe
-from pipeline.planes import Plane, plane_layout, split_planes
-from pipeline.sandbox import Child
+from pipeline.decoding import Decoder, probe_file
+from pipeline.frames import AssemblyReport, CarriedStream, Frame, Probe, StreamHash
+from pipeline.muxing import assemble, stream_hashes
+from pipeline.planes import Plane, plane_layout
+from pipeline.tags import coded_format, describe_picture
+from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
+
+__all__ = [
+    "AssemblyReport", "CarriedStream", "Decoder", "Frame", "Limits", "Probe", "SegmentWriter", "StreamHash",
+    "assemble", "codec_round_trip", "framemd5", "plane_md5", "probe_file", "read_rgb", "stream_hashes",
+    "verify_output", "write_rgb",
+]  # fmt: skip
 
 RoundTripCodec = Literal["h264", "mpeg2video", "mpeg4"]
 
 # Frame rates MPEG-2 can state; another rate is coded as 25 (constant quantiser: the pictures are the same).
 MPEG2_RATES = (24, 25, 30, 50, 60)
 BLOCK = 16
-# Before the planes of a frame record: pts and CRC-32.
-FRAME_HEADER = struct.Struct("<qI")
+MAX_SLICES = 256
 
 
 def read_rgb(
@@ -131,86 +134,6 @@ def _lossy_encoder(
     return encoder
 
 
-class Decoder:
-    """Iterates the `Frame`s of a file in presentation order, decoded by a limited child process.
-
-    A clip's faults are `ClipFault`: on entering (what is declared), while iterating (crash, hang, limits), and
-    after the last frame (damage the decoder reported, missing frames). `start_pts` begins at the frame with that
-    timestamp, numbered `start_index`; it may seek, so compare checksums with a survey. `count` stops after so
-    many frames, without the checks of the end.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        limits: Limits,
-        start_pts: int | None = None,
-        start_index: int = 0,
-        count: int | None = None,
-    ) -> None:
-        self.path = Path(path).resolve()
-        self.limits = limits
-        self.start_pts, self.start_index, self.count = start_pts, start_index, count
-        self.messages: list[str] = []
-        self.facts: dict[str, Any] = {}
-        self._probe: Probe | None = None
-        self._child: Child | None = None
-
-    @property
-    def probe(self) -> Probe:
-        """What the file declares; known from entering on."""
-        assert self._probe is not None, "the decoder has not been entered"
-        return self._probe
-
-    def __enter__(self) -> Self:
-        if not self.path.is_file():
-            raise ClipFault(Reason.NOT_FOUND, f"{self.path.name}: no such file")
-        request = {
-            "path": str(self.path),
-            "limits": asdict(self.limits),
-            "start_pts": self.start_pts,
-            "count": self.count,
-        }
-        self._child = Child("pipeline.decoder", request, self.limits)
-        try:
-            _, payload = self._child.record(0)
-            self._probe = Probe.from_dict(json.loads(payload))
-        except BaseException:
-            self._child.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._child is not None:
-            self._child.close()
-
-    def __iter__(self) -> Iterator[Frame]:
-        child, probe = self._child, self.probe
-        assert child is not None
-        layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
-        for index in count(self.start_index):
-            kind, payload = child.record(FRAME_HEADER.size + layout.size_bytes)
-            if kind == b"E":
-                break
-            pts, checksum = FRAME_HEADER.unpack_from(payload)
-            yield Frame(index, pts, split_planes(payload, layout, FRAME_HEADER.size), checksum)
-        self.facts = json.loads(payload)
-        self.messages = [describe(message) for message in self.facts["messages"]]
-        whole = self.start_pts is None and self.count is None
-        check_decoding(self.path.name, probe, self.facts, whole)
-
-
-def probe_file(path: str | Path, limits: Limits) -> Probe:
-    """What a file declares, read by a limited child process. Raises `ClipFault`."""
-    with Decoder(path, limits, count=0) as decoder:
-        return decoder.probe
-
-
 class SegmentWriter:
     """Writes planes losslessly: FFV1 version 3, every frame on its own, a checksum in every slice, Matroska.
 
@@ -224,7 +147,12 @@ class SegmentWriter:
         self.crcs: list[int] = []
         self._layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
         self._packed_rgb = probe.pix_fmt == "gbrp"
-        options = {"level": "3", "g": "1", "slicecrc": "1", "slices": str(legal_slices(probe, slices))}
+        options = {
+            "level": "3",
+            "g": "1",
+            "slicecrc": "1",
+            "slices": str(legal_slices(probe, slices)),
+        }
         with encoding(self.path):
             self._container = av.open(
                 str(self.path), "w", format="matroska", container_options={"fflags": "bitexact"}
@@ -277,31 +205,18 @@ class SegmentWriter:
             planes = [np.stack([blue, green, red, np.zeros_like(blue)], axis=-1)]
         for target, plane in zip(picture.planes, planes, strict=True):
             rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
-            rows[:, : plane.nbytes // plane.shape[0]] = plane.reshape(plane.shape[0], -1).view(np.uint8)
+            rows[:, : plane.nbytes // plane.shape[0]] = plane.reshape(plane.shape[0], -1).view(
+                np.uint8
+            )
         return picture
 
 
-def coded_format(pix_fmt: str) -> str:
-    """The pixel format FFV1 codes a planar format as: 8-bit RGB is packed there."""
-    return "bgr0" if pix_fmt == "gbrp" else pix_fmt
-
-
-def describe_picture(context: VideoCodecContext, probe: Probe) -> None:
-    """Sets size, format, aspect, field order and colour tags of an encoder from a probe."""
-    context.width, context.height = probe.width, probe.height
-    context.pix_fmt = coded_format(probe.pix_fmt)
-    context.framerate, context.time_base = probe.fps, 1 / probe.fps
-    context.sample_aspect_ratio = probe.sar
-    context.field_order = FIELD_ORDERS.index(probe.field_order)
-    context.color_range, context.colorspace = probe.color_range, probe.colorspace
-    context.color_primaries, context.color_trc = probe.color_primaries, probe.color_trc
-
-
 def legal_slices(probe: Probe, wanted: int) -> int:
-    """The greatest number of slices up to `wanted` that FFV1 takes at this size: small pictures take fewer."""
+    """The number of slices FFV1 takes at this size: up to `wanted`, for small pictures fewer, else more."""
     # libavcodec loses samples of sliced 4:1:0 pictures whose size is not a multiple of four.
-    for slices in range(1 if probe.pix_fmt == "yuv410p" else wanted, 0, -1):
-        context = cast(VideoCodecContext, av.CodecContext.create("ffv1", "w"))
+    most = 1 if probe.pix_fmt == "yuv410p" else wanted
+    for slices in (*range(most, 0, -1), *range(most + 1, MAX_SLICES)):
+        context = av.CodecContext.create("ffv1", "w")
         describe_picture(context, probe)
         context.options = {"level": "3", "slices": str(slices)}
         try:

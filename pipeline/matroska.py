@@ -1,0 +1,141 @@
+"""Two facts of a Matroska header that the muxer at hand cannot be told: the display aspect and an audio delay.
+
+The muxer is made to write a placeholder of the right place and length (a projection in the video track, a long
+name in another), which is overwritten in place: no other element moves, and the header's checksum is renewed.
+Element numbers are those of RFC 8794 and RFC 9559.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
+NUMBER, NAME, PROJECTION, CRC32, VOID = 0xD7, 0x536E, 0x7670, 0xBF, 0xEC
+DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
+CODEC_DELAY = 0x56AA
+UNIT_PIXELS, UNIT_RATIO = 0, 3
+HEADER_BYTES = 1 << 20
+LARGEST = 0xFFFF
+# Appended to the name of a track whose name is to be overwritten.
+PLACEHOLDER = "#" * 16
+
+
+class Element(NamedTuple):
+    """An element of a header in memory: its number, where it begins, and where its content lies."""
+
+    number: int
+    start: int
+    content: int
+    stop: int
+
+
+def elements(header: bytes | bytearray, start: int, stop: int) -> Iterator[Element]:
+    """The elements between two offsets, as far as they begin inside the header."""
+    while start < min(stop, len(header) - 12):
+        number, content = _number(header, start, keep_marker=True)
+        size, content = _number(header, content, keep_marker=False)
+        end = min(content + size, stop)
+        yield Element(number, start, content, end)
+        start = end
+
+
+def patch_header(
+    path: Path, aspect: tuple[int, int, Fraction] | None, delays: dict[int, tuple[str, int]]
+) -> None:
+    """Writes the aspect (width, height, sample aspect) and delays {track index: (name, nanoseconds)}.
+
+    Raises ValueError when a placeholder is missing.
+    """
+    with path.open("r+b") as stream:
+        header = bytearray(stream.read(HEADER_BYTES))
+        tracks = _tracks(header)
+        found = [
+            item for item in elements(header, tracks.content, tracks.stop) if item.number == TRACK
+        ]
+        if aspect is not None:
+            video = _child(header, found[0], VIDEO)
+            _overwrite(header, _child(header, video, PROJECTION), display_size(*aspect))
+        for index, (name, delay_ns) in delays.items():
+            content = _encoded(CODEC_DELAY, delay_ns.to_bytes(4, "big"))
+            if name:
+                content += _encoded(NAME, name.encode())
+            _overwrite(header, _child(header, found[index], NAME), content)
+        _renew_checksum(header, tracks)
+        stream.seek(tracks.start)
+        stream.write(header[tracks.start : tracks.stop])
+
+
+def display_size(width: int, height: int, sar: Fraction) -> bytes:
+    """Display size elements: in pixels where the aspect gives whole ones, as a ratio otherwise."""
+    shown = width * sar
+    if shown.denominator == 1 and shown <= LARGEST:
+        pair, unit = (int(shown), height), UNIT_PIXELS
+    else:
+        ratio = Fraction(width * sar.numerator, height * sar.denominator)
+        ratio = ratio if max(ratio.as_integer_ratio()) <= LARGEST else _nearest(ratio)
+        pair, unit = ratio.as_integer_ratio(), UNIT_RATIO
+    content = _encoded(DISPLAY_WIDTH, pair[0].to_bytes(2, "big"))
+    content += _encoded(DISPLAY_HEIGHT, pair[1].to_bytes(2, "big"))
+    return content + (_encoded(DISPLAY_UNIT, bytes([unit])) if unit else b"")
+
+
+def _nearest(ratio: Fraction) -> Fraction:
+    if ratio > 1:
+        return 1 / (1 / ratio).limit_denominator(LARGEST)
+    return ratio.limit_denominator(LARGEST)
+
+
+def _number(data: bytes | bytearray, start: int, keep_marker: bool) -> tuple[int, int]:
+    """(value, next offset) of a variable-length number."""
+    length = 9 - data[start].bit_length()
+    value = int.from_bytes(data[start : start + length], "big")
+    return value if keep_marker else value & ((1 << (7 * length)) - 1), start + length
+
+
+def _encoded(number: int, content: bytes) -> bytes:
+    name = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return (
+        name + (0x4000 | len(content)).to_bytes(2, "big") + content
+        if len(content) > 126
+        else (name + bytes([0x80 | len(content)]) + content)
+    )
+
+
+def _tracks(header: bytearray) -> Element:
+    for top in elements(header, 0, len(header)):
+        if top.number == SEGMENT:
+            for item in elements(header, top.content, len(header)):
+                if item.number == TRACKS:
+                    return item
+    raise ValueError("no tracks in the first bytes of the file")
+
+
+def _child(header: bytearray, parent: Element, number: int) -> Element:
+    for item in elements(header, parent.content, parent.stop):
+        if item.number == number:
+            return item
+    raise ValueError(f"no element {number:X} to overwrite")
+
+
+def _overwrite(header: bytearray, old: Element, content: bytes) -> None:
+    """Puts elements in place of one, the rest void. Raises ValueError when they do not fit."""
+    spare = old.stop - old.start - len(content)
+    if spare < 0 or spare == 1:
+        raise ValueError(f"{len(content)} bytes do not fit in {old.stop - old.start}")
+    if spare:
+        size_bytes = 1 if spare < 128 else 2
+        void = bytes(spare - 1 - size_bytes)
+        size = len(void) | (0x80 if size_bytes == 1 else 0x4000)
+        content += bytes([VOID]) + size.to_bytes(size_bytes, "big") + void
+    header[old.start : old.stop] = content
+
+
+def _renew_checksum(header: bytearray, parent: Element) -> None:
+    first = next(elements(header, parent.content, parent.stop))
+    if first.number == CRC32:
+        checksum = zlib.crc32(header[first.stop : parent.stop])
+        header[first.content : first.stop] = checksum.to_bytes(4, "little")

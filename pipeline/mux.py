@@ -1,0 +1,371 @@
+"""The muxing child: restored segments and the source's other streams become one file. See `pipeline/sandbox.py`.
+
+Run as `python -m pipeline.mux REQUEST`; only `pipeline.media` starts it. Nothing is decoded and no payload is
+changed, but for MP4 text subtitles, whose text becomes SubRip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from pipeline.decoder import main_video, open_source
+from pipeline.frames import Probe, to_ms
+from pipeline.matroska import PLACEHOLDER, patch_header
+from pipeline.sandbox import Output, limit_self, run_child
+from pipeline.tags import describe_picture, texts
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+MILLISECONDS = Fraction(1, 1000)
+# Packets between two signs of life to the parent.
+PULSE = 500
+# Packets in which every stream that begins before time 0 shows itself.
+PRESCAN_PACKETS = 2000
+# An audio lead up to this is the codec's priming; a longer one is content.
+LONGEST_PRIMING = Fraction(1, 2)
+COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+
+
+@dataclass
+class Carried:
+    """One stream of the source besides the picture, and what became of it."""
+
+    index: int
+    kind: str
+    codec: str
+    action: str
+    note: str = ""
+    packets: int = 0
+    digest: Any = field(default_factory=hashlib.sha256, repr=False)
+    target: Stream | None = None
+    delay_ns: int = 0
+
+    def take(self, payload: bytes) -> None:
+        self.packets += 1
+        self.digest.update(payload)
+
+    def to_dict(self) -> dict[str, object]:
+        names = ("index", "kind", "codec", "action", "note", "packets")
+        return {name: getattr(self, name) for name in names} | {"sha256": self.digest.hexdigest()}
+
+
+def payload_of(packet: av.Packet[Any], codec: str) -> bytes:
+    """A packet's payload; the header that AAC repeats in transport streams and Matroska states once is left out."""
+    payload = bytes(packet)
+    if (
+        codec in ("aac", "aac_fixed")
+        and len(payload) > 7
+        and payload[0] == 0xFF
+        and payload[1] >> 4 == 15
+    ):
+        return payload[7 if payload[1] & 1 else 9 :]
+    return payload
+
+
+def codec_name(stream: Stream) -> str:
+    """The name of the stream's codec, `unknown` without one."""
+    return stream.codec_context.name if stream.codec_context is not None else "unknown"
+
+
+def hash_streams(request: dict[str, Any], output: Output) -> None:
+    """The child's work for `stream_hashes`."""
+    limits = Limits(**request["limits"])
+    limit_self(limits)
+    container = open_source(request["path"], limits)
+    streams = others(container)
+    hashes = {
+        stream.index: Carried(stream.index, stream.type, codec_name(stream), "read")
+        for stream in streams
+    }
+    starts: dict[int, float] = {}
+    for stream in streams:
+        if stream.type == "attachment":
+            hashes[stream.index].take(cast(Any, stream).data)
+    for number, packet in enumerate(read_packets(container, streams)):
+        entry = hashes[packet.stream_index]
+        if packet.pts is not None:
+            starts.setdefault(entry.index, float(packet.pts * packet.time_base))
+        entry.take(payload_of(packet, entry.codec))
+        if number % PULSE == 0:
+            output.send_json(b"K", {})
+    rows = [
+        entry.to_dict() | {"start_seconds": starts.get(entry.index)} for entry in hashes.values()
+    ]
+    output.send_json(b"E", {"streams": rows})
+
+
+def others(container: InputContainer) -> list[Stream]:
+    """Every stream but the main picture."""
+    try:
+        main = main_video(container).index
+    except ClipFault:
+        main = -1
+    return [stream for stream in container.streams if stream.index != main]
+
+
+def read_packets(container: InputContainer, wanted: Sequence[Stream]) -> Iterator[av.Packet[Any]]:
+    """Packets with content of the wanted streams, in file order; the others are not even read."""
+    kept = {stream.index for stream in wanted if stream.type != "attachment"}
+    for stream in container.streams:
+        if stream.index not in kept:
+            stream.discard = av.stream.Discard.all
+    if not kept:
+        return
+    for packet in container.demux([stream for stream in container.streams if stream.index in kept]):
+        if packet.size:
+            yield packet
+
+
+class Assembly:
+    """One output file in the making."""
+
+    def __init__(self, request: dict[str, Any], limits: Limits, output: Output) -> None:
+        self.limits, self.output = limits, output
+        self.path, self.out_path = request["path"], Path(request["out"])
+        self.segments = [Path(segment) for segment in request["segments"]]
+        self.probe = Probe.from_dict(request["probe"])
+        self.pts_ms = [to_ms(pts, self.probe.time_base) for pts in request["pts"]]
+        self.tags: dict[str, str] = request["tags"]
+        self.carried: list[Carried] = []
+        self.covers: dict[int, bytes] = {}
+        self.shift_ms = 0
+        self.written = 0
+
+    def run(self) -> dict[str, object]:
+        """Writes the file; returns the report."""
+        first_ms = self._prescan()
+        source = open_source(self.path, self.limits)
+        options = {"fflags": "bitexact", "default_mode": "passthrough"}
+        with av.open(str(self.out_path), "w", format="matroska", container_options=options) as out:
+            video = self._add_video(out, source)
+            for stream in others(source):
+                self._plan(out, stream, first_ms.get(stream.index, 0))
+            self._add_attachments(out, source)
+            out.metadata.update(texts(source.metadata) | self.tags)
+            out.set_chapters([self._chapter(chapter) for chapter in source.chapters()])
+            self._interleave(out, video, source)
+        self._patch()
+        return {"shift_ms": self.shift_ms, "streams": [entry.to_dict() for entry in self.carried]}
+
+    def _prescan(self) -> dict[int, int]:
+        """The first timestamp of each stream in ms; sets the shift that leaves none negative, and the covers."""
+        source = open_source(self.path, self.limits)
+        first: dict[int, int] = {}
+        for number, packet in enumerate(read_packets(source, others(source))):
+            if packet.stream.disposition & Disposition.attached_pic:
+                self.covers[packet.stream_index] = bytes(packet)
+            elif packet.pts is not None:
+                first.setdefault(packet.stream_index, to_ms(packet.pts, packet.time_base))
+            if number > PRESCAN_PACKETS:
+                break
+        primed = {
+            index: at
+            for index, at in first.items()
+            if source.streams[index].type == "audio" and -LONGEST_PRIMING * 1000 <= at < 0
+        }
+        rest = [at for index, at in first.items() if index not in primed]
+        self.shift_ms = max(0, -min([*self.pts_ms[:1], *rest], default=0))
+        return first
+
+    def _add_video(self, out: OutputContainer, source: InputContainer) -> VideoStream:
+        """The picture's stream, with the codec header of the segments, which must all have the same."""
+        headers = set()
+        for segment in self.segments:
+            with av.open(str(segment)) as container:
+                headers.add(container.streams.video[0].codec_context.extradata)
+        if len(headers) != 1:
+            raise ClipFault(
+                Reason.ENCODE_ERROR,
+                f"{len(self.segments)} segments with {len(headers)} codec headers",
+            )
+        stream = out.add_stream("ffv1", rate=self.probe.fps, options={"level": "3"})
+        context = stream.codec_context
+        describe_picture(context, self.probe)
+        context.open()
+        context.extradata = headers.pop()
+        original = main_video(source)
+        stream.metadata.update(texts(original.metadata))
+        if self.probe.timecode:
+            stream.metadata["timecode"] = self.probe.timecode
+        stream.disposition = original.disposition
+        turn = self.probe.rotation if self.probe.sar == 1 else 90  # 90: room for the aspect
+        if turn:
+            stream.set_display_rotation(turn)
+        return stream
+
+    def _plan(self, out: OutputContainer, stream: Stream, first_ms: int) -> None:
+        entry = Carried(stream.index, stream.type, codec_name(stream), "kept")
+        if stream.type == "attachment" or stream.index in self.covers:
+            return
+        self.carried.append(entry)
+        if entry.codec == "mov_text":
+            entry.action, entry.note = (
+                "converted",
+                "MP4 text became SubRip; styles and positions are not carried",
+            )
+            entry.target = out.add_mux_stream("subrip")
+        elif stream.type == "data" or entry.codec not in out.supported_codecs:
+            self._drop(entry, stream)
+            return
+        else:
+            entry.target = out.add_stream_from_template(stream, opaque=True)
+        target = entry.target
+        assert target is not None
+        target.metadata.update(texts(stream.metadata))
+        target.disposition = stream.disposition
+        if (
+            stream.type == "audio"
+            and first_ms + self.shift_ms < 0
+            and not stream.codec_context.delay
+        ):
+            entry.delay_ns = -(first_ms + self.shift_ms) * 1_000_000
+            target.metadata["title"] = target.metadata.get("title", "") + PLACEHOLDER
+
+    def _drop(self, entry: Carried, stream: Stream) -> None:
+        if entry.kind == "audio":
+            raise ClipFault(
+                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {entry.codec} sound as it is"
+            )
+        entry.action = "dropped"
+        entry.note = f"Matroska cannot hold {entry.codec} {entry.kind}"
+        if "timecode" in stream.metadata:
+            entry.note = "its timecode is kept as a tag"
+
+    def _add_attachments(self, out: OutputContainer, source: InputContainer) -> None:
+        for stream in source.streams:
+            entry = Carried(stream.index, "attachment", codec_name(stream), "kept")
+            if stream.type == "attachment":
+                attached = cast(Any, stream)
+                name = texts(stream.metadata).get("filename", f"attachment-{stream.index}")
+                data, kind = attached.data, attached.mimetype or "application/octet-stream"
+            elif stream.index in self.covers and entry.codec in COVERS:
+                (name, kind), data = COVERS[entry.codec], self.covers[stream.index]
+            else:
+                continue
+            out.add_attachment(name, kind, data)
+            entry.take(data)
+            self.carried.append(entry)
+
+    def _interleave(self, out: OutputContainer, video: VideoStream, source: InputContainer) -> None:
+        entries = {entry.index: entry for entry in self.carried if entry.target is not None}
+        pictures = self._pictures(video)
+        picture = next(pictures, None)
+        for packet in read_packets(source, [source.streams[index] for index in entries]):
+            entry = entries[packet.stream_index]
+            at = self._stamp(packet, entry)
+            while picture is not None and cast(int, picture.pts) <= at:
+                self._mux(out, picture)
+                picture = next(pictures, None)
+            carried = plain_text(packet) if entry.action == "converted" else packet
+            if carried is not None:
+                entry.take(payload_of(carried, entry.codec))
+                carried.stream = cast(Stream, entry.target)
+                self._mux(out, carried)
+        while picture is not None:
+            self._mux(out, picture)
+            picture = next(pictures, None)
+
+    def _mux(self, out: OutputContainer, packet: av.Packet[Any]) -> None:
+        out.mux_one(packet)
+        self.written += 1
+        if self.written % PULSE == 0:
+            self.output.send_json(b"K", {})
+
+    def _stamp(self, packet: av.Packet[Any], entry: Carried) -> int:
+        """Puts the packet on the output's clock; returns when it is due, in ms."""
+        clock, added = packet.time_base, self.shift_ms + entry.delay_ns // 1_000_000
+        pts, dts, duration = packet.pts, packet.dts, packet.duration
+        packet.pts = None if pts is None else to_ms(pts, clock) + added
+        packet.dts = None if dts is None else to_ms(dts, clock) + added
+        packet.duration = to_ms(duration or 0, clock)
+        packet.time_base = MILLISECONDS
+        return next((at for at in (packet.dts, packet.pts) if at is not None), 0)
+
+    def _pictures(self, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
+        """The segments' packets with the source's timestamps. Raises when their number differs."""
+        count, times = 0, self.pts_ms
+        for segment in self.segments:
+            with av.open(str(segment)) as container:
+                for packet in container.demux(container.streams.video[0]):
+                    if not packet.size:
+                        continue
+                    if count < len(times):
+                        packet.stream = stream
+                        packet.pts = packet.dts = times[count] + self.shift_ms
+                        packet.duration = self._duration(count)
+                        packet.time_base = MILLISECONDS
+                        yield packet
+                    count += 1
+        if count != len(times):
+            raise ClipFault(
+                Reason.FRAME_COUNT, f"the segments hold {count} frames, the source {len(times)}"
+            )
+
+    def _duration(self, index: int) -> int:
+        times = self.pts_ms
+        if index + 1 < len(times):
+            return times[index + 1] - times[index]
+        return to_ms(1, 1 / self.probe.fps)
+
+    def _chapter(self, chapter: Any) -> Any:
+        clock = chapter["time_base"] or MILLISECONDS
+        shift = round(self.shift_ms * MILLISECONDS / clock)
+        moved = {"start": chapter["start"] + shift, "end": chapter["end"] + shift}
+        return chapter | moved | {"metadata": texts(chapter["metadata"], keep_all=True)}
+
+    def _patch(self) -> None:
+        probe = self.probe
+        delays = {}
+        tracks = [entry for entry in self.carried if entry.target is not None]
+        for number, entry in enumerate(tracks, start=1):
+            if entry.delay_ns and entry.target is not None:
+                name = entry.target.metadata["title"].removesuffix(PLACEHOLDER)
+                delays[number] = (name, entry.delay_ns)
+        aspect = (probe.width, probe.height, probe.sar) if probe.sar != 1 else None
+        if aspect or delays:
+            patch_header(self.out_path, aspect, delays)
+
+
+def plain_text(packet: av.Packet[Any]) -> av.Packet[Any] | None:
+    """The text of an MP4 text sample (3GPP TS 26.245: length, text, style boxes); None for an empty one."""
+    payload = bytes(packet)
+    text = payload[2 : 2 + int.from_bytes(payload[:2], "big")]
+    if text.startswith((b"\xfe\xff", b"\xff\xfe")):
+        text = text.decode("utf-16", errors="replace").encode()
+    if not text:
+        return None
+    carried: av.Packet[Any] = av.Packet(text)
+    carried.pts, carried.dts, carried.duration = packet.pts, packet.dts, packet.duration
+    carried.time_base = packet.time_base
+    return carried
+
+
+def assemble(request: dict[str, Any], output: Output) -> None:
+    """The child's work for `pipeline.media.assemble`."""
+    limits = Limits(**request["limits"])
+    limit_self(limits, file_bytes=request["max_bytes"])
+    try:
+        report = Assembly(request, limits, output).run()
+    except (av.FFmpegError, ValueError) as error:
+        raise ClipFault(Reason.ENCODE_ERROR, f"the output could not be wrapped: {error}") from error
+    output.send_json(b"E", report)
+
+
+WORK: dict[str, Callable[[dict[str, Any], Output], None]] = {
+    "assemble": assemble,
+    "hash": hash_streams,
+}
+
+if __name__ == "__main__":
+    run_child(lambda request, output: WORK[request["work"]](request, output))
