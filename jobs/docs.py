@@ -9,9 +9,9 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
+import schemas.docs
 from jobs import output
 from jobs.cli import app
-from schemas.reasons import reasons_markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 INTRO = """# Commands
@@ -46,7 +46,7 @@ def cli_markdown() -> str:
     return "\n".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_markdown, "reason-codes.md": reasons_markdown}
+PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_markdown, **schemas.docs.PAGES}
 
 
 def stale(folder: Path = DOCS) -> list[str]:

@@ -54,19 +54,31 @@ def evaluate(
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="TOML file of the training run.")],
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Checkpoints and curves.")],
+    config: Annotated[Path, typer.Argument(help="TOML file of the training run.")],
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Clean video/ and photo/.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Weights, log, and work.")],
+    valid: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Clean clips to validate on.")
+    ] = None,
+    sequences: Annotated[int, typer.Option(help="Aged sequences to prepare.")] = 1386,
+    steps: Annotated[int | None, typer.Option(help="Other than the configuration's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that prepare.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Train the model on aged clean footage.
 
+    Goes on where it stopped when it is run again with the same folder.
+
     \b
     Example:
-        archive-restore train docs/experiments/fast.toml --out training
+        archive-restore train models/recipes/fast.toml --data footage/train --out training
     """
     from jobs.train import main as run
 
-    result = run(config, out)
+    with output.quiet_stdout(as_json):
+        result = run(
+            config, data, out, valid=valid, sequences=sequences, steps=steps, workers=workers
+        )
     output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -26,8 +27,17 @@ Report = Callable[["Event"], None]
 
 
 def emit(value: object) -> None:
-    """One JSON value on one line of stdout."""
-    print(json.dumps(value, default=str, ensure_ascii=False), flush=True)  # noqa: T201
+    """One JSON value on one line of stdout; a number that is not finite is null."""
+    text = json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
+    print(text, flush=True)  # noqa: T201
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say(text: str) -> None:

@@ -11,8 +11,7 @@ import posixpath
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from jobs.report_entry import Entry, Pictures, Row, worst_first
 from jobs.report_index import index_page
 from jobs.stills import Still, begin_middle_end, jpeg, stills
 from pipeline import storage
+from pipeline.frames import Probe
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -94,37 +94,42 @@ def _pictures(entry: Entry, folder: str) -> Pictures:
     note = storage.join(folder, f"{mark}.json")
     try:
         if storage.exists(note):
-            return _from_json(storage.read_bytes(note))
+            return Pictures(**json.loads(storage.read_bytes(note)))
         with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
             pictures = _take(entry, folder, mark, Path(cache))
     except ClipFault:
         return Pictures()
-    plain = {"ratio": pictures.ratio, "frames": pictures.frames, "thumbnail": pictures.thumbnail}
-    storage.write_bytes(note, json.dumps(plain).encode())
+    storage.write_bytes(note, json.dumps(asdict(pictures)).encode())
     return pictures
-
-
-def _from_json(data: bytes) -> Pictures:
-    plain = json.loads(data)
-    frames = {int(index): names for index, names in plain["frames"].items()}
-    return Pictures(plain["ratio"], frames, plain["thumbnail"])
 
 
 def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
     source = storage.local_copy(entry.text("source_uri"), cache)
     restored = storage.local_copy(entry.text("output_uri"), cache)
     indices = begin_middle_end(int(entry.number("frames") or 0))
-    found, sar = stills(source, restored, indices, Limits())
-    frames = {still.index: _save(still, folder, mark) for still in found}
-    thumbnail = f"{mark}-thumb.jpg"
-    middle = found[len(found) // 2]
-    storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle.thumbnail(sar)))
-    return Pictures(_ratio(middle, sar), frames, thumbnail)
+    seen = stills(source, restored, indices, Limits())
+    frames = {str(still.index): _save(still, folder, mark) for still in seen.frames}
+    thumbnail, sar = f"{mark}-thumb.jpg", seen.source.sar
+    middle = seen.frames[len(seen.frames) // 2].thumbnail(sar)
+    storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle))
+    ratio = float(seen.source.width * sar / seen.source.height)
+    return Pictures(ratio, frames, thumbnail, kept_streams(seen.source, seen.restored))
 
 
-def _ratio(still: Still, sar: Fraction) -> float:
-    height, width = still.source.shape[:2]
-    return float(width * sar / height)
+def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
+    """What the restored file carries beside its pictures; what the source has else is told."""
+
+    def told(before: object, after: object) -> str:
+        return f"{after or 'none'}" + (f" (source: {before or 'none'})" if before != after else "")
+
+    facts = {
+        "Sound": (", ".join(source.audio), ", ".join(restored.audio)),
+        "Subtitles": (", ".join(source.subtitles), ", ".join(restored.subtitles)),
+        "Attachments": (", ".join(source.attachments), ", ".join(restored.attachments)),
+        "Chapters": (source.chapters, restored.chapters),
+        "Timecode": (source.timecode, restored.timecode),
+    }
+    return {name: told(*pair) for name, pair in facts.items() if any(pair)}
 
 
 def _save(still: Still, folder: str, mark: str) -> dict[str, str]:

@@ -77,7 +77,7 @@ def _stills(entry: Entry) -> Html | None:
     frames = entry.pictures.frames
     if not frames:
         return None
-    names = ("Beginning", "Middle", "End") if len(frames) == 3 else tuple(map(str, frames))
+    names = ("Beginning", "Middle", "End") if len(frames) == 3 else tuple(frames)
     pairs = [_pair(entry, n, i, f) for n, (i, f) in zip(names, frames.items(), strict=True)]
     return tag(
         "section",
@@ -87,7 +87,7 @@ def _stills(entry: Entry) -> Html | None:
     )
 
 
-def _pair(entry: Entry, name: str, index: int, names: Mapping[str, str]) -> Html:
+def _pair(entry: Entry, name: str, index: str, names: Mapping[str, str]) -> Html:
     folder = quote(entry.clip_id)
     source, restored, change = (f"{folder}/{quote(names[kind])}" for kind in KINDS)
     slider = tag(
@@ -124,11 +124,24 @@ def what_was_done(entry: Entry) -> str:
     parts[0] += f" in {counted(int(shots), 'shot')}" if shots else ""
     parts[0] += f" restored with the model “{entry.text('model')}”" if entry.text("model") else ""
     parts += [words for name in ("noise_sigma", "flicker") if (words := _fall(entry, name))]
+    parts += [words for words in (_exposure(entry), _defects(entry)) if words]
     kept = entry.number("psnr_to_source_db")
     sentence = "; ".join(parts) + "."
     if kept is not None:
         sentence += f" The result is {kept:.1f} dB PSNR from its source."
     return sentence
+
+
+def _exposure(entry: Entry) -> str:
+    low, high = entry.number("exposure_gain_min"), entry.number("exposure_gain_max")
+    if low is None or high is None or low == high == 1:
+        return ""
+    return f"brightness corrected by {percent(low - 1)} to {percent(high - 1)}"
+
+
+def _defects(entry: Entry) -> str:
+    share = entry.number("defect_share")
+    return f"{share:.2%} of the pixels repaired as defects" if share else ""
 
 
 def _fall(entry: Entry, name: str) -> str:
@@ -204,7 +217,7 @@ def _technical(entry: Entry) -> Html | None:
         "Shots, shards": f"{entry.text('shots')}, {entry.text('shards')}"
         if number("shots")
         else "",
-        **entry.streams,
+        **entry.pictures.streams,
     }
     return card("Picture and sound", _facts(facts)) if any(facts.values()) else None
 

@@ -17,11 +17,12 @@ UNPUBLISHED = ("failed", "quarantined", "held")
 
 @dataclass(frozen=True)
 class Pictures:
-    """The stills of one clip, as they lie beside its page: frame -> kind -> file name."""
+    """The stills of one clip, as they lie beside its page, and what was seen taking them."""
 
-    ratio: float = 0.0
-    frames: dict[int, dict[str, str]] = field(default_factory=dict)
+    ratio: float = 0.0  # width over height, as displayed
+    frames: dict[str, dict[str, str]] = field(default_factory=dict)  # frame -> kind -> file name
     thumbnail: str = ""
+    streams: dict[str, str] = field(default_factory=dict)  # what the file carries beside pictures
 
 
 @dataclass(frozen=True)

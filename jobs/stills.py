@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import PixelFormat
+from pipeline.frames import Probe
 from pipeline.media import Decoder
 from schemas.recipe import Limits
 
@@ -23,6 +24,15 @@ QUALITIES = (92, 88, 84, 78, 70, 60)
 SHRINK = 0.8
 GAIN = 4  # of the difference picture, about mid-grey
 THUMB_WIDTH = 192
+
+
+@dataclass(frozen=True)
+class Stills:
+    """What was seen of a clip: frames of both files, and what each file declares."""
+
+    frames: list[Still]
+    source: Probe
+    restored: Probe
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,8 @@ def begin_middle_end(frames: int) -> list[int]:
 
 def stills(
     source: str | Path, restored: str | Path, indices: Sequence[int], limits: Limits
-) -> tuple[list[Still], Fraction]:
-    """The frames at ``indices`` of both files, each decoded once, and the sample aspect ratio."""
+) -> Stills:
+    """The frames at ``indices`` of both files, each decoded once."""
     count = max(indices, default=-1) + 1
     with (
         Decoder(source, limits, count=count) as before,
@@ -65,7 +75,7 @@ def stills(
     ):
         pairs = zip(pictures(before, indices), pictures(after, indices), strict=True)
         found = [Still(i, a, b) for i, (a, b) in zip(indices, pairs, strict=True)]
-        return found, before.probe.sar
+        return Stills(found, before.probe, after.probe)
 
 
 def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:

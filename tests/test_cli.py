@@ -8,9 +8,11 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -196,6 +198,45 @@ def test_with_json_stdout_is_the_summary_whatever_libraries_print(flow: Any) -> 
     assert "a library speaks" in result.stderr
     event = json.loads(result.stderr.splitlines()[-1])
     assert (event["kind"], event["clip_id"], event["state"]) == ("clip", "a", "published")
+
+
+def test_json_has_no_numbers_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit({"rows": [{"psnr": float("nan"), "at": Fraction(1, 3)}, (1, float("inf"))]})
+    assert capsys.readouterr().out == '{"rows": [{"psnr": null, "at": "1/3"}, [1, null]]}\n'
+
+
+# Query
+
+
+def test_query_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(out: str, sql: str) -> pa.Table:
+        asked.append((out, sql))
+        return pa.table({"state": ["published"], "n": [2]})
+
+    monkeypatch.setattr("jobs.query.query", ask)
+    assert invoke("query", "SELECT 1", "--out", "o").stdout.splitlines() == [
+        "state      n",
+        "---------  -",
+        "published  2",
+    ]
+    answer = invoke("query", "--view", "worst_clips", "--out", "o", "--json").stdout
+    assert json.loads(answer) == [{"state": "published", "n": 2}]
+    assert asked == [("o", "SELECT 1"), ("o", "SELECT * FROM worst_clips")]
+
+
+@pytest.mark.parametrize("arguments", [[], ["SELECT 1", "--view", "worst_clips"]])
+def test_query_wants_either_sql_or_a_view(arguments: list[str]) -> None:
+    result = invoke("query", *arguments, "--out", "o")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "worst_clips" in result.stderr
+
+
+def test_an_unknown_view_names_those_that_are() -> None:
+    result = invoke("query", "--view", "nonesuch", "--out", "o")
+    assert result.exit_code == 2
+    assert "no view 'nonesuch'; there are: " in result.stderr
 
 
 # Progress

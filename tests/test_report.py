@@ -7,6 +7,7 @@ import math
 import re
 import sys
 import types
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from jobs import report
 from jobs.html import Html, page, tag
-from jobs.report import link, write_report
+from jobs.report import kept_streams, link, write_report
 from jobs.report_clip import clip_page, what_was_done
 from jobs.report_entry import Entry, Pictures, worst_first
 from jobs.report_index import index_page
@@ -136,10 +137,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_stills_are_the_frames_asked_for(tmp_path: Path) -> None:
     source, restored = grey_clip(tmp_path / "a.mkv"), grey_clip(tmp_path / "b.mkv", add=5)
-    found, sar = stills(source, restored, [2, 10, 17], Limits())
-    assert sar == 1
-    assert [still.index for still in found] == [2, 10, 17]
-    for still in found:
+    found = stills(source, restored, [2, 10, 17], Limits())
+    assert found.source.sar == 1
+    assert [still.index for still in found.frames] == [2, 10, 17]
+    for still in found.frames:
         assert np.unique(still.source).tolist() == [10 * (still.index + 1)]
         assert np.unique(still.restored).tolist() == [10 * (still.index + 1) + 5]
 
@@ -304,11 +305,30 @@ def test_what_was_done_says_only_what_is_recorded() -> None:
     assert what_was_done(Entry({"output_uri": "x", "frames": 12000})) == "12\u202f000 frames."
     row = {"output_uri": "x", "frames": 3, "shots": 1, "model": "fast"}
     row |= {"flicker_before": 1.0, "flicker_after": 1.2, "noise_sigma_before": math.nan}
+    row |= {"exposure_gain_min": 0.9, "exposure_gain_max": 1.05, "defect_share": 0.0123}
     assert what_was_done(Entry(row)) == (
-        "3 frames in 1 shot restored with the model “fast”; 20% more flicker."
+        "3 frames in 1 shot restored with the model “fast”; 20% more flicker; brightness "
+        "corrected by \u221210\u2009% to +5\u2009%; 1.23% of the pixels repaired as defects."
     )
+    row |= {"exposure_gain_min": 1.0, "exposure_gain_max": 1.0, "defect_share": 0.0}
+    assert "corrected" not in what_was_done(Entry(row))
+    assert "repaired" not in what_was_done(Entry(row))
     nothing = what_was_done(Entry({"sentence": "8 of 20 frames."}))
     assert nothing == "Nothing was published; the source is untouched. 8 of 20 frames."
+
+
+def test_streams_that_were_not_kept_are_told(tmp_path: Path) -> None:
+    clip = grey_clip(tmp_path / "a.mkv")
+    probe = stills(clip, clip, [0], Limits()).source
+    source = replace(probe, audio=("aac", "aac"), chapters=2)
+    assert kept_streams(probe, probe) == {}
+    assert kept_streams(source, source) == {"Sound": "aac, aac", "Chapters": "2"}
+    told = kept_streams(source, replace(probe, audio=("aac",), timecode="01:00:00:00"))
+    assert told == {
+        "Sound": "aac (source: aac, aac)",
+        "Chapters": "none (source: 2)",
+        "Timecode": "01:00:00:00 (source: none)",
+    }
 
 
 @pytest.mark.parametrize(
