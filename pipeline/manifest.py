@@ -6,11 +6,8 @@ The bytes come from storage or, in a run, from Ray Data; from there on it is the
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import cast
 
-import polars as pl
 import pyarrow as pa
-from pandera.errors import SchemaErrors
 
 from pipeline import storage
 from pipeline.manifest_formats import (
@@ -23,14 +20,8 @@ from pipeline.manifest_formats import (
     parse,
 )
 from schemas.errors import ArchiveError
-from schemas.manifest import (
-    CHECKSUM_DIGITS,
-    COLUMNS,
-    EMPTY,
-    MISSING,
-    manifest_model,
-    parse_rate,
-)
+from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, parse_rate
+from schemas.manifest_model import breaches
 
 __all__ = [
     "Fault",
@@ -145,22 +136,13 @@ def overlapping_sources(rows: Iterable[Row], out: str) -> list[str]:
 
 def _cell_faults(table: pa.Table) -> Iterator[Fault]:
     """Yield what the schema finds in single cells; one fault for a cell, with all it breaks."""
-    known = [name for name in table.column_names if name in COLUMNS]
-    frame = cast(pl.DataFrame, pl.from_arrow(table.select(known)))
     numbers = table[ROW].to_pylist()
     found: dict[tuple[int, str], list[str]] = defaultdict(list)
-    try:
-        manifest_model().validate(frame, lazy=True)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases
-        for check, column, index, case in zip(
-            *(cases[name].to_list() for name in ("check", "column", "index", "failure_case")),
-            strict=True,
-        ):
-            if check == "column_in_dataframe":
-                yield Fault(0, str(case), None, MISSING)
-            else:
-                found[int(index), str(column)].append(EMPTY if check == "not_nullable" else check)
+    for row, column, sentence in breaches(table):
+        if row is None:
+            yield Fault(0, column, None, sentence)
+        else:
+            found[row, column].append(sentence)
     for (index, column), sentences in found.items():
         value = _shown(table[column][index].as_py(), sentences)
         yield Fault(numbers[index], column, value, "; ".join(sentences))

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 
 from schemas.columns import Column
-from schemas.manifest import COLUMNS, manifest_json_schema
+from schemas.manifest import COLUMNS
+from schemas.manifest_model import manifest_json_schema
 from schemas.reasons import reasons_markdown
 from schemas.tables import PUBLISHED
 
@@ -41,7 +42,7 @@ clip_id,source_uri,checksum_algo,checksum,collection,embargo_until
 reel-0042,reels/0042.mkv,md5,9e107d9d372bb6826bd81d3542a419d6,newsreels,2030-01-01
 ```
 
-The same in JSON Lines:
+In JSON Lines:
 
 ```json
 {{"clip_id": "reel-0042", "source_uri": "reels/0042.mkv", "collection": "newsreels"}}

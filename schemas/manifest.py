@@ -1,4 +1,4 @@
-"""The manifest's schema: its columns, what each accepts, and the Pandera model that finds faults.
+"""The manifest's columns, and what each accepts.
 
 A manifest is read as text; every value is checked as text and given its type after that, so a bad
 value is a fault with a row and a column and never a crash.
@@ -10,12 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    import pandera.polars as pap
 
 CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 FIELD_ORDERS = ("progressive", "tff", "bff")
@@ -265,45 +261,3 @@ COLUMNS: dict[str, ManifestColumn] = {
 }
 
 REQUIRED = tuple(name for name, column in COLUMNS.items() if column.required)
-EMPTY = "is empty"
-MISSING = "the column is missing"
-
-
-@cache
-def manifest_model() -> "pap.DataFrameSchema":
-    """Return the Pandera model of a manifest read as text: one check for each rule.
-
-    A check's error is the rule's sentence; failure cases carry the row's index.
-    """
-    import pandera.polars as pap
-    import polars as pl
-
-    columns = {}
-    for name, column in COLUMNS.items():
-        checks = [
-            pap.Check(rule.accepts, element_wise=True, error=rule.sentence) for rule in column.rules
-        ]
-        columns[name] = pap.Column(
-            pl.String,
-            checks,
-            nullable=not column.required,
-            required=column.required,
-            description=column.description,
-        )
-    return pap.DataFrameSchema(columns, strict=False, name="manifest")
-
-
-def manifest_json_schema() -> dict[str, object]:
-    """Return the JSON Schema of one row of a manifest in JSON Lines."""
-    properties = {
-        name: {"description": column.description, "examples": [column.example], **column.schema}
-        for name, column in COLUMNS.items()
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A row of an archive-restore manifest",
-        "type": "object",
-        "properties": properties,
-        "required": list(REQUIRED),
-        "additionalProperties": True,
-    }

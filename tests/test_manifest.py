@@ -24,7 +24,8 @@ from pipeline.manifest import (
     validate_manifest,
 )
 from schemas.errors import ArchiveError
-from schemas.manifest import COLUMNS, manifest_json_schema
+from schemas.manifest import COLUMNS
+from schemas.manifest_model import manifest_json_schema
 
 pytest_plugins = ("tests.s3",)
 
