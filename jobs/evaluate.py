@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -28,7 +29,11 @@ from jobs.scores import psnr_of, score, timed
 from models.damage import Aged, age
 from models.damage_presets import PRESETS
 from pipeline.media import codec_round_trip, read_rgb
+from pipeline.shots import ShotDetector, flickers, log_quantiles
 from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from models.restorer import Restorer
 
 Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Restore = Callable[[Clip], Clip]
@@ -36,7 +41,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".y4m")
-CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
+SCAN = 4  # a shot is looked for in so many times the frames asked for
 TUNE_FRAMES, TUNE_HEIGHT, TUNE_WIDTH = 12, 240, 320  # the part of a clip that filters are tuned on
 TILE = 192  # side of the sheet's crops, pixels
 
@@ -78,39 +83,33 @@ def keep(clip: Clip) -> Clip:
 
 
 @cache
-def _restorer(size: str, steps: int, weights: Path | None) -> object:
-    from models.restorer import Restorer
+def _restorer(size: str, steps: int, weights: Path | None) -> Restorer:
+    from models.restorer import Restorer  # torch: only for those who ask for it
 
     return Restorer(size, steps, weights=weights)
 
 
 def restore_with_model(clip: Clip, size: str, steps: int, weights: Path | None) -> Clip:
-    """One shot through the model as the pipeline runs it, exposure correction included."""
+    """One shot through the model as the pipeline runs it: exposure is corrected if it flickers."""
     restorer = _restorer(size, steps, weights)
+    levels = [log_quantiles(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in clip]
     images = (frame.astype(np.float32) / 255 for frame in clip)
-    restored = restorer.stream(images, deflicker=True)  # type: ignore[attr-defined]
+    restored = restorer.stream(images, deflicker=flickers(np.stack(levels)))
     frames = [np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in restored]
     return np.stack(frames)
 
 
 def one_shot(frames: Iterable[NDArray[np.uint8]], count: int) -> tuple[int, Clip]:
-    """The first `count` frames without a cut among them, else the longest such run; its start."""
-    best: list[NDArray[np.uint8]] = []
-    run: list[NDArray[np.uint8]] = []
-    best_start, last = 0, None
-    for index, frame in enumerate(frames):
-        small = cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if last is not None and float(np.abs(small - last).mean()) > CUT:
-            run = []
-        last = small
-        run.append(frame)
-        if len(run) > len(best):
-            best, best_start = list(run), index + 1 - len(run)
-        if len(best) >= count:
-            break
-    if not best:
+    """The first `count` frames of the first shot that has as many, else the longest; its start."""
+    held = list(islice(frames, SCAN * count))
+    if not held:
         raise ArchiveError("a clip without a frame cannot be evaluated")
-    return best_start, np.stack(best)
+    detector = ShotDetector()
+    for frame in held:
+        detector.add(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    shots = detector.finish()
+    longest = max(shots, key=lambda shot: min(shot.stop - shot.start, count))
+    return longest.start, np.stack(held[longest.start : longest.stop][:count])
 
 
 def make_sample(path: Path, preset: str, options: Options) -> Sample:

@@ -144,14 +144,14 @@ def test_cpu_seconds_count_this_process_and_its_children() -> None:
 
 
 def test_frames_are_taken_from_one_shot() -> None:
-    first, second = np.full((5, *SMALL, 3), 30, np.uint8), np.full((9, *SMALL, 3), 200, np.uint8)
+    first, second = moving(8, seed=1), moving(30, seed=2)[:, ::-1]
     clip = [*first, *second]
-    start, taken = one_shot(clip, 4)
-    assert (start, len(taken), taken.max()) == (0, 4, 30)
-    start, taken = one_shot(clip, 8)
-    assert (start, len(taken), taken.min()) == (5, 8, 200)
-    start, taken = one_shot(clip, 24)
-    assert (start, len(taken)) == (5, 9)
+    for count, start, length in ((4, 0, 4), (20, 8, 20), (64, 8, 30)):
+        found, taken = one_shot(clip, count)
+        assert (found, len(taken)) == (start, length)
+        assert np.array_equal(taken[0], clip[start])
+    with pytest.raises(ArchiveError, match="without a frame"):
+        one_shot([], 4)
 
 
 def test_ageing_depends_on_seed_and_clip_alone(folder: Path) -> None:
