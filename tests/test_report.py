@@ -9,6 +9,7 @@ import sys
 import types
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from jobs.report import kept_streams, link, write_report
 from jobs.report_clip import clip_page, what_was_done
 from jobs.report_entry import Entry, Pictures, worst_first
 from jobs.report_index import index_page
+from jobs.report_plots import CURVES
 from jobs.stills import JPEG_BYTES, Still, begin_middle_end, jpeg, stills
 from pipeline.media import write_rgb
+from pipeline.tables import write_tables
 from schemas.recipe import Limits
 
 FRAMES, SIZE = 20, (48, 64)
 HOSTILE = '<script>alert("1")</script>&'
+SERIES = [f"{name}_{side}" for name in CURVES for side in ("before", "after")]
 MEASURES = {
     "noise_sigma_before": 4.0,
     "noise_sigma_after": 1.0,
@@ -69,16 +73,19 @@ def grey_clip(path: Path, add: int = 0) -> Path:
     return path
 
 
+def published_row(clip_id: str, source: str = "/gone.mkv", restored: str = "/gone_rst.mkv") -> Any:
+    row = {"clip_id": clip_id, "run": "r2", "state": "published", "reason": None, "sentence": None}
+    row |= {"source_uri": source, "output_uri": restored, "output_sha256": "ab" * 32}
+    return row | {"frames": FRAMES, "shots": 2, "model": "fast", "access_class": None} | MEASURES
+
+
 def published(clip_id: str, out: Path, **more: object) -> dict[str, Any]:
     """A row of tables/clips whose files exist; the restored file is 5 code values brighter."""
     source = grey_clip(out / f"{clip_id}.mkv")
     restored = out / "clips" / clip_id / f"{clip_id}_rst.mkv"
     restored.parent.mkdir(parents=True, exist_ok=True)
     grey_clip(restored, add=5)
-    row = {"clip_id": clip_id, "run": "r2", "state": "published", "reason": None, "sentence": None}
-    row |= {"source_uri": str(source), "output_uri": str(restored), "output_sha256": "ab" * 32}
-    row |= {"frames": FRAMES, "shots": 2, "model": "fast", "access_class": None}
-    return row | MEASURES | more
+    return published_row(clip_id, str(source), str(restored)) | more
 
 
 def refused(clip_id: str, **more: object) -> dict[str, Any]:
@@ -101,13 +108,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
     """Rows that stand in for the tables of an output folder; DuckDB asks them as it does those."""
     rows: Tables = {
         "clips": [],
-        "frames": [{"clip_id": "", "run": "r2", "frame": 0, "shot": 0}],
+        "frames": [
+            {"clip_id": "", "run": "r2", "frame": 0, "shot": 0} | dict.fromkeys(SERIES, 1.0)
+        ],
     }
 
     def query(out: str, sql: str) -> pa.Table:
         connection = duckdb.connect()
         for name, content in rows.items():
-            connection.register(name, pa.Table.from_pylist(content))
+            if content:
+                connection.register(name, pa.Table.from_pylist(content))
         return connection.sql(sql).to_arrow_table()
 
     fake = types.ModuleType("jobs.query")
@@ -252,6 +262,39 @@ def test_the_last_row_that_says_what_was_made_counts(tables: Any, tmp_path: Path
     text = (tmp_path / "report" / "clips" / "good.html").read_text()
     assert "noise_sigma_after" in Page(text).text
     assert '"run": "r2"' in Page(text).text
+
+
+def test_curves_are_the_last_runs_and_few_enough_to_draw(tables: Any) -> None:
+    frames = [
+        {"clip_id": "it's", "run": run, "frame": i, "shot": i // 900}
+        | dict.fromkeys(SERIES, float(i % 4) if i % 4 == 0 or run == "r1" else None)
+        for run in ("r1", "r2")
+        for i in range(1800)
+    ]
+    tables["frames"] += frames
+    (series,) = report._curves("out", ["it's"]).values()
+    assert [row["frame"] for row in series] == list(range(0, 1800, 3))
+    assert sum(a["shot"] != b["shot"] for a, b in pairwise(series)) == 1
+    assert {row["noise_sigma_before"] for row in series} == {None, 0.0}
+
+
+def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
+    """The same through real tables and queries."""
+    run, out = "20261122T010203-abcdef", str(tmp_path)
+    row = published_row("good") | {"run": run}
+    frames = [
+        {"clip_id": "good", "frame": i, "shot": i // 5} | dict.fromkeys(SERIES, float(i))
+        for i in range(10)
+    ]
+    bad = {"clip_id": "bad", "state": "failed", "reason": "STORE_ERROR", "source_uri": "s3://b/x"}
+    run_row = {"run": run, "started": "2026-11-22T01:02:03+00:00", "clips": 2}
+    write_tables(out, run, "2026-11-22", [row, bad], [], frames, run_row)
+    write_report(out)
+    good = Page((tmp_path / "report" / "clips" / "good.html").read_text())
+    assert "75% less noise" in good.text
+    assert len(good.all("polyline")) == 4
+    assert len(good.all("line")) == 2
+    assert "2 clips: 1 ready, 1 failed." in (tmp_path / "report" / "index.html").read_text()
 
 
 # Pages
