@@ -67,6 +67,12 @@ def test_noise_sigma_is_within_a_tenth_on_a_textured_scene(sigma: float, seed: i
     assert noise_sigma(noisy(scene(seed), sigma)) == pytest.approx(sigma, rel=0.1)
 
 
+def test_film_grain_that_is_coarser_than_a_pixel_reads_nearly_its_deviation() -> None:
+    grain = cv2.GaussianBlur(np.random.default_rng(4).normal(0, 1, SIZE), (0, 0), 0.6)
+    reading = noise_sigma(coded(scene() + 10 * grain / grain.std()))
+    assert reading == pytest.approx(10, rel=0.1)
+
+
 def test_noise_is_read_in_the_picture_not_in_its_black_bars() -> None:
     picture = noisy(scene(), 8)
     picture[:60] = picture[-60:] = 16
