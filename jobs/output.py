@@ -157,13 +157,16 @@ class Lines:
 
 
 class JsonLines:
-    """Progress for programs: every event as one JSON line."""
+    """Progress for programs: every event as one JSON line, with the run it belongs to."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
+        self._run = ""
 
     def __call__(self, event: Event) -> None:
-        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **event.to_dict()}
+        self._run = event.run or self._run
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = {"time": now, "run": self._run, **event.to_dict()}
         print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
 
 

@@ -10,13 +10,14 @@ EventKind = Literal["run", "survey", "shard", "clip", "note"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """``run`` opens a run with its totals; ``shard`` and ``clip`` report progress; ``note`` speaks.
+    """``run`` opens a run, with its id and totals; ``shard`` and ``clip`` report progress.
 
     ``done`` and ``total`` count clips of the whole run; ``frames`` belongs to this event alone:
     the frames of the surveyed clip, of the restored shard, of the finished clip.
     """
 
     kind: EventKind
+    run: str = ""
     clip_id: str = ""
     shard: int | None = None
     frames: int = 0

@@ -286,6 +286,14 @@ def test_the_time_left_counts_clips_to_come_at_the_mean_of_those_known() -> None
     assert tally.remaining_seconds == pytest.approx(70, rel=0.05)
 
 
+def test_json_lines_name_the_run_they_belong_to() -> None:
+    stream = io.StringIO()
+    lines = output.JsonLines(stream)
+    lines(Event(kind="run", run="r", total=1))
+    lines(Event(kind="clip", clip_id="a", state="published"))
+    assert [json.loads(line)["run"] for line in stream.getvalue().splitlines()] == ["r", "r"]
+
+
 def test_a_json_line_holds_the_first_shard() -> None:
     assert Event(kind="shard", clip_id="a", shard=0, frames=2).to_dict() == {
         "kind": "shard",

@@ -117,3 +117,40 @@ def test_the_command_starts_without_heavy_imports(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr.strip() == "[]"
+
+
+WORKER = """
+import ray
+from pipeline import flow
+
+@ray.remote
+def found():
+    import models
+    return models.__file__
+
+with {connection}:
+    print(ray.get(found.remote()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("connection", "ours"),
+    [("flow.cluster(None)", True), ("ray.init(num_cpus=1, include_dashboard=False)", False)],
+    ids=["our connection", "a bare one"],
+)
+def test_a_folder_of_the_users_cannot_take_the_place_of_a_package(
+    tmp_path: Path, connection: str, ours: bool
+) -> None:
+    """Ray puts the driver's working directory on every worker's path; a bare ray.init shows it."""
+    foreign = tmp_path / "here" / "models" / "__init__.py"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("")
+    script = tmp_path / "script.py"  # beside the folder: its own place is on the path as well
+    script.write_text(WORKER.format(connection=connection))
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path / "here", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    expected = ROOT / "models" / "__init__.py" if ours else foreign
+    assert done.stdout.split()[-1] == str(expected)
