@@ -1,4 +1,4 @@
-"""The decoding child: untrusted media in, one probe, raw planes and a trailer out. See `pipeline/sandbox.py`.
+"""The decoding child: untrusted media in; a probe, raw planes and a trailer out.
 
 Run as `python -m pipeline.decoder REQUEST`; only `pipeline.media.Decoder` starts it.
 """
@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -31,37 +31,32 @@ Logs = list[tuple[int, str, str]]
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
 FORMATS = (
-    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mxf,mxf_opatom,mpeg,mpegts,mpegvideo,dv,h264,hevc,m4v,"
-    "yuv4mpegpipe,ogg,asf,flv,gxf,nut,ivf"
+    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mxf,mxf_opatom,mpeg,mpegts,mpegvideo,dv,h264,hevc,"
+    "m4v,yuv4mpegpipe,ogg,asf,flv,gxf,nut,ivf"
 )
-VIDEO_CODECS = frozenset(
-    "ffv1 ffvhuff huffyuv utvideo v210 v308 v410 rawvideo yuv4 prores dnxhd cfhd jpeg2000 dvvideo "
-    "mpeg1video mpeg2video mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 h261 h263 h263p flv1 svq1 svq3 cinepak "
-    "indeo3 indeo5 qtrle mjpeg mjpegb png wmv1 wmv2 wmv3 vc1 h264 hevc vp8 vp9 libvpx-vp9 av1 libdav1d "
-    "theora rv40 magicyuv lagarith r210 r10k".split()
+VIDEO_CODECS = (
+    "ffv1,ffvhuff,huffyuv,utvideo,magicyuv,lagarith,v210,v308,v410,yuv4,rawvideo,r210,r10k,prores,"
+    "dnxhd,cfhd,jpeg2000,dvvideo,mpeg1video,mpeg2video,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,h261,h263,"
+    "h263p,flv1,svq1,svq3,cinepak,indeo3,indeo5,qtrle,mjpeg,mjpegb,png,wmv1,wmv2,wmv3,vc1,h264,hevc,"
+    "vp8,vp9,libvpx-vp9,av1,libdav1d,theora,rv40"
 )
 AUDIO_CODECS = (
     "aac,aac_latm,ac3,eac3,mp1float,mp2float,mp3float,mp1,mp2,mp3,flac,alac,vorbis,opus,libopus,dca,"
-    "truehd,wmav1,wmav2,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,amrnb,qdm2,speex,wavpack,gsm_ms,"
-    + ",".join(
-        f"pcm_{kind}"
-        for kind in (
-            "s8 u8 s16le s16be u16le u16be s24le s24be s32le s32be f32le f32be f64le f64be "
-            "alaw mulaw bluray dvd".split()
-        )
-    )
+    "truehd,wmav1,wmav2,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,amrnb,qdm2,speex,wavpack,gsm_ms,pcm_s8,"
+    "pcm_u8,pcm_s16le,pcm_s16be,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
+    "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,pcm_dvd"
 )
 SUBTITLE_CODECS = "subrip,srt,ass,ssa,mov_text,webvtt,text,dvbsub,dvdsub,pgssub"
 
 
 def open_source(path: str, limits: Limits) -> InputContainer:
-    """Opens a local file with every list closed: containers, codecs, protocols, picture size, probing effort.
+    """Opens a local file with closed lists of containers, codecs and protocols, and size limits.
 
     Raises `ClipFault` for what is not a readable film file.
     """
     options = {
         "format_whitelist": FORMATS,
-        "codec_whitelist": ",".join([*sorted(VIDEO_CODECS), AUDIO_CODECS, SUBTITLE_CODECS]),
+        "codec_whitelist": ",".join([VIDEO_CODECS, AUDIO_CODECS, SUBTITLE_CODECS]),
         "protocol_whitelist": "file",
         "max_pixels": str(limits.max_pixels),
         "probesize": str(20 << 20),
@@ -75,8 +70,8 @@ def open_source(path: str, limits: Limits) -> InputContainer:
             return av.open(path, "r", options=options, metadata_errors="surrogateescape")
     except av.FFmpegError as error:
         said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
-        if "moov atom not found" in said:
-            raise ClipFault(Reason.TRUNCATED, f"the file has no index ({said})") from None
+        if "moov atom not found" in said or "ended prematurely" in said:
+            raise ClipFault(Reason.TRUNCATED, f"the file ends early: {said[:300]}") from None
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
 
 
@@ -91,7 +86,7 @@ def main_video(container: InputContainer) -> VideoStream:
 def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
     """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
     context = stream.codec_context
-    if context is None or context.name not in VIDEO_CODECS:
+    if context is None or context.name not in VIDEO_CODECS.split(","):
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
     pixels = context.width * context.height
     if pixels > limits.max_pixels:
@@ -103,7 +98,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
     if pixels == 0 or context.pix_fmt is None:
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
     planar, _, _ = planar_format(context.pix_fmt)
-    fps = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+    fps = _frame_rate(stream)
     time_base = stream.time_base or 1 / fps
     full = context.pix_fmt.startswith("yuvj")
     return Probe(
@@ -117,7 +112,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         fps=fps,
         time_base=time_base,
         sar=stream.sample_aspect_ratio or Fraction(1),
-        frames_declared=stream.frames or None,
+        frames_declared=_declared_frames(container, stream, fps * time_base),
         start_pts=stream.start_time,
         duration_pts=stream.duration,
         duration_seconds=_duration_seconds(container, stream, time_base),
@@ -136,6 +131,20 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
     )
 
 
+def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:
+    if container.format.name == "mxf" and step == 1:
+        return stream.duration
+    return stream.frames or None
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    """The average rate, unless it is greater than the least step of the timestamps allows."""
+    average, base = stream.average_rate, stream.base_rate
+    if average and base:
+        return min(average, base)
+    return average or base or stream.guessed_rate or Fraction(25)
+
+
 def _duration_seconds(
     container: InputContainer, stream: VideoStream, time_base: Fraction
 ) -> float | None:
@@ -145,9 +154,9 @@ def _duration_seconds(
 
 
 def _rotation(container: InputContainer) -> int:
-    """Whole degrees of the display matrix, which only the printed description tells before decoding."""
+    """Whole degrees of the display matrix, from the printed description of the streams."""
     av.logging.set_level(av.logging.INFO)
-    described = container.dumps_format()
+    described = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs
     av.logging.set_level(av.logging.WARNING)
     match = re.search(r"rotation of (-?[0-9]+)", described)
     return int(match.group(1)) if match else 0
@@ -160,7 +169,8 @@ def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
 
 def _timecode(container: InputContainer) -> str | None:
     tables = [container.metadata, *(stream.metadata for stream in container.streams)]
-    return next((table["timecode"] for table in tables if "timecode" in table), None)
+    found = (text for table in tables for name, text in table.items() if name.lower() == "timecode")
+    return next(found, None)
 
 
 class _Decoding:
@@ -179,11 +189,12 @@ class _Decoding:
         self.last_pts: int | None = None
 
     def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
-        """Pictures in presentation order, with a pts each; messages are noted with the picture they precede."""
+        """Pictures in presentation order; messages are noted with the picture they precede."""
         for packet in self.container.demux(self.stream):
             if packet.size:
                 self.packets += 1
                 self.discarded += packet.is_discard
+                self.corrupt += packet.is_corrupt
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
@@ -194,8 +205,7 @@ class _Decoding:
                 )
                 pictures = []
             self.drain(logs)
-            for picture in pictures:
-                yield cast(av.VideoFrame, picture)
+            yield from pictures
         self.drain(logs)
 
     def drain(self, logs: Logs) -> None:
@@ -211,7 +221,7 @@ class _Decoding:
             )
 
     def stamp(self, picture: av.VideoFrame) -> int:
-        """The picture's pts; without one, a step of the frame rate after the last. Raises when not increasing."""
+        """The picture's pts, or one step after the last. Raises `ClipFault` if not increasing."""
         pts = picture.pts if picture.pts is not None else picture.dts
         if pts is None:
             step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
@@ -225,7 +235,7 @@ class _Decoding:
         return pts
 
     def check(self, picture: av.VideoFrame) -> None:
-        """Raises `ClipFault` when size or format changes, or the number of frames passes its limit."""
+        """Raises `ClipFault` when size or format changes, or there are too many frames."""
         if self.frames >= self.limits.max_frames:
             raise ClipFault(
                 Reason.MEDIA_BOMB, f"more than {self.limits.max_frames} frames, the limit"
@@ -260,6 +270,8 @@ def decode(request: dict[str, Any], output: Output) -> None:
     container = open_source(request["path"], limits)
     probe = probe_container(container, main_video(container), limits)
     output.send_json(b"P", probe.to_dict())
+    if count == 0:
+        return
     if start is not None and not _seek(container, start):
         container = open_source(request["path"], limits)
     with av.logging.Capture(local=False) as logs:
@@ -286,7 +298,7 @@ def _send_frames(
     count: int | None,
     linear: bool = False,
 ) -> bool:
-    """Sends frames from `start_pts` on. False, with nothing sent, when a seek landed too late for that."""
+    """Sends frames from `start_pts` on; False, with nothing sent, when a seek landed too late."""
     planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
     layout = plane_layout(planar, run.probe.width, run.probe.height)
     source = Source(components, big_endian, layout.shapes, layout.dtype)
@@ -295,9 +307,8 @@ def _send_frames(
         if start_pts is not None and pts < start_pts:
             continue
         if run.frames == 0 and start_pts is not None:
-            if not linear and (
-                pts != start_pts or picture.is_corrupt or number == 0 and not picture.key_frame
-            ):
+            unsafe = picture.is_corrupt or (number == 0 and not picture.key_frame)
+            if not linear and (pts != start_pts or unsafe):
                 return False
             if pts != start_pts:
                 raise ClipFault(Reason.DECODE_ERROR, f"no frame has the timestamp {start_pts}")
@@ -306,8 +317,8 @@ def _send_frames(
         planes = extract_planes(picture, source)
         checksum = 0
         for plane in planes:
-            checksum = zlib.crc32(plane, checksum)
-        views = [memoryview(plane).cast("B") for plane in planes]
+            checksum = zlib.crc32(plane.data, checksum)
+        views = [plane.data.cast("B") for plane in planes]
         output.send(b"F", FRAME.pack(pts, checksum), *views)
         run.count(picture)
         if run.frames == count:

@@ -1,4 +1,4 @@
-"""The parent's side of decoding: frames of an untrusted file from a child process, and their gate."""
+"""The parent's side of decoding: frames of an untrusted file, from a child process."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FRAME_HEADER = struct.Struct("<qI")
 class Decoder:
     """Iterates the `Frame`s of a file in presentation order, decoded by a limited child process.
 
-    A clip's faults are `ClipFault`: on entering (what is declared), while iterating (crash, hang, limits), and
-    after the last frame (damage the decoder reported, missing frames). `start_pts` begins at the frame with that
-    timestamp, numbered `start_index`; it may seek, so compare checksums with a survey. `count` stops after so
-    many frames, without the checks of the end.
+    A clip's faults are `ClipFault`: on entering (what is declared), while iterating (crash, hang,
+    limits), and after the last frame (damage the decoder reported, missing frames). `start_pts`
+    begins at the frame with that timestamp, numbered `start_index`; it may seek, so compare
+    checksums with a survey. `count` stops after so many frames, without the checks of the end.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Values that cross the border between this process and the ones that decode: probes, frames, plane layouts."""
+"""Values that cross the border to the processes that decode and mux: probes, frames, reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture. Planes are (h, w) uint8 or uint16 in the order of the format (gbrp: G, B, R);
-    `crc32` is zlib's, over the planes in order, little-endian."""
+    """One decoded picture. Planes are (h, w) uint8 or uint16 in the order of the format (gbrp: G,
+    B, R); `crc32` is zlib's, over the planes in order, little-endian."""
 
     index: int
     pts: int
@@ -39,8 +39,8 @@ class StreamHash:
 
 @dataclass(frozen=True)
 class CarriedStream:
-    """What became of one stream of the source: `kept`, `converted` or `dropped`, with the reason, and what was
-    written of it."""
+    """What became of one stream of the source: `kept`, `converted` or `dropped`, with the reason,
+    and what was written of it."""
 
     index: int
     kind: str
@@ -53,8 +53,8 @@ class CarriedStream:
 
 @dataclass(frozen=True)
 class AssemblyReport:
-    """How an output was put together. Every timestamp is `shift_ms` later than in the source, because Matroska
-    has none below 0."""
+    """How an output was put together. Every timestamp is `shift_ms` later than in the source,
+    because Matroska has none below 0."""
 
     shift_ms: int
     streams: tuple[CarriedStream, ...]
@@ -62,10 +62,11 @@ class AssemblyReport:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the container and the codec declare. Colour values are the code points of ITU-T H.273 (2: unspecified).
+    """What the container and the codec declare. Colour values are the code points of ITU-T H.273
+    (2: unspecified).
 
-    `pix_fmt` is the planar, little-endian format frames are delivered in and `source_pix_fmt` the decoder's.
-    `sar` is 1 when nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
+    `pix_fmt` is the planar, little-endian format frames are delivered in and `source_pix_fmt` the
+    decoder's. `sar` is 1 when nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
     """
 
     container: str
@@ -102,8 +103,7 @@ class Probe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Probe:
         """The inverse of `to_dict`. Raises KeyError or ValueError for what is not a probe."""
-        kinds = {field.name: str(field.type) for field in fields(cls)}
-        return cls(**{name: _typed(kind, values[name]) for name, kind in kinds.items()})
+        return cls(**{f.name: _typed(str(f.type), values[f.name]) for f in fields(cls)})
 
 
 def _plain(value: object) -> object:
@@ -112,7 +112,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _typed(kind: str, value: Any) -> object:
+def _typed(kind: str, value: Any) -> Any:  # noqa: ANN401
     if value is None:
         if not kind.endswith("None"):
             raise ValueError(f"{kind} expected, got nothing")

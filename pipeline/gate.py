@@ -16,7 +16,7 @@ from schemas.reasons import Reason
 ERROR_LEVEL = 16
 CHECKSUM_MESSAGES = ("crc mismatch", "crc error", "checksum")
 CUT_MESSAGES = ("ended prematurely", "partial file", "truncated", "unexpected end of file")
-# Said about sound files: the picture is complete.
+# Said about sound streams of pictures: nothing is missing.
 HARMLESS_MESSAGES = (
     "mmco: unref short failure",
     "number of reference frames",
@@ -31,7 +31,7 @@ def describe(message: Mapping[str, Any]) -> str:
 
 
 def check_decoding(name: str, probe: Probe, facts: Mapping[str, Any], whole: bool) -> None:
-    """Raises `ClipFault` when the decoder met damage or, for a `whole` pass, when frames are missing."""
+    """Raises `ClipFault` when the decoder met damage or, in a `whole` pass, frames are missing."""
     messages = [
         message for message in facts["messages"] if not _contains(message, HARMLESS_MESSAGES)
     ]

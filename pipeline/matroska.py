@@ -1,8 +1,8 @@
-"""Two facts of a Matroska header that the muxer at hand cannot be told: the display aspect and an audio delay.
+"""Two facts of a Matroska header that the muxer cannot be told: the aspect and an audio delay.
 
-The muxer is made to write a placeholder of the right place and length (a projection in the video track, a long
-name in another), which is overwritten in place: no other element moves, and the header's checksum is renewed.
-Element numbers are those of RFC 8794 and RFC 9559.
+The muxer is made to write a placeholder of the right place and length (a projection in the video
+track, a long name in another), which is overwritten in place: no other element moves, and the
+header's checksum is renewed. Element numbers are those of RFC 8794 and RFC 9559.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def elements(header: bytes | bytearray, start: int, stop: int) -> Iterator[Eleme
 def patch_header(
     path: Path, aspect: tuple[int, int, Fraction] | None, delays: dict[int, tuple[str, int]]
 ) -> None:
-    """Writes the aspect (width, height, sample aspect) and delays {track index: (name, nanoseconds)}.
+    """Writes the aspect (width, height, sample aspect) and delays {track index: (name,
+    nanoseconds)}.
 
     Raises ValueError when a placeholder is missing.
     """
@@ -58,7 +59,12 @@ def patch_header(
         ]
         if aspect is not None:
             video = _child(header, found[0], VIDEO)
-            _overwrite(header, _child(header, video, PROJECTION), display_size(*aspect))
+            size, unit = display_size(*aspect)
+            declared = _child(header, video, DISPLAY_UNIT)
+            header[declared.content : declared.stop] = unit.to_bytes(
+                declared.stop - declared.content, "big"
+            )
+            _overwrite(header, _child(header, video, PROJECTION), size)
         for index, (name, delay_ns) in delays.items():
             content = _encoded(CODEC_DELAY, delay_ns.to_bytes(4, "big"))
             if name:
@@ -69,8 +75,8 @@ def patch_header(
         stream.write(header[tracks.start : tracks.stop])
 
 
-def display_size(width: int, height: int, sar: Fraction) -> bytes:
-    """Display size elements: in pixels where the aspect gives whole ones, as a ratio otherwise."""
+def display_size(width: int, height: int, sar: Fraction) -> tuple[bytes, int]:
+    """Display size elements and their unit: whole pixels where possible, otherwise a ratio."""
     shown = width * sar
     if shown.denominator == 1 and shown <= LARGEST:
         pair, unit = (int(shown), height), UNIT_PIXELS
@@ -80,7 +86,7 @@ def display_size(width: int, height: int, sar: Fraction) -> bytes:
         pair, unit = ratio.as_integer_ratio(), UNIT_RATIO
     content = _encoded(DISPLAY_WIDTH, pair[0].to_bytes(2, "big"))
     content += _encoded(DISPLAY_HEIGHT, pair[1].to_bytes(2, "big"))
-    return content + (_encoded(DISPLAY_UNIT, bytes([unit])) if unit else b"")
+    return content, unit
 
 
 def _nearest(ratio: Fraction) -> Fraction:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -14,6 +15,7 @@ from typing import Literal, Self, cast
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipeline.decoding import Decoder, probe_file
@@ -27,14 +29,15 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 __all__ = [
-    "AssemblyReport", "CarriedStream", "Decoder", "Frame", "Limits", "Probe", "SegmentWriter", "StreamHash",
-    "assemble", "codec_round_trip", "framemd5", "plane_md5", "probe_file", "read_rgb", "stream_hashes",
-    "verify_output", "write_rgb",
+    "AssemblyReport", "CarriedStream", "Decoder", "Frame", "Limits", "Probe", "SegmentWriter",
+    "StreamHash", "assemble", "codec_round_trip", "framemd5", "plane_md5", "probe_file", "read_rgb",
+    "stream_hashes", "verify_output", "write_rgb",
 ]  # fmt: skip
 
 RoundTripCodec = Literal["h264", "mpeg2video", "mpeg4"]
 
-# Frame rates MPEG-2 can state; another rate is coded as 25 (constant quantiser: the pictures are the same).
+# Frame rates MPEG-2 can state; another rate is coded as 25 (constant quantiser: the pictures are
+# the same).
 MPEG2_RATES = (24, 25, 30, 50, 60)
 BLOCK = 16
 MAX_SLICES = 256
@@ -43,7 +46,7 @@ MAX_SLICES = 256
 def read_rgb(
     path: str | Path, start: int = 0, stop: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames [start, stop) of the first video stream as (H, W, 3) uint8 RGB. Trusted local files only.
+    """Frames [start, stop) of a trusted local file as (H, W, 3) uint8 RGB.
 
     The source's matrix and range are honoured (untagged: BT.601 limited, libswscale's default).
     """
@@ -62,8 +65,8 @@ def write_rgb(
 ) -> int:
     """Writes (H, W, 3) uint8 RGB frames losslessly; returns how many.
 
-    FFV1 for `.mkv`, lossless H.264 otherwise. With `pix_fmt="gbrp"` the RGB values come back exactly; with a
-    YUV format the planes are lossless and only the conversion rounds.
+    FFV1 for `.mkv`, lossless H.264 otherwise. With `pix_fmt="gbrp"` the RGB values come back
+    exactly; with a YUV format the planes are lossless and only the conversion rounds.
     """
     ffv1 = Path(path).suffix == ".mkv"
     codec, options = ("ffv1", {"level": "3", "g": "1"}) if ffv1 else ("libx264", {"qp": "0"})
@@ -74,7 +77,7 @@ def write_rgb(
         stream = None
         for picture in frames:
             if stream is None:
-                stream = container.add_stream(codec, rate=fps, options=options)
+                stream = cast(VideoStream, container.add_stream(codec, rate=fps, options=options))
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = pix_fmt
                 stream.codec_context.thread_count = 1
@@ -92,14 +95,14 @@ def codec_round_trip(
 ) -> NDArray[np.uint8]:
     """(T, H, W, 3) uint8 RGB through a lossy codec and back, in memory, same shape.
 
-    `quality` is the CRF for `h264` and the constant quantiser (1-31) for `mpeg2video` and `mpeg4`. Odd sizes
-    are padded to whole blocks by repeating the edge and cut back.
+    `quality` is the CRF for `h264` and the constant quantiser (1-31) for `mpeg2video` and `mpeg4`.
+    Odd sizes are padded to whole blocks by repeating the edge and cut back.
     """
     count, height, width, _ = frames.shape
     padding = ((0, 0), (0, -height % BLOCK), (0, -width % BLOCK), (0, 0))
     padded = np.pad(frames, padding, mode="edge") if height % BLOCK or width % BLOCK else frames
     encoder = _lossy_encoder(codec, quality, padded.shape[2], padded.shape[1], fps)
-    decoder = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+    decoder = av.CodecContext.create(codec, "r")
     decoder.thread_count = 1
     packets = []
     for index, picture in enumerate(padded):
@@ -122,7 +125,7 @@ def _lossy_encoder(
     codec: RoundTripCodec, quality: int, width: int, height: int, fps: int
 ) -> VideoCodecContext:
     name = "libx264" if codec == "h264" else codec
-    encoder = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
+    encoder = av.CodecContext.create(name, "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     rate = fps if codec != "mpeg2video" or fps in MPEG2_RATES else 25
     encoder.framerate, encoder.time_base = Fraction(rate), Fraction(1, rate)
@@ -135,11 +138,11 @@ def _lossy_encoder(
 
 
 class SegmentWriter:
-    """Writes planes losslessly: FFV1 version 3, every frame on its own, a checksum in every slice, Matroska.
+    """Writes planes losslessly: FFV1 version 3 in Matroska, every frame alone, slices checked.
 
-    The planes are of the probe's `pix_fmt`; colour tags, field order and aspect are set on the stream. Segments of
-    one probe share their codec header, so their packets can be joined. `crcs` is the CRC-32 of each frame sent.
-    Raises `ClipFault` (`ENCODE_ERROR`, `DISK_FULL`).
+    The planes are of the probe's `pix_fmt`; colour tags, field order and aspect are set on the
+    stream. Segments of one probe share their codec header, so their packets can be joined. `crcs`
+    is the CRC-32 of each frame sent. Raises `ClipFault` (`ENCODE_ERROR`, `DISK_FULL`).
     """
 
     def __init__(self, path: str | Path, probe: Probe, slices: int, threads: int = 1) -> None:
@@ -184,7 +187,7 @@ class SegmentWriter:
             raise ValueError(f"planes {shapes} are not {self.probe.pix_fmt} {self._layout.shapes}")
         checksum = 0
         for plane in planes:
-            checksum = zlib.crc32(np.ascontiguousarray(plane), checksum)
+            checksum = zlib.crc32(np.ascontiguousarray(plane).data, checksum)
         with encoding(self.path):
             self._container.mux(self._stream.encode(self._picture(planes)))
         self.crcs.append(checksum)
@@ -204,7 +207,7 @@ class SegmentWriter:
             green, blue, red = planes
             planes = [np.stack([blue, green, red, np.zeros_like(blue)], axis=-1)]
         for target, plane in zip(picture.planes, planes, strict=True):
-            rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size)
+            rows = np.frombuffer(memoryview(target), np.uint8).reshape(-1, target.line_size)
             rows[:, : plane.nbytes // plane.shape[0]] = plane.reshape(plane.shape[0], -1).view(
                 np.uint8
             )
@@ -212,10 +215,10 @@ class SegmentWriter:
 
 
 def legal_slices(probe: Probe, wanted: int) -> int:
-    """The number of slices FFV1 takes at this size: up to `wanted`, for small pictures fewer, else more."""
+    """The slices FFV1 takes at this size: `wanted` or fewer, or more where it must."""
     # libavcodec loses samples of sliced 4:1:0 pictures whose size is not a multiple of four.
     most = 1 if probe.pix_fmt == "yuv410p" else wanted
-    for slices in (*range(most, 0, -1), *range(most + 1, MAX_SLICES)):
+    for slices in chain(range(most, 0, -1), range(most + 1, MAX_SLICES)):
         context = av.CodecContext.create("ffv1", "w")
         describe_picture(context, probe)
         context.options = {"level": "3", "slices": str(slices)}

@@ -1,7 +1,7 @@
-"""The muxing child: restored segments and the source's other streams become one file. See `pipeline/sandbox.py`.
+"""The muxing child: restored segments and the source's other streams become one file.
 
-Run as `python -m pipeline.mux REQUEST`; only `pipeline.media` starts it. Nothing is decoded and no payload is
-changed, but for MP4 text subtitles, whose text becomes SubRip.
+Run as `python -m pipeline.mux REQUEST`; only `pipeline.media` starts it. Nothing is decoded and no
+payload is changed, but for MP4 text subtitles, whose text becomes SubRip.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -26,6 +26,9 @@ from pipeline.tags import describe_picture, texts
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter  # in its stubs only
 
 MILLISECONDS = Fraction(1, 1000)
 # Packets between two signs of life to the parent.
@@ -61,7 +64,7 @@ class Carried:
 
 
 def payload_of(packet: av.Packet[Any], codec: str) -> bytes:
-    """A packet's payload; the header that AAC repeats in transport streams and Matroska states once is left out."""
+    """A packet's payload, without the header that AAC repeats in transport streams."""
     payload = bytes(packet)
     if (
         codec in ("aac", "aac_fixed")
@@ -146,7 +149,13 @@ class Assembly:
         """Writes the file; returns the report."""
         first_ms = self._prescan()
         source = open_source(self.path, self.limits)
-        options = {"fflags": "bitexact", "default_mode": "passthrough"}
+        options = {"default_mode": "passthrough"}
+        if not any(
+            codec_name(s) == "aac" and not s.codec_context.extradata for s in source.streams
+        ):
+            options["fflags"] = (
+                "bitexact"  # equal inputs, equal files; refused by AAC without a header
+            )
         with av.open(str(self.out_path), "w", format="matroska", container_options=options) as out:
             video = self._add_video(out, source)
             for stream in others(source):
@@ -159,7 +168,7 @@ class Assembly:
         return {"shift_ms": self.shift_ms, "streams": [entry.to_dict() for entry in self.carried]}
 
     def _prescan(self) -> dict[int, int]:
-        """The first timestamp of each stream in ms; sets the shift that leaves none negative, and the covers."""
+        """The first timestamp of each stream in ms; sets the shift, and reads the covers."""
         source = open_source(self.path, self.limits)
         first: dict[int, int] = {}
         for number, packet in enumerate(read_packets(source, others(source))):
@@ -179,7 +188,7 @@ class Assembly:
         return first
 
     def _add_video(self, out: OutputContainer, source: InputContainer) -> VideoStream:
-        """The picture's stream, with the codec header of the segments, which must all have the same."""
+        """The picture's stream, with the codec header that all segments must share."""
         headers = set()
         for segment in self.segments:
             with av.open(str(segment)) as container:
@@ -199,10 +208,13 @@ class Assembly:
         if self.probe.timecode:
             stream.metadata["timecode"] = self.probe.timecode
         stream.disposition = original.disposition
-        turn = self.probe.rotation if self.probe.sar == 1 else 90  # 90: room for the aspect
-        if turn:
-            stream.set_display_rotation(turn)
+        # Matroska's place for the rotation is the room the aspect is written to: both do not go
+        # together.
+        stream.set_display_rotation(90 if self._states_aspect() else self.probe.rotation)
         return stream
+
+    def _states_aspect(self) -> bool:
+        return self.probe.rotation == 0 or self.probe.sar != 1
 
     def _plan(self, out: OutputContainer, stream: Stream, first_ms: int) -> None:
         entry = Carried(stream.index, stream.type, codec_name(stream), "kept")
@@ -318,11 +330,16 @@ class Assembly:
             return times[index + 1] - times[index]
         return to_ms(1, 1 / self.probe.fps)
 
-    def _chapter(self, chapter: Any) -> Any:
+    def _chapter(self, chapter: Chapter) -> Chapter:
         clock = chapter["time_base"] or MILLISECONDS
         shift = round(self.shift_ms * MILLISECONDS / clock)
-        moved = {"start": chapter["start"] + shift, "end": chapter["end"] + shift}
-        return chapter | moved | {"metadata": texts(chapter["metadata"], keep_all=True)}
+        return {
+            "id": chapter["id"],
+            "start": chapter["start"] + shift,
+            "end": chapter["end"] + shift,
+            "time_base": clock,
+            "metadata": texts(chapter["metadata"], keep_all=True),
+        }
 
     def _patch(self) -> None:
         probe = self.probe
@@ -332,13 +349,13 @@ class Assembly:
             if entry.delay_ns and entry.target is not None:
                 name = entry.target.metadata["title"].removesuffix(PLACEHOLDER)
                 delays[number] = (name, entry.delay_ns)
-        aspect = (probe.width, probe.height, probe.sar) if probe.sar != 1 else None
+        aspect = (probe.width, probe.height, probe.sar) if self._states_aspect() else None
         if aspect or delays:
             patch_header(self.out_path, aspect, delays)
 
 
 def plain_text(packet: av.Packet[Any]) -> av.Packet[Any] | None:
-    """The text of an MP4 text sample (3GPP TS 26.245: length, text, style boxes); None for an empty one."""
+    """The text of an MP4 text sample (3GPP TS 26.245: length, text, styles); None if empty."""
     payload = bytes(packet)
     text = payload[2 : 2 + int.from_bytes(payload[:2], "big")]
     if text.startswith((b"\xfe\xff", b"\xff\xfe")):

@@ -1,4 +1,4 @@
-"""The parent's side of muxing: an output file, and hashes of what is not the picture, by a child process."""
+"""The parent's side of muxing: an output file, and hashes of all but the picture."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def assemble(
     tags: Mapping[str, str],
     limits: Limits,
 ) -> AssemblyReport:
-    """Joins segments and the source's other streams into a Matroska file, in a limited child process.
+    """Joins segments and the source's other streams into a Matroska file, in a limited child
+    process.
 
-    `pts` are the source's, one per frame, in `probe.time_base`; they are kept, rounded to Matroska's 1 ms. Sound,
-    subtitles, attachments, chapters and tags are carried over, and `tags` added. Raises `ClipFault`; then `out`
-    does not exist.
+    `pts` are the source's, one per frame, in `probe.time_base`; they are kept, rounded to
+    Matroska's 1 ms. Sound, subtitles, attachments, chapters and tags are carried over, and `tags`
+    added. Raises `ClipFault`; then `out` does not exist.
     """
     files = [*segments, source]
     request = {
@@ -60,10 +61,10 @@ def stream_hashes(path: Path, limits: Limits) -> list[StreamHash]:
     return [StreamHash(**{name: stream[name] for name in names}) for stream in streams]
 
 
-def _ask(module: str, request: Mapping[str, object], limits: Limits) -> Any:
+def _ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
     """The last record of a child that sends signs of life until it is done."""
     with Child(module, request, limits) as child:
         while True:
             kind, payload = child.record(0)
             if kind == b"E":
-                return json.loads(payload)
+                return dict(json.loads(payload))

@@ -1,4 +1,4 @@
-"""Planar pixel formats: how their planes lie, and how other formats are re-laid as planes without loss."""
+"""Planar pixel formats: how planes lie, and how other formats are re-laid without loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLANAR = re.compile(r"(?:(gray)|(gbrp)|yuv(410|411|420|422|440|444)p)(9|10|12|14
 
 
 class PlaneLayout(NamedTuple):
-    """How the planes of a planar pixel format lie: shapes (rows, columns), sample type and bits per sample."""
+    """The planes of a pixel format: shapes (rows, columns), sample type, bits per sample."""
 
     shapes: tuple[tuple[int, int], ...]
     dtype: np.dtype[Any]
@@ -39,7 +39,7 @@ class PlaneLayout(NamedTuple):
 
 
 def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
-    """The layout of a planar format at a picture size. Raises `ClipFault(UNSUPPORTED_FORMAT)` for others."""
+    """The layout of a planar format at a size. Raises `ClipFault(UNSUPPORTED_FORMAT)`."""
     match = PLANAR.fullmatch(pix_fmt)
     if match is None:
         raise ClipFault(
@@ -58,7 +58,7 @@ def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
 def split_planes(
     payload: bytearray | bytes, layout: PlaneLayout, offset: int = 0
 ) -> tuple[Plane, ...]:
-    """Planes as views of a payload from `offset` on. Raises ValueError when its size is not the layout's."""
+    """Planes as views of a payload from `offset` on. Raises ValueError for a wrong size."""
     if len(payload) - offset != layout.size_bytes:
         raise ValueError(f"{len(payload) - offset} bytes for a picture of {layout.size_bytes}")
     planes = []
@@ -70,7 +70,8 @@ def split_planes(
 
 
 class Component(NamedTuple):
-    """Where one colour component lies: plane, first sample, distance between samples, bits below it."""
+    """Where one colour component lies: plane, first sample, distance between samples, bits below
+    it."""
 
     plane: int
     offset: int
@@ -92,7 +93,8 @@ def _packed_422(y: int, u: int, v: int, shift: int = 0) -> tuple[Component, ...]
     return (Component(0, y, 2, shift), Component(0, u, 4, shift), Component(0, v, 4, shift))
 
 
-# Formats that hold the samples of a planar one in another order: (planar sibling, components in its order).
+# Formats that hold the samples of a planar one in another order: (planar sibling, components in its
+# order).
 RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
     "nv12": ("yuv420p", _semi_planar()),
     "nv21": ("yuv420p", _semi_planar(swapped=True)),
@@ -122,7 +124,7 @@ RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
 
 
 class RawPlane(Protocol):
-    """A plane as the decoder holds it: a buffer of padded rows, bottom-up when `line_size` is negative."""
+    """A plane as the decoder holds it: padded rows, bottom-up when `line_size` is negative."""
 
     @property
     def line_size(self) -> int: ...
@@ -146,9 +148,10 @@ class Source(NamedTuple):
 
 
 def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
-    """(planar little-endian format, its components in format `name`, whether `name` is big-endian).
+    """(planar little-endian format, its components in `name`, whether `name` is big-endian).
 
-    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss: alpha, palette, Bayer, float.
+    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss: alpha, palette,
+    Bayer, float.
     """
     little = name.removesuffix("be") + "le" if name.endswith("be") else name
     little = little.replace("yuvj", "yuv")

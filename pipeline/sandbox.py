@@ -1,13 +1,15 @@
-"""A child process that may be killed by what it reads: its limits, its output, and what its death means.
+"""A child process that may be killed by what it reads: its limits, its output, what its death
+means.
 
-The child runs `python -m MODULE REQUEST` with a minimal environment, sets its own resource limits before it
-opens anything, and writes records to its standard output: one byte of kind, four bytes of size, the payload.
-The pipe is the bounded queue between both sides.
+The child runs `python -m MODULE REQUEST` with a minimal environment, sets its own resource limits
+before it opens anything, and writes records to its standard output: one byte of kind, four bytes of
+size, the payload. The pipe is the bounded queue between both sides.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -17,7 +19,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +35,7 @@ STDERR_BYTES = 4096
 # Longest silence of a child: a picture that takes longer than this to decode is a hang.
 STALL_SECONDS = 300.0
 OPEN_FILES = 64
-PR_SET_PDEATHSIG = 1
+MAX_THREADS = 4
 F_SETPIPE_SZ = 1031
 ROOT = Path(__file__).resolve().parent.parent
 PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
@@ -41,17 +43,17 @@ PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
 
 def child_environment() -> dict[str, str]:
     """The environment of a child: what Python needs to start and nothing that could be a secret."""
-    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = [str(ROOT), *map(os.path.abspath, inherited)]
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
     return {"PYTHONPATH": os.pathsep.join(paths), "LC_ALL": "C.UTF-8", **threads, **kept}
 
 
 def limit_self(limits: Limits, file_bytes: int = 0) -> None:
-    """Child side: caps address space, CPU time, core dumps, open files and file sizes, and dies with its parent."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Child side: caps address space, CPU time, core dumps, open files and the size of files."""
     memory = limits.address_space_mb << 20
-    cpu = limits.wall_seconds * (os.cpu_count() or 1) + 10
+    cpu = limits.wall_seconds * MAX_THREADS + 10
     wanted = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: cpu,
@@ -61,12 +63,12 @@ def limit_self(limits: Limits, file_bytes: int = 0) -> None:
     }
     for kind, value in wanted.items():
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, allowed))
 
 
 class Output:
-    """Child side: records to the parent. Standard output is moved away, so that stray prints cannot mix in."""
+    """Child side: records to the parent, by a pipe that stray prints cannot reach."""
 
     def __init__(self) -> None:
         self.descriptor = os.dup(1)
@@ -87,7 +89,7 @@ class Output:
         self.send(kind, json.dumps(value).encode())
 
 
-def run_child(work: Any) -> None:
+def run_child(work: Callable[[dict[str, Any], Output], None]) -> None:
     """Child side: calls `work(request, output)`; an expected fault becomes an `X` record."""
     output = Output()
     try:
@@ -102,9 +104,10 @@ def run_child(work: Any) -> None:
 
 
 class Child:
-    """Parent side of one child process. Reading raises `ClipFault` for its faults, death, silence and overtime.
+    """Parent side of one child process.
 
-    Only the time spent waiting for the child counts as its time, so a slow consumer is not its fault.
+    Reading raises `ClipFault` for the child's own faults, its death, its silence and overtime. Only
+    the time spent waiting for the child counts as its time: a slow consumer is not its fault.
     """
 
     def __init__(self, module: str, request: Mapping[str, object], limits: Limits) -> None:
@@ -122,7 +125,8 @@ class Child:
             cwd="/",
             env=child_environment(),
         )
-        assert self.process.stdout is not None and self.process.stderr is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
         self._out, self._err = self.process.stdout.fileno(), self.process.stderr.fileno()
         _enlarge_pipe(self._out)
         self._poll = select.poll()
@@ -206,15 +210,15 @@ class Child:
         if code == -signal.SIGXCPU:
             return ClipFault(Reason.DECODER_TIMEOUT, f"{self.name}: out of CPU time")
         last = self._stderr.decode(errors="replace").strip().splitlines()[-1:]
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         detail = f" ({last[0]})" if last else ""
-        return ClipFault(Reason.DECODER_CRASH, f"{self.name}: the decoder was {how}{detail}")
+        if code >= 0:
+            return ClipFault(Reason.INTERNAL, f"{self.name}: the decoder ended by itself{detail}")
+        name = signal.Signals(-code).name
+        return ClipFault(
+            Reason.DECODER_CRASH, f"{self.name}: the decoder was killed by {name}{detail}"
+        )
 
 
 def _enlarge_pipe(descriptor: int) -> None:
-    import fcntl
-
-    try:
+    with contextlib.suppress(OSError):  # where the system allows less: a smaller queue
         fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        pass  # the system's limit for pipes is lower: a smaller queue

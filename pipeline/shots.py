@@ -1,16 +1,18 @@
-"""Cuts, found while the frames go by: a cut is a lasting change of content that motion does not explain.
+"""Cuts, found as the frames go by: lasting changes of content that motion does not explain.
 
-Two frames are compared as small pictures, twice: by rank of brightness (blind to exposure and contrast) and by
-local contrast (blind to lighting). Each time the later picture is first moved onto the earlier one by optical
-flow, so that pans and running people cancel, and what is left is 1 - correlation: 0 for the same view, about 0.8
-for another. Every pair of frames across a cut differs, so the score of a cut before frame i is the least of the
-differences between a frame before it and one from it on, up to `SPAN` apart: one or two frames of damage, a flash
-or a jump of the exposure leave a pair that matches. A cut must also stand out from the scores around it.
+Two frames are compared as small pictures, twice: by rank of brightness (blind to exposure and
+contrast) and by local contrast (blind to lighting). Each time the later picture is first moved onto
+the earlier one by optical flow, so that pans and running people cancel, and what is left is 1 -
+correlation: 0 for the same view, about 0.8 for another. Every pair of frames across a cut differs,
+so the score of a cut before frame i is the least of the differences between a frame before it and
+one from it on, up to `SPAN` apart: one or two frames of damage, a flash or a jump of the exposure
+leave a pair that matches. A cut must also stand out from the scores around it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -59,7 +61,7 @@ class ShotDetector:
     def __init__(self) -> None:
         self._recent: deque[_View] = deque(maxlen=SPAN)
         self._scores: list[float] = []
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
         self._columns, self._rows = columns.astype(np.float32), rows.astype(np.float32)
 
@@ -88,9 +90,7 @@ class ShotDetector:
         scores = self.scores()
         cuts = [index for index in range(1, len(scores)) if _stands_out(scores, index)]
         edges = [0, *cuts, len(scores)]
-        return [
-            Shot(start, stop) for start, stop in zip(edges, edges[1:], strict=False) if start < stop
-        ]
+        return [Shot(start, stop) for start, stop in pairwise(edges) if start < stop]
 
     def _difference(self, before: _View, after: _View) -> float:
         """0 for the same view, whatever moved or changed its light; about 0.8 for another one."""
@@ -100,8 +100,8 @@ class ShotDetector:
         return float(np.mean([self._unlike_moved(first, second) for first, second in pairs]))
 
     def _unlike_moved(self, before: Luma, after: Luma) -> float:
-        flow = self._flow.calc(before, after, None)
-        moved = cv2.remap(
+        flow = self._flow.calc(before, after, None)  # type: ignore[call-overload]  # None: no guess
+        moved: NDArray[Any] = cv2.remap(
             after,
             self._columns + flow[..., 0],
             self._rows + flow[..., 1],
@@ -112,7 +112,8 @@ class ShotDetector:
 
 
 def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
-    """Log of the 20, 50 and 80 % quantiles of 8-bit luma (H, W), (3,); of a reduced picture, for speed."""
+    """Log of the 20, 50 and 80 % quantiles of 8-bit luma (H, W), (3,); of a reduced picture, for
+    speed."""
     height, width = luma.shape
     if width <= EXPOSURE_WIDTH:
         return exact_log_quantiles(luma)
@@ -134,7 +135,7 @@ def _view(luma: NDArray[Any]) -> _View:
     return _View(ranks.reshape(soft.shape).astype(np.uint8), contrast.astype(np.uint8))
 
 
-def _unlike(first: Luma, second: Luma) -> float:
+def _unlike(first: NDArray[Any], second: NDArray[Any]) -> float:
     """1 - correlation of two pictures: 0 for equal ones, 1 for unrelated ones, up to 2."""
     a = first.astype(np.float32)
     b = second.astype(np.float32)

@@ -1,8 +1,9 @@
-"""What is said about a stream beside its samples: an encoder's picture tags, and the texts of a container."""
+"""What is said about a stream beside its samples: picture tags and texts."""
 
 from __future__ import annotations
 
-from typing import Any
+from fractions import Fraction
+from typing import Protocol
 
 from pipeline.frames import FIELD_ORDERS, Probe
 
@@ -11,22 +12,44 @@ CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "duration
 STALE_TAGS = ("number_of_", "_statistics", "bps-", "duration-")
 
 
+class EncoderContext(Protocol):
+    """What an encoder is told about its pictures."""
+
+    width: int
+    height: int
+    pix_fmt: str | None
+    framerate: Fraction
+    time_base: Fraction
+    sample_aspect_ratio: Fraction | None
+    field_order: int
+    color_range: int
+    color_primaries: int
+    color_trc: int
+    colorspace: int
+
+
 def texts(metadata: dict[str, str], keep_all: bool = False) -> dict[str, str]:
-    """Tags as valid text (bytes that are no UTF-8 are read as Latin-1), without those of the old container."""
+    """Tags as valid text (what is no UTF-8 is read as Latin-1), without the container's own."""
     result = {}
     for name, value in metadata.items():
         lower = name.lower()
         if not keep_all and (lower in CONTAINER_TAGS or lower.startswith(STALE_TAGS)):
             continue
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            value = value.encode(errors="surrogateescape").decode("latin-1")
-        result["SOURCE_ENCODER" if lower == "encoder" and not keep_all else name] = value
+        key = "SOURCE_ENCODER" if lower == "encoder" and not keep_all else name
+        result[key] = valid_text(value)
     return result
 
 
-def describe_picture(context: Any, probe: Probe) -> None:
+def valid_text(value: str) -> str:
+    """Text in which undecodable bytes, as surrogates, are read as Latin-1."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode(errors="surrogateescape").decode("latin-1")
+    return value
+
+
+def describe_picture(context: EncoderContext, probe: Probe) -> None:
     """Sets size, format, aspect, field order and colour tags of an encoder from a probe."""
     context.width, context.height = probe.width, probe.height
     context.pix_fmt = coded_format(probe.pix_fmt)
