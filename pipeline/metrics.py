@@ -180,7 +180,7 @@ def ssim(luma: Luma, reference: Luma) -> float:
     step = max(BAND_PIXELS // width, 24)  # in bands that stay in the cache
     bands = (slice(top, top + step + 10) for top in range(0, height - 10, step))
     total = math.fsum(_ssim_sum(luma[band], reference[band]) for band in bands)
-    return total / ((height - 10) * (width - 10))
+    return float(total / ((height - 10) * (width - 10)))
 
 
 def _ssim_sum(a: Luma, b: Luma) -> float:
