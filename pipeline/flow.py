@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,12 +17,13 @@ from pipeline import storage
 from pipeline.events import Event
 from pipeline.ledger import WorkerId
 from pipeline.manifest import read_rows
-from pipeline.run import Run, Row
+from pipeline.run import Row, Run
 from pipeline.stages import Assembly, Restoration, SurveyStage
 from schemas.recipe import Recipe
 
-# A CPU actor is one thread; the rest of its core goes to surveys and assemblies, so that neither waits for the other.
-ACTOR_CPUS, TASK_CPUS = 0.75, 0.25
+# Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved Ray Data's own
+# tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the pool has one actor a CPU, or a GPU.
+TASK_CPUS = 0.25
 WAIT_FOR_ACTORS_SECONDS = 600
 
 
@@ -35,13 +34,13 @@ def run(
 
     Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
     """
-    with cluster(address) as session:
+    with cluster(address):
         rows = read_manifest(manifest)
-        with Run.open(manifest, rows, out, recipe, session, progress) as work:
-            if work.todo:
-                for row in flow(work).iter_rows():
-                    work.take(row)
-            return work.close()
+        work = Run.open(manifest, rows, out, recipe, progress)
+        if work.todo:
+            for row in flow(work).iter_rows():
+                work.take(row)
+        return work.close()
 
 
 def flow(work: Run) -> ray.data.Dataset:
@@ -49,7 +48,7 @@ def flow(work: Run) -> ray.data.Dataset:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     cpus = int(ray.cluster_resources().get("CPU", 1))
     task = {"num_cpus": TASK_CPUS, "scheduling_strategy": "SPREAD"}
-    actor = {"num_gpus": 1, "num_cpus": TASK_CPUS} if gpus else {"num_cpus": ACTOR_CPUS}
+    actor = {"num_cpus": 0, "num_gpus": 1 if gpus else 0}
     pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
     settings = work.settings
     return (
@@ -82,15 +81,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[str]:
-    """A connection to Ray, as a session id: the cluster at ``address``, or an embedded one on loopback.
+def cluster(address: str | None) -> Iterator[None]:
+    """A connection to Ray: to the cluster at ``address``, or an embedded one on loopback.
 
     The working directory of workers is an empty folder: Ray would put the driver's on every worker's path,
     where a folder called ``models`` would hide ours.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    session = uuid.uuid4().hex[:12]
     with tempfile.TemporaryDirectory(prefix="ar-") as empty:
         environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
         common: dict[str, Any] = {
@@ -101,12 +99,13 @@ def cluster(address: str | None) -> Iterator[str]:
             ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **common)
         else:
             ray.init(address=address, **common)
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.verbose_progress = False
         context.wait_for_min_actors_s = WAIT_FOR_ACTORS_SECONDS
         context.execution_no_progress_timeout_s = -1  # one shard may take longer than any limit here
         try:
-            yield session
+            yield
         finally:
             ray.shutdown()

@@ -18,12 +18,14 @@ import torch
 
 from models.colour import PixelFormat
 from models.restorer import CONTEXT, Restored, Restorer
-from pipeline.media import Decoder, Frame, Limits, Probe, SegmentWriter
+from pipeline.decoding import Decoder
+from pipeline.frames import Frame, Probe
+from pipeline.media import SegmentWriter
 from pipeline.shards import Shard, Span
-from pipeline.survey import Survey, limits_of
+from pipeline.survey import Survey
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 
 T = TypeVar("T")
 Planes = tuple[np.ndarray, ...]  # type: ignore[type-arg]
@@ -67,7 +69,7 @@ class ShardRestorer:
         self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
     ) -> dict[str, object]:
         tally = Tally()
-        decoded = decode(source, survey, shard, limits_of(self.recipe), seek)
+        decoded = decode(source, survey, shard, self.recipe.limits, seek)
         frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
         restored = ahead(timed(self._planes(frames, survey, shard, tally), tally, "model"), QUEUE_FRAMES)
         writer = SegmentWriter(segment, survey.probe, self.recipe.slices)
@@ -76,7 +78,7 @@ class ShardRestorer:
                 started = time.perf_counter()
                 writer.write(planes)
                 tally.seconds["encode"] += time.perf_counter() - started
-        crcs = writer.crcs
+            crcs = writer.close()
         if len(crcs) != len(shard):
             raise ClipFault(Reason.FRAME_COUNT, f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames")
         return {

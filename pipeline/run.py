@@ -7,8 +7,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,10 +71,9 @@ class Run:
         self.todo = [{"clip_id": clip, "body": json.dumps(self._rows[clip], default=str)} for clip in self._waiting()]
 
     @classmethod
-    @contextmanager
     def open(
         cls, manifest: str, rows: list[Row], out: str, recipe: Recipe, progress: Callable[[Event], None]
-    ) -> Iterator[Self]:
+    ) -> Self:
         """The unfinished run of the same manifest, recipe, weights and code, else a new one."""
         content = json.dumps(rows, sort_keys=True, default=str).encode()
         weights, code = checkpoint.pinned(recipe.model), version("archive-restore")
@@ -89,7 +87,7 @@ class Run:
         work = cls(rows, Settings(ledger, recipe, weights, code, str(cache)), progress)
         total, done = len(work._rows), len(work._ended)
         progress(Event(kind="run", sentence=f"run {ledger.run}", done=done, total=total))
-        yield work
+        return work
 
     def _waiting(self) -> list[str]:
         return [clip for clip in self._rows if clip not in self._ended]
@@ -142,6 +140,7 @@ class Run:
     def _write_tables(self, summary: dict[str, Any]) -> None:
         ledger, settings = self.settings.ledger, self.settings
         info = ledger.info()
+        identity: dict[str, Any] = info["identity"]  # type: ignore[assignment]
         clips, shots, frames = [], [], []
         for clip in sorted(self._ended):
             row = dict(self._ended[clip])
@@ -151,6 +150,8 @@ class Run:
                 frames += json.loads(storage.read_bytes(series))
             clips.append(row)
         run_row = {
+            "manifest_uri": identity["manifest_uri"], "manifest_sha256": identity["manifest"],
+            "recipe": settings.recipe.name,
             "run": ledger.run, "started": info["started"], "sessions": len(list(info["sessions"])),  # type: ignore[call-overload]
             "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
             "recipe_sha256": settings.recipe.digest, "code": settings.code, "clips": len(clips),
@@ -166,6 +167,7 @@ def clip_row(row: Mapping[str, Any], settings: Settings, state: str) -> Row:
         "clip_id": str(row["clip_id"]), "run": settings.ledger.run, "state": state,
         "reason": None, "sentence": None, "next_step": None,
         "source_uri": str(row["source_uri"]), "collection": row.get("collection"),
+        "access_class": row.get("access_class"),
         "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
         "recipe_sha256": settings.recipe.digest,
     }  # fmt: skip

@@ -107,7 +107,7 @@ class Restoration:
     def _restore(self, clip: Row, body: Row) -> Row:
         ledger, shard = self.settings.ledger, int(body["shard"])
         name = str(clip["clip_id"])
-        if name in ledger.done_clips():  # another shard of it has failed
+        if ledger.is_done(name):  # another shard of it has failed
             return shard_row(clip, body | {"dropped": True})
         if shard in ledger.segments(name):
             return shard_row(clip, body)
@@ -154,7 +154,7 @@ class Assembly:
     def _assemble(self, row: Row, body: Row) -> Row:
         ledger, clip = self.settings.ledger, body["clip"]
         name = str(clip["clip_id"])
-        if body.get("dropped") or name in ledger.done_clips():
+        if body.get("dropped") or ledger.is_done(name):
             return row
         segments = ledger.segments(name)
         if len(segments) < int(body["shards"]):

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import storage
-from pipeline.media import Decoder, Frame, Limits, Probe
+from pipeline.decoding import Decoder
+from pipeline.frames import Frame, Probe
 from pipeline.shards import Shot
 from pipeline.shots import ShotDetector, flickers, log_quantiles
 from schemas.errors import ClipFault
@@ -53,11 +54,6 @@ class Survey:
         return cls(**plain)
 
 
-def limits_of(recipe: Recipe) -> Limits:
-    """The decoder's limits as the recipe sets them."""
-    return Limits(**asdict(recipe.limits))
-
-
 def source_token(uri: str) -> str:
     """Size and modification mark of a source, without reading it."""
     stat = storage.stat(uri)
@@ -92,7 +88,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     cuts, quantiles, colour = ShotDetector(), [], _Colour()
     pts: list[int] = []
     crcs: list[int] = []
-    with Decoder(path, limits_of(recipe)) as decoder:
+    with Decoder(path, recipe.limits) as decoder:
         for frame in decoder:
             luma = luma8(frame, decoder.probe)
             cuts.add(luma)
