@@ -5,6 +5,7 @@ Run as `python -m pipeline.decoder REQUEST`; only `pipeline.media.Decoder` start
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -97,6 +98,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         )
     if pixels == 0 or context.pix_fmt is None:
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
+    _check_sound(container)
     planar, _, _ = planar_format(context.pix_fmt)
     fps = _frame_rate(stream)
     time_base = stream.time_base or 1 / fps
@@ -129,6 +131,15 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         chapters=len(container.chapters()),
         timecode=_timecode(container),
     )
+
+
+def _check_sound(container: InputContainer) -> None:
+    """Refuses, before any work is done, sound that the output's container could not hold as it is."""
+    with av.open(io.BytesIO(), "w", format="matroska") as output:
+        kept = output.supported_codecs
+    for codec in _codecs(container, "audio"):
+        if codec not in kept:
+            raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is")
 
 
 def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:

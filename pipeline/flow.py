@@ -47,17 +47,15 @@ def flow(work: Run) -> ray.data.Dataset:
     """Rows of clips in, rows of clips and shards out, streaming: no stage waits for all of the one before."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    task = {"num_cpus": TASK_CPUS, "scheduling_strategy": "SPREAD"}
     actor = {"num_cpus": 0, "num_gpus": 1 if gpus else 0}
     pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
     settings = work.settings
     return (
         ray.data.from_items(work.todo, override_num_blocks=len(work.todo))
-        .flat_map(SurveyStage(settings), **task)  # fetch, fixity, probe, cuts -> one row a shard
+        .flat_map(SurveyStage(settings), num_cpus=TASK_CPUS)  # fetch, fixity, probe, cuts -> one row a shard
         .repartition(target_num_rows_per_block=1)  # so that the shards of one clip run in parallel
-        .map(Restoration, fn_constructor_args=[settings, Cluster()], compute=pool,
-             scheduling_strategy="SPREAD", **actor)  # decode | restore | encode
-        .map(Assembly(settings), **task)  # the last shard of a clip joins, verifies, measures and publishes it
+        .map(Restoration, fn_constructor_args=[settings, Cluster()], compute=pool, **actor)  # decode | restore | encode
+        .map(Assembly(settings), num_cpus=TASK_CPUS)  # the last shard of a clip joins, verifies, measures and publishes it
     )  # fmt: skip
 
 
@@ -88,6 +86,7 @@ def cluster(address: str | None) -> Iterator[None]:
     where a folder called ``models`` would hide ours.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors reach us as exceptions and rows
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     with tempfile.TemporaryDirectory(prefix="ar-") as empty:
         environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
@@ -99,7 +98,7 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **common)
         else:
             ray.init(address=address, **common)
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.verbose_progress = False

@@ -131,7 +131,8 @@ def _lossy_encoder(
     encoder.framerate, encoder.time_base = Fraction(rate), Fraction(1, rate)
     encoder.thread_count = 1
     if codec == "h264":
-        encoder.options = {"crf": str(quality), "preset": "veryfast"}
+        # macroblock tree is left out: with it x264 gives other bytes from one call to the next
+        encoder.options = {"crf": str(quality), "preset": "veryfast", "x264-params": "mbtree=0"}
     else:
         encoder.options = {"qmin": str(quality), "qmax": str(quality), "b": "100M"}
     return encoder

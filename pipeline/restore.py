@@ -78,7 +78,7 @@ class ShardRestorer:
                 started = time.perf_counter()
                 writer.write(planes)
                 tally.seconds["encode"] += time.perf_counter() - started
-            crcs = writer.close()
+        crcs = writer.crcs
         if len(crcs) != len(shard):
             raise ClipFault(Reason.FRAME_COUNT, f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames")
         return {
