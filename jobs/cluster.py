@@ -56,9 +56,9 @@ def submit_job(
 ) -> Summary:
     """The summary of the finished run; without ``wait``, the job's id at once.
 
-    The same run submitted again while it is under way is followed, not started twice.
+    Manifest and output are addresses as the cluster's machines see them. The same run submitted
+    again while it is under way is followed, not started twice.
     """
-    manifest, out = _absolute(manifest), _absolute(out)
     client = _connect(address)
     job = _running(client, _base_id(manifest, out, recipe))
     if job is None:
@@ -67,11 +67,6 @@ def submit_job(
     if not wait:
         return {"job": job, "address": address, "exit_code": 0}
     return follow(client, job, progress)
-
-
-def _absolute(uri: str) -> str:
-    """A path as the cluster's machines see it, who do not share our working directory."""
-    return uri if "://" in uri else str(Path(uri).resolve())
 
 
 def _connect(address: str) -> JobSubmissionClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,11 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
     return value
 
 
+def absolute(uri: str) -> str:
+    """A path as workers and other machines see it, who do not share our working directory."""
+    return uri if "://" in uri else str(Path(uri).resolve())
+
+
 Json = Annotated[
     bool,
     typer.Option(
@@ -23,5 +29,11 @@ Json = Annotated[
         help="Print the result as JSON on stdout; logs go to stderr.",
     ),
 ]
-Out = Annotated[str, typer.Option(metavar="URI", help="Output folder: a path or s3:// address.")]
-Manifest = Annotated[str, typer.Argument(help="CSV, JSON Lines or Parquet; a path or s3://.")]
+Out = Annotated[
+    str,
+    typer.Option(metavar="URI", callback=absolute, help="Output folder: a path or s3:// address."),
+]
+Manifest = Annotated[
+    str,
+    typer.Argument(callback=absolute, help="CSV, JSON Lines or Parquet; a path or s3://."),
+]

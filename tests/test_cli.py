@@ -174,8 +174,8 @@ def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
     result = invoke("submit", "m.csv", "--out", "restored")
     assert result.exit_code == 3
     assert seen == {
-        "manifest": "m.csv",
-        "out": "restored",
+        "manifest": str(Path("m.csv").resolve()),  # workers have another working directory
+        "out": str(Path("restored").resolve()),
         "recipe": load_recipe("film"),
         "address": None,
     }
@@ -184,6 +184,18 @@ def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
         "1234 frames in 1 min 40 s (12.34 frames/s)",
         "results in restored",
     ]
+
+
+def test_addresses_in_a_store_stay_as_they_are(flow: Any) -> None:
+    seen: list[str] = []
+
+    def run(manifest: str, out: str, *_: object, **__: object) -> dict[str, Any]:
+        seen.extend((manifest, out))
+        return SUMMARY
+
+    flow(run)
+    invoke("submit", "s3://b/m.csv", "--out", "s3://b/out")
+    assert seen == ["s3://b/m.csv", "s3://b/out"]
 
 
 def test_with_json_stdout_is_the_summary_whatever_libraries_print(flow: Any) -> None:
@@ -223,7 +235,8 @@ def test_query_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     answer = invoke("query", "--view", "worst_clips", "--out", "o", "--json").stdout
     assert json.loads(answer) == [{"state": "published", "n": 2}]
-    assert asked == [("o", "SELECT 1"), ("o", "SELECT * FROM worst_clips")]
+    out = str(Path("o").resolve())
+    assert asked == [(out, "SELECT 1"), (out, "SELECT * FROM worst_clips")]
 
 
 @pytest.mark.parametrize("arguments", [[], ["SELECT 1", "--view", "worst_clips"]])

@@ -100,15 +100,13 @@ def recipe() -> Recipe:
 def test_a_job_is_submitted_with_its_recipe_and_followed(connect: Any, recipe: Recipe) -> None:
     dashboard = connect(Dashboard())
     events: list[Event] = []
-    summary = submit_job(DASHBOARD, "m.csv", "s3://b/out", recipe, progress=events.append)
+    summary = submit_job(DASHBOARD, "/m.csv", "s3://b/out", recipe, progress=events.append)
     assert summary == SUMMARY
     assert [event.sentence for event in events if event.kind == "note"][1:] == ["ray speaks"]
     assert EVENT in events
     (job,) = dashboard.jobs.values()
-    manifest = Path("m.csv").resolve()
     assert job.entrypoint == (
-        f"archive-restore submit {manifest} --out s3://b/out --recipe recipe.toml "
-        "--on-cluster --json"
+        "archive-restore submit /m.csv --out s3://b/out --recipe recipe.toml --on-cluster --json"
     )
     assert job.recipe == recipe.to_toml()
 
