@@ -68,12 +68,27 @@ def open_source(path: str, limits: Limits) -> InputContainer:
     logs: Logs = []
     try:
         with av.logging.Capture(local=False) as logs:
-            return av.open(path, "r", options=options, metadata_errors="surrogateescape")
+            container = av.open(path, "r", options=options, metadata_errors="surrogateescape")
     except av.FFmpegError as error:
         said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
         if "moov atom not found" in said or "ended prematurely" in said:
             raise ClipFault(Reason.TRUNCATED, f"the file ends early: {said[:300]}") from None
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
+    for _, _, text in logs:
+        # Said while probing, which then forgets the size.
+        if match := re.search(r"icture size (\d+)x(\d+)", text):
+            check_size(int(match.group(1)), int(match.group(2)), limits)
+    return container
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Raises `ClipFault(MEDIA_BOMB)` for a picture above the limit."""
+    pixels = width * height
+    if pixels > limits.max_pixels:
+        raise ClipFault(
+            Reason.MEDIA_BOMB,
+            f"a picture of {width}x{height} = {pixels} pixels, the limit is {limits.max_pixels}",
+        )
 
 
 def main_video(container: InputContainer) -> VideoStream:
@@ -89,14 +104,8 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
     context = stream.codec_context
     if context is None or context.name not in VIDEO_CODECS.split(","):
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
-    pixels = context.width * context.height
-    if pixels > limits.max_pixels:
-        size = f"{context.width}x{context.height}"
-        raise ClipFault(
-            Reason.MEDIA_BOMB,
-            f"a picture of {size} = {pixels} pixels, the limit is {limits.max_pixels}",
-        )
-    if pixels == 0 or context.pix_fmt is None:
+    check_size(context.width, context.height, limits)
+    if context.width * context.height == 0 or context.pix_fmt is None:
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
     _check_sound(container)
     planar, _, _ = planar_format(context.pix_fmt)
@@ -139,7 +148,9 @@ def _check_sound(container: InputContainer) -> None:
         kept = output.supported_codecs
     for codec in _codecs(container, "audio"):
         if codec not in kept:
-            raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is")
+            raise ClipFault(
+                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is"
+            )
 
 
 def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:

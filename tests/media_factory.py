@@ -1,4 +1,5 @@
-"""Media made on the spot: frames that carry their own number, so that a wrong one shows in a number."""
+"""Media made on the spot: frames that carry their own number, so that a wrong one shows in a
+number."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.matroska import patch_header
 from pipeline.planes import plane_layout
 
 COUNTER_BITS = 8
@@ -19,7 +21,7 @@ AUDIO_RATE = 48000
 
 
 def draw_planes(index: int, pix_fmt: str, width: int, height: int) -> list[NDArray[Any]]:
-    """Planes of frame `index`: a gradient that moves with it, and its number as dark and bright boxes on top."""
+    """Planes of frame `index`: a moving gradient, and its number in dark and bright boxes."""
     layout = plane_layout(pix_fmt, width, height)
     peak = (1 << layout.bits) - 1
     planes = []
@@ -96,14 +98,19 @@ def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
     drawn = [draw_planes(i, clip.pix_fmt, clip.width, clip.height) for i in range(clip.frames)]
     with av.open(str(path), "w") as container:
         video = _video_stream(container, clip)
-        sounds = [(container.add_stream(s.codec, rate=AUDIO_RATE, layout=s.layout), s) for s in clip.sounds]
+        sounds = [
+            (container.add_stream(s.codec, rate=AUDIO_RATE, layout=s.layout), s)
+            for s in clip.sounds
+        ]
         for stream, sound in sounds:
             stream.metadata.update(sound.tags)
         captions = container.add_mux_stream(clip.caption_codec) if clip.captions else None
         for name, kind, data in clip.attachments:
             container.add_attachment(name, kind, data)
         container.metadata.update(clip.tags)
-        container.set_chapters([_chapter(*item, number) for number, item in enumerate(clip.chapters)])
+        container.set_chapters(
+            [_chapter(*item, number) for number, item in enumerate(clip.chapters)]
+        )
         for index, planes in enumerate(drawn):
             frame = to_frame(planes, clip.pix_fmt)
             frame.pts = clip.pts[index] if clip.pts else index
@@ -114,6 +121,8 @@ def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
             _write_sound(container, stream, sound, clip.frames / clip.fps)
         for item in clip.captions:
             container.mux(_caption(captions, clip.caption_codec, *item))
+    if clip.sar is not None and path.suffix == ".mkv":
+        patch_header(path, (clip.width, clip.height, clip.sar), {})
     return drawn
 
 
@@ -122,10 +131,14 @@ def _video_stream(container: Any, clip: Clip) -> Any:
     stream.width, stream.height, stream.pix_fmt = clip.width, clip.height, clip.pix_fmt
     context = stream.codec_context
     context.thread_count = 1
-    context.color_range, context.color_primaries, context.color_trc, context.colorspace = clip.colour
+    context.color_range, context.color_primaries, context.color_trc, context.colorspace = (
+        clip.colour
+    )
     context.field_order = clip.field_order
     if clip.sar is not None:
         context.sample_aspect_ratio = clip.sar
+        if container.format.name == "matroska":
+            stream.set_display_rotation(90)  # the place that the aspect is written to
     if clip.time_base is not None:
         context.time_base = clip.time_base
     stream.metadata.update(clip.video_tags)
@@ -134,7 +147,13 @@ def _video_stream(container: Any, clip: Clip) -> Any:
 
 def _write_sound(container: Any, stream: Any, sound: Sound, seconds: Fraction) -> None:
     rng = np.random.default_rng(sound.seed)
-    kinds = {"fltp": np.float32, "s16": np.int16, "s32": np.int32, "s16p": np.int16, "s32p": np.int32}
+    kinds = {
+        "fltp": np.float32,
+        "s16": np.int16,
+        "s32": np.int32,
+        "s16p": np.int16,
+        "s32p": np.int32,
+    }
     form = stream.codec_context.format.name
     channels = stream.codec_context.channels
     for start in range(0, int(AUDIO_RATE * seconds), 1024):
@@ -163,4 +182,10 @@ def _caption(stream: Any, codec: str, start_ms: int, duration_ms: int, text: str
 def _chapter(start_ms: int, end_ms: int, title: str, number: int) -> dict[str, Any]:
     clock = Fraction(1, 1000)
     metadata = {"title": title}
-    return {"id": number + 1, "start": start_ms, "end": end_ms, "time_base": clock, "metadata": metadata}
+    return {
+        "id": number + 1,
+        "start": start_ms,
+        "end": end_ms,
+        "time_base": clock,
+        "metadata": metadata,
+    }
