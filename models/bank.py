@@ -33,6 +33,7 @@ class Mix:
     sigma: tuple[float, float] = (2.0, 42.0)  # white noise deviation, code values
     missing: float = 0.12  # samples with neighbours lost on one side or on both
     broken_flow: float = 0.05  # samples with one unrelated neighbour
+    panelling: float = 0.25  # samples with upright lines that belong to the scene
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,26 @@ def _exposures(
     return result
 
 
+def panelling(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Upright lines of a scene, (2 REACH + 1, H, W) in code values: what must not be taken for scratches.
+
+    Boards, railings and door frames are many, evenly spaced, of limited height, and move with the scene.
+    Without them in training a network learns that every upright line is a scratch.
+    """
+    height, width = shape
+    spacing, drift = rng.uniform(4, 24), float(rng.choice([0.0, 0.0, rng.uniform(-1.5, 1.5)]))
+    first, count = rng.uniform(0, width), int(rng.integers(1, 14))
+    places = first + spacing * np.arange(count) + rng.normal(0, 0.05 * spacing, count)
+    heights = rng.uniform(8, 50) * rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0, count)
+    sigma = rng.uniform(0.6, 2.0)
+    x = np.arange(width)[None, :, None] - drift * np.arange(-REACH, REACH + 1)[:, None, None]
+    profile = (heights * np.exp(-((x - places) ** 2) / (2 * sigma**2))).sum(-1)  # (frames, W)
+    top, bottom = np.sort(rng.uniform(-0.3, 1.3, 2)) * height
+    y = np.arange(height)
+    extent = np.clip(np.minimum(y - top, bottom - y) / 2, 0, 1)
+    return (profile[:, None, :] * extent[None, :, None]).astype(np.float32)
+
+
 class Bank:
     """Random training batches; the same seed and step give the same batch."""
 
@@ -140,6 +161,10 @@ class Bank:
             gain, offset = self._exposure[n, centre]
             target = np.clip(clean[REACH] * gain + offset, 0, 255)
             defects = self._mask[n][where][REACH].astype(np.float32)
+        if rng.random() < self._mix.panelling:
+            lines = panelling(rng, frames.shape[1:3])
+            target = np.clip(target + lines[REACH, ..., None], 0, 255)
+            frames = np.clip(frames + lines[..., None], 0, 255)
         frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
         return self._window(rng, frames, target, defects)
 
