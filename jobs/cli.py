@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from jobs import lab, output
 from jobs.options import JSON, Json, Manifest, Out
+from pipeline.events import Event
 from schemas.errors import ArchiveError
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
@@ -93,7 +94,7 @@ def submit(
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
     settings = load_recipe(recipe)
-    with output.progress(as_json) as report, _terminated():
+    with output.progress(as_json) as say, _terminated(say) as report:
         if cluster is not None:
             from jobs.cluster import submit_job
 
@@ -108,19 +109,29 @@ def submit(
 
 
 @contextlib.contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM ends the command with 143, as a shell expects, after its clean-up."""
+def _terminated(report: output.Report) -> Iterator[output.Report]:
+    """SIGTERM ends the command with 143, as a shell expects, after its clean-up.
+
+    Connecting, Ray takes the signal for itself, and its native handler aborts the process; it is
+    taken back when the run says that it has begun.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(SIGTERM_EXIT)
 
+    def watch(event: Event) -> None:
+        if event.kind == "run":
+            signal.signal(signal.SIGTERM, stop)
+        report(event)
+
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
-    except SystemExit as error:
-        # Ray puts its own handler in place, which exits with the bare number of the signal
-        stopped = error.code in (signal.SIGTERM, SIGTERM_EXIT)
-        raise typer.Exit(SIGTERM_EXIT) if stopped else error from None
+        yield watch
+    except SystemExit as error:  # Ray's Python handler leaves with the bare number of the signal
+        if error.code not in (signal.SIGTERM, SIGTERM_EXIT):
+            raise
+        output.log("archive-restore: terminated; finished work is kept, run it again to go on")
+        raise typer.Exit(SIGTERM_EXIT) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -152,6 +152,21 @@ def test_sigterm_is_handled_while_a_run_is_under_way(flow: Any) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_sigterm_is_taken_back_from_whoever_took_it(flow: Any) -> None:
+    """Ray's native handler would abort the process."""
+
+    def killed(*_: object, progress: Callable[[Event], None], **__: object) -> dict[str, Any]:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        progress(Event(kind="run", run="r", total=1))
+        signal.raise_signal(signal.SIGTERM)
+        return SUMMARY
+
+    flow(killed)
+    result = invoke("submit", "m.csv", "--out", "x")
+    assert result.exit_code == 143
+    assert "run it again to go on" in result.stderr
+
+
 def test_interrupted_ends_with_130(flow: Any) -> None:
     def interrupted(*_: object, **__: object) -> dict[str, Any]:
         raise KeyboardInterrupt
