@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -99,3 +99,4 @@ def demo(
     with output.progress(as_json) as report:
         result = run(out, progress=report)
     output.emit(result) if as_json else output.say(str(result["text"]))
+    raise typer.Exit(cast(int, result["exit_code"]))
