@@ -143,7 +143,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
 
 
 def _check_sound(container: InputContainer) -> None:
-    """Refuses, before any work is done, sound that the output's container could not hold as it is."""
+    """Refuses, before any work is done, sound that the output could not hold as it is."""
     with av.open(io.BytesIO(), "w", format="matroska") as output:
         kept = output.supported_codecs
     for codec in _codecs(container, "audio"):

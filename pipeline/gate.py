@@ -41,7 +41,8 @@ def check_decoding(name: str, probe: Probe, facts: Mapping[str, Any], whole: boo
     ):
         found = [message for message in messages if _contains(message, patterns)]
         if found:
-            raise ClipFault(reason, f"{name}: {_where(found, probe)}{_counts(probe, facts)}")
+            counts = f", {_counts(probe, facts)}" if reason is Reason.TRUNCATED else ""
+            raise ClipFault(reason, f"{name}: {_where(found, probe)}{counts}")
     if whole:
         _check_counts(name, probe, facts)
     errors = [message for message in messages if message["level"] <= ERROR_LEVEL]
@@ -67,7 +68,7 @@ def _check_counts(name: str, probe: Probe, facts: Mapping[str, Any]) -> None:
     if probe.frames_declared is None or frames >= probe.frames_declared - facts["discarded"]:
         return
     if _ends_early(probe, facts):
-        raise ClipFault(Reason.TRUNCATED, f"{name}:{_counts(probe, facts)}")
+        raise ClipFault(Reason.TRUNCATED, f"{name}: {_counts(probe, facts)}")
     if frames < facts["packets"] - facts["discarded"]:
         packets = facts["packets"]
         raise ClipFault(
@@ -97,4 +98,4 @@ def _where(messages: list[Any], probe: Probe) -> str:
 
 def _counts(probe: Probe, facts: Mapping[str, Any]) -> str:
     declared = declared_frames(probe)
-    return f", {facts['frames']} of {declared} frames" if declared else ""
+    return f"{facts['frames']} of {declared or 'unknown'} frames"
