@@ -70,17 +70,30 @@ def submit_job(
 
 
 def _connect(address: str) -> JobSubmissionClient:
-    from ray.job_submission import JobSubmissionClient
-
     if not address.startswith(("http://", "https://")):
         raise ArchiveError(
             f"--cluster {address}: give the address of Ray's dashboard, http://HOST:8265"
         )
-    logging.getLogger("ray").setLevel(logging.WARNING)  # uploads and closed sockets are no news
+    if _has_token():  # as ray.init and `ray start` do; the client of the Jobs API leaves it to us
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("dashboard_sdk", "job.sdk"):  # uploads and closed sockets are no news
+        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
+    except AuthenticationError as error:
+        hint = "put the cluster's token in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH"
+        raise ArchiveError(f"--cluster {address}: {_reason(error)}; {hint}") from error
     except (ConnectionError, RuntimeError) as error:
         raise ArchiveError(f"--cluster {address}: {_reason(error)}", exit_code=1) from error
+
+
+def _has_token() -> bool:
+    """Whether a token of Ray's is at hand, where Ray looks for it."""
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return given or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
 def _reason(error: Exception) -> str:

@@ -97,24 +97,38 @@ class Tally:
 
     total: int = 0
     done: int = 0
-    restored: int = 0  # frames that left the model
-    surveyed: dict[str, int] = field(default_factory=dict)  # frames of each clip known so far
+    sizes: dict[str, int] = field(default_factory=dict)  # frames to restore, of each clip known
+    frames: dict[str, int] = field(default_factory=dict)  # restored frames of each clip
     started: float = field(default_factory=time.monotonic)
 
     def add(self, event: Event) -> None:
         self.total = event.total or self.total
         self.done = max(self.done, event.done)
-        if event.kind == "survey":
-            self.surveyed[event.clip_id] = event.frames
+        clip = event.clip_id
+        if event.kind == "run":  # what earlier sessions did says nothing about this one's speed
+            self.frames.clear()
+            self.sizes.clear()
+            self.started = time.monotonic()
+        elif event.kind == "survey":
+            self.sizes[clip] = event.frames
         elif event.kind == "shard":
-            self.restored += event.frames
+            self.frames[clip] = self.frames.get(clip, 0) + event.frames
+        elif event.kind == "clip":  # its last shard has no event of its own
+            if event.state == "published":
+                self.frames[clip] = event.frames
+            self.sizes[clip] = self.frames.get(clip, 0)
+
+    @property
+    def restored(self) -> int:
+        return sum(self.frames.values())
 
     @property
     def expected(self) -> int:
         """Frames of the whole run: those counted, and the clips to come at their mean."""
-        known = sum(self.surveyed.values())
-        unknown = max(0, self.total - max(self.done, len(self.surveyed)))
-        return known + round(unknown * known / max(1, len(self.surveyed)))
+        known = {**self.frames, **self.sizes}
+        worked = [size for size in known.values() if size]
+        unknown = max(0, self.total - max(self.done, len(known)))
+        return sum(worked) + round(unknown * sum(worked) / max(1, len(worked)))
 
     @property
     def rate(self) -> float:

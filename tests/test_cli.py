@@ -5,7 +5,6 @@ import json
 import shlex
 import signal
 import sys
-import time
 import types
 from collections.abc import Callable
 from fractions import Fraction
@@ -304,14 +303,27 @@ def test_lines_keep_quiet_between_heartbeats() -> None:
 
 
 def test_the_time_left_counts_clips_to_come_at_the_mean_of_those_known() -> None:
-    tally = output.Tally(started=time.monotonic() - 10)
+    tally = output.Tally()
     tally.add(Event(kind="run", total=4))
+    tally.started -= 10
     assert tally.remaining_seconds is None
     tally.add(Event(kind="survey", clip_id="a", frames=100))
     tally.add(Event(kind="survey", clip_id="b", frames=300))
     tally.add(Event(kind="shard", clip_id="a", shard=0, frames=100))
     assert tally.expected == 800
     assert tally.remaining_seconds == pytest.approx(70, rel=0.05)
+
+
+def test_the_time_left_counts_what_ended_whichever_way() -> None:
+    """No survey is told, and a clip's last shard has no event of its own."""
+    tally = output.Tally()
+    tally.add(Event(kind="clip", clip_id="before", state="published", frames=999, done=1, total=5))
+    tally.add(Event(kind="run", done=1, total=5))
+    tally.add(Event(kind="shard", clip_id="a", shard=0, frames=60))
+    tally.add(Event(kind="clip", clip_id="a", state="published", frames=100, done=2))
+    tally.add(Event(kind="clip", clip_id="b", state="up_to_date", frames=100, done=3))
+    tally.add(Event(kind="clip", clip_id="c", state="quarantined", done=4))
+    assert (tally.restored, tally.expected) == (100, 200)
 
 
 def test_json_lines_name_the_run_they_belong_to() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import types
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from jobs import cluster
 from jobs.cluster import Follower, JobRefused, follow, passed_on, submit_job
@@ -175,6 +177,37 @@ def test_a_manifest_refused_on_the_cluster_keeps_its_faults_and_exit_code(connec
 def test_an_address_that_is_no_dashboard_is_refused(address: str, recipe: Recipe) -> None:
     with pytest.raises(ArchiveError, match="http://HOST:8265"):
         submit_job(address, "m.csv", "out", recipe)
+
+
+def test_a_token_that_is_missing_is_asked_for(
+    connect: Any, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(Dashboard())
+
+    def refuse(address: str) -> None:
+        raise AuthenticationError("Unauthorized: Missing authentication token\n\nmore")
+
+    client = sys.modules["ray.job_submission"]
+    monkeypatch.setattr(client, "JobSubmissionClient", refuse)
+    with pytest.raises(ArchiveError, match=r"Missing authentication token; .*RAY_AUTH_TOKEN"):
+        submit_job(DASHBOARD, "/m.csv", "/out", recipe)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_token_at_hand_is_used(
+    kept: bool, connect: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of Ray's Jobs API sends one only when it is told to."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if kept:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    connect(Dashboard())
+    submit_job(DASHBOARD, "/m.csv", "/out", recipe, wait=False)
+    assert os.environ.get("RAY_AUTH_MODE") == ("token" if kept else None)
 
 
 def test_only_storage_access_and_our_settings_are_passed_on(
