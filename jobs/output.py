@@ -124,11 +124,12 @@ class Tally:
 
     @property
     def expected(self) -> int:
-        """Frames of the whole run: those counted, and the clips to come at their mean."""
-        known = {**self.frames, **self.sizes}
-        worked = [size for size in known.values() if size]
-        unknown = max(0, self.total - max(self.done, len(known)))
-        return sum(worked) + round(unknown * sum(worked) / max(1, len(worked)))
+        """Frames of the whole run: those counted, and the clips of unknown size at their mean."""
+        sizes = [size for size in self.sizes.values() if size]
+        mean = sum(sizes) / max(1, len(sizes))
+        at_work = [max(n, mean) for clip, n in self.frames.items() if clip not in self.sizes]
+        waiting = max(0, self.total - max(self.done, len(self.sizes)) - len(at_work))
+        return round(sum(sizes) + sum(at_work) + waiting * mean)
 
     @property
     def rate(self) -> float:

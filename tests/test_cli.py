@@ -324,6 +324,10 @@ def test_the_time_left_counts_what_ended_whichever_way() -> None:
     tally.add(Event(kind="clip", clip_id="b", state="up_to_date", frames=100, done=3))
     tally.add(Event(kind="clip", clip_id="c", state="quarantined", done=4))
     assert (tally.restored, tally.expected) == (100, 200)
+    tally.add(Event(kind="shard", clip_id="d", shard=0, frames=20))
+    assert (tally.restored, tally.expected) == (120, 200)
+    tally.add(Event(kind="shard", clip_id="d", shard=1, frames=120))
+    assert (tally.restored, tally.expected) == (240, 240)
 
 
 def test_json_lines_name_the_run_they_belong_to() -> None:
