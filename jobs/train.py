@@ -1,4 +1,6 @@
-"""Training from footage to weights: build the bank, prepare it, train, write weights with their log."""
+"""Training from footage to weights: build the bank, prepare it, train, write weights with their
+log.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ def main(
     config: Path, data: Path, out: Path, *, valid: Path | None = None, sequences: int = 1386,
     steps: int | None = None, workers: int = 2,
 ) -> dict[str, object]:  # fmt: skip
-    """Train by a configuration on a folder with ``video/`` and ``photo/``; resumes where it stopped.
+    """Train by a configuration on a folder with ``video/`` and ``photo/``; resumes where it
+    stopped.
 
-    ``out`` receives ``bank/`` (large), ``last.pt`` to resume from, ``ema.safetensors`` and ``log.jsonl``.
+    ``out`` receives ``bank/`` (large), ``last.pt`` to resume from, ``ema.safetensors`` and
+    ``log.jsonl``.
     """
     if not config.exists():
         raise ArchiveError(f"no training configuration at {config}: see models/recipes/")
@@ -48,7 +52,9 @@ def prepared_bank(
     if not (folder / "index.json").exists():
         items = plan(data, sequences, preset=preset)
         if not items:
-            raise ArchiveError(f"{data} holds no footage: expected video/*.mp4 and photo/*.jpg below it")
+            raise ArchiveError(
+                f"{data} holds no footage: expected video/*.mp4 and photo/*.jpg below it"
+            )
         build_bank(data, folder, items, layout=layout, workers=workers)
     if not (folder / "exposure.npy").exists():
         training_bank.prepare(folder, workers)

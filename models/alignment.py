@@ -1,6 +1,7 @@
 """Neighbouring frames warped onto the centre frame, with a confidence for every pixel.
 
-Without alignment a stack of frames buys nothing on moving footage; OpenCV's DIS flow (Kroeger et al., ECCV
+Without alignment a stack of frames buys nothing on moving footage; OpenCV's DIS flow (Kroeger et
+al., ECCV
 2016) on blurred luma is enough, better flow would add at most 0.3 dB (docs/experiments.md).
 """
 
@@ -22,13 +23,17 @@ PRESETS = {"fast": cv2.DISOPTICAL_FLOW_PRESET_FAST, "medium": cv2.DISOPTICAL_FLO
 
 
 def match_luma(image: Image) -> NDArray[np.uint8]:
-    """8-bit luma blurred with sigma 1.5: DIS matches noisy frames as well on it as on restored ones."""
+    """8-bit luma blurred with sigma 1.5: DIS matches noisy frames as well on it as on restored
+    ones.
+    """
     luma = cv2.GaussianBlur(image @ (LUMA * 255), (0, 0), 1.5)
     return np.clip(np.rint(luma), 0, 255).astype(np.uint8)
 
 
 class Aligner:
-    """DIS flow from a centre frame to its neighbours; where the match is bad the flow is filled from outside."""
+    """DIS flow from a centre frame to its neighbours; where the match is bad the flow is filled
+    from outside.
+    """
 
     def __init__(self, preset: str = "medium") -> None:
         self._dis = cv2.DISOpticalFlow_create(PRESETS[preset])
@@ -36,7 +41,9 @@ class Aligner:
     def flow(
         self, centre: NDArray[np.uint8], other: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Flow (H, W, 2) in pixels from ``centre`` to ``other``, and its residual (H, W) in code values."""
+        """Flow (H, W, 2) in pixels from ``centre`` to ``other``, and its residual (H, W) in code
+        values.
+        """
         flow: NDArray[np.float32] = self._dis.calc(centre, other, None)
         residual = _residual(centre, other, flow)
         trusted = (residual < TRUST).astype(np.float32)
@@ -46,9 +53,13 @@ class Aligner:
         return flow, residual
 
     def neighbours(
-        self, centre: Image, centre_luma: NDArray[np.uint8], others: Sequence[tuple[Image, NDArray[np.uint8]] | None]
+        self,
+        centre: Image,
+        centre_luma: NDArray[np.uint8],
+        others: Sequence[tuple[Image, NDArray[np.uint8]] | None],
     ) -> tuple[list[Image], NDArray[np.float32]]:
-        """Warped neighbours, one per entry of ``others``, and confidences (len(others), H, W) in [0, 1].
+        """Warped neighbours, one per entry of ``others``, and confidences (len(others), H, W) in
+        [0, 1].
 
         A missing neighbour (None) becomes the centre itself with confidence 0.
         """
@@ -66,7 +77,8 @@ class Aligner:
 
 def confidence(residual: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 where the blurred frames agree, 0.5 at a residual of 7 code values, towards 0 beyond."""
-    return (1.0 / (1.0 + np.square(residual / 7.0))).astype(np.float32)
+    trust: NDArray[np.float32] = 1.0 / (1.0 + np.square(residual / np.float32(7.0)))
+    return trust
 
 
 def _residual(
@@ -78,10 +90,17 @@ def _residual(
 
 
 def _filled(flow: NDArray[np.float32], trusted: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Flow with untrusted places replaced by the Gaussian average of the trusted flow around them."""
+    """Flow with untrusted places replaced by the Gaussian average of the trusted flow around
+    them."""
     core = cv2.erode(trusted, np.ones((5, 5), np.uint8))
     scale = 0.25  # the average is smooth: a quarter of the size costs a sixteenth
-    small = cv2.resize(np.dstack([flow * core[..., None], core]), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        np.dstack([flow * core[..., None], core]),
+        None,
+        fx=scale,
+        fy=scale,
+        interpolation=cv2.INTER_AREA,
+    )
     mean = cv2.GaussianBlur(small, (0, 0), FILL_SIGMA * scale)
     around = mean[..., :2] / np.maximum(mean[..., 2:], 1e-4)
     around = cv2.resize(around, flow.shape[1::-1], interpolation=cv2.INTER_LINEAR)

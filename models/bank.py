@@ -1,6 +1,7 @@
 """Training samples from a prepared bank of damaged and clean sequences: aligned five-frame windows.
 
-The bank is a folder of memory-mapped arrays (jobs/bank.py writes it); ``prepare`` adds what depends on this
+The bank is a folder of memory-mapped arrays (jobs/bank.py writes it); ``prepare`` adds what depends
+on this
 package: de-flickered damaged sequences and the exposure each target must be seen at.
 """
 
@@ -26,7 +27,8 @@ REACH = max(OFFSETS)
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of a batch and the strength of its noise; what is left of the shares is film damage."""
+    """Shares of a batch and the strength of its noise; what is left of the shares is film
+    damage."""
 
     noise: float = 0.26
     clean: float = 0.12
@@ -38,7 +40,9 @@ class Mix:
 
 @dataclass(frozen=True)
 class Batch:
-    """window (B, 5, 3, S, S) centre first, trust (B, 4, S, S), clean (B, 3, S, S), defects (B, 1, S, S)."""
+    """window (B, 5, 3, S, S) centre first, trust (B, 4, S, S), clean (B, 3, S, S), defects (B, 1,
+    S, S).
+    """
 
     window: Tensor
     trust: Tensor
@@ -47,7 +51,9 @@ class Batch:
 
 
 def prepare(folder: Path, workers: int = 1) -> None:
-    """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's arrays."""
+    """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's
+    arrays.
+    """
     shape = np.load(folder / "damaged.npy", mmap_mode="r").shape
     np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, shape).flush()
     parts = np.array_split(np.arange(shape[0]), max(workers, min(shape[0], 16)))
@@ -61,7 +67,9 @@ def prepare(folder: Path, workers: int = 1) -> None:
 
 def _prepare_part(folder: Path, part: NDArray[np.int64]) -> NDArray[np.float32]:
     cv2.setNumThreads(1)
-    clean, damaged, mask = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged", "mask"))
+    clean, damaged, mask = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged", "mask")
+    )
     levelled = np.lib.format.open_memmap(folder / "levelled.npy", "r+")
     exposure = np.zeros((len(part), damaged.shape[1], 2), np.float32)
     for k, n in enumerate(part):
@@ -80,12 +88,15 @@ def _exposures(
 ) -> NDArray[np.float32]:
     """Gain and offset (T, 2) that bring each clean frame to the exposure of its damaged window.
 
-    The network is never asked to guess a global exposure it cannot know: that is the chain's work, and a
+    The network is never asked to guess a global exposure it cannot know: that is the chain's work,
+    and a
     network that learns to shift exposure harms clips that need none.
     """
 
     def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        shrunk = [cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames]
+        shrunk = [
+            cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames
+        ]
         grey = np.stack(shrunk).astype(np.float32)
         return grey if grey.ndim == 3 else grey.mean(-1)
 
@@ -105,9 +116,11 @@ def _exposures(
 
 
 def panelling(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Upright lines of a scene, (2 REACH + 1, H, W) in code values: what must not be taken for scratches.
+    """Upright lines of a scene, (2 REACH + 1, H, W) in code values: what must not be taken for
+    scratches.
 
-    Boards, railings and door frames are many, evenly spaced, of limited height, and move with the scene.
+    Boards, railings and door frames are many, evenly spaced, of limited height, and move with the
+    scene.
     Without them in training a network learns that every upright line is a scratch.
     """
     height, width = shape
@@ -146,13 +159,19 @@ class Bank:
         centre = int(rng.integers(REACH, self._clean.shape[1] - REACH))
         side = self._crop + 2 * MARGIN
         top, left = (int(rng.integers(0, limit - side + 1)) for limit in self._clean.shape[2:4])
-        where = (slice(centre - REACH, centre + REACH + 1), slice(top, top + side), slice(left, left + side))
+        where = (
+            slice(centre - REACH, centre + REACH + 1),
+            slice(top, top + side),
+            slice(left, left + side),
+        )
         clean = self._clean[n][where].astype(np.float32)
         kind = rng.random()
         defects = np.zeros(clean.shape[1:3], np.float32)
         if kind < self._mix.noise:
             sigma = rng.uniform(*self._mix.sigma)
-            frames = np.clip(np.rint(clean + rng.normal(0, sigma, clean.shape).astype(np.float32)), 0, 255)
+            frames = np.clip(
+                np.rint(clean + rng.normal(0, sigma, clean.shape).astype(np.float32)), 0, 255
+            )
             target = clean[REACH]
         elif kind < self._mix.noise + self._mix.clean:
             frames, target = clean, clean[REACH]
@@ -169,7 +188,11 @@ class Bank:
         return self._window(rng, frames, target, defects)
 
     def _augment(
-        self, rng: np.random.Generator, frames: NDArray[np.float32], target: NDArray[np.float32], defects: NDArray[np.float32]
+        self,
+        rng: np.random.Generator,
+        frames: NDArray[np.float32],
+        target: NDArray[np.float32],
+        defects: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %), play backwards."""
         if rng.random() < 0.5:
@@ -186,10 +209,18 @@ class Bank:
         if rng.random() < 0.1:
             frames = np.repeat(frames.mean(-1, keepdims=True), 3, -1)
             target = np.repeat(target.mean(-1, keepdims=True), 3, -1)
-        return np.ascontiguousarray(frames), np.ascontiguousarray(target), np.ascontiguousarray(defects)
+        return (
+            np.ascontiguousarray(frames),
+            np.ascontiguousarray(target),
+            np.ascontiguousarray(defects),
+        )
 
     def _window(
-        self, rng: np.random.Generator, frames: NDArray[np.float32], target: NDArray[np.float32], defects: NDArray[np.float32]
+        self,
+        rng: np.random.Generator,
+        frames: NDArray[np.float32],
+        target: NDArray[np.float32],
+        defects: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], ...]:
         """Align the neighbours and keep the inner crop, channels first."""
         lost: set[int] = set()

@@ -1,12 +1,15 @@
 """The bridge diffusion: from the clean latent z to the degraded latent z_d, and back.
 
-z_t = (1 - t) z + t z_d + kappa sqrt(t) eps: the residual-shifting kernel of ResShift (Yue, Wang and Loy,
-NeurIPS 2023, equation 1 with eta_t = t), whose endpoint is the degraded latent as in I2SB (Liu et al., ICML
+z_t = (1 - t) z + t z_d + kappa sqrt(t) eps: the residual-shifting kernel of ResShift (Yue, Wang
+and Loy,
+NeurIPS 2023, equation 1 with eta_t = t), whose endpoint is the degraded latent as in I2SB (Liu et
+al., ICML
 2023). The network predicts z. With kappa = 0 it is InDI (Delbracio and Milanfar, TMLR 2023).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -16,25 +19,36 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t, t (B,)) -> estimate of z
 
 
 def noised(z: Tensor, z_d: Tensor, t: Tensor, kappa: Tensor | float, eps: Tensor) -> Tensor:
-    """A sample of q(z_t | z, z_d); t is (B,) in [0, 1], kappa a number or a (B, 1, h, w) map (equation 1)."""
+    """A sample of q(z_t | z, z_d); t is (B,) in [0, 1], kappa a number or a (B, 1, h, w) map
+    (equation 1).
+    """
     t = t.view(-1, 1, 1, 1)
-    return (1 - t) * z + t * z_d + kappa * t.sqrt() * eps
+    z_t: Tensor = (1 - t) * z + t * z_d + kappa * t.sqrt() * eps
+    return z_t
 
 
-def posterior(z_t: Tensor, z0: Tensor, t: float, s: float, kappa: Tensor | float, eps: Tensor) -> Tensor:
-    """A sample of q(z_s | z_t, z0) for s < t (ResShift, equation 7: eta_{t-1} = s, alpha_t = t - s)."""
+def posterior(
+    z_t: Tensor, z0: Tensor, t: float, s: float, kappa: Tensor | float, eps: Tensor
+) -> Tensor:
+    """A sample of q(z_s | z_t, z0) for s < t (ResShift, equation 7: eta_{t-1} = s, alpha_t = t -
+    s).
+    """
     mean = (s / t) * z_t + (1 - s / t) * z0
     deviation = (s * (t - s) / t) ** 0.5
     return mean + kappa * deviation * eps
 
 
-def sample(denoise: Denoiser, z_d: Tensor, steps: int, kappa: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Walk t = 1 -> 0 in ``steps`` equal steps; one step with kappa = 0 is the posterior mean E[z | z_d]."""
+def sample(
+    denoise: Denoiser, z_d: Tensor, steps: int, kappa: Tensor | float, generator: torch.Generator
+) -> Tensor:
+    """Walk t = 1 -> 0 in ``steps`` equal steps; one step with kappa = 0 is the posterior mean E[z
+    | z_d].
+    """
     times = [1 - k / steps for k in range(steps)] + [0.0]
     z_t = z_d
     if not isinstance(kappa, float) or kappa > 0:
         z_t = z_d + kappa * _noise(z_d, generator)
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in itertools.pairwise(times):
         z0 = denoise(z_t, torch.full((len(z_d),), t, device=z_d.device))
         if s == 0:
             return z0

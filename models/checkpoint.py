@@ -1,4 +1,6 @@
-"""Weights as safetensors with their configuration in the header: loading runs no code and cannot lose it."""
+"""Weights as safetensors with their configuration in the header: loading runs no code and cannot
+lose it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def shipped(size: str) -> Path:
     path = Path(str(files("models"))) / "weights" / f"{size}.safetensors"
     if not path.exists():
         names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
-        raise ValueError(f"no weights are shipped for model size {size!r}; sizes: {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"no weights are shipped for model size {size!r}; sizes: {', '.join(names) or 'none'}"
+        )
     return path
 
 
@@ -34,7 +38,9 @@ def sha256(path: Path) -> str:
 
 
 def pinned(size: str) -> str:
-    """The SHA-256 that the shipped weights of a size must have (weights/SHA256SUMS, sha256sum format)."""
+    """The SHA-256 that the shipped weights of a size must have (weights/SHA256SUMS, sha256sum
+    format).
+    """
     for line in (shipped(size).parent / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split()
         if name == f"{size}.safetensors":
@@ -43,20 +49,28 @@ def pinned(size: str) -> str:
 
 
 def save(net: RestorationNet, path: Path, training: dict[str, object]) -> None:
-    """Write a network in half precision (the PCA basis in full) with ``training`` facts in the header."""
+    """Write a network in half precision (the PCA basis in full) with ``training`` facts in the
+    header.
+    """
     tensors = {
         name: (value if name.startswith("vae.") else value.half()).contiguous()
         for name, value in net.state_dict().items()
     }
     config = {"size": net.size, "channels": net.channels, "training": training}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={"format": FORMAT, "config": json.dumps(config, sort_keys=True)})
+    save_file(
+        tensors, path, metadata={"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
+    )
 
 
 def load(path: Path, expected_sha256: str | None = None) -> RestorationNet:
-    """A network in float32, evaluation mode; a file of another format or hash is refused (ValueError)."""
+    """A network in float32, evaluation mode; a file of another format or hash is refused
+    (ValueError).
+    """
     if expected_sha256 is not None and sha256(path) != expected_sha256:
-        raise ValueError(f"{path.name} does not have its pinned SHA-256: reinstall the package or re-pin it")
+        raise ValueError(
+            f"{path.name} does not have its pinned SHA-256: reinstall the package or re-pin it"
+        )
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         if header.get("format") != FORMAT:

@@ -1,6 +1,8 @@
-"""Between a clip's own planes and the RGB the model sees, and back without touching what did not change.
+"""Between a clip's own planes and the RGB the model sees, and back without touching what did not
+change.
 
-The model's change is carried back as a difference in the source's own planes, so a frame the model leaves
+The model's change is carried back as a difference in the source's own planes, so a frame the model
+leaves
 alone keeps every code value, whatever its subsampling, depth, matrix or range.
 """
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.generic]  # (h, w) uint8 or uint16
 Image = NDArray[np.float32]  # (H, W, 3) RGB, nominally [0, 1]
+Channel = NDArray[np.float32]  # (H, W)
 
 # Kr, Kb by MatrixCoefficients code point (ITU-T H.273 table 4)
 MATRICES = {
@@ -30,7 +33,9 @@ FULL_RANGE = 2  # libav's code for full range
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """What is needed to read planes as colour: family ("gray", "yuv", "gbr"), depth, matrix and range."""
+    """What is needed to read planes as colour: family ("gray", "yuv", "gbr"), depth, matrix and
+    range.
+    """
 
     family: str
     depth: int
@@ -39,11 +44,15 @@ class PixelFormat:
     full_range: bool
 
     @classmethod
-    def of(cls, pix_fmt: str, depth: int, matrix: int, color_range: int, height: int) -> PixelFormat:
+    def of(
+        cls, pix_fmt: str, depth: int, matrix: int, color_range: int, height: int
+    ) -> PixelFormat:
         """From a probe's values; an untagged matrix is BT.601 below 720 lines, else BT.709."""
-        family = "gbr" if pix_fmt.startswith("gbr") else "gray" if pix_fmt.startswith("gray") else "yuv"
+        family = (
+            "gbr" if pix_fmt.startswith("gbr") else "gray" if pix_fmt.startswith("gray") else "yuv"
+        )
         kr, kb = MATRICES.get(matrix, MATRICES[1 if height >= 720 else 6])
-        full = family != "yuv" and color_range != 1 or color_range == FULL_RANGE
+        full = (family != "yuv" and color_range != 1) or color_range == FULL_RANGE
         return cls(family, depth, kr, kb, full)
 
     @property
@@ -62,10 +71,10 @@ class PixelFormat:
         offset, span = self._luma_scale
         y = (planes[0].astype(np.float32) - offset) / span
         if self.family == "gray":
-            return cv2.merge([y, y, y])
+            return merged(y, y, y)
         if self.family == "gbr":
             b, r = (plane.astype(np.float32) / span for plane in planes[1:3])
-            return cv2.merge([r, y, b])
+            return merged(r, y, b)
         middle, reach = self._chroma_scale
         u, v = ((plane.astype(np.float32) - middle) / reach for plane in planes[1:3])
         if u.shape != y.shape:
@@ -74,10 +83,15 @@ class PixelFormat:
         kg = 1 - self.kr - self.kb
         r = y + 2 * (1 - self.kr) * v
         b = y + 2 * (1 - self.kb) * u
-        return cv2.merge([r, (y - self.kr * r - self.kb * b) / kg, b])
+        return merged(r, (y - self.kr * r - self.kb * b) / kg, b)
 
     def apply(
-        self, planes: tuple[Plane, ...], before: Image, after: Image, strength: float = 1.0, monochrome: bool = False
+        self,
+        planes: tuple[Plane, ...],
+        before: Image,
+        after: Image,
+        strength: float = 1.0,
+        monochrome: bool = False,
     ) -> tuple[Plane, ...]:
         """The planes moved by ``strength`` times the change from ``before`` to ``after``.
 
@@ -85,10 +99,14 @@ class PixelFormat:
         """
         change = (after - before) * np.float32(strength)
         deltas = self._deltas(change, planes, monochrome)
-        moved = [_add(plane, delta, self.depth) for plane, delta in zip(planes, deltas, strict=False)]
+        moved = [
+            _add(plane, delta, self.depth) for plane, delta in zip(planes, deltas, strict=False)
+        ]
         return (*moved, *planes[len(moved) :])
 
-    def _deltas(self, change: Image, planes: tuple[Plane, ...], monochrome: bool) -> list[NDArray[np.float32]]:
+    def _deltas(
+        self, change: Image, planes: tuple[Plane, ...], monochrome: bool
+    ) -> list[NDArray[np.float32]]:
         _, span = self._luma_scale
         if self.family == "gbr":
             r, g, b = cv2.split(change)
@@ -106,6 +124,12 @@ class PixelFormat:
         return [y * span, *chroma]
 
 
+def merged(r: Channel, g: Channel, b: Channel) -> Image:
+    image: Image = cv2.merge([r, g, b])
+    return image
+
+
 def _add(plane: Plane, delta: NDArray[np.float32], depth: int) -> Plane:
     moved = np.rint(plane.astype(np.float32) + delta)
-    return np.clip(moved, 0, (1 << depth) - 1).astype(plane.dtype)
+    result: Plane = np.clip(moved, 0, (1 << depth) - 1).astype(plane.dtype)
+    return result

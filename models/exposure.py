@@ -1,7 +1,9 @@
 """Flicker removal before the network: a flow-aligned chain of exposure curves.
 
-A short window of frames cannot tell flicker from light, so the exposure of every frame is measured against
-its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH frames. One curve
+A short window of frames cannot tell flicker from light, so the exposure of every frame is measured
+against
+its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH frames. One
+curve
 per frame, ``y = gain * x ** gamma``: monotone, the same for all three channels, and reportable.
 """
 
@@ -22,7 +24,9 @@ REACH = 8  # frames each side whose mean exposure is the target
 PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
 CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
 GATE = 0.025  # median |second difference| of log quantiles above which a shot flickers
-PIVOT = float(np.log(100.0))  # log code value that curves turn around: keeps gain and gamma uncorrelated
+PIVOT = float(
+    np.log(100.0)
+)  # log code value that curves turn around: keeps gain and gamma uncorrelated
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -40,8 +44,10 @@ class Curve:
         return corrected * np.float32(self.gain)
 
 
-def log_quantiles(luma: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Natural log of the 20, 50 and 80 % quantiles of 8-bit scaled luma, floored at one code value."""
+def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
+    """Natural log of the 20, 50 and 80 % quantiles of 8-bit scaled luma, floored at one code
+    value.
+    """
     quantiles: NDArray[np.float64] = np.log(np.maximum(np.percentile(luma, (20, 50, 80)), 1.0))
     return quantiles
 
@@ -61,7 +67,9 @@ def small_luma(image: Image) -> NDArray[np.uint8]:
     return np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
 
 
-def _levelled(luma: NDArray[np.uint8], here: NDArray[np.float64], near: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _levelled(
+    luma: NDArray[np.uint8], here: NDArray[np.float64], near: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """Luma with its log quantiles moved to those of its surroundings, through a 256-entry table."""
     gamma = float(np.clip(np.ptp(near) / max(np.ptp(here), 1e-3), 0.7, 1.4))
     codes = np.log(np.maximum(np.arange(256), 1.0))
@@ -70,9 +78,11 @@ def _levelled(luma: NDArray[np.uint8], here: NDArray[np.float64], near: NDArray[
 
 
 def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
-    """Robust ``log y = a + b log x`` about PIVOT over aligned 8-bit luma samples, as ``(a, log b)``.
+    """Robust ``log y = a + b log x`` about PIVOT over aligned 8-bit luma samples, as ``(a, log
+    b)``.
 
-    Four rounds that keep residuals within 1.5 MAD; b is the ratio of standard deviations, so noise on both
+    Four rounds that keep residuals within 1.5 MAD; b is the ratio of standard deviations, so noise
+    on both
     sides does not bias it towards zero (reduced major axis), and is clipped to 0.7-1.4.
     """
     usable = (x > 20) & (x < 225) & (y > 20) & (y < 225)
@@ -92,9 +102,11 @@ def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, flo
 
 
 class ExposureChain:
-    """Streaming de-flicker of one shot: push frames in order, take corrected ones CONTEXT frames later.
+    """Streaming de-flicker of one shot: push frames in order, take corrected ones CONTEXT frames
+    later.
 
-    A frame's correction depends only on the CONTEXT frames each side of it, so a shot cut into shards that
+    A frame's correction depends only on the CONTEXT frames each side of it, so a shot cut into
+    shards that
     read that much context gives the same picture as the whole shot.
     """
 
@@ -118,9 +130,13 @@ class ExposureChain:
 
     def _ready(self, last: int | None) -> Iterator[tuple[Image, Curve]]:
         seen = len(self._quantiles)
-        while len(self._steps) + 1 < seen and (last is not None or len(self._steps) + 1 + PRE_REACH < seen):
+        while len(self._steps) + 1 < seen and (
+            last is not None or len(self._steps) + 1 + PRE_REACH < seen
+        ):
             self._steps.append(self._measure(len(self._steps)))
-        while self._emitted < seen and (last is not None or self._emitted + REACH <= len(self._steps)):
+        while self._emitted < seen and (
+            last is not None or self._emitted + REACH <= len(self._steps)
+        ):
             yield self._correct(self._emitted)
             self._emitted += 1
 
@@ -138,14 +154,18 @@ class ExposureChain:
         )
         moved = warp(there, flow)
         self._lumas.pop(index)
-        return fit_step(here.astype(np.float32)[::2, ::2].ravel(), moved[::2, ::2].astype(np.float32).ravel())
+        return fit_step(
+            here.astype(np.float32)[::2, ::2].ravel(), moved[::2, ::2].astype(np.float32).ravel()
+        )
 
     def _correct(self, index: int) -> tuple[Image, Curve]:
         frame = self._frames.pop(index)
         before = np.array(self._steps[max(index - REACH, 0) : index]).reshape(-1, 2)
         after = np.array(self._steps[index : index + REACH]).reshape(-1, 2)
         # exposure of every frame in reach, relative to this one
-        relative = np.vstack([-np.cumsum(before[::-1], axis=0), np.zeros((1, 2)), np.cumsum(after, axis=0)])
+        relative = np.vstack(
+            [-np.cumsum(before[::-1], axis=0), np.zeros((1, 2)), np.cumsum(after, axis=0)]
+        )
         shift, log_gamma = relative.mean(axis=0)
         gamma = float(np.exp(log_gamma))
         # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
@@ -160,7 +180,9 @@ def _grid(height: int, width: int) -> NDArray[np.float32]:
 
 
 def warp(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
-    """``image`` sampled at ``x + flow(x)``, bilinear, edges replicated; flow is (H, W, 2) in pixels."""
+    """``image`` sampled at ``x + flow(x)``, bilinear, edges replicated; flow is (H, W, 2) in
+    pixels.
+    """
     where = _grid(*flow.shape[:2]) + flow
     moved: NDArray[Any] = cv2.remap(
         image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

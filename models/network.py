@@ -1,6 +1,8 @@
-"""The restoration network: encoder of the degraded frame, bridge denoiser, skip-conditioned decoder.
+"""The restoration network: encoder of the degraded frame, bridge denoiser, skip-conditioned
+decoder.
 
-Norm-free throughout: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions only:
+Norm-free throughout: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions
+only:
 depthwise ones are slower on a CPU for the same result (docs/experiments.md).
 """
 
@@ -23,7 +25,9 @@ MULTIPLE = 16  # frame sides are padded to a multiple of this
 
 @dataclass(frozen=True)
 class Size:
-    """Widths of one model size: half resolution, quarter resolution, the three denoiser levels, blocks."""
+    """Widths of one model size: half resolution, quarter resolution, the three denoiser levels,
+    blocks.
+    """
 
     half: int
     quarter: int
@@ -44,7 +48,9 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Output:
-    """What the network returns: frames (B, 3, H, W), latent estimate, defect logits and source share."""
+    """What the network returns: frames (B, 3, H, W), latent estimate, defect logits and source
+    share.
+    """
 
     image: Tensor
     latent: Tensor
@@ -115,10 +121,16 @@ class Denoiser(nn.Module):
     def _level(self, width: int, blocks: int) -> nn.ModuleList:
         return nn.ModuleList(Res(width, self.EMBEDDING) for _ in range(blocks))
 
-    def forward(self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Estimate of z and the last features (B, w4, H/4, W/4)."""
         e = self.embed(time_embedding(t, self.EMBEDDING).to(z_t.dtype))
-        x4 = _through(self.enc4, self.inp(torch.cat([z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition], 1)), e)
+        x4 = _through(
+            self.enc4,
+            self.inp(torch.cat([z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition], 1)),
+            e,
+        )
         x8 = _through(self.enc8, self.down8(x4), e)
         x16 = _through(self.mid, self.down16(x8), e)
         y8 = _through(self.dec8, x8 + F.pixel_shuffle(self.up8(x16), 2), e)
@@ -127,7 +139,9 @@ class Denoiser(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Pixels from the latent, with the degraded frame's features: residual, source share and defect map."""
+    """Pixels from the latent, with the degraded frame's features: residual, source share and
+    defect map.
+    """
 
     def __init__(self, size: Size, channels: int) -> None:
         super().__init__()
@@ -142,7 +156,9 @@ class Decoder(nn.Module):
         bias = torch.tensor([0.0, 0.0, 0.0, -2.0, -3.0])  # RGB residual, alpha, defect
         self.out.bias = nn.Parameter(bias.repeat_interleave(4))
 
-    def forward(self, z: Tensor, features: Tensor, s2: Tensor, s4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, z: Tensor, features: Tensor, s2: Tensor, s4: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         h = self.res4(self.inp(torch.cat([z * LATENT_SCALE, s4, features], 1)))
         h = F.pixel_shuffle(self.up(F.silu(h)), 2)
         h = self.res2(self.merge(torch.cat([h, s2], 1)))
@@ -151,7 +167,9 @@ class Decoder(nn.Module):
 
 
 class RestorationNet(nn.Module):
-    """Everything between five aligned frames and one restored frame; see ``docs/model.md`` for the picture."""
+    """Everything between five aligned frames and one restored frame; see ``docs/model.md`` for the
+    picture.
+    """
 
     def __init__(self, size: str = "fast", channels: int = 24) -> None:
         super().__init__()
@@ -161,27 +179,40 @@ class RestorationNet(nn.Module):
         self.denoiser = Denoiser(SIZES[size], channels)
         self.decoder = Decoder(SIZES[size], channels)
 
-    def condition(self, window: Tensor, trust: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """z_d, conditioning planes and skips of a window (B, 1 + neighbours, 3, H, W), centre first.
+    def condition(
+        self, window: Tensor, trust: Tensor, kappa: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """z_d, conditioning planes and skips of a window (B, 1 + neighbours, 3, H, W), centre
+        first.
 
         trust is (B, neighbours, H, W) in [0, 1], kappa (B, 1, H/4, W/4).
         """
         b, n = window.shape[:2]
-        latents = self.vae.encode(window.flatten(0, 1)).unflatten(0, (b, n))
+        latents = self.vae.encode(window.flatten(0, 1)).reshape(
+            b, n, self.channels, window.shape[-2] // 4, -1
+        )
         s2, s4 = self.encoder(window[:, 0])
         around = (latents[:, 1:] * LATENT_SCALE).flatten(1, 2)
         condition = torch.cat([around, F.avg_pool2d(trust, 4), kappa, s4], 1)
         return latents[:, 0], condition, s2, s4
 
-    def decode(self, source: Tensor, latent: Tensor, features: Tensor, s2: Tensor, s4: Tensor) -> Output:
-        """``alpha * source + (1 - alpha) * decoded`` with the decoder's residual on the linear decoder."""
+    def decode(
+        self, source: Tensor, latent: Tensor, features: Tensor, s2: Tensor, s4: Tensor
+    ) -> Output:
+        """``alpha * source + (1 - alpha) * decoded`` with the decoder's residual on the linear
+        decoder.
+        """
         residual, share, defect = self.decoder(latent, features, s2, s4)
         alpha = torch.sigmoid(share.float())
         image = alpha * source + (1 - alpha) * (self.vae.decode(latent.float()) + residual.float())
         return Output(image, latent, defect.float(), alpha)
 
-    def forward(self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor) -> Output:
-        """One training evaluation: noise the clean latent to time t and predict it back (models/bridge.py)."""
+    def forward(
+        self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor
+    ) -> Output:
+        """One training evaluation: noise the clean latent to time t and predict it back
+        (models/bridge.py).
+        """
         z_d, condition, s2, s4 = self.condition(window, trust, kappa)
         z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
         latent, features = self.denoiser(z_t, t, z_d, condition)
@@ -189,7 +220,9 @@ class RestorationNet(nn.Module):
 
     @torch.inference_mode()
     def restore(self, window: Tensor, trust: Tensor, steps: int, kappa: float, seed: int) -> Output:
-        """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of MULTIPLE."""
+        """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of
+        MULTIPLE.
+        """
         b, _, _, height, width = window.shape
         plane = window.new_full((b, 1, height // 4, width // 4), kappa)
         z_d, condition, s2, s4 = self.condition(window, trust, plane)
@@ -205,7 +238,8 @@ class RestorationNet(nn.Module):
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of t in [0, 1], (B,) -> (B, width) (Vaswani et al., 2017, section 3.5)."""
+    """Sinusoidal embedding of t in [0, 1], (B,) -> (B, width) (Vaswani et al., 2017, section
+    3.5)."""
     half = width // 2
     rates = torch.exp(torch.arange(half, device=t.device) * (-math.log(1000.0) / (half - 1)))
     angles = 1000.0 * t[:, None] * rates[None]

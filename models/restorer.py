@@ -1,6 +1,7 @@
 """A stream of frames of one shot in, restored frames out: exposure, alignment, network.
 
-Memory is a window of frames whatever the shot's length, and every frame depends only on CONTEXT frames each
+Memory is a window of frames whatever the shot's length, and every frame depends only on CONTEXT
+frames each
 side of it, so a shot cut into shards gives the picture of the whole shot.
 """
 
@@ -10,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,10 +39,16 @@ class Restored:
     curve: Curve  # exposure correction that was applied
 
 
+def limit_threads(count: int) -> None:
+    """Threads of PyTorch and OpenCV in this process: one an actor, as many actors as cores."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+
+
 def windows(frames: Iterable[Image], preset: str = "medium") -> Iterator[tuple[Tensor, Tensor]]:
     """(5, 3, H, W) aligned windows, centre first, and trust (4, H, W), for every frame in order."""
     aligner = Aligner(preset)
-    held: dict[int, tuple[Image, np.ndarray]] = {}  # type: ignore[type-arg]
+    held: dict[int, tuple[Image, NDArray[np.uint8]]] = {}
     count = done = 0
 
     def window(i: int) -> tuple[Tensor, Tensor]:
@@ -63,7 +72,11 @@ class Restorer:
     """The model as the pipeline uses it: weights of one size on one device."""
 
     def __init__(
-        self, size: str = "fast", steps: int = 1, device: str | None = None, weights: Path | None = None
+        self,
+        size: str = "fast",
+        steps: int = 1,
+        device: str | None = None,
+        weights: Path | None = None,
     ) -> None:
         path = weights or checkpoint.shipped(size)
         self.device = torch.device(device) if device else checkpoint.device_default()
@@ -77,7 +90,8 @@ class Restorer:
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
-        ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling noise, so
+        ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
+        noise, so
         that a shard draws what the whole clip would have drawn.
         """
         curves: list[Curve] = []
@@ -97,7 +111,10 @@ class Restorer:
         image = out.image[0, :, :height, :width].permute(1, 2, 0).float().cpu().numpy()
         alpha, defects = (t[0, 0, :height, :width] for t in (out.alpha, out.defect_logits))
         return Restored(
-            np.ascontiguousarray(image), float(alpha.mean()), float((defects > 0).float().mean()), curve
+            np.ascontiguousarray(image),
+            float(alpha.mean()),
+            float((defects > 0).float().mean()),
+            curve,
         )
 
 

@@ -1,7 +1,9 @@
 """Training of the restoration network: resumable, one configuration, logs as JSON lines.
 
-Stages are shares of the steps: ``faithful`` regresses the posterior mean (t = 1, no noise), ``bridge`` trains
-all t with noise so that more steps can sample. The VAE is fitted in closed form before the first step.
+Stages are shares of the steps: ``faithful`` regresses the posterior mean (t = 1, no noise),
+``bridge`` trains
+all t with noise so that more steps can sample. The VAE is fitted in closed form before the first
+step.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +24,9 @@ from torch import Tensor
 
 from models import checkpoint
 from models.bank import Bank, Batch, Mix
+from models.exposure import Image
 from models.network import Output, RestorationNet
+from models.restorer import windows
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
 
@@ -56,13 +61,18 @@ class TrainConfig:
 
 def load_config(path: Path, **overrides: object) -> TrainConfig:
     """A TrainConfig from TOML; unknown keys raise ValueError naming them."""
-    values = tomllib.loads(path.read_text()) | {k: v for k, v in overrides.items() if v is not None}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    values: dict[str, Any] = tomllib.loads(path.read_text()) | given
     unknown = set(values) - {f.name for f in fields(TrainConfig)}
     if unknown:
         raise ValueError(f"{path.name}: unknown settings {sorted(unknown)}")
     if "mix" in values:
-        values["mix"] = Mix(**{k: tuple(v) if isinstance(v, list) else v for k, v in values["mix"].items()})
-    return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values["mix"] = Mix(**_tupled(values["mix"]))
+    return TrainConfig(**_tupled(values))
+
+
+def _tupled(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def charbonnier(difference: Tensor, eps: float = 1e-3) -> Tensor:
@@ -75,7 +85,9 @@ def loss_of(output: Output, batch: Batch, latent: Tensor, config: TrainConfig) -
     weight = 1 + (config.defect_weight - 1) * batch.defects
     pixel = (charbonnier(output.image - batch.clean) * weight).mean()
     in_latent = charbonnier(output.latent - latent).mean()
-    defects = torch.nn.functional.binary_cross_entropy_with_logits(output.defect_logits, batch.defects)
+    defects = torch.nn.functional.binary_cross_entropy_with_logits(
+        output.defect_logits, batch.defects
+    )
     total = pixel + config.latent_weight * in_latent + config.defect_map_weight * defects
     return {"total": total, "pixel": pixel, "latent": in_latent, "defects": defects}
 
@@ -85,13 +97,17 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.lr_last + (config.lr - config.lr_last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+    return config.lr_last + (config.lr - config.lr_last) * 0.5 * (
+        1 + math.cos(math.pi * min(progress, 1))
+    )
 
 
 class Trainer:
     """One training in a folder: ``last.pt`` (resume), ``ema.safetensors``, ``log.jsonl``."""
 
-    def __init__(self, config: TrainConfig, bank: Path, out: Path, device: torch.device | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, bank: Path, out: Path, device: torch.device | None = None
+    ) -> None:
         self.config, self.out = config, out
         self.device = device or checkpoint.device_default()
         out.mkdir(parents=True, exist_ok=True)
@@ -110,7 +126,10 @@ class Trainer:
         if self.config.optimiser == "sgd":
             return torch.optim.SGD(self.net.parameters(), lr=self.config.lr, momentum=0.9)
         return torch.optim.AdamW(
-            self.net.parameters(), lr=self.config.lr, betas=self.config.betas, weight_decay=self.config.weight_decay
+            self.net.parameters(),
+            lr=self.config.lr,
+            betas=self.config.betas,
+            weight_decay=self.config.weight_decay,
         )
 
     def _fit_vae(self, bank: Path) -> None:
@@ -171,10 +190,14 @@ class Trainer:
             self.optimiser.step()
             self._average()
         self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()} | {"skipped": float(not finite)}
+        return {name: float(value.detach()) for name, value in losses.items()} | {
+            "skipped": float(not finite)
+        }
 
     def _times(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """t (B,), kappa map and noise: the posterior mean at t = 1 without noise, or a bridge sample."""
+        """t (B,), kappa map and noise: the posterior mean at t = 1 without noise, or a bridge
+        sample.
+        """
         config, latent = self.config, self.config.crop // 4
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         in_bridge = self.step >= config.bridge_from * config.steps
@@ -206,8 +229,13 @@ class Trainer:
         partial = self.out / "last.partial"
         torch.save(state, partial)
         partial.replace(self.out / "last.pt")
-        facts: dict[str, object] = {"step": self.step, "cpu_seconds": round(self.cpu_seconds + seconds)}
-        checkpoint.save(self.averaged(), self.out / "ema.safetensors", facts | {"config": asdict(self.config)})
+        facts: dict[str, object] = {
+            "step": self.step,
+            "cpu_seconds": round(self.cpu_seconds + seconds),
+        }
+        checkpoint.save(
+            self.averaged(), self.out / "ema.safetensors", facts | {"config": asdict(self.config)}
+        )
 
     def _resume(self) -> None:
         state = torch.load(self.out / "last.pt", map_location=self.device, weights_only=True)
@@ -221,7 +249,9 @@ class Trainer:
 
 
 def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, object]:
-    """Mean PSNR per preset of a small validation bank, and inside its defects, on every third frame."""
+    """Mean PSNR per preset of a small validation bank, and inside its defects, on every third
+    frame.
+    """
     clean, mask = np.load(folder / "clean.npy"), np.load(folder / "mask.npy")
     levelled = np.load(folder / "levelled.npy")
     index = json.loads((folder / "index.json").read_text())
@@ -239,13 +269,13 @@ def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, obj
     return row | {"psnr_in_defects": round(float(np.mean(inside)), 3) if inside else None}
 
 
-def _windows(net: RestorationNet, frames: list[np.ndarray], every: int) -> Iterator[tuple[int, np.ndarray]]:  # type: ignore[type-arg]
-    from models.restorer import windows
-
+def _windows(net: RestorationNet, frames: list[Image], every: int) -> Iterator[tuple[int, Image]]:
     device = next(net.parameters()).device
     for i, (window, trust) in enumerate(windows(frames, preset="fast")):
         if i % every == 1:
-            out = net.restore(window[None].to(device), trust[None].to(device), steps=1, kappa=0.0, seed=0)
+            out = net.restore(
+                window[None].to(device), trust[None].to(device), steps=1, kappa=0.0, seed=0
+            )
             yield i, out.image[0].permute(1, 2, 0).cpu().numpy()
 
 

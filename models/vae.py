@@ -1,8 +1,10 @@
 """The latent space: a linear VAE of 4x4 RGB blocks at the optimum of its ELBO, in closed form.
 
-The ELBO optimum of a linear VAE is probabilistic PCA (Lucas, Tucker, Grosse and Norouzi, NeurIPS 2019), whose
+The ELBO optimum of a linear VAE is probabilistic PCA (Lucas, Tucker, Grosse and Norouzi, NeurIPS
+2019), whose
 maximum-likelihood solution is known (Tipping and Bishop, JRSS B 1999, equations 7-9). The basis is
-orthonormal, so a latent distance is a pixel distance and noise of deviation s stays noise of deviation s.
+orthonormal, so a latent distance is a pixel distance and noise of deviation s stays noise of
+deviation s.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class LinearVAE(nn.Module):
         self.register_buffer("sigma2", torch.ones(()))  # noise variance outside the basis (eq. 8)
 
     def encode(self, image: Tensor) -> Tensor:
-        """Orthonormal projection: the posterior mean without its shrinkage, which is below 0.1 % here."""
+        """Orthonormal projection: the posterior mean without its shrinkage, which is below 0.1 %
+        here.
+        """
         blocks = F.pixel_unshuffle(image, BLOCK) - self.mean[:, None, None]
         return F.conv2d(blocks, self.basis[:, :, None, None])
 
@@ -48,14 +52,17 @@ class LinearVAE(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Maximum-likelihood pPCA of (N, 3, H, W) images (Tipping and Bishop, equations 7 and 8)."""
+        """Maximum-likelihood pPCA of (N, 3, H, W) images (Tipping and Bishop, equations 7 and
+        8)."""
         blocks = F.pixel_unshuffle(images.double(), BLOCK).movedim(1, -1).reshape(-1, BLOCK_VALUES)
         mean = blocks.mean(0)
         centred = blocks - mean
         covariance = centred.t() @ centred / len(centred)
         eigenvalues, vectors = torch.linalg.eigh(covariance)
         eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
-        signs = torch.sign(vectors.sum(0)) + (vectors.sum(0) == 0)  # one sign convention: reproducible
+        signs = torch.sign(vectors.sum(0)) + (
+            vectors.sum(0) == 0
+        )  # one sign convention: reproducible
         self.basis.copy_((vectors * signs)[:, : self.channels].t())
         self.mean.copy_(mean)
         self.variance.copy_(eigenvalues[: self.channels])
@@ -63,9 +70,11 @@ class LinearVAE(nn.Module):
 
     @torch.no_grad()
     def elbo_bits_per_dim(self, images: Tensor) -> float:
-        """Negative ELBO of (N, 3, H, W) images in bits per 8-bit value; the bound is tight for pPCA.
+        """Negative ELBO of (N, 3, H, W) images in bits per 8-bit value; the bound is tight for
+        pPCA.
 
-        log N(x; mean, C) with C = W W' + sigma^2 I, through the basis (Tipping and Bishop, equation 4).
+        log N(x; mean, C) with C = W W' + sigma^2 I, through the basis (Tipping and Bishop, equation
+        4).
         """
         blocks = F.pixel_unshuffle(images, BLOCK) - self.mean[:, None, None]
         z = F.conv2d(blocks, self.basis[:, :, None, None])

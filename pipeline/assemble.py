@@ -1,4 +1,6 @@
-"""A clip from its segments: join, decode again and compare, measure, publish. Every step repeats safely."""
+"""A clip from its segments: join, decode again and compare, measure, publish. Every step repeats
+safely.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ AVERAGED = ("source_share", "defect_share")
 
 
 def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Settings) -> Row:
-    """Publish the clip and return its row. Raises ClipFault; nothing is published before all is verified."""
+    """Publish the clip and return its row. Raises ClipFault; nothing is published before all is
+    verified.
+    """
     started = time.monotonic()
     cache, name = Path(settings.cache), str(clip["clip_id"])
     source = storage.local_copy(survey.source_uri, cache)
@@ -61,8 +65,10 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     row |= {"series_uri": series, "shot_rows": shot_rows(name, survey)}
     streams = [asdict(stream) for stream in report.streams]
     record = {
-        "work_key": row["work_key"], "source_sha256": survey.source_sha256, "source_token": survey.source_token,
-        "source_pts": survey.pts, "time_base": str(survey.probe.time_base), "streams": streams, "tags": tags,
+        "work_key": row["work_key"],
+        "source_sha256": survey.source_sha256, "source_token": survey.source_token,
+        "source_pts": survey.pts, "time_base": str(survey.probe.time_base), "streams": streams,
+        "tags": tags,
         "recipe": settings.recipe.to_dict(), "row": row,
     }  # fmt: skip
     storage.write_bytes(settings.clip_uri(name, ".json"), json.dumps(record, default=str).encode())
@@ -105,7 +111,10 @@ def measured(
     with Decoder(source, limits) as decoder:
         truths = _lumas(reference, survey.probe, limits)
         for before, after in zip(decoder, output, strict=True):
-            lumas = [planes_to_luma(f.planes, survey.probe.pix_fmt, survey.probe.bit_depth) for f in (before, after)]
+            lumas = [
+                planes_to_luma(f.planes, survey.probe.pix_fmt, survey.probe.bit_depth)
+                for f in (before, after)
+            ]
             measure.add(lumas[0], lumas[1], next(truths, None))
             md5s.append(plane_md5(after.planes))
     return measure, md5s
@@ -142,10 +151,12 @@ def facts(survey: Survey, records: Records) -> Row:
         "frames": len(survey.pts), "width": probe.width, "height": probe.height,
         "fps_num": probe.fps.numerator, "fps_den": probe.fps.denominator,
         "pix_fmt": probe.pix_fmt, "bit_depth": probe.bit_depth,
-        "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator, "field_order": probe.field_order,
+        "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator, "field_order":
+        probe.field_order,
         "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
-        "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards": len(records),
+        "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":
+        len(records),
         "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
         "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
         **sums, **means,
@@ -157,7 +168,8 @@ def shot_rows(clip: str, survey: Survey) -> list[Row]:
     return [
         {
             "clip_id": clip, "shot": index, "start": shot.start, "stop": shot.stop,
-            "frames": shot.stop - shot.start, "start_pts": survey.pts[shot.start], "flickers": shot.flickers,
+            "frames": shot.stop - shot.start, "start_pts": survey.pts[shot.start],
+            "flickers": shot.flickers,
         }
         for index, shot in enumerate(survey.shots)
     ]  # fmt: skip

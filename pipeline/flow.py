@@ -1,4 +1,6 @@
-"""The whole flow on Ray, top to bottom. Rows carry facts and references; every clip ends as exactly one row."""
+"""The whole flow on Ray, top to bottom. Rows carry facts and references; every clip ends as
+exactly one row.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,24 @@ from pipeline.run import Row, Run
 from pipeline.stages import Assembly, Restoration, SurveyStage
 from schemas.recipe import Recipe
 
-# Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved Ray Data's own
-# tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the pool has one actor a CPU, or a GPU.
+# Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
+# Ray Data's own
+# tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the pool has one
+# actor a CPU, or a GPU.
 TASK_CPUS = 0.25
 WAIT_FOR_ACTORS_SECONDS = 600
 
 
 def run(
-    manifest: str, out: str, recipe: Recipe, *, address: str | None = None, progress: Callable[[Event], None]
+    manifest: str,
+    out: str,
+    recipe: Recipe,
+    *,
+    address: str | None = None,
+    progress: Callable[[Event], None],
 ) -> dict[str, Any]:
-    """Restore every clip of a manifest into ``out`` and return the summary; resumes what was interrupted.
+    """Restore every clip of a manifest into ``out`` and return the summary; resumes what was
+    interrupted.
 
     Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
     """
@@ -44,18 +54,24 @@ def run(
 
 
 def flow(work: Run) -> ray.data.Dataset:
-    """Rows of clips in, rows of clips and shards out, streaming: no stage waits for all of the one before."""
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    actor = {"num_cpus": 0, "num_gpus": 1 if gpus else 0}
+    """Rows of clips in, rows of clips and shards out, streaming: no stage waits for all of the one
+    before.
+    """
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
+    actors: Any = Restoration  # a class here, which Ray's annotation does not foresee
     pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
     settings = work.settings
     return (
         ray.data.from_items(work.todo, override_num_blocks=len(work.todo))
-        .flat_map(SurveyStage(settings), num_cpus=TASK_CPUS)  # fetch, fixity, probe, cuts -> one row a shard
+        # fetch, fixity, probe, cuts -> one row a shard
+        .flat_map(SurveyStage(settings), num_cpus=TASK_CPUS)
         .repartition(target_num_rows_per_block=1)  # so that the shards of one clip run in parallel
-        .map(Restoration, fn_constructor_args=[settings, Cluster()], compute=pool, **actor)  # decode | restore | encode
-        .map(Assembly(settings), num_cpus=TASK_CPUS)  # the last shard of a clip joins, verifies, measures and publishes it
+        # decode | restore | encode
+        .map(actors, fn_constructor_args=[settings, Cluster(), None if gpus else 1], compute=pool,
+             num_cpus=0, num_gpus=1 if gpus else 0)
+        # the last shard of a clip joins, verifies, measures and publishes it
+        .map(Assembly(settings), num_cpus=TASK_CPUS)
     )  # fmt: skip
 
 
@@ -67,29 +83,40 @@ def read_manifest(uri: str) -> list[Row]:
 
 
 class Cluster:
-    """What a stage may ask about the cluster it runs on; the only part of a stage that knows Ray."""
+    """What a stage may ask about the cluster it runs on; the only part of a stage that knows
+    Ray."""
 
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
-        return WorkerId(session=session, node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+        return WorkerId(
+            session=session, node=ray.get_runtime_context().get_node_id(), pid=os.getpid()
+        )
 
     def lost_nodes(self) -> set[str]:
         """Nodes that are dead: what died with them was not the clip's fault."""
-        return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return {node["NodeID"] for node in nodes if not node["Alive"]}
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
     """A connection to Ray: to the cluster at ``address``, or an embedded one on loopback.
 
-    The working directory of workers is an empty folder: Ray would put the driver's on every worker's path,
+    The working directory of workers is an empty folder: Ray would put the driver's on every
+    worker's path,
     where a folder called ``models`` would hide ours.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its errors reach us as exceptions and rows
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # its errors reach us as exceptions and rows
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     with tempfile.TemporaryDirectory(prefix="ar-") as empty:
-        environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+        environment = {
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONUNBUFFERED": "1",
+        }
         common: dict[str, Any] = {
             "runtime_env": {"working_dir": empty, "env_vars": environment},
             "log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True,
@@ -103,7 +130,9 @@ def cluster(address: str | None) -> Iterator[None]:
         context.enable_progress_bars = False
         context.execution_options.verbose_progress = False
         context.wait_for_min_actors_s = WAIT_FOR_ACTORS_SECONDS
-        context.execution_no_progress_timeout_s = -1  # one shard may take longer than any limit here
+        context.execution_no_progress_timeout_s = (
+            -1
+        )  # one shard may take longer than any limit here
         try:
             yield
         finally:

@@ -1,4 +1,6 @@
-"""One shard: decode | restore | encode, overlapped on bounded queues. The body of a GPU actor, without Ray."""
+"""One shard: decode | restore | encode, overlapped on bounded queues. The body of a GPU actor,
+without Ray.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +8,17 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import cv2
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from models.colour import PixelFormat
-from models.restorer import CONTEXT, Restored, Restorer
+from models.colour import Image, PixelFormat
+from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.decoding import Decoder
 from pipeline.frames import Frame, Probe
 from pipeline.media import SegmentWriter
@@ -28,7 +29,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
 T = TypeVar("T")
-Planes = tuple[np.ndarray, ...]  # type: ignore[type-arg]
+Planes = tuple[NDArray[Any], ...]
 
 STAGES = ("decode", "wait", "model", "encode")  # wait: of the model for decoded frames
 QUEUE_FRAMES = 8  # decoded, and restored, frames that may wait
@@ -53,12 +54,13 @@ class ShardRestorer:
 
     def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
         if threads is not None:
-            torch.set_num_threads(threads)
-            cv2.setNumThreads(threads)
+            limit_threads(threads)
         self.recipe = recipe
         self.restorer = Restorer(recipe.model, recipe.steps)
 
-    def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> dict[str, object]:
+    def restore(
+        self, source: Path, survey: Survey, shard: Shard, segment: Path
+    ) -> dict[str, object]:
         """Write the shard's segment and return its record. Raises ClipFault."""
         try:
             return self._restore(source, survey, shard, segment, seek=True)
@@ -71,7 +73,9 @@ class ShardRestorer:
         tally = Tally()
         decoded = decode(source, survey, shard, self.recipe.limits, seek)
         frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
-        restored = ahead(timed(self._planes(frames, survey, shard, tally), tally, "model"), QUEUE_FRAMES)
+        restored = ahead(
+            timed(self._planes(frames, survey, shard, tally), tally, "model"), QUEUE_FRAMES
+        )
         writer = SegmentWriter(segment, survey.probe, self.recipe.slices)
         with writer:
             for planes in restored:
@@ -80,7 +84,10 @@ class ShardRestorer:
                 tally.seconds["encode"] += time.perf_counter() - started
         crcs = writer.crcs
         if len(crcs) != len(shard):
-            raise ClipFault(Reason.FRAME_COUNT, f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames")
+            raise ClipFault(
+                Reason.FRAME_COUNT,
+                f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames",
+            )
         return {
             "shard": shard.index, "start": shard.start, "stop": shard.stop, "crc32": crcs,
             "seconds_decode": round(tally.seconds["decode"], 3),
@@ -88,11 +95,16 @@ class ShardRestorer:
             "seconds_encode": round(tally.seconds["encode"], 3),
             "source_share": round(tally.source_share / len(shard), 5),
             "defect_share": round(tally.defect_share / len(shard), 6),
-            "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max": round(max(tally.gains), 4),
+            "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max":
+            round(max(tally.gains), 4),
         }  # fmt: skip
 
-    def _planes(self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally) -> Iterator[Planes]:
-        """Restored planes of every frame of the shard, in order; context frames are read and discarded."""
+    def _planes(
+        self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally
+    ) -> Iterator[Planes]:
+        """Restored planes of every frame of the shard, in order; context frames are read and
+        discarded.
+        """
         if self.recipe.strength == 0:
             for frame in frames:
                 tally.gains.append(1.0)
@@ -109,7 +121,7 @@ class ShardRestorer:
         pixels = pixel_format(survey.probe)
         waiting: deque[Planes] = deque()
 
-        def images() -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+        def images() -> Iterator[Image]:
             for frame in frames:
                 waiting.append(frame.planes)
                 yield pixels.to_rgb(frame.planes)
@@ -122,7 +134,12 @@ class ShardRestorer:
                 yield self._applied(pixels, planes, restored, survey.monochrome, tally)
 
     def _applied(
-        self, pixels: PixelFormat, planes: Planes, restored: Restored, monochrome: bool, tally: Tally
+        self,
+        pixels: PixelFormat,
+        planes: Planes,
+        restored: Restored,
+        monochrome: bool,
+        tally: Tally,
     ) -> Planes:
         if not np.isfinite(restored.image.sum()):
             raise ClipFault(Reason.MODEL_NAN, "the model returned values that are not numbers")
@@ -140,12 +157,16 @@ def pixel_format(probe: Probe) -> PixelFormat:
     )
 
 
-def decode(source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool) -> Iterator[Frame]:
+def decode(
+    source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool
+) -> Iterator[Frame]:
     """The shard's frames with their context, each checked against the survey's CRC-32."""
     first = shard.spans[0].context(CONTEXT)[0]
     last = shard.spans[-1].context(CONTEXT)[1]
     start = survey.pts[first] if seek and first > 0 else None
-    with Decoder(source, limits, start_pts=start, start_index=first if start is not None else 0) as decoder:
+    with Decoder(
+        source, limits, start_pts=start, start_index=first if start is not None else 0
+    ) as decoder:
         for frame in decoder:
             if frame.index < first:
                 continue
@@ -155,7 +176,8 @@ def decode(source: Path, survey: Survey, shard: Shard, limits: Limits, seek: boo
                 if start is not None:
                     raise SeekMismatch
                 raise ClipFault(
-                    Reason.DECODE_ERROR, f"frame {frame.index} decodes to another picture than in the survey"
+                    Reason.DECODE_ERROR,
+                    f"frame {frame.index} decodes to another picture than in the survey",
                 )
             yield frame
 
@@ -175,42 +197,48 @@ def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
 
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The items, made by a thread that runs at most ``depth`` of them ahead; its exception is raised here."""
-    line: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
-    stop = threading.Event()
+    """The items, made by a thread at most ``depth`` ahead; its exception is raised here."""
+    maker = _Ahead(items, depth)
+    try:
+        while (entry := maker.line.get()) is not maker:
+            yield entry
+        if maker.error is not None:
+            raise maker.error
+    finally:
+        maker.stop()
 
-    def put(entry: tuple[bool, object]) -> bool:
-        while not stop.is_set():
+
+class _Ahead(threading.Thread):
+    """Makes items into a bounded queue; the thread itself in the queue marks the end."""
+
+    def __init__(self, items: Iterable[Any], depth: int) -> None:
+        super().__init__(daemon=True)
+        self.items = items
+        self.error: BaseException | None = None
+        self.line: queue.Queue[Any] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for item in self.items:
+                if not self._put(item):
+                    break
+        except BaseException as error:  # handed over whole: the consumer raises it
+            self.error = error
+        if isinstance(self.items, Generator):
+            self.items.close()
+        self._put(self)
+
+    def _put(self, entry: object) -> bool:
+        while not self._stopped.is_set():
             try:
-                line.put(entry, timeout=0.2)
+                self.line.put(entry, timeout=0.2)
                 return True
             except queue.Full:
                 continue
         return False
 
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:  # handed over whole: the consumer raises it
-            put((False, error))
-        finally:
-            close = getattr(items, "close", None)
-            if stop.is_set() and close is not None:
-                close()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, entry = line.get()
-            if not more:
-                if entry is not None:
-                    raise entry  # type: ignore[misc]
-                return
-            yield entry  # type: ignore[misc]
-    finally:
-        stop.set()
-        thread.join(timeout=5)
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(timeout=5)

@@ -53,26 +53,38 @@ class Settings:
 
 
 class Run:
-    """Opens or resumes a run, hands out its rows, takes results back, and closes with tables and a summary."""
+    """Opens or resumes a run, hands out its rows, takes results back, and closes with tables and a
+    summary.
+    """
 
-    def __init__(self, rows: list[Row], settings: Settings, progress: Callable[[Event], None]) -> None:
+    def __init__(
+        self, rows: list[Row], settings: Settings, progress: Callable[[Event], None]
+    ) -> None:
         self.settings, self._progress = settings, progress
         self._started = time.monotonic()
         self._rows = {str(row["clip_id"]): row for row in rows}
         self._ended: dict[str, Row] = {}
-        self._frames = 0
+        self._surveyed: set[str] = set()
         for clip, row in settings.ledger.done().items():
             self._end(clip, row)
         for clip in self._waiting():
-            row = unchanged(self._rows[clip], settings)
-            if row is not None:
-                settings.ledger.commit_clip(clip, row)
-                self._end(clip, row)
-        self.todo = [{"clip_id": clip, "body": json.dumps(self._rows[clip], default=str)} for clip in self._waiting()]
+            same = unchanged(self._rows[clip], settings)
+            if same is not None:
+                settings.ledger.commit_clip(clip, same)
+                self._end(clip, same)
+        self.todo = [
+            {"clip_id": clip, "body": json.dumps(self._rows[clip], default=str)}
+            for clip in self._waiting()
+        ]
 
     @classmethod
     def open(
-        cls, manifest: str, rows: list[Row], out: str, recipe: Recipe, progress: Callable[[Event], None]
+        cls,
+        manifest: str,
+        rows: list[Row],
+        out: str,
+        recipe: Recipe,
+        progress: Callable[[Event], None],
     ) -> Self:
         """The unfinished run of the same manifest, recipe, weights and code, else a new one."""
         content = json.dumps(rows, sort_keys=True, default=str).encode()
@@ -86,7 +98,9 @@ class Run:
         cache = Path(tempfile.gettempdir()) / "archive-restore"
         work = cls(rows, Settings(ledger, recipe, weights, code, str(cache)), progress)
         total, done = len(work._rows), len(work._ended)
-        progress(Event(kind="run", sentence=f"run {ledger.run}", done=done, total=total))
+        progress(
+            Event(kind="run", run=ledger.run, sentence=f"run {ledger.run}", done=done, total=total)
+        )
         return work
 
     def _waiting(self) -> list[str]:
@@ -95,14 +109,18 @@ class Run:
     def take(self, row: Row) -> None:
         """One row that came out of the flow: a restored shard or a clip at its end."""
         body = json.loads(row["body"])
-        counts = {"done": len(self._ended), "total": len(self._rows)}
         if row["kind"] == "clip":
             self._end(row["clip_id"], body)
             return
+        if row["clip_id"] not in self._surveyed:
+            self._surveyed.add(row["clip_id"])
+            frames = int(body["clip_frames"])
+            self._progress(Event(kind="survey", clip_id=row["clip_id"], frames=frames))
         if body.get("restored"):
             self._progress(Event(
                 kind="shard", clip_id=row["clip_id"], shard=body["shard"],
-                frames=body["frames"], seconds=body["seconds"], **counts,
+                frames=body["frames"], seconds=body["seconds"],
+                done=len(self._ended), total=len(self._rows),
             ))  # fmt: skip
 
     def _end(self, clip: str, row: Mapping[str, Any]) -> None:
@@ -117,20 +135,27 @@ class Run:
 
     def close(self) -> dict[str, Any]:
         """Account for every clip, write the tables, end the run and return its summary."""
-        for clip in self._waiting():  # the flow must return every clip: this is the proof that none is lost
+        for clip in (
+            self._waiting()
+        ):  # the flow must return every clip: this is the proof that none is lost
             fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
             row = failed(self._rows[clip], fault, self.settings)
             self.settings.ledger.commit_clip(clip, row)
             self._end(clip, row)
         states = Counter(str(row["state"]) for row in self._ended.values())
         seconds = round(time.monotonic() - self._started, 3)
-        frames = sum(int(row.get("frames") or 0) for row in self._ended.values() if row["state"] == "published")
+        frames = sum(
+            int(row.get("frames") or 0)
+            for row in self._ended.values()
+            if row["state"] == "published"
+        )
         faults = sum(states[state] for state in ("held", "quarantined", "failed"))
         summary: dict[str, Any] = {
             "run": self.settings.ledger.run,
             "exit_code": 3 if faults else 0,
             "clips": {state: states[state] for state in STATES},
-            "frames": frames, "seconds": seconds, "fps": round(frames / seconds, 3) if seconds else 0.0,
+            "frames": frames, "seconds": seconds, "fps": round(frames / seconds, 3) if seconds else
+            0.0,
             "out": self.settings.out,
         }  # fmt: skip
         self._write_tables(summary)
@@ -155,10 +180,12 @@ class Run:
             "run": ledger.run, "started": info["started"], "sessions": len(list(info["sessions"])),  # type: ignore[call-overload]
             "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
             "recipe_sha256": settings.recipe.digest, "code": settings.code, "clips": len(clips),
-            **{state: count for state, count in summary["clips"].items()},
+            **dict(summary["clips"].items()),
             **{key: summary[key] for key in ("frames", "seconds", "fps", "exit_code")},
         }  # fmt: skip
-        write_tables(settings.out, ledger.run, str(info["started"])[:10], clips, shots, frames, run_row)
+        write_tables(
+            settings.out, ledger.run, str(info["started"])[:10], clips, shots, frames, run_row
+        )
 
 
 def clip_row(row: Mapping[str, Any], settings: Settings, state: str) -> Row:
@@ -189,9 +216,11 @@ def published_record(clip: str, settings: Settings) -> Row | None:
 
 
 def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) -> Row | None:
-    """The row of a clip whose published file is the result of just this work; None when there is work to do.
+    """The row of a clip whose published file is the result of just this work; None when there is
+    work to do.
 
-    Without a checksum the source's size and modification mark decide, so that a night with nothing to do
+    Without a checksum the source's size and modification mark decide, so that a night with nothing
+    to do
     reads no source.
     """
     record = published_record(str(row["clip_id"]), settings)

@@ -1,7 +1,10 @@
-"""Shards: the unit of model work. Cuts are never crossed; long shots are split, short ones ride together."""
+"""Shards: the unit of model work. Cuts are never crossed; long shots are split, short ones ride
+together.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +21,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Span:
-    """Frames [start, stop) of one shot that one shard restores; context is read from inside the shot only."""
+    """Frames [start, stop) of one shot that one shard restores; context is read from inside the
+    shot only.
+    """
 
     start: int
     stop: int
@@ -54,7 +59,8 @@ class Shard:
 def plan_shards(shots: Sequence[Shot], shard_frames: int) -> list[Shard]:
     """Shards of at most ``shard_frames`` frames that cover the shots in order.
 
-    A longer shot is cut into equal parts. The plan depends on nothing but its arguments, so a resumed run
+    A longer shot is cut into equal parts. The plan depends on nothing but its arguments, so a
+    resumed run
     finds the segments of the run it resumes.
     """
     groups: list[list[Span]] = []
@@ -63,7 +69,7 @@ def plan_shards(shots: Sequence[Shot], shard_frames: int) -> list[Shard]:
         length = shot.stop - shot.start
         parts = math.ceil(length / shard_frames)
         edges = [shot.start + length * k // parts for k in range(parts + 1)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             if parts == 1 and length <= room:
                 groups[-1].append(Span(start, stop, shot))
                 room -= length

@@ -1,6 +1,7 @@
 """The stages of the flow as functions of a row; Ray calls them, none of them knows Ray.
 
-A row is ``{"clip_id", "kind", "body"}``: kind ``shard`` on its way, kind ``clip`` at its end; the body is JSON.
+A row is ``{"clip_id", "kind", "body"}``: kind ``shard`` on its way, kind ``clip`` at its end; the
+body is JSON.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline import storage
 from pipeline.assemble import assemble_clip
@@ -38,22 +39,26 @@ def shard_row(clip: Row, body: Row) -> Row:
 
 
 def ended(row: Row, settings: Settings) -> Row:
-    """The clip's row as the flow carries it, committed: the first end a clip comes to is the one that counts."""
+    """The clip's row as the flow carries it, committed: the first end a clip comes to is the one
+    that counts.
+    """
     clip = str(row["clip_id"])
     settings.ledger.commit_clip(clip, row)
     return {"clip_id": clip, "kind": "clip", "body": json.dumps(row, default=str)}
 
 
 def guarded(clip: Row, settings: Settings, work: Callable[[], Row]) -> Row:
-    """The result of ``work``, or the clip's row with the reason it failed: nothing escapes, no row is lost."""
+    """The result of ``work``, or the clip's row with the reason it failed: nothing escapes, no row
+    is lost.
+    """
     try:
         return work()
     except ClipFault as fault:
         return ended(failed(clip, fault, settings), settings)
     except Exception as error:  # a defect of ours must cost one clip, not the night
         log.exception("clip %s", clip["clip_id"])
-        fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
-        return ended(failed(clip, fault, settings), settings)
+        defect = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+        return ended(failed(clip, defect, settings), settings)
 
 
 class SurveyStage:
@@ -72,14 +77,19 @@ class SurveyStage:
             if same is not None:
                 return ended(same, self.settings)
             shards = plan_shards(survey.shots, self.settings.recipe.shard_frames)
-            rows.extend(shard_row(clip, {"shard": s.index, "shards": len(shards), "frames": len(s)}) for s in shards)
+            whole = {"shards": len(shards), "clip_frames": len(survey.pts)}
+            rows.extend(
+                shard_row(clip, whole | {"shard": s.index, "frames": len(s)}) for s in shards
+            )
             return rows.pop()
 
         last = guarded(clip, self.settings, work)
         return [*rows, last]
 
     def _survey(self, clip: Row) -> Survey:
-        """This run's survey of the clip, made anew when there is none or the source has changed since."""
+        """This run's survey of the clip, made anew when there is none or the source has changed
+        since.
+        """
         uri = survey_uri(self.settings, str(clip["clip_id"]))
         if storage.exists(uri):
             survey = Survey.from_json(storage.read_bytes(uri))
@@ -93,7 +103,7 @@ class SurveyStage:
 class Restoration:
     """A shard row in; the same row out with its segment in the ledger. Holds the loaded model."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, threads: int | None = None) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, threads: int | None) -> None:
         self.settings, self.cluster = settings, cluster
         self._threads = threads
         self._restorer: ShardRestorer | None = None

@@ -1,4 +1,5 @@
-"""The survey of one clip: fetch, fixity, probe, and one decoding pass that finds cuts and fingerprints frames.
+"""The survey of one clip: fetch, fixity, probe, and one decoding pass that finds cuts and
+fingerprints frames.
 
 What later stages need is in one JSON object in the ledger; rows only point to it.
 """

@@ -5,6 +5,8 @@ import pytest
 
 from models.colour import PixelFormat
 
+Size = tuple[int, int]
+
 RNG = np.random.default_rng(0)
 CASES = [
     ("yuv420p", 8, 6, 1, (48, 64), (24, 32)),
@@ -18,14 +20,18 @@ CASES = [
 ]
 
 
-def planes_of(depth: int, luma: tuple[int, int], chroma: tuple[int, int] | None) -> tuple[np.ndarray, ...]:
+def planes_of(
+    depth: int, luma: tuple[int, int], chroma: tuple[int, int] | None
+) -> tuple[np.ndarray, ...]:
     kind = np.uint8 if depth == 8 else np.uint16
     shapes = [luma] if chroma is None else [luma, chroma, chroma]
     return tuple(RNG.integers(0, 1 << depth, shape, dtype=kind) for shape in shapes)
 
 
 @pytest.mark.parametrize(("name", "depth", "matrix", "range_", "luma", "chroma"), CASES)
-def test_no_change_keeps_every_code_value(name, depth, matrix, range_, luma, chroma) -> None:  # type: ignore[no-untyped-def]
+def test_no_change_keeps_every_code_value(
+    name: str, depth: int, matrix: int, range_: int, luma: Size, chroma: Size | None
+) -> None:
     form = PixelFormat.of(name, depth, matrix, range_, luma[0])
     planes = planes_of(depth, luma, chroma)
     image = form.to_rgb(planes)
@@ -35,18 +41,27 @@ def test_no_change_keeps_every_code_value(name, depth, matrix, range_, luma, chr
 
 
 @pytest.mark.parametrize(("name", "depth", "matrix", "range_", "luma", "chroma"), CASES)
-def test_strength_zero_keeps_every_code_value(name, depth, matrix, range_, luma, chroma) -> None:  # type: ignore[no-untyped-def]
+def test_strength_zero_keeps_every_code_value(
+    name: str, depth: int, matrix: int, range_: int, luma: Size, chroma: Size | None
+) -> None:
     form = PixelFormat.of(name, depth, matrix, range_, luma[0])
     planes = planes_of(depth, luma, chroma)
     image = form.to_rgb(planes)
-    for kept, source in zip(form.apply(planes, image, image * 0.5, strength=0.0), planes, strict=True):
+    for kept, source in zip(
+        form.apply(planes, image, image * 0.5, strength=0.0), planes, strict=True
+    ):
         assert np.array_equal(kept, source)
 
 
 def test_known_colours() -> None:
     """100 % BT.601 bars in limited range (BT.601, table of colour bars)."""
     form = PixelFormat.of("yuv444p", 8, 6, 1, 576)
-    bars = {(235, 128, 128): (1, 1, 1), (82, 90, 240): (1, 0, 0), (145, 54, 34): (0, 1, 0), (41, 240, 110): (0, 0, 1)}
+    bars = {
+        (235, 128, 128): (1, 1, 1),
+        (82, 90, 240): (1, 0, 0),
+        (145, 54, 34): (0, 1, 0),
+        (41, 240, 110): (0, 0, 1),
+    }
     for code, rgb in bars.items():
         planes = tuple(np.full((2, 2), value, np.uint8) for value in code)
         assert form.to_rgb(planes)[0, 0] == pytest.approx(rgb, abs=0.012)
@@ -57,7 +72,11 @@ def test_a_change_lands_in_the_right_planes() -> None:
     planes = tuple(np.full(shape, 128, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
     before = form.to_rgb(planes)
     brighter = form.apply(planes, before, before + np.float32(0.1))
-    assert np.all(brighter[0] == 128 + 22) and np.all(brighter[1] == 128) and np.all(brighter[2] == 128)
+    assert (
+        np.all(brighter[0] == 128 + 22)
+        and np.all(brighter[1] == 128)
+        and np.all(brighter[2] == 128)
+    )
     bluer = before.copy()
     bluer[..., 2] += 0.2
     assert np.all(form.apply(planes, before, bluer)[1] > 140)

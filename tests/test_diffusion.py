@@ -1,4 +1,6 @@
-"""The mathematics without weights: Gaussian data has a closed-form denoiser, linear Gaussian data a closed-form VAE."""
+"""The mathematics without weights: Gaussian data has a closed-form denoiser, linear Gaussian data
+a closed-form VAE.
+"""
 
 import math
 
@@ -55,7 +57,9 @@ def test_many_steps_sample_the_posterior(steps: int) -> None:
 
 
 def test_posterior_of_the_bridge_matches_its_marginal() -> None:
-    """Stepping t -> s with the true z gives the distribution of q(z_s | z, z_d) (ResShift, equation 7)."""
+    """Stepping t -> s with the true z gives the distribution of q(z_s | z, z_d) (ResShift,
+    equation 7).
+    """
     z, z_d, kappa, n = torch.tensor(0.3), torch.tensor(-0.5), 0.4, 100_000
     rng = torch.Generator().manual_seed(2)
     eps1, eps2 = (torch.randn(n, 1, 1, 1, generator=rng) for _ in range(2))
@@ -73,7 +77,9 @@ def test_the_bridge_ends_where_it_should() -> None:
 
 def test_no_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="steps must be 1 or more"):
-        bridge.sample(ideal(torch.zeros(1, 1, 1, 1), 0.0), torch.zeros(1, 1, 1, 1), 0, 0.0, torch.Generator())
+        bridge.sample(
+            ideal(torch.zeros(1, 1, 1, 1), 0.0), torch.zeros(1, 1, 1, 1), 0, 0.0, torch.Generator()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -112,4 +118,6 @@ def test_latent_distance_is_pixel_distance(images: torch.Tensor) -> None:
     vae = LinearVAE(48)  # all components: a rotation
     vae.fit(images)
     a, b = images[:1], images[1:2]
-    assert float((vae.encode(a) - vae.encode(b)).norm()) == pytest.approx(float((a - b).norm()), rel=1e-4)
+    assert float((vae.encode(a) - vae.encode(b)).norm()) == pytest.approx(
+        float((a - b).norm()), rel=1e-4
+    )

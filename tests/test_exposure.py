@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from models.alignment import Aligner, match_luma
-from models.exposure import CONTEXT, Curve, ExposureChain, fit_step, flickers, log_quantiles, small_luma
+from models.exposure import (
+    CONTEXT,
+    Curve,
+    ExposureChain,
+    fit_step,
+    flickers,
+    log_quantiles,
+    small_luma,
+)
 from models.restorer import windows
 
 RNG = np.random.default_rng(0)
@@ -28,7 +36,10 @@ def pan() -> list[np.ndarray]:
 
 def flickered(frames: list[np.ndarray], sd: float) -> list[np.ndarray]:
     gains = np.exp(np.random.default_rng(1).normal(0, sd, len(frames)))
-    return [np.clip(frame * gain, 0, 1).astype(np.float32) for frame, gain in zip(frames, gains, strict=True)]
+    return [
+        np.clip(frame * gain, 0, 1).astype(np.float32)
+        for frame, gain in zip(frames, gains, strict=True)
+    ]
 
 
 def means(frames: list[np.ndarray]) -> np.ndarray:
@@ -94,7 +105,9 @@ def test_a_curve_that_does_nothing_returns_the_frame(pan: list[np.ndarray]) -> N
 
 def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray]) -> None:
     centre, other = pan[10], pan[12]
-    warped, trust = Aligner("medium").neighbours(centre, match_luma(centre), [(other, match_luma(other)), None])
+    warped, trust = Aligner("medium").neighbours(
+        centre, match_luma(centre), [(other, match_luma(other)), None]
+    )
     inner = (slice(8, -8), slice(8, -8))
     assert np.abs(warped[0] - centre)[inner].mean() < 0.2 * np.abs(other - centre)[inner].mean()
     assert trust[0][inner].min() > 0.8
@@ -104,7 +117,9 @@ def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray]) -> None:
 def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -> None:
     other = pan[11].copy()
     other[30:60, 40:70] = 1.0
-    _, trust = Aligner("medium").neighbours(pan[10], match_luma(pan[10]), [(other, match_luma(other))])
+    _, trust = Aligner("medium").neighbours(
+        pan[10], match_luma(pan[10]), [(other, match_luma(other))]
+    )
     assert trust[0][38:52, 48:62].mean() < 0.5 < trust[0][70:90, 90:120].mean()
 
 

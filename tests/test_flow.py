@@ -1,4 +1,6 @@
-"""The main job on a real embedded Ray: every clip ends once, with its sound, time and reason, whatever dies."""
+"""The main job on a real embedded Ray: every clip ends once, with its sound, time and reason,
+whatever dies.
+"""
 
 import csv
 import hashlib
@@ -30,7 +32,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 COMMAND = Path(sys.executable).with_name("archive-restore")
 LIMITS = Limits()
 
-# Kills the decoder of one file, as a broken bitstream kills a native decoder: by a signal, without a word.
+# Kills the decoder of one file, as a broken bitstream kills a native decoder: by a signal, without
+# a word.
 CRASH = """
 import os, signal, sys
 if "pipeline.decoder" in " ".join(sys.orig_argv) and "crash" in " ".join(sys.orig_argv):
@@ -119,11 +122,14 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     assert len(table) == len(rows)
     reasons = {clip: row["reason"] for clip, row in table.items() if row["reason"]}
     assert reasons == {
-        "crash": "DECODER_CRASH", "cut": "TRUNCATED", "missing": "NOT_FOUND", "changed": "FIXITY_MISMATCH",
+        "crash": "DECODER_CRASH", "cut": "TRUNCATED", "missing": "NOT_FOUND", "changed":
+        "FIXITY_MISMATCH",
     }  # fmt: skip
     assert "SIGSEGV" in table["crash"]["sentence"]
     assert table["web"]["shards"] == 3 and table["deep"]["pix_fmt"] == "yuv422p10le"
-    assert table["sound"]["ref_psnr_before_db"] == 100 and table["web"]["ref_psnr_before_db"] is None
+    assert (
+        table["sound"]["ref_psnr_before_db"] == 100 and table["web"]["ref_psnr_before_db"] is None
+    )
     assert table["web"]["noise_sigma_after"] is not None
     frames = query(out, "SELECT clip_id, count(*) AS n FROM frames GROUP BY 1").to_pylist()
     assert {row["clip_id"]: row["n"] for row in frames} == {"sound": 14, "web": 30, "deep": 9}
@@ -137,7 +143,11 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
 
 
 def test_faults_in_the_manifest_start_nothing(clips: Path, tmp_path: Path) -> None:
-    rows = [*good_rows(clips), {"clip_id": "web", "source_uri": "ftp://x/y"}, {"clip_id": "", "source_uri": "a.mkv"}]
+    rows = [
+        *good_rows(clips),
+        {"clip_id": "web", "source_uri": "ftp://x/y"},
+        {"clip_id": "", "source_uri": "a.mkv"},
+    ]
     manifest = write_manifest(tmp_path / "m.csv", rows)
     with pytest.raises(ManifestInvalid) as caught:
         flow.run(manifest, str(tmp_path / "out"), Recipe(), progress=lambda event: None)
@@ -151,13 +161,19 @@ def test_the_same_on_a_real_object_store(clips: Path, tmp_path: Path, s3_prefix:
     manifest = write_manifest(tmp_path / "m.csv", good_rows(f"{s3_prefix}/in"))
     storage.upload(manifest, f"{s3_prefix}/in/m.csv")
     out = f"{s3_prefix}/out"
-    summary = flow.run(f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None)
+    summary = flow.run(
+        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+    )
     assert summary["clips"]["published"] == 3 and summary["exit_code"] == 0
     for row in good_rows(clips):
         check_published(out, row["clip_id"], Path(row["source_uri"]), tmp_path)
     assert query(out, "SELECT count(*) AS n FROM clips").to_pylist() == [{"n": 3}]
-    assert not [uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")]  # segments are gone
-    again = flow.run(f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None)
+    assert not [
+        uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
+    ]  # segments are gone
+    again = flow.run(
+        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+    )
     assert again["clips"]["up_to_date"] == 3 and again["exit_code"] == 0
 
 
@@ -165,9 +181,13 @@ def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) ->
     recipe = tmp_path / "keep.toml"
     recipe.write_text("strength = 0.0\n")
     rows = [row for row in good_rows(clips) if row["clip_id"] == "deep"]
-    flow.run(write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out"), load_recipe(str(recipe)),
+    flow.run(write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out"),
+    load_recipe(str(recipe)),
              progress=lambda event: None)  # fmt: skip
-    with Decoder(clips / "deep.mkv", LIMITS) as a, Decoder(tmp_path / "out/clips/deep/deep_rst.mkv", LIMITS) as b:
+    with (
+        Decoder(clips / "deep.mkv", LIMITS) as a,
+        Decoder(tmp_path / "out/clips/deep/deep_rst.mkv", LIMITS) as b,
+    ):
         assert [frame.crc32 for frame in a] == [frame.crc32 for frame in b]
 
 
@@ -176,7 +196,16 @@ class Driver:
 
     def __init__(self, manifest: str, out: str, recipe: Path) -> None:
         self.out = out
-        command = [str(COMMAND), "submit", manifest, "--out", out, "--recipe", str(recipe), "--json"]
+        command = [
+            str(COMMAND),
+            "submit",
+            manifest,
+            "--out",
+            out,
+            "--recipe",
+            str(recipe),
+            "--json",
+        ]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -196,16 +225,20 @@ def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
 
 
 @pytest.fixture(scope="module")
-def unbroken(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, dict[str, bytes]]]:
+def unbroken(
+    clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, dict[str, bytes]]]:
     """Manifest, recipe and framemd5s of an unbroken run over six clips, several shards each."""
     folder = tmp_path_factory.mktemp("unbroken")
     rows = [{"clip_id": f"web{i}", "source_uri": f"{clips}/web.mp4"} for i in range(6)]
     recipe = folder / "short.toml"
     recipe.write_text("shard_frames = 10\n")
     manifest = write_manifest(folder / "m.csv", rows)
-    summary = flow.run(manifest, str(folder / "out"), load_recipe(str(recipe)), progress=lambda event: None)
+    summary = flow.run(
+        manifest, str(folder / "out"), load_recipe(str(recipe)), progress=lambda event: None
+    )
     assert summary["clips"]["published"] == 6
-    yield manifest, recipe, framemd5s(str(folder / "out"))
+    return manifest, recipe, framemd5s(str(folder / "out"))
 
 
 def markers(out: str, kind: str) -> dict[str, int]:
@@ -234,7 +267,9 @@ def test_a_killed_driver_resumes_where_it_was(
     assert framemd5s(out) == expected
 
 
-def test_a_killed_actor_costs_nothing(unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path) -> None:
+def test_a_killed_actor_costs_nothing(
+    unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
+) -> None:
     manifest, recipe, expected = unbroken
     out = str(tmp_path / "out")
     driver = Driver(manifest, out, recipe)
@@ -246,7 +281,9 @@ def test_a_killed_actor_costs_nothing(unbroken: tuple[str, Path, dict[str, bytes
 
 
 def test_a_clip_that_kills_its_workers_is_quarantined(clips: Path, tmp_path: Path) -> None:
-    """Each time a worker takes up the clip it is killed; the clip ends, and its neighbours are restored."""
+    """Each time a worker takes up the clip it is killed; the clip ends, and its neighbours are
+    restored.
+    """
     rows = good_rows(clips)
     recipe = tmp_path / "whole.toml"
     recipe.write_text("shard_frames = 1000\n")

@@ -45,7 +45,7 @@ def test_an_untrained_network_returns_the_linear_decoding() -> None:
 def test_pixels_far_away_do_not_matter() -> None:
     """No operation looks at the whole frame: statistics would make tile seams and flicker."""
     net = randomised(RestorationNet("micro"))
-    frames, trust = window(64, 512)
+    frames, _trust = window(64, 512)
     changed = frames.clone()
     changed[..., 384:] = 1 - changed[..., 384:]
     a, b = (net.restore(f, torch.ones(1, 4, 64, 512), 1, 0.0, 0).image for f in (frames, changed))
@@ -69,7 +69,9 @@ def test_weights_come_back_with_their_configuration(tmp_path: Path) -> None:
     again = checkpoint.load(path, checkpoint.sha256(path))
     frames, trust = window()
     assert torch.allclose(
-        net.restore(frames, trust, 1, 0.0, 0).image, again.restore(frames, trust, 1, 0.0, 0).image, atol=2e-3
+        net.restore(frames, trust, 1, 0.0, 0).image,
+        again.restore(frames, trust, 1, 0.0, 0).image,
+        atol=2e-3,
     )  # half-precision weights
     assert checkpoint.config(path)["training"] == {"step": 3}
 
@@ -111,7 +113,15 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TINY = TrainConfig(
-    size="micro", steps=60, batch=2, crop=32, warmup=5, log_every=10, validate_every=30, lr=3e-3, bridge_from=0.5,
+    size="micro",
+    steps=60,
+    batch=2,
+    crop=32,
+    warmup=5,
+    log_every=10,
+    validate_every=30,
+    lr=3e-3,
+    bridge_from=0.5,
     mix=Mix(noise=0.0, clean=0.0),
 )
 
@@ -126,7 +136,11 @@ def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> 
 
 
 def test_batches_depend_on_seed_and_step_only(bank: Path) -> None:
-    first, again, other = Bank(bank, 32, Mix(), 0), Bank(bank, 32, Mix(), 0), Bank(bank, 32, Mix(), 1)
+    first, again, other = (
+        Bank(bank, 32, Mix(), 0),
+        Bank(bank, 32, Mix(), 0),
+        Bank(bank, 32, Mix(), 1),
+    )
     first.batch(0, 2)
     a, b = first.batch(5, 2), again.batch(5, 2)
     assert torch.equal(a.window, b.window) and torch.equal(a.clean, b.clean)
@@ -195,7 +209,9 @@ def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
     whole = [r.image for r in restorer.stream(frames, deflicker=True)]
     cut = len(frames) // 2
     left = list(restorer.stream(frames[: cut + CONTEXT], deflicker=True))[:cut]
-    right = list(restorer.stream(frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT))[CONTEXT:]
+    right = list(
+        restorer.stream(frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT)
+    )[CONTEXT:]
     for whole_frame, part in zip(whole, [*left, *right], strict=True):
         assert np.array_equal(whole_frame, part.image)
 
@@ -206,5 +222,9 @@ def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> N
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net.cpu(), path, {})
     on_gpu = Restorer(weights=path, device="cuda")
-    for a, b in zip(restorer.stream(clip(3), deflicker=False), on_gpu.stream(clip(3), deflicker=False), strict=True):
+    for a, b in zip(
+        restorer.stream(clip(3), deflicker=False),
+        on_gpu.stream(clip(3), deflicker=False),
+        strict=True,
+    ):
         assert np.abs(a.image - b.image).max() < 2 / 255  # bf16 autocast on the GPU
