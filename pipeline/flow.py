@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -125,6 +126,8 @@ def cluster(address: str | None) -> Iterator[None]:
             ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **common)
         else:
             ray.init(address=address, **common)
+        # a run of one clip may have fewer shards than actors
+        warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False

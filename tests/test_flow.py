@@ -206,12 +206,15 @@ class Driver:
             str(recipe),
             "--json",
         ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        self.log = Path(f"{out}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
 
     def result(self) -> dict[str, Any]:
         output, _ = self.process.communicate(timeout=600)
+        assert output, self.log.read_text()[-4000:]
         return dict(json.loads(output.splitlines()[-1]))
 
 
