@@ -219,7 +219,7 @@ class Trainer:
         """A copy of the network with the averaged weights, in evaluation mode."""
         net = RestorationNet(self.config.size, self.net.channels)
         net.load_state_dict(self.ema)
-        return net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+        return net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def _save(self, seconds: float) -> None:
         state = {

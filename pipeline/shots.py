@@ -100,7 +100,7 @@ class ShotDetector:
         return float(np.mean([self._unlike_moved(first, second) for first, second in pairs]))
 
     def _unlike_moved(self, before: Luma, after: Luma) -> float:
-        flow = self._flow.calc(before, after, None)  # type: ignore[call-overload]  # None: no guess
+        flow = self._flow.calc(before, after, None)
         moved: NDArray[Any] = cv2.remap(
             after,
             self._columns + flow[..., 0],
