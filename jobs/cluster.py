@@ -16,6 +16,8 @@ import os
 import shlex
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -32,6 +34,7 @@ PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables th
 COMBINE = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds settings of its own to the job's
 RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
 PAUSE_SECONDS = 2.0
+AGENT_SECONDS = 120.0  # for the head's agent to come up
 RECIPE_FILE = "recipe.toml"
 
 Summary = dict[str, object]
@@ -127,12 +130,28 @@ def _start(client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe)
     words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
     with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
         Path(folder, RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
-        return client.submit_job(
+        submit = partial(
+            client.submit_job,
             entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
             submission_id=f"{base}-{number}",
             runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINE}},
             metadata={"manifest": manifest, "out": out, "recipe": recipe.digest},
         )
+        return _patiently(submit)
+
+
+def _patiently(submit: Callable[[], str]) -> str:
+    """The job's id; a head that has only just started has no agent to take a job yet."""
+    until = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            return submit()
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > until:
+                raise ArchiveError(
+                    f"the cluster took no job: {_reason(error)}", exit_code=1
+                ) from error
+            time.sleep(PAUSE_SECONDS)
 
 
 def passed_on() -> dict[str, str]:
