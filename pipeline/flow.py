@@ -123,7 +123,7 @@ def cluster(address: str | None) -> Iterator[None]:
             "log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True,
         }  # fmt: skip
         if address is None:
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **common)
+            _start_embedded(common)
         else:
             ray.init(address=address, **common)
         # a run of one clip may have fewer shards than actors
@@ -140,3 +140,15 @@ def cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _start_embedded(options: dict[str, Any]) -> None:
+    """Start Ray on loopback; on a busy machine its processes miss Ray's own fixed deadline."""
+    for left in (2, 1, 0):
+        try:
+            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or not left:
+                raise

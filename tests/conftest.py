@@ -32,6 +32,16 @@ def same_random_numbers() -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Undoes what a test leaves in the environment: a later Ray would take it up."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def footage() -> Path:
     """The folder with real footage (train/, valid/, archive/) that ARCHIVE_RESTORE_DATA names."""
