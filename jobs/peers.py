@@ -39,7 +39,8 @@ class Peer:
         return run_filters(clip, self.filters.format(s=f"{strength:g}"), self.margin)
 
 
-# The pixel format is the better one of gbrp and yuv444p for that filter on the film preset.
+# Grids end where the filter's range does, or past the best. The pixel format is the better one of
+# gbrp and yuv444p for that filter on the film preset.
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -47,10 +48,10 @@ PEERS: dict[str, Peer] = {
         Peer(
             "atadenoise",
             "format=gbrp,atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s}",
-            (0.05, 0.1, 0.15, 0.2, 0.25),
+            (0.1, 0.15, 0.2, 0.25, 0.3),
         ),
         Peer("dctdnoiz", "format=gbrp,dctdnoiz=s={s}", (6, 10, 14, 20, 30)),
-        Peer("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 90)),
+        Peer("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 100)),
         Peer("nlmeans", "format=gbrp,nlmeans=s={s}", (4, 6, 8, 11, 15)),
         Peer(
             "atadenoise+nlmeans",
