@@ -20,7 +20,9 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="Other weights than the shipped.")] = None,
     size: Annotated[str, typer.Option(help="Size of the model.")] = "fast",
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 1,
-    max_side: Annotated[int | None, typer.Option(help="Crop pictures to this side.")] = None,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longest side of a picture; larger ones are downscaled.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Clips at once.")] = 1,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Scores.")] = Path("evaluation"),
     as_json: Json = False,
