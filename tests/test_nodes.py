@@ -17,7 +17,13 @@ from tests.media_factory import H264, Clip, write_clip
 from tests.s3 import _free_ports as free_ports
 from tests.test_flow import COMMAND, markers, wait_for, write_manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        os.environ.get("TEST_NODES") != "1", reason="two Ray nodes: run `make test-nodes`"
+    ),
+]
 
 RAY = Path(sys.executable).with_name("ray")
 
