@@ -17,8 +17,6 @@ from models.network import RestorationNet
 
 FORMAT = "archive-restore/1"
 
-PINNED: dict[str, str] = {}  # size -> SHA-256 of the shipped file, filled from weights/SHA256SUMS
-
 
 def shipped(size: str) -> Path:
     """The weights file of a model size that is part of the package."""
