@@ -1,8 +1,8 @@
 """Neighbouring frames warped onto the centre frame, with a confidence for every pixel.
 
 Without alignment a stack of frames buys nothing on moving footage; OpenCV's DIS flow (Kroeger et
-al., ECCV
-2016) on blurred luma is enough, better flow would add at most 0.3 dB (docs/experiments.md).
+al., ECCV 2016) on blurred luma is enough, better flow would add at most 0.3 dB
+(docs/experiments.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Training samples from a prepared bank of damaged and clean sequences: aligned five-frame windows.
 
 The bank is a folder of memory-mapped arrays (jobs/bank.py writes it); ``prepare`` adds what depends
-on this
-package: de-flickered damaged sequences and the exposure each target must be seen at.
+on this package: de-flickered damaged sequences and the exposure each target must be seen at.
 """
 
 from __future__ import annotations
@@ -89,8 +88,7 @@ def _exposures(
     """Gain and offset (T, 2) that bring each clean frame to the exposure of its damaged window.
 
     The network is never asked to guess a global exposure it cannot know: that is the chain's work,
-    and a
-    network that learns to shift exposure harms clips that need none.
+    and a network that learns to shift exposure harms clips that need none.
     """
 
     def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -120,8 +118,7 @@ def panelling(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.fl
     scratches.
 
     Boards, railings and door frames are many, evenly spaced, of limited height, and move with the
-    scene.
-    Without them in training a network learns that every upright line is a scratch.
+    scene. Without them in training a network learns that every upright line is a scratch.
     """
     height, width = shape
     spacing, drift = rng.uniform(4, 24), float(rng.choice([0.0, 0.0, rng.uniform(-1.5, 1.5)]))

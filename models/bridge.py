@@ -1,10 +1,9 @@
 """The bridge diffusion: from the clean latent z to the degraded latent z_d, and back.
 
-z_t = (1 - t) z + t z_d + kappa sqrt(t) eps: the residual-shifting kernel of ResShift (Yue, Wang
-and Loy,
-NeurIPS 2023, equation 1 with eta_t = t), whose endpoint is the degraded latent as in I2SB (Liu et
-al., ICML
-2023). The network predicts z. With kappa = 0 it is InDI (Delbracio and Milanfar, TMLR 2023).
+z_t = (1 - t) z + t z_d + kappa sqrt(t) eps: the residual-shifting kernel of ResShift (Yue, Wang and
+Loy, NeurIPS 2023, equation 1 with eta_t = t), whose endpoint is the degraded latent as in I2SB (Liu
+et al., ICML 2023). The network predicts z. With kappa = 0 it is InDI (Delbracio and Milanfar, TMLR
+2023).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 change.
 
 The model's change is carried back as a difference in the source's own planes, so a frame the model
-leaves
-alone keeps every code value, whatever its subsampling, depth, matrix or range.
+leaves alone keeps every code value, whatever its subsampling, depth, matrix or range.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Flicker removal before the network: a flow-aligned chain of exposure curves.
 
 A short window of frames cannot tell flicker from light, so the exposure of every frame is measured
-against
-its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH frames. One
-curve
-per frame, ``y = gain * x ** gamma``: monotone, the same for all three channels, and reportable.
+against its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH
+frames. One curve per frame, ``y = gain * x ** gamma``: monotone, the same for all three channels,
+and reportable.
 """
 
 from __future__ import annotations
@@ -82,8 +81,7 @@ def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, flo
     b)``.
 
     Four rounds that keep residuals within 1.5 MAD; b is the ratio of standard deviations, so noise
-    on both
-    sides does not bias it towards zero (reduced major axis), and is clipped to 0.7-1.4.
+    on both sides does not bias it towards zero (reduced major axis), and is clipped to 0.7-1.4.
     """
     usable = (x > 20) & (x < 225) & (y > 20) & (y < 225)
     if int(usable.sum()) < 64:
@@ -106,8 +104,7 @@ class ExposureChain:
     later.
 
     A frame's correction depends only on the CONTEXT frames each side of it, so a shot cut into
-    shards that
-    read that much context gives the same picture as the whole shot.
+    shards that read that much context gives the same picture as the whole shot.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,7 @@
 """A stream of frames of one shot in, restored frames out: exposure, alignment, network.
 
 Memory is a window of frames whatever the shot's length, and every frame depends only on CONTEXT
-frames each
-side of it, so a shot cut into shards gives the picture of the whole shot.
+frames each side of it, so a shot cut into shards gives the picture of the whole shot.
 """
 
 from __future__ import annotations
@@ -91,8 +90,7 @@ class Restorer:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
         ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
-        noise, so
-        that a shard draws what the whole clip would have drawn.
+        noise, so that a shard draws what the whole clip would have drawn.
         """
         curves: list[Curve] = []
         levelled = _levelled(frames, curves) if deflicker else frames

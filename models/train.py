@@ -1,9 +1,8 @@
 """Training of the restoration network: resumable, one configuration, logs as JSON lines.
 
 Stages are shares of the steps: ``faithful`` regresses the posterior mean (t = 1, no noise),
-``bridge`` trains
-all t with noise so that more steps can sample. The VAE is fitted in closed form before the first
-step.
+``bridge`` trains all t with noise so that more steps can sample. The VAE is fitted in closed form
+before the first step.
 """
 
 from __future__ import annotations

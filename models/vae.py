@@ -1,10 +1,9 @@
 """The latent space: a linear VAE of 4x4 RGB blocks at the optimum of its ELBO, in closed form.
 
 The ELBO optimum of a linear VAE is probabilistic PCA (Lucas, Tucker, Grosse and Norouzi, NeurIPS
-2019), whose
-maximum-likelihood solution is known (Tipping and Bishop, JRSS B 1999, equations 7-9). The basis is
-orthonormal, so a latent distance is a pixel distance and noise of deviation s stays noise of
-deviation s.
+2019), whose maximum-likelihood solution is known (Tipping and Bishop, JRSS B 1999, equations 7-9).
+The basis is orthonormal, so a latent distance is a pixel distance and noise of deviation s stays
+noise of deviation s.
 """
 
 from __future__ import annotations

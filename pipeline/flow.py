@@ -1,5 +1,6 @@
-"""The whole flow on Ray, top to bottom. Rows carry facts and references; every clip ends as
-exactly one row.
+"""The whole flow on Ray, top to bottom.
+
+Rows carry facts and references, never pixels; every clip ends as exactly one row.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ from pipeline.stages import Assembly, Restoration, SurveyStage
 from schemas.recipe import Recipe
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
-# Ray Data's own
-# tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the pool has one
-# actor a CPU, or a GPU.
+# Ray Data's own tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the
+# pool has one actor a CPU, or a GPU.
 TASK_CPUS = 0.25
 WAIT_FOR_ACTORS_SECONDS = 600
 
@@ -40,8 +40,7 @@ def run(
     address: str | None = None,
     progress: Callable[[Event], None],
 ) -> dict[str, Any]:
-    """Restore every clip of a manifest into ``out`` and return the summary; resumes what was
-    interrupted.
+    """Restore every clip of a manifest into ``out``; the summary. Resumes what was interrupted.
 
     Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
     """
@@ -55,9 +54,7 @@ def run(
 
 
 def flow(work: Run) -> ray.data.Dataset:
-    """Rows of clips in, rows of clips and shards out, streaming: no stage waits for all of the one
-    before.
-    """
+    """Rows of clips in, rows of clips and shards out; no stage waits for all of the one before."""
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
     actors: Any = Restoration  # a class here, which Ray's annotation does not foresee
@@ -84,8 +81,7 @@ def read_manifest(uri: str) -> list[Row]:
 
 
 class Cluster:
-    """What a stage may ask about the cluster it runs on; the only part of a stage that knows
-    Ray."""
+    """What a stage may ask about the cluster it runs on: all that a stage sees of Ray."""
 
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
@@ -104,13 +100,11 @@ def cluster(address: str | None) -> Iterator[None]:
     """A connection to Ray: to the cluster at ``address``, or an embedded one on loopback.
 
     The working directory of workers is an empty folder: Ray would put the driver's on every
-    worker's path,
-    where a folder called ``models`` would hide ours.
+    worker's path, where a folder called ``models`` would hide ours.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # its errors reach us as exceptions and rows
+    # Ray's own errors reach us as exceptions and rows
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     with tempfile.TemporaryDirectory(prefix="ar-") as empty:
         environment = {
@@ -133,9 +127,8 @@ def cluster(address: str | None) -> Iterator[None]:
         context.enable_progress_bars = False
         context.execution_options.verbose_progress = False
         context.wait_for_min_actors_s = WAIT_FOR_ACTORS_SECONDS
-        context.execution_no_progress_timeout_s = (
-            -1
-        )  # one shard may take longer than any limit here
+        # one shard may take longer than any limit that could stand here
+        context.execution_no_progress_timeout_s = -1
         try:
             yield
         finally:

@@ -53,9 +53,7 @@ class Settings:
 
 
 class Run:
-    """Opens or resumes a run, hands out its rows, takes results back, and closes with tables and a
-    summary.
-    """
+    """Opens or resumes a run, hands out rows, takes results back, closes with a summary."""
 
     def __init__(
         self, rows: list[Row], settings: Settings, progress: Callable[[Event], None]
@@ -135,9 +133,7 @@ class Run:
 
     def close(self) -> dict[str, Any]:
         """Account for every clip, write the tables, end the run and return its summary."""
-        for clip in (
-            self._waiting()
-        ):  # the flow must return every clip: this is the proof that none is lost
+        for clip in self._waiting():  # the flow must return every clip: none is lost unseen
             fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
             row = failed(self._rows[clip], fault, self.settings)
             self.settings.ledger.commit_clip(clip, row)
@@ -154,8 +150,8 @@ class Run:
             "run": self.settings.ledger.run,
             "exit_code": 3 if faults else 0,
             "clips": {state: states[state] for state in STATES},
-            "frames": frames, "seconds": seconds, "fps": round(frames / seconds, 3) if seconds else
-            0.0,
+            "frames": frames, "seconds": seconds,
+            "fps": round(frames / seconds, 3) if seconds else 0.0,
             "out": self.settings.out,
         }  # fmt: skip
         self._write_tables(summary)
@@ -216,12 +212,10 @@ def published_record(clip: str, settings: Settings) -> Row | None:
 
 
 def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) -> Row | None:
-    """The row of a clip whose published file is the result of just this work; None when there is
-    work to do.
+    """The row of a clip whose published file is the result of just this work, else None.
 
     Without a checksum the source's size and modification mark decide, so that a night with nothing
-    to do
-    reads no source.
+    to do reads no source.
     """
     record = published_record(str(row["clip_id"]), settings)
     if record is None:

@@ -60,8 +60,7 @@ def plan_shards(shots: Sequence[Shot], shard_frames: int) -> list[Shard]:
     """Shards of at most ``shard_frames`` frames that cover the shots in order.
 
     A longer shot is cut into equal parts. The plan depends on nothing but its arguments, so a
-    resumed run
-    finds the segments of the run it resumes.
+    resumed run finds the segments of the run it resumes.
     """
     groups: list[list[Span]] = []
     room = 0
