@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.alignment import OFFSETS, Aligner, match_luma
+from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import ExposureChain, flickers, log_quantiles, small_luma
 
 MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
@@ -223,13 +223,11 @@ class Bank:
         lost: set[int] = set()
         if rng.random() < self._mix.missing:
             lost = set([{-2, -1}, {1, 2}, {-2}, {2}, {-2, -1, 1, 2}][int(rng.integers(5))])
-        lumas = [match_luma(frame) for frame in frames]
-        others = [None if k in lost else (frames[REACH + k], lumas[REACH + k]) for k in OFFSETS]
+        others = {k: Frame.of(frames[REACH + k]) for k in OFFSETS if k not in lost}
         if rng.random() < self._mix.broken_flow:
-            k = int(rng.integers(len(others)))
-            rolled = np.roll(frames[REACH], self._crop // 2, axis=int(rng.integers(2)))
-            others[k] = (rolled, match_luma(rolled))
-        warped, trust = self._aligner.neighbours(frames[REACH], lumas[REACH], others)
+            k = OFFSETS[int(rng.integers(len(OFFSETS)))]
+            others[k] = Frame.of(np.roll(frames[REACH], self._crop // 2, axis=int(rng.integers(2))))
+        warped, trust = self._aligner.neighbours(Frame.of(frames[REACH]), others)
         inner = slice(MARGIN, MARGIN + self._crop)
         window = np.stack([frames[REACH], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
         return (

@@ -70,11 +70,18 @@ class Res(nn.Module):
         self.film = nn.Linear(embedding, 2 * width) if embedding else None
 
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
-        h = self.conv1(x)
-        if self.film is not None and e is not None:
+        if self.film is None or e is None:
+            h = self.conv1(x)
+        elif len(e) == 1:  # one time for all: FiLM goes into the kernels, where it costs nothing
+            scale, shift = self.film(e[0]).chunk(2)
+            weight, bias = self.conv1.weight, self.conv1.bias
+            h = F.conv2d(
+                x, weight * (1 + scale)[:, None, None, None], bias * (1 + scale) + shift, padding=1
+            )
+        else:
             scale, shift = self.film(e)[:, :, None, None].chunk(2, dim=1)
-            h = h * (1 + scale) + shift
-        return x + self.conv2(F.silu(h))
+            h = self.conv1(x) * (1 + scale) + shift
+        return _added(self.conv2(_silu(h)), x)
 
 
 class Encoder(nn.Module):
@@ -88,9 +95,15 @@ class Encoder(nn.Module):
         self.res4 = Res(size.quarter)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        s2 = self.res2(self.inp(F.pixel_unshuffle(image - 0.5, 2)))  # (B, half, H/2, W/2)
+        s2 = self.res2(self.blocks(image - 0.5))  # (B, half, H/2, W/2)
         s4 = self.res4(self.down(F.silu(s2)))  # (B, quarter, H/4, W/4)
         return s2, s4
+
+    def blocks(self, image: Tensor) -> Tensor:
+        """``inp`` of the image's 2x2 blocks (pixel_unshuffle), as one convolution of stride 2."""
+        kernels = self.inp.weight.reshape(-1, 3, 2, 2, 3, 3)  # (half, 3, y, x in the block, 3, 3)
+        kernels = kernels.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+        return F.conv2d(image, kernels, self.inp.bias, stride=2, padding=2)
 
 
 class Denoiser(nn.Module):
@@ -128,13 +141,13 @@ class Denoiser(nn.Module):
         e = self.embed(time_embedding(t, self.EMBEDDING).to(z_t.dtype))
         x4 = _through(
             self.enc4,
-            self.inp(torch.cat([z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition], 1)),
+            self.inp(_joined(z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition)),
             e,
         )
         x8 = _through(self.enc8, self.down8(x4), e)
         x16 = _through(self.mid, self.down16(x8), e)
-        y8 = _through(self.dec8, x8 + F.pixel_shuffle(self.up8(x16), 2), e)
-        y4 = _through(self.dec4, x4 + F.pixel_shuffle(self.up4(y8), 2), e)
+        y8 = _through(self.dec8, _added(F.pixel_shuffle(self.up8(x16), 2), x8), e)
+        y4 = _through(self.dec4, _added(F.pixel_shuffle(self.up4(y8), 2), x4), e)
         return z_d + self.out(F.silu(y4)) / LATENT_SCALE, y4
 
 
@@ -159,10 +172,10 @@ class Decoder(nn.Module):
     def forward(
         self, z: Tensor, features: Tensor, s2: Tensor, s4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        h = self.res4(self.inp(torch.cat([z * LATENT_SCALE, s4, features], 1)))
-        h = F.pixel_shuffle(self.up(F.silu(h)), 2)
-        h = self.res2(self.merge(torch.cat([h, s2], 1)))
-        out = F.pixel_shuffle(self.out(F.silu(h)), 2)  # (B, 5, H, W)
+        h = self.res4(self.inp(_joined(z * LATENT_SCALE, s4, features)))
+        h = F.pixel_shuffle(self.up(_silu(h)), 2)
+        h = self.res2(self.merge(_joined(h, s2)))
+        out = F.pixel_shuffle(self.out(_silu(h)), 2)  # (B, 5, H, W)
         return out[:, :3], out[:, 3:4], out[:, 4:5]
 
 
@@ -192,8 +205,8 @@ class RestorationNet(nn.Module):
             b, n, self.channels, window.shape[-2] // 4, -1
         )
         s2, s4 = self.encoder(window[:, 0])
-        around = (latents[:, 1:] * LATENT_SCALE).flatten(1, 2)
-        condition = torch.cat([around, F.avg_pool2d(trust, 4), kappa, s4], 1)
+        around = (latents[:, k] * LATENT_SCALE for k in range(1, n))
+        condition = _joined(*around, F.avg_pool2d(trust, 4), kappa, s4)
         return latents[:, 0], condition, s2, s4
 
     def decode(
@@ -244,6 +257,22 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
     rates = torch.exp(torch.arange(half, device=t.device) * (-math.log(1000.0) / (half - 1)))
     angles = 1000.0 * t[:, None] * rates[None]
     return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def _joined(*planes: Tensor) -> Tensor:
+    """Planes (B, C_i, H, W) as one tensor in channels_last, the layout of the convolutions."""
+    rows = [p.permute(0, 2, 3, 1).contiguous() for p in planes]
+    return torch.cat(rows, -1).permute(0, 3, 1, 2)
+
+
+def _silu(x: Tensor) -> Tensor:
+    """SiLU of a tensor that nothing else needs: in place, unless a gradient wants the original."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+def _added(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, where nothing else needs x."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
 
 
 def _through(blocks: nn.ModuleList, x: Tensor, e: Tensor) -> Tensor:

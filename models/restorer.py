@@ -13,12 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from models import checkpoint
-from models.alignment import OFFSETS, Aligner, match_luma
+from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
 from models.network import MULTIPLE, RestorationNet
@@ -47,18 +46,18 @@ def limit_threads(count: int) -> None:
 def windows(frames: Iterable[Image], preset: str = "medium") -> Iterator[tuple[Tensor, Tensor]]:
     """(5, 3, H, W) aligned windows, centre first, and trust (4, H, W), for every frame in order."""
     aligner = Aligner(preset)
-    held: dict[int, tuple[Image, NDArray[np.uint8]]] = {}
+    held: dict[int, Frame] = {}
     count = done = 0
 
     def window(i: int) -> tuple[Tensor, Tensor]:
-        centre, luma = held[i]
-        warped, trust = aligner.neighbours(centre, luma, [held.get(i + k) for k in OFFSETS])
+        around = {k: held[i + k] for k in OFFSETS if i + k in held}
+        warped, trust = aligner.neighbours(held[i], around)
         held.pop(i - REACH, None)
-        stacked = np.stack([centre, *warped]).transpose(0, 3, 1, 2)
-        return torch.from_numpy(np.ascontiguousarray(stacked)), torch.from_numpy(trust)
+        stacked = torch.from_numpy(np.stack([held[i].image, *warped]))
+        return stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)  # channels_last
 
     for frame in frames:
-        held[count] = (frame, match_luma(frame))
+        held[count] = Frame.of(frame)
         count += 1
         if done + REACH < count:
             yield window(done)
@@ -100,9 +99,7 @@ class Restorer:
 
     def _restore(self, window: Tensor, trust: Tensor, seed: int, curve: Curve) -> Restored:
         height, width = window.shape[-2:]
-        pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        padded = F.pad(window, pad, mode="replicate")[None].to(self.device)
-        trusted = F.pad(trust[None], pad, mode="replicate").to(self.device)
+        padded, trusted = (_padded(x)[None].to(self.device) for x in (window, trust))
         kappa = KAPPA if self.steps > 1 else 0.0
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.net.restore(padded, trusted, self.steps, kappa, seed)
@@ -114,6 +111,13 @@ class Restorer:
             float((defects > 0).float().mean()),
             curve,
         )
+
+
+def _padded(x: Tensor) -> Tensor:
+    """(N, ..., H, W) with its last row and column repeated up to a multiple of MULTIPLE."""
+    height, width = x.shape[-2:]
+    pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    return F.pad(x, pad, mode="replicate") if any(pad) else x
 
 
 def _levelled(frames: Iterable[Image], curves: list[Curve]) -> Iterator[Image]:

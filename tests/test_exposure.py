@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.alignment import Aligner, match_luma
+from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import (
     CONTEXT,
     Curve,
@@ -104,23 +104,44 @@ def test_a_curve_that_does_nothing_returns_the_frame(pan: list[np.ndarray]) -> N
 
 
 def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray]) -> None:
-    centre, other = pan[10], pan[12]
+    centre, others = pan[10], {1: pan[11], 2: pan[12]}
     warped, trust = Aligner("medium").neighbours(
-        centre, match_luma(centre), [(other, match_luma(other)), None]
+        Frame.of(centre), {k: Frame.of(image) for k, image in others.items()}
     )
     inner = (slice(8, -8), slice(8, -8))
-    assert np.abs(warped[0] - centre)[inner].mean() < 0.2 * np.abs(other - centre)[inner].mean()
-    assert trust[0][inner].min() > 0.8
-    assert warped[1] is centre and trust[1].max() == 0
+    for k, offset in enumerate(OFFSETS):
+        if offset in others:
+            apart = np.abs(others[offset] - centre)[inner].mean()
+            assert np.abs(warped[k] - centre)[inner].mean() < 0.2 * apart
+            assert trust[k][inner].min() > 0.8
+        else:
+            assert warped[k] is centre and trust[k].max() == 0
+
+
+def test_the_step_between_two_frames_is_found_once(pan: list[np.ndarray]) -> None:
+    frames = [Frame.of(image) for image in pan[8:13]]
+    aligner = Aligner("fast")
+    aligner.neighbours(frames[2], {k: frames[2 + k] for k in OFFSETS})
+    assert [sorted(frame.steps) for frame in frames] == [[], [-1], [-1, 1], [1], []]
+    before = frames[3].steps[1]
+    aligner.neighbours(frames[3], {-1: frames[2], 1: frames[4]})
+    assert frames[3].steps[1] is before
+
+
+def test_a_frame_two_away_is_matched_without_the_one_between(pan: list[np.ndarray]) -> None:
+    centre, far = pan[10], pan[12]
+    warped, trust = Aligner("medium").neighbours(Frame.of(centre), {2: Frame.of(far)})
+    inner = (slice(8, -8), slice(8, -8))
+    assert np.abs(warped[3] - centre)[inner].mean() < 0.2 * np.abs(far - centre)[inner].mean()
+    assert trust[3][inner].min() > 0.8
 
 
 def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -> None:
     other = pan[11].copy()
     other[30:60, 40:70] = 1.0
-    _, trust = Aligner("medium").neighbours(
-        pan[10], match_luma(pan[10]), [(other, match_luma(other))]
-    )
-    assert trust[0][38:52, 48:62].mean() < 0.5 < trust[0][70:90, 90:120].mean()
+    _, trust = Aligner("medium").neighbours(Frame.of(pan[10]), {1: Frame.of(other)})
+    found = trust[OFFSETS.index(1)]
+    assert found[38:52, 48:62].mean() < 0.5 < found[70:90, 90:120].mean()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

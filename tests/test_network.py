@@ -63,6 +63,31 @@ def test_the_same_seed_gives_the_same_frame(steps: int) -> None:
         assert not torch.equal(a, net.restore(frames, trust, steps, 0.2, 8).image)
 
 
+def test_one_frame_alone_is_what_it_is_in_a_batch() -> None:
+    """A batch of one and inference without gradients take shortcuts; the picture is the same."""
+    net = randomised(RestorationNet("micro"))
+    frames, trust = window()
+    t, eps, clean = torch.tensor([0.4]), torch.zeros(1, 24, 12, 16), frames[:, 1]
+    kappa = torch.zeros(1, 1, 12, 16)
+    one = net(frames, trust, t, eps, clean, kappa).image
+    assert one.requires_grad
+    twice = (x.repeat(2, *[1] * (x.ndim - 1)) for x in (frames, trust, t, eps, clean, kappa))
+    both = net(*twice).image
+    with torch.inference_mode():
+        quick = net(frames, trust, t, eps, clean, kappa).image
+    assert torch.allclose(one, both[:1], atol=1e-5) and torch.allclose(one, quick, atol=1e-6)
+
+
+def test_an_image_is_encoded_by_its_blocks() -> None:
+    """The convolutions with strides are the block operations that they stand for."""
+    net, image = randomised(RestorationNet("micro")), window()[0][:, 0]
+    blocks = torch.nn.functional.pixel_unshuffle(image, 4) - net.vae.mean[:, None, None]
+    projected = torch.einsum("kc,bchw->bkhw", net.vae.basis, blocks)
+    assert torch.allclose(net.vae.encode(image), projected, atol=1e-5)
+    halves = net.encoder.inp(torch.nn.functional.pixel_unshuffle(image - 0.5, 2))
+    assert torch.allclose(net.encoder.blocks(image - 0.5), halves, atol=1e-5)
+
+
 def test_weights_come_back_with_their_configuration(tmp_path: Path) -> None:
     net, path = randomised(RestorationNet("micro")), tmp_path / "micro.safetensors"
     checkpoint.save(net, path, {"step": 3})
