@@ -65,6 +65,9 @@ def train(
     sequences: Annotated[int, typer.Option(help="Aged sequences to prepare.")] = 1386,
     steps: Annotated[int | None, typer.Option(help="Other than the configuration's.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that prepare.")] = 2,
+    start: Annotated[
+        Path | None, typer.Option(metavar="WEIGHTS", help="Weights to go on from.", exists=True)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train the model on aged clean footage.
@@ -79,8 +82,9 @@ def train(
 
     with output.quiet_stdout(as_json):
         result = run(
-            config, data, out, valid=valid, sequences=sequences, steps=steps, workers=workers
-        )
+            config, data, out, valid=valid, sequences=sequences, steps=steps, workers=workers,
+            start=start,
+        )  # fmt: skip
     output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
 
 

@@ -18,11 +18,12 @@ VALIDATION = Layout(frames=12, size=128, grey_share=0.0, double_step_share=0.0)
 
 def main(
     config: Path, data: Path, out: Path, *, valid: Path | None = None, sequences: int = 1386,
-    steps: int | None = None, workers: int = 2,
+    steps: int | None = None, workers: int = 2, start: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train by a configuration on a folder with ``video/`` and ``photo/``; resumes where it
     stopped.
 
+    ``start`` names weights to go on from instead of random ones.
     ``out`` receives ``bank/`` (large), ``last.pt`` to resume from, ``ema.safetensors`` and
     ``log.jsonl``.
     """
@@ -36,7 +37,10 @@ def main(
     shelf = None
     if valid is not None:
         shelf = prepared_bank(valid, out / "valid_bank", 8, "film", VALIDATION, workers)
-    trainer = Trainer(settings, bank, out)
+    try:
+        trainer = Trainer(settings, bank, out, start=start)
+    except ValueError as error:
+        raise ArchiveError(str(error)) from error
     trainer.run(valid=shelf)
     weights = out / "ema.safetensors"
     return {

@@ -105,7 +105,13 @@ class Trainer:
     """One training in a folder: ``last.pt`` (resume), ``ema.safetensors``, ``log.jsonl``."""
 
     def __init__(
-        self, config: TrainConfig, bank: Path, out: Path, device: torch.device | None = None
+        self,
+        config: TrainConfig,
+        bank: Path,
+        out: Path,
+        *,
+        start: Path | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.config, self.out = config, out
         self.device = device or checkpoint.device_default()
@@ -118,6 +124,8 @@ class Trainer:
         self.step, self.cpu_seconds = 0, 0.0
         if (out / "last.pt").exists():
             self._resume()
+        elif start is not None:
+            self._start_from(start)
         else:
             self._fit_vae(bank)
 
@@ -142,6 +150,20 @@ class Trainer:
         self.net.vae.to(self.device)
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self._log({"step": 0, "elbo_bits_per_dim": round(bits, 4)})
+
+    def _start_from(self, weights: Path) -> None:
+        """Begin with trained weights, VAE included: another stage, on other data or a new
+        schedule.
+        """
+        trained = checkpoint.load(weights)
+        if trained.size != self.config.size:
+            raise ValueError(
+                f"{weights.name} holds a {trained.size!r} network, this is a training of "
+                f"{self.config.size!r}"
+            )
+        self.net.load_state_dict(trained.state_dict())
+        self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
+        self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})
 
     def run(self, until: int | None = None, valid: Path | None = None) -> None:
         """Train to ``until`` steps (default: the end), then write the EMA weights."""
