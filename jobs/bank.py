@@ -50,12 +50,12 @@ class Item:
 
 
 def plan(data: Path, count: int, preset: str = "film_train") -> list[Item]:
-    """`count` sequences over the media of a data folder, a clip twice as often as a photo."""
-    videos = sorted((data / "train" / "video").glob("*.mp4"))
-    photos = sorted((data / "train" / "photo").glob("*.jpg"))
+    """`count` sequences over the clips and photos of a folder, a clip twice as often as a photo."""
+    videos = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
+    photos = sorted(data.glob("photo/*.jpg"))
     turns = [path.relative_to(data).as_posix() for path in videos + photos + videos]
     if not turns:
-        raise ValueError(f"no train/video/*.mp4 or train/photo/*.jpg below {data}")
+        raise ValueError(f"no *.mp4, video/*.mp4 or photo/*.jpg in {data}")
     return [Item(turns[row % len(turns)], preset, row) for row in range(count)]
 
 

@@ -62,7 +62,6 @@ def train(
     valid: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Clean clips to validate on.")
     ] = None,
-    sequences: Annotated[int, typer.Option(help="Aged sequences to prepare.")] = 1386,
     steps: Annotated[int | None, typer.Option(help="Other than the configuration's.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that prepare.")] = 2,
     start: Annotated[
@@ -82,8 +81,7 @@ def train(
 
     with output.quiet_stdout(as_json):
         result = run(
-            config, data, out, valid=valid, sequences=sequences, steps=steps, workers=workers,
-            start=start,
+            config, data, out, valid=valid, steps=steps, workers=workers, start=start
         )  # fmt: skip
     output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
 

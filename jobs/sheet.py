@@ -7,6 +7,10 @@ from models.damage import Codec, age
 
 LABEL_PX = 18
 GAP_PX = 3
+COLOURS = {  # of the defects
+    "scratch": (255, 0, 0), "dust": (0, 255, 0), "blotch": (60, 60, 255),
+    "dropout": (255, 255, 0), "switching": (0, 255, 255),
+}  # fmt: skip
 
 
 def damage_sheet(
@@ -19,9 +23,10 @@ def damage_sheet(
 
 def _row(clip: np.ndarray, preset: str, seed: int, codec: Codec | None, shown: int) -> np.ndarray:
     aged = age(clip, preset, seed, codec)
-    # defects in colour: red scratches, green dust, blue blotches
-    defects = np.stack([aged.masks[n][shown - 1] for n in ("scratch", "dust", "blotch")], 2)
-    tiles = [*aged.frames[:shown], defects.astype(np.uint8) * 255]
+    defects = np.zeros(clip.shape[1:], np.uint8)
+    for name, colour in COLOURS.items():
+        defects[aged.masks[name][shown - 1]] = colour
+    tiles = [*aged.frames[:shown], defects]
     gap = np.full((clip.shape[1], GAP_PX, 3), 255, np.uint8)
     strip = np.hstack([part for tile in tiles for part in (tile, gap)][:-1])
     label = np.full((LABEL_PX, strip.shape[1], 3), 255, np.uint8)

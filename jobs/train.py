@@ -4,6 +4,7 @@ log.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,32 +15,33 @@ from models.train import Trainer, load_config
 from schemas.errors import ArchiveError
 
 VALIDATION = Layout(frames=12, size=128, grey_share=0.0, double_step_share=0.0)
+VALIDATION_PRESETS = ("film", "g25", "tape", "web")  # eight sequences of each
 
 
 def main(
-    config: Path, data: Path, out: Path, *, valid: Path | None = None, sequences: int = 1386,
-    steps: int | None = None, workers: int = 2, start: Path | None = None,
+    config: Path, data: Path, out: Path, *, valid: Path | None = None, steps: int | None = None,
+    workers: int = 2, start: Path | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """Train by a configuration on a folder with ``video/`` and ``photo/``; resumes where it
     stopped.
 
-    ``start`` names weights to go on from instead of random ones.
-    ``out`` receives ``bank/`` (large), ``last.pt`` to resume from, ``ema.safetensors`` and
-    ``log.jsonl``.
+    ``start`` names weights to go on from instead of random ones. ``out`` receives ``bank/``
+    (large), ``last.pt`` to resume from, ``ema.safetensors`` and ``log.jsonl``.
     """
     if not config.exists():
         raise ArchiveError(f"no training configuration at {config}: see models/recipes/")
     try:
         settings = load_config(config, steps=steps)
+        banks = [
+            prepared_bank(data, out / "bank" / preset, {preset: count}, Layout(), workers)
+            for preset, count in settings.banks.items()
+        ]
+        shelf = None
+        if valid is not None:
+            presets = dict.fromkeys(VALIDATION_PRESETS, 8)
+            shelf = prepared_bank(valid, out / "valid_bank", presets, VALIDATION, workers)
+        trainer = Trainer(settings, banks, out, start=start)
     except (ValueError, TypeError) as error:
-        raise ArchiveError(str(error)) from error
-    bank = prepared_bank(data, out / "bank", sequences, "film_train", Layout(), workers)
-    shelf = None
-    if valid is not None:
-        shelf = prepared_bank(valid, out / "valid_bank", 8, "film", VALIDATION, workers)
-    try:
-        trainer = Trainer(settings, bank, out, start=start)
-    except ValueError as error:
         raise ArchiveError(str(error)) from error
     trainer.run(valid=shelf)
     weights = out / "ema.safetensors"
@@ -50,15 +52,11 @@ def main(
 
 
 def prepared_bank(
-    data: Path, folder: Path, sequences: int, preset: str, layout: Layout, workers: int
+    data: Path, folder: Path, presets: Mapping[str, int], layout: Layout, workers: int
 ) -> Path:
     """The bank in ``folder``, built from ``data`` and prepared unless it is there already."""
     if not (folder / "index.json").exists():
-        items = plan(data, sequences, preset=preset)
-        if not items:
-            raise ArchiveError(
-                f"{data} holds no footage: expected video/*.mp4 and photo/*.jpg below it"
-            )
+        items = [item for preset, count in presets.items() for item in plan(data, count, preset)]
         build_bank(data, folder, items, layout=layout, workers=workers)
     if not (folder / "exposure.npy").exists():
         training_bank.prepare(folder, workers)

@@ -6,6 +6,7 @@ on this package: de-flickered damaged sequences and the exposure each target mus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,12 +23,12 @@ from models.exposure import ExposureChain, flickers, log_quantiles, small_luma
 
 MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
 REACH = max(OFFSETS)
+ARRAYS = ("clean", "levelled", "mask", "exposure")  # what training reads of a bank
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of a batch and the strength of its noise; what is left of the shares is film
-    damage."""
+    """Shares of a batch and the strength of its noise; what is left is the banks' own damage."""
 
     noise: float = 0.26
     clean: float = 0.12
@@ -135,13 +136,13 @@ def panelling(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.fl
 
 
 class Bank:
-    """Random training batches; the same seed and step give the same batch."""
+    """Random training batches over prepared banks; the same seed and step give the same batch."""
 
-    def __init__(self, folder: Path, crop: int, mix: Mix, seed: int) -> None:
-        names = ("clean", "levelled", "mask", "exposure")
-        self._clean, self._levelled, self._mask, self._exposure = (
-            np.load(folder / f"{name}.npy", mmap_mode="r") for name in names
-        )
+    def __init__(self, folders: Sequence[Path], crop: int, mix: Mix, seed: int) -> None:
+        self._shelves = [
+            [np.load(f / f"{name}.npy", mmap_mode="r") for name in ARRAYS] for f in folders
+        ]
+        self._ends = np.cumsum([len(clean) for clean, *_ in self._shelves])
         self._crop, self._mix, self._seed = crop, mix, seed
         self._aligner = Aligner("fast")
 
@@ -152,16 +153,19 @@ class Bank:
         return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True)))
 
     def _sample(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        n = int(rng.integers(len(self._clean)))
-        centre = int(rng.integers(REACH, self._clean.shape[1] - REACH))
+        n = int(rng.integers(self._ends[-1]))
+        shelf = int(np.searchsorted(self._ends, n, side="right"))
+        n -= int(self._ends[shelf - 1]) if shelf else 0
+        clips, damaged, masks, exposures = self._shelves[shelf]
+        centre = int(rng.integers(REACH, clips.shape[1] - REACH))
         side = self._crop + 2 * MARGIN
-        top, left = (int(rng.integers(0, limit - side + 1)) for limit in self._clean.shape[2:4])
+        top, left = (int(rng.integers(0, limit - side + 1)) for limit in clips.shape[2:4])
         where = (
             slice(centre - REACH, centre + REACH + 1),
             slice(top, top + side),
             slice(left, left + side),
         )
-        clean = self._clean[n][where].astype(np.float32)
+        clean = clips[n][where].astype(np.float32)
         kind = rng.random()
         defects = np.zeros(clean.shape[1:3], np.float32)
         if kind < self._mix.noise:
@@ -173,10 +177,10 @@ class Bank:
         elif kind < self._mix.noise + self._mix.clean:
             frames, target = clean, clean[REACH]
         else:
-            frames = self._levelled[n][where].astype(np.float32)
-            gain, offset = self._exposure[n, centre]
+            frames = damaged[n][where].astype(np.float32)
+            gain, offset = exposures[n, centre]
             target = np.clip(clean[REACH] * gain + offset, 0, 255)
-            defects = self._mask[n][where][REACH].astype(np.float32)
+            defects = masks[n][where][REACH].astype(np.float32)
         if rng.random() < self._mix.panelling:
             lines = panelling(rng, frames.shape[1:3])
             target = np.clip(target + lines[REACH, ..., None], 0, 255)

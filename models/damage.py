@@ -1,4 +1,4 @@
-"""A seeded simulator of what happens to film between the lens and the file.
+"""A seeded simulator of what happens to film, tape and video between the lens and the file.
 
 A preset (`models/damage_presets.py`) names the degradations in the order of the material's life
 (optics, film, transfer, codec) and the ranges their parameters are drawn from. Each degradation
@@ -13,6 +13,16 @@ from typing import Literal, cast, get_args
 import cv2
 import numpy as np
 
+from models.analogue import (
+    bandwidth,
+    dropouts,
+    ghost,
+    head_switching,
+    hum_bar,
+    line_jitter,
+    low_resolution,
+    tape_noise,
+)
 from models.damage_presets import PRESETS
 from models.defects import blotches, dust, scratches
 from models.processes import ar1, correlated_noise, random_walk
@@ -28,7 +38,7 @@ class Aged:
     """A damaged clip and the truth about it."""
 
     frames: np.ndarray  # (T, H, W, 3) uint8
-    masks: dict[str, np.ndarray]  # "scratch", "dust", "blotch": (T, H, W) bool, changed pixels
+    masks: dict[str, np.ndarray]  # MASKS: (T, H, W) bool, changed pixels
     severity: dict[str, float]  # "grain.strength": 14.2, ...; only what was applied
 
 
@@ -93,8 +103,19 @@ DEGRADATIONS: dict[str, Degradation] = {
     "scratches": scratches,
     "dust": dust,
     "blotches": blotches,
+    "bandwidth": bandwidth,
+    "tape_noise": tape_noise,
+    "line_jitter": line_jitter,
+    "dropouts": dropouts,
+    "head_switching": head_switching,
+    "ghost": ghost,
+    "hum_bar": hum_bar,
+    "low_resolution": low_resolution,
 }
-MASKS = {"scratches": "scratch", "dust": "dust", "blotches": "blotch"}
+MASKS = {
+    "scratches": "scratch", "dust": "dust", "blotches": "blotch",
+    "dropouts": "dropout", "head_switching": "switching",
+}  # fmt: skip
 CODECS = get_args(CodecName)  # applied by the function the caller passes in
 
 

@@ -1,8 +1,8 @@
 """Damage presets: which degradations, how likely, and from which ranges.
 
 A range `(low, high)` is drawn uniformly once per clip; a single number is fixed. Grey levels are
-of 255, lengths in pixels. `film` is what the product is tested on, `film_train` is wider on
-purpose: its centre lies near `film`.
+of 255, lengths in pixels. The product is tested on `film`, `tape`, `broadcast` and `web`; their
+`_train` forms are wider on purpose, around the same centre.
 """
 
 from dataclasses import dataclass, field
@@ -74,9 +74,67 @@ FILM_TRAIN = (
     )),
 )  # fmt: skip
 
+TAPE = (  # a VHS or U-matic copy, digitised and kept as MPEG-2
+    one(1.0, "bandwidth", luma_px=(0.7, 1.1), chroma_px=(2.5, 4), delay_px=(0, 2),
+        ringing=(0.3, 0.8)),
+    one(1.0, "tape_noise", luma=(4, 9), chroma=(6, 14), chroma_px=(4, 8)),
+    one(1.0, "line_jitter", jitter_px=(0.15, 0.4), wave_px=(0.2, 0.8)),
+    one(1.0, "dropouts", rate=(1, 3)),
+    one(0.5, "head_switching", lines=(3, 8), shear_px=(8, 40)),
+    one(1.0, "mpeg2video", quality=(3, 6)),
+)  # fmt: skip
+
+TAPE_TRAIN = (
+    one(0.9, "bandwidth", luma_px=(0.35, 1.5), chroma_px=(1, 5.5), delay_px=(-1, 3),
+        ringing=(0, 1.2)),
+    one(0.95, "tape_noise", luma=(1, 16), chroma=(2, 24), chroma_px=(2, 11)),
+    one(0.7, "line_jitter", jitter_px=(0, 0.7), wave_px=(0, 1.4)),
+    one(0.8, "dropouts", rate=(0.5, 8), repeat_share=(0, 0.8)),
+    one(0.3, "head_switching", lines=(2, 9), shear_px=(4, 60)),
+    one(0.2, "ghost", delay_px=(4, 30), gain=(0.03, 0.2)),
+    one(0.15, "hum_bar", strength=(2, 12), speed_px=(-8, 8)),
+    Slot("codec", 0.8, (
+        Option("h264", {"quality": (15, 31)}, 0.4),
+        Option("mpeg2video", {"quality": (2, 10)}, 0.5),
+        Option("mpeg4", {"quality": (2, 10)}, 0.1),
+    )),
+)  # fmt: skip
+
+BROADCAST = (  # taken off the air, then kept on tape
+    one(1.0, "blur", sigma_px=(0.5, 0.9)),
+    one(0.7, "ghost", delay_px=(6, 20), gain=(0.05, 0.12)),
+    one(0.5, "hum_bar", strength=(3, 8), speed_px=(-4, 4)),
+    one(1.0, "white_noise", sigma=(5, 10)),
+    one(1.0, "bandwidth", luma_px=(0.5, 0.9), chroma_px=(1.5, 3), delay_px=(0, 1),
+        ringing=(0.2, 0.6)),
+    one(1.0, "dropouts", rate=(0.3, 1)),
+    one(1.0, "mpeg2video", quality=(4, 8)),
+)  # fmt: skip
+
+WEB = (  # a small, hard-pressed upload, downloaded and enlarged
+    one(1.0, "low_resolution", scale=(0.55, 0.8), sharpen=(0.1, 0.5)),
+    one(1.0, "white_noise", sigma=(1, 4)),
+    one(1.0, "h264", quality=(29, 35)),
+)
+
+WEB_TRAIN = (
+    one(0.7, "low_resolution", scale=(0.35, 1), sharpen=(0, 0.8)),
+    one(0.6, "white_noise", sigma=(1, 10)),
+    Slot("codec", 1.0, (
+        Option("h264", {"quality": (24, 42)}, 0.6),
+        Option("mpeg4", {"quality": (4, 24)}, 0.2),
+        Option("mpeg2video", {"quality": (4, 24)}, 0.2),
+    )),
+)  # fmt: skip
+
 PRESETS: dict[str, tuple[Slot, ...]] = {
     "film": FILM,
     "film_train": FILM_TRAIN,
+    "tape": TAPE,
+    "tape_train": TAPE_TRAIN,
+    "broadcast": BROADCAST,
+    "web": WEB,
+    "web_train": WEB_TRAIN,
     "g25": (one(1.0, "white_noise", sigma=25),),
     "noise": (one(1.0, "white_noise", sigma=(2, 42)),),
     "clean": (),

@@ -11,7 +11,7 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -56,6 +56,7 @@ class TrainConfig:
     log_every: int = 50
     validate_every: int = 1000
     mix: Mix = field(default_factory=Mix)
+    banks: dict[str, int] = field(default_factory=lambda: {"film_train": 1386})  # sequences each
 
 
 def load_config(path: Path, **overrides: object) -> TrainConfig:
@@ -107,7 +108,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        bank: Path,
+        banks: Sequence[Path],
         out: Path,
         *,
         start: Path | None = None,
@@ -117,7 +118,7 @@ class Trainer:
         self.device = device or checkpoint.device_default()
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
-        self.data = Bank(bank, config.crop, config.mix, config.seed)
+        self.data = Bank(banks, config.crop, config.mix, config.seed)
         self.net = RestorationNet(config.size).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self.optimiser = self._optimiser()
@@ -127,7 +128,7 @@ class Trainer:
         elif start is not None:
             self._start_from(start)
         else:
-            self._fit_vae(bank)
+            self._fit_vae(banks[0])
 
     def _optimiser(self) -> torch.optim.Optimizer:
         if self.config.optimiser == "sgd":

@@ -162,9 +162,9 @@ def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> 
 
 def test_batches_depend_on_seed_and_step_only(bank: Path) -> None:
     first, again, other = (
-        Bank(bank, 32, Mix(), 0),
-        Bank(bank, 32, Mix(), 0),
-        Bank(bank, 32, Mix(), 1),
+        Bank([bank], 32, Mix(), 0),
+        Bank([bank], 32, Mix(), 0),
+        Bank([bank], 32, Mix(), 1),
     )
     first.batch(0, 2)
     a, b = first.batch(5, 2), again.batch(5, 2)
@@ -175,7 +175,7 @@ def test_batches_depend_on_seed_and_step_only(bank: Path) -> None:
 
 
 def test_training_learns_and_writes_what_it_promises(bank: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TINY, bank, tmp_path, device=torch.device("cpu"))
+    trainer = Trainer(TINY, [bank], tmp_path, device=torch.device("cpu"))
     trainer.run(valid=bank)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     scores = [row["psnr_film"] for row in rows if "psnr_film" in row]
@@ -185,25 +185,25 @@ def test_training_learns_and_writes_what_it_promises(bank: Path, tmp_path: Path)
 
 
 def test_steps_on_one_batch_bring_its_loss_down(bank: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TINY, bank, tmp_path, device=torch.device("cpu"))
+    trainer = Trainer(TINY, [bank], tmp_path, device=torch.device("cpu"))
     batch = trainer.data.batch(0, 2)
     losses = [trainer._advance(batch)["total"] for _ in range(50)]
     assert losses[-1] < 0.85 * losses[0]
 
 
 def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(bank: Path, tmp_path: Path) -> None:
-    Trainer(TINY, bank, tmp_path / "whole", device=torch.device("cpu")).run(until=30)
-    Trainer(TINY, bank, tmp_path / "broken", device=torch.device("cpu")).run(until=14)
-    Trainer(TINY, bank, tmp_path / "broken", device=torch.device("cpu")).run(until=30)
+    Trainer(TINY, [bank], tmp_path / "whole", device=torch.device("cpu")).run(until=30)
+    Trainer(TINY, [bank], tmp_path / "broken", device=torch.device("cpu")).run(until=14)
+    Trainer(TINY, [bank], tmp_path / "broken", device=torch.device("cpu")).run(until=30)
     whole, broken = (torch.load(tmp_path / name / "last.pt")["net"] for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
 def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path) -> None:
-    first = Trainer(TINY, bank, tmp_path / "first", device=torch.device("cpu"))
+    first = Trainer(TINY, [bank], tmp_path / "first", device=torch.device("cpu"))
     first.run(until=10)
     weights = tmp_path / "first" / "ema.safetensors"
-    second = Trainer(TINY, bank, tmp_path / "second", start=weights, device=torch.device("cpu"))
+    second = Trainer(TINY, [bank], tmp_path / "second", start=weights, device=torch.device("cpu"))
     frames, trust = window()
     assert second.step == 0
     assert torch.allclose(
@@ -212,7 +212,7 @@ def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path)
         atol=1e-5,
     )
     with pytest.raises(ValueError, match="'micro' network, this is a training of 'fast'"):
-        Trainer(TrainConfig(size="fast"), bank, tmp_path / "third", start=weights)
+        Trainer(TrainConfig(size="fast"), [bank], tmp_path / "third", start=weights)
 
 
 def test_learning_rate_and_configuration() -> None:
