@@ -12,8 +12,10 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -105,31 +107,46 @@ def pipeline_speed(folder: Path, workers: int) -> Speed:
     from pipeline.events import Event
 
     manifest = write_clips(folder, CLIPS, FRAMES, WIDTH, HEIGHT)
-    shards: list[float] = []
-    cpu: list[float] = []
+    ends: list[float] = []
 
     def note(event: Event) -> None:
-        if event.kind == "shard":
-            shards.append(time.perf_counter())
-        elif event.kind == "clip":
-            cpu.append(cpu_seconds())
+        if event.kind == "clip":
+            ends.append(time.perf_counter())
 
     started = time.perf_counter()
-    flow.run(str(manifest), str(folder / "out"), Recipe(shard_frames=FRAMES), progress=note)
+    with cpu_meter() as cpu:
+        flow.run(str(manifest), str(folder / "out"), Recipe(shard_frames=FRAMES), progress=note)
     return Speed(
         whole=CLIPS * FRAMES / (time.perf_counter() - started),
-        steady=(CLIPS - workers) * FRAMES / (shards[-1] - shards[workers - 1]),
-        cpu=cpu[-1] / (CLIPS * FRAMES),
+        steady=(CLIPS - workers) * FRAMES / (ends[-1] - ends[workers - 1]),
+        cpu=sum(cpu.values()) / (CLIPS * FRAMES),
     )
 
 
-def cpu_seconds() -> float:
-    """CPU time so far of all that this process has started, Ray's own processes included."""
-    total = 0.0
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += sum(child.cpu_times()[:4])  # user, system, and those of its ended children
-    return total
+@contextmanager
+def cpu_meter() -> Iterator[dict[int, float]]:
+    """CPU-seconds by process id of all that this process starts, Ray's processes included.
+
+    Looked at twice a second, because Ray's workers end without their times reaching anyone.
+    """
+    seconds: dict[int, float] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.5):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = child.cpu_times()
+                    ended = times.children_user + times.children_system
+                    seconds[child.pid] = times.user + times.system + ended
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seconds
+    finally:
+        done.set()
+        watcher.join()
 
 
 def memory(frames: int) -> float:
