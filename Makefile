@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-nodes check format docs bench
+.PHONY: setup demo test test-fast check format docs bench
 
 setup: $(READY)
 
@@ -24,9 +24,6 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
-
-test-nodes: $(READY)
-	TEST_NODES=1 $(BIN)/python -m pytest tests/test_nodes.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -191,7 +191,7 @@ class Follower:
             self._progress(Event(**known))
         elif isinstance(value, dict) and "exit_code" in value:
             self.summary = cast(Summary, value)
-        elif line.strip():
+        elif line.strip() and "[state-dump]" not in line:  # a dead raylet's last words
             self._progress(Event(kind="note", sentence=line))
 
 

@@ -29,6 +29,7 @@ from schemas.recipe import Recipe
 # Ray Data's own tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the
 # pool has one actor a CPU, or a GPU.
 TASK_CPUS = 0.25
+ACTOR_MEMORY = 512 << 20  # bytes; Ray spreads over the nodes only what reserves something
 WAIT_FOR_ACTORS_SECONDS = 600
 
 
@@ -67,7 +68,7 @@ def flow(work: Run) -> ray.data.Dataset:
         .repartition(target_num_rows_per_block=1)  # so that the shards of one clip run in parallel
         # decode | restore | encode
         .map(actors, fn_constructor_args=[settings, Cluster(), None if gpus else 1], compute=pool,
-             num_cpus=0, num_gpus=1 if gpus else 0)
+             num_cpus=0, num_gpus=1 if gpus else 0, memory=ACTOR_MEMORY)
         # the last shard of a clip joins, verifies, measures and publishes it
         .map(Assembly(settings), num_cpus=TASK_CPUS)
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """A cluster of two nodes on loopback: the job runs there, and a lost node costs time, not clips."""
 
+import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -11,19 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.media_factory import H264, Clip, write_clip
 from tests.s3 import _free_ports as free_ports
 from tests.test_flow import COMMAND, markers, wait_for, write_manifest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        os.environ.get("TEST_NODES") != "1", reason="two Ray nodes: run `make test-nodes`"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -79,7 +74,16 @@ class Nodes:
         (raylet,) = self.raylets() - before
         return raylet
 
+    def lose(self, raylet: int) -> None:
+        """The whole node at once, as when its plug is pulled."""
+        node = psutil.Process(raylet)
+        for process in [node, *node.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def end(self) -> None:
+        for raylet in self.raylets():
+            self.lose(raylet)
         subprocess.run(["pkill", "-9", "-f", str(self.folder)], capture_output=True)
 
 
@@ -111,7 +115,7 @@ def test_a_lost_node_costs_no_clip(nodes: Nodes, tmp_path: Path) -> None:
         return len({attempt["node"] for attempt in attempts}) == 2 and bool(markers(out, "done"))
 
     wait_for(nodes_at_work)
-    os.kill(worker, signal.SIGKILL)
+    nodes.lose(worker)
     time.sleep(1)
     nodes.add_worker()
     output, _ = driver.communicate(timeout=600)
