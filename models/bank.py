@@ -35,7 +35,9 @@ class Mix:
     sigma: tuple[float, float] = (2.0, 42.0)  # white noise deviation, code values
     missing: float = 0.12  # samples with neighbours lost on one side or on both
     broken_flow: float = 0.05  # samples with one unrelated neighbour
-    panelling: float = 0.25  # samples with upright lines that belong to the scene
+    still: float = 0.3  # samples whose scene stands still while its damage goes on
+    upright: float = 0.7  # of those, with upright structure that belongs to the scene
+    pillarbox: float = 0.06  # samples with a black bar beside the picture
 
 
 @dataclass(frozen=True)
@@ -114,25 +116,26 @@ def _exposures(
     return result
 
 
-def panelling(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Upright lines of a scene, (2 REACH + 1, H, W) in code values: what must not be taken for
-    scratches.
+def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Boards, railings, pillars and door frames of a scene that stands still, (H, W) in code
+    values: what must not be taken for scratches.
 
-    Boards, railings and door frames are many, evenly spaced, of limited height, and move with the
-    scene. Without them in training a network learns that every upright line is a scratch.
+    A scratch moves from frame to frame and structure does not; without such samples a network
+    learns that every upright line is a scratch.
     """
     height, width = shape
-    spacing, drift = rng.uniform(4, 24), float(rng.choice([0.0, 0.0, rng.uniform(-1.5, 1.5)]))
-    first, count = rng.uniform(0, width), int(rng.integers(1, 14))
-    places = first + spacing * np.arange(count) + rng.normal(0, 0.05 * spacing, count)
-    heights = rng.uniform(8, 50) * rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0, count)
-    sigma = rng.uniform(0.6, 2.0)
-    x = np.arange(width)[None, :, None] - drift * np.arange(-REACH, REACH + 1)[:, None, None]
-    profile = (heights * np.exp(-((x - places) ** 2) / (2 * sigma**2))).sum(-1)  # (frames, W)
+    count, spacing = int(rng.integers(1, 14)), rng.uniform(4, 24)
+    places = rng.uniform(0, width) + spacing * np.arange(count)
+    places += rng.normal(0, 0.05 * spacing, count)
+    levels = rng.uniform(8, 70) * rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0, count)
+    half = rng.uniform(2, 14) if rng.random() < 0.3 else rng.uniform(0.3, 1.5)  # pillar or line
+    soft = rng.uniform(0.3, 2.0)
+    distance = np.abs(np.arange(width)[:, None] - places)
+    profile = (levels * 0.5 * (1 - np.tanh((distance - half) / soft))).sum(-1)  # (W,)
     top, bottom = np.sort(rng.uniform(-0.3, 1.3, 2)) * height
     y = np.arange(height)
     extent = np.clip(np.minimum(y - top, bottom - y) / 2, 0, 1)
-    return (profile[:, None, :] * extent[None, :, None]).astype(np.float32)
+    return (extent[:, None] * profile).astype(np.float32)
 
 
 class Bank:
@@ -167,7 +170,7 @@ class Bank:
         )
         clean = clips[n][where].astype(np.float32)
         kind = rng.random()
-        defects = np.zeros(clean.shape[1:3], np.float32)
+        defects, gain = np.zeros(clean.shape[1:3], np.float32), 1.0
         if kind < self._mix.noise:
             sigma = rng.uniform(*self._mix.sigma)
             frames = np.clip(
@@ -181,10 +184,16 @@ class Bank:
             gain, offset = exposures[n, centre]
             target = np.clip(clean[REACH] * gain + offset, 0, 255)
             defects = masks[n][where][REACH].astype(np.float32)
-        if rng.random() < self._mix.panelling:
-            lines = panelling(rng, frames.shape[1:3])
-            target = np.clip(target + lines[REACH, ..., None], 0, 255)
-            frames = np.clip(frames + lines[..., None], 0, 255)
+        if rng.random() < self._mix.still:  # damage goes on, the scene stands still
+            frames = frames + gain * (clean[REACH] - clean)
+            if rng.random() < self._mix.upright:
+                lines = upright_structure(rng, frames.shape[1:3])[..., None]
+                frames, target = frames + lines, target + lines
+            frames, target = np.clip(frames, 0, 255), np.clip(target, 0, 255)
+        if rng.random() < self._mix.pillarbox:
+            bar = np.s_[..., : int(rng.integers(1, side // 2)), :]
+            level = rng.uniform(0, 24)
+            frames[bar], target[bar], defects[bar[:2]] = level, level, 0
         frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
         return self._window(rng, frames, target, defects)
 
