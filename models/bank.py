@@ -138,6 +138,23 @@ def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArr
     return (extent[:, None] * profile).astype(np.float32)
 
 
+def weave(rng: np.random.Generator, scene: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A still (H, W, 3) as the frames (2 REACH + 1, H, W, 3) of a camera or a gate that half the
+    time trembles by fractions of a pixel; the centre frame is the still itself.
+    """
+    frames = np.stack([scene] * (2 * REACH + 1))
+    if rng.random() < 0.5:
+        return frames
+    for k, (x, y) in enumerate(rng.normal(0, rng.uniform(0.1, 0.7), (len(frames), 2))):
+        if k != REACH:
+            shift = np.array([[1, 0, x], [0, 1, y]])
+            size = scene.shape[1::-1]
+            frames[k] = cv2.warpAffine(
+                scene, shift, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+            )
+    return frames
+
+
 class Bank:
     """Random training batches over prepared banks; the same seed and step give the same batch."""
 
@@ -185,11 +202,11 @@ class Bank:
             target = np.clip(clean[REACH] * gain + offset, 0, 255)
             defects = masks[n][where][REACH].astype(np.float32)
         if rng.random() < self._mix.still:  # damage goes on, the scene stands still
-            frames = frames + gain * (clean[REACH] - clean)
+            scene = gain * clean[REACH]
             if rng.random() < self._mix.upright:
                 lines = upright_structure(rng, frames.shape[1:3])[..., None]
-                frames, target = frames + lines, target + lines
-            frames, target = np.clip(frames, 0, 255), np.clip(target, 0, 255)
+                scene, target = scene + lines, np.clip(target + lines, 0, 255)
+            frames = np.clip(frames - gain * clean + weave(rng, scene), 0, 255)
         if rng.random() < self._mix.pillarbox:
             bar = np.s_[..., : int(rng.integers(1, side // 2)), :]
             level = rng.uniform(0, 24)

@@ -163,7 +163,7 @@ def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> 
 
 def test_a_still_scene_keeps_its_damage_and_its_structure(bank: Path) -> None:
     """Damage differs from frame to frame, the scene does not, upright structure included."""
-    mix = Mix(noise=1.0, sigma=(5, 5), missing=0, broken_flow=0, still=1, upright=1, pillarbox=0)
+    mix = Mix(noise=1, sigma=(5, 5), missing=0, broken_flow=0, still=1, upright=1, pillarbox=0)
     moving = Bank([bank], 32, replace(mix, still=0.0), 3).batch(0, 8)
     still = Bank([bank], 32, mix, 3).batch(0, 8)
     error = (still.window - still.clean[:, None]).flatten(2).std(-1)  # (8, 5)
