@@ -44,13 +44,13 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
         row = clip_row(clip, settings, "published") | facts(survey, records, settings, changes)
         row |= made.measure.summary()
         row |= {"output_uri": settings.clip_uri(name), "output_sha256": restored.sha256}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        sidecars = {
+            ".framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
+            ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
+            ".premis.xml": premis_xml(Restoration(clip, survey, settings, changes, restored, at)),
+        }
         storage.upload(made.path, settings.clip_uri(name))
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    sidecars = {
-        ".framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
-        ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
-        ".premis.xml": premis_xml(Restoration(clip, survey, settings, changes, restored, at)),
-    }
     for suffix, data in sidecars.items():
         storage.write_bytes(settings.clip_uri(name, suffix), data)
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")

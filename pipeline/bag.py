@@ -113,11 +113,12 @@ def _fetch_source(record: dict[str, Any], folder: Path) -> None:
 
 
 def _bag_info(clip: str, record: dict[str, Any], options: BagOptions) -> dict[str, str]:
-    row, tags = record["row"], record["tags"]
+    row = record["row"]
+    what = next(iter(record["tags"].values()))  # the first tag says what the file is
     info = {
         "Source-Organization": options.organization,
         "External-Identifier": clip,
-        "External-Description": tags.get("RESTORATION", "") + f"; source {row['source_uri']}",
+        "External-Description": f"{what}; source {row['source_uri']}",
         "Bag-Group-Identifier": row.get("collection") or "",
         "Internal-Sender-Identifier": row["run"],
         "Bag-Software-Agent": f"archive-restore {version('archive-restore')}, "
