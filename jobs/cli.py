@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from jobs import lab, output
+from jobs import lab, output, preserve
 from jobs.options import JSON, Json, Manifest, Out
 from pipeline.events import Event
 from schemas.errors import ArchiveError
@@ -242,5 +242,5 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (lab.evaluate, lab.train, lab.demo):
+for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
     app.command()(command)

@@ -9,70 +9,99 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import storage
 from pipeline.decoding import Decoder
-from pipeline.frames import Frame, Probe
+from pipeline.frames import AssemblyReport, Frame, Probe
 from pipeline.measure import ClipMeasure, Luma, planes_to_luma
 from pipeline.muxing import assemble, stream_hashes
+from pipeline.premis import Restoration, premis_xml
+from pipeline.provenance import Changes, Records, digital_source_type, file_tags
+from pipeline.record import Digest, sealed
 from pipeline.run import Row, Settings, clip_row
 from pipeline.survey import Survey
 from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
-Records = Mapping[int, Mapping[str, Any]]
-
 SUMMED = ("seconds_decode", "seconds_model", "seconds_encode")
-AVERAGED = ("source_share", "defect_share")
 
 
 def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Settings) -> Row:
     """Publish the clip and return its row. Raises ClipFault; nothing is published before all is
     verified.
+
+    The record comes last: a file without one is not published.
     """
     started = time.monotonic()
-    cache, name = Path(settings.cache), str(clip["clip_id"])
-    source = storage.local_copy(survey.source_uri, cache)
-    limits = settings.recipe.limits
+    name, changes = str(clip["clip_id"]), Changes.between(survey, records)
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
-        out = Path(folder) / f"{name}_rst.mkv"
-        segments = [_fetched(record, Path(folder)) for record in records.values()]
-        tags = file_tags(survey, settings)
-        report = assemble(segments, source, survey.probe, survey.pts, out, tags, limits)
-        crcs = [crc for record in records.values() for crc in record["crc32"]]
-        hashes = stream_hashes(source, limits)
-        verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
-        measure, md5s = measured(verified, source, reference_of(clip, cache), survey, limits)
-        sha256 = storage.sha256_file(out)
+        made = _made(clip, survey, records, settings, changes, Path(folder))
+        restored = Digest(made.path.name, made.path.stat().st_size, storage.sha256_file(made.path))
+        row = clip_row(clip, settings, "published") | facts(survey, records, settings, changes)
+        row |= made.measure.summary()
+        row |= {"output_uri": settings.clip_uri(name), "output_sha256": restored.sha256}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
         sidecars = {
-            ".framemd5": framemd5(survey.probe, survey.pts, md5s),
-            ".sha256": f"{sha256}  {out.name}\n",
+            ".framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
+            ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
+            ".premis.xml": premis_xml(Restoration(clip, survey, settings, changes, restored, at)),
         }
-        row = clip_row(clip, settings, "published") | facts(survey, records) | measure.summary() | {
-            "output_uri": settings.clip_uri(name), "output_sha256": sha256,
-            "work_key": settings.work_key(survey.source_sha256),
-        }  # fmt: skip
-        frames = [{"clip_id": name, **frame} for frame in measure.frames()]
-        storage.upload(out, settings.clip_uri(name))
-    for suffix, text in sidecars.items():
-        storage.write_bytes(settings.clip_uri(name, suffix), text.encode())
+        storage.upload(made.path, settings.clip_uri(name))
+    for suffix, data in sidecars.items():
+        storage.write_bytes(settings.clip_uri(name, suffix), data)
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")
+    frames = [{"clip_id": name, **frame} for frame in made.measure.frames()]
     storage.write_bytes(series, json.dumps(frames).encode())
     row["seconds_total"] = round(time.monotonic() - started + sum(row[key] for key in SUMMED), 3)
     row |= {"series_uri": series, "shot_rows": shot_rows(name, survey)}
-    streams = [asdict(stream) for stream in report.streams]
-    record = {
+    files = [restored, *(Digest.of(restored.name + key, data) for key, data in sidecars.items())]
+    record = _record(survey, settings, made.report, row, files)
+    storage.write_bytes(settings.clip_uri(name, ".json"), sealed(record))
+    return row
+
+
+class Made(NamedTuple):
+    """A verified file on this machine, and what was found while it was verified."""
+
+    path: Path
+    report: AssemblyReport
+    measure: ClipMeasure
+    md5s: list[str]
+
+
+def _made(
+    clip: Row, survey: Survey, records: Records, settings: Settings, changes: Changes, folder: Path
+) -> Made:
+    """Join, decode again, compare and measure. Raises ClipFault."""
+    cache, limits = Path(settings.cache), settings.recipe.limits
+    source = storage.local_copy(survey.source_uri, cache)
+    out = folder / f"{clip['clip_id']}_rst.mkv"
+    segments = [_fetched(record, folder) for record in records.values()]
+    tags = file_tags(survey, settings, changes)
+    report = assemble(segments, source, survey.probe, survey.pts, out, tags, limits)
+    crcs = [crc for record in records.values() for crc in record["crc32"]]
+    hashes = stream_hashes(source, limits)
+    verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
+    measure, md5s = measured(verified, source, reference_of(clip, cache), survey, limits)
+    return Made(out, report, measure, md5s)
+
+
+def _record(
+    survey: Survey, settings: Settings, report: AssemblyReport, row: Row, files: list[Digest]
+) -> dict[str, Any]:
+    """What is kept beside the file: how it was made, and a digest of every other file published."""
+    return {
         "work_key": row["work_key"],
         "source_sha256": survey.source_sha256, "source_token": survey.source_token,
-        "source_pts": survey.pts, "time_base": str(survey.probe.time_base), "streams": streams,
-        "tags": tags,
-        "recipe": settings.recipe.to_dict(), "row": row,
+        "source_pts": survey.pts, "time_base": str(survey.probe.time_base),
+        "streams": [asdict(stream) for stream in report.streams],
+        "tags": dict(report.tags), "recipe": settings.recipe.to_dict(), "row": row,
+        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
     }  # fmt: skip
-    storage.write_bytes(settings.clip_uri(name, ".json"), json.dumps(record, default=str).encode())
-    return row
 
 
 def _fetched(record: Mapping[str, Any], folder: Path) -> Path:
@@ -88,18 +117,6 @@ def reference_of(clip: Row, cache: Path) -> Path | None:
     """A local copy of the clean reference, when the manifest names one."""
     uri = clip.get("reference_uri")
     return storage.local_copy(str(uri), cache) if uri else None
-
-
-def file_tags(survey: Survey, settings: Settings) -> dict[str, str]:
-    """What the restored file says about itself."""
-    return {
-        "RESTORATION": "AI-assisted restoration; not the original",
-        "RESTORATION_TOOL": f"archive-restore {settings.code}",
-        "RESTORATION_MODEL": f"{settings.recipe.model} sha256:{settings.weights_sha256}",
-        "RESTORATION_RECIPE": f"{settings.recipe.name} sha256:{settings.recipe.digest}",
-        "RESTORATION_SOURCE": f"sha256:{survey.source_sha256}",
-        "RESTORATION_RUN": settings.ledger.run,
-    }
 
 
 def measured(
@@ -138,15 +155,14 @@ def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Lum
         return
 
 
-def facts(survey: Survey, records: Records) -> Row:
+def facts(survey: Survey, records: Records, settings: Settings, changes: Changes) -> Row:
     """Columns of tables/clips that come from the survey and the segments."""
-    probe, lengths = survey.probe, [record["stop"] - record["start"] for record in records.values()]
+    probe = survey.probe
     sums = {key: round(sum(record[key] for record in records.values()), 3) for key in SUMMED}
-    means = {
-        key: sum(r[key] * n for r, n in zip(records.values(), lengths, strict=True)) / sum(lengths)
-        for key in AVERAGED
-    }
     return {
+        "work_key": settings.work_key(survey.source_sha256),
+        "digital_source_type": digital_source_type(changes.frames, settings.recipe.steps),
+        "frames_changed": changes.frames,
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
         "frames": len(survey.pts), "width": probe.width, "height": probe.height,
         "fps_num": probe.fps.numerator, "fps_den": probe.fps.denominator,
@@ -159,7 +175,7 @@ def facts(survey: Survey, records: Records) -> Row:
         len(records),
         "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
         "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
-        **sums, **means,
+        **sums, **changes.shares,
     }  # fmt: skip
 
 

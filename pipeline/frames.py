@@ -54,10 +54,11 @@ class CarriedStream:
 @dataclass(frozen=True)
 class AssemblyReport:
     """How an output was put together. Every timestamp is `shift_ms` later than in the source,
-    because Matroska has none below 0."""
+    because Matroska has none below 0. `tags` are those added to the source's own."""
 
     shift_ms: int
     streams: tuple[CarriedStream, ...]
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.decoder import main_video, open_source
 from pipeline.frames import Probe, to_ms
 from pipeline.matroska import PLACEHOLDER, patch_header
 from pipeline.sandbox import Output, limit_self, run_child
-from pipeline.tags import describe_picture, texts
+from pipeline.tags import beside, describe_picture, texts
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -161,11 +161,14 @@ class Assembly:
             for stream in others(source):
                 self._plan(out, stream, first_ms.get(stream.index, 0))
             self._add_attachments(out, source)
-            out.metadata.update(texts(source.metadata) | self.tags)
+            originals = texts(source.metadata)
+            self.tags = beside(self.tags, originals)
+            out.metadata.update(originals | self.tags)
             out.set_chapters([self._chapter(chapter) for chapter in source.chapters()])
             self._interleave(out, video, source)
         self._patch()
-        return {"shift_ms": self.shift_ms, "streams": [entry.to_dict() for entry in self.carried]}
+        streams = [entry.to_dict() for entry in self.carried]
+        return {"shift_ms": self.shift_ms, "streams": streams, "tags": self.tags}
 
     def _prescan(self) -> dict[int, int]:
         """The first timestamp of each stream in ms; sets the shift, and reads the covers."""

@@ -30,7 +30,8 @@ def assemble(
 
     `pts` are the source's, one per frame, in `probe.time_base`; they are kept, rounded to
     Matroska's 1 ms. Sound, subtitles, attachments, chapters and tags are carried over, and `tags`
-    added. Raises `ClipFault`; then `out` does not exist.
+    added, under other names where the source has tags of these. Raises `ClipFault`; then `out` does
+    not exist.
     """
     files = [*segments, source]
     request = {
@@ -50,7 +51,7 @@ def assemble(
         out.unlink(missing_ok=True)
         raise
     streams = tuple(CarriedStream(**stream) for stream in report["streams"])
-    return AssemblyReport(report["shift_ms"], streams)
+    return AssemblyReport(report["shift_ms"], streams, report["tags"])
 
 
 def stream_hashes(path: Path, limits: Limits) -> list[StreamHash]:

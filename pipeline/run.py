@@ -17,6 +17,7 @@ from models import checkpoint
 from pipeline import storage
 from pipeline.events import Event
 from pipeline.ledger import Ledger
+from pipeline.record import clip_uri
 from pipeline.survey import source_token
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
@@ -49,7 +50,7 @@ class Settings:
 
     def clip_uri(self, clip: str, suffix: str = "") -> str:
         """Where a clip's restored file, or a sidecar of it, is published."""
-        return storage.join(self.out, "clips", clip, f"{clip}_rst.mkv{suffix}")
+        return clip_uri(self.out, clip, suffix)
 
 
 class Run:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Survey:
     shots: list[Shot]
     monochrome: bool
     messages: list[str]
+    surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
 
     def to_json(self) -> bytes:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -83,7 +85,7 @@ def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
 def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     """Fetch, verify and decode the source of a manifest row once. Raises ClipFault."""
     uri = str(row["source_uri"])
-    token = source_token(uri)
+    token, surveyed = source_token(uri), datetime.now(UTC).isoformat(timespec="seconds")
     path = storage.local_copy(uri, cache)
     sha256 = check_fixity(path, row)
     cuts, quantiles, colour = ShotDetector(), [], _Colour()
@@ -104,7 +106,8 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         for shot in cuts.finish()
     ]
     return Survey(
-        str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages
+        str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages,
+        surveyed,
     )  # fmt: skip
 
 

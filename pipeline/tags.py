@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Protocol
 
@@ -30,14 +32,29 @@ class EncoderContext(Protocol):
 
 def texts(metadata: dict[str, str], keep_all: bool = False) -> dict[str, str]:
     """Tags as valid text (what is no UTF-8 is read as Latin-1), without the container's own."""
-    result = {}
+    result: dict[str, str] = {}
     for name, value in metadata.items():
         lower = name.lower()
         if not keep_all and (lower in CONTAINER_TAGS or lower.startswith(STALE_TAGS)):
             continue
-        key = "SOURCE_ENCODER" if lower == "encoder" and not keep_all else name
-        result[key] = valid_text(value)
+        text = valid_text(value)
+        renamed = lower == "encoder" and not keep_all
+        result |= beside({"SOURCE_ENCODER": text}, metadata) if renamed else {name: text}
     return result
+
+
+def beside(own: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """`own` tags under names that `others` leave free: with `_2`, or the next number, where one is
+    taken.
+
+    Matroska's names are in capitals with underscores, so names that differ in these are the same.
+    """
+    taken = {name.upper().replace(" ", "_") for name in others}
+    for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
+        named = {name + suffix: value for name, value in own.items()}
+        if taken.isdisjoint(named):
+            return named
+    raise AssertionError("unreachable")
 
 
 def valid_text(value: str) -> str:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import pandera.pyarrow as pap
 
 STATES = ("published", "up_to_date", "untouched", "held", "quarantined", "failed")
+_IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+# Of an untouched clip, of the model's mean estimate, of a sample drawn from the model.
+DIGITAL_SOURCE_TYPES = (
+    f"{_IPTC}digitalCapture",
+    f"{_IPTC}algorithmicallyEnhanced",
+    f"{_IPTC}compositeWithTrainedAlgorithmicMedia",
+)
 RUN_ID = r"\d{8}T\d{6}-[0-9a-f]{6}"
 _BEFORE_AFTER = (("before", "of the source"), ("after", "of the restored clip"))
 
@@ -86,6 +93,8 @@ CLIPS: Columns = {
     "model": text("Model that restored the clip."),
     "weights_sha256": text("SHA-256 of the model's weights."),
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
+    "digital_source_type": text("IPTC term of the restored file.", values=DIGITAL_SOURCE_TYPES),
+    "frames_changed": integer("Frames with other code values than the source's.", "frames"),
     "seconds_decode": real("Time spent decoding, over all shards.", "seconds", low=0),
     "seconds_model": real("Time spent in the model, over all shards.", "seconds", low=0),
     "seconds_encode": real("Time spent encoding, over all shards.", "seconds", low=0),
