@@ -28,6 +28,7 @@ Every command takes `--json`: the result is then one line of JSON on stdout, and
 | 3 | finished, with clips that are quarantined, failed or held; their rows say why |
 | 4 | finished, with more clips to review than allowed |
 | 5 | stopped by the budget or the deadline |
+| 6 | another process writes to the output; nothing was started |
 | 130, 143 | interrupted (Ctrl-C), terminated (SIGTERM); finished work is kept |
 """
 

@@ -17,7 +17,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline import storage
+from pipeline import lease, storage
 from pipeline.events import Event
 from pipeline.ledger import WorkerId
 from pipeline.manifest import read_rows
@@ -42,15 +42,20 @@ def run(
 ) -> dict[str, Any]:
     """Restore every clip of a manifest into ``out``; the summary. Resumes what was interrupted.
 
-    Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
+    Raises before any work: ManifestInvalid when the manifest has faults, Locked when another
+    process writes to ``out``.
     """
+    lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
     with cluster(address):
         rows = read_manifest(manifest)
-        work = Run.open(manifest, rows, out, recipe, progress)
-        if work.todo:
-            for row in flow(work).iter_rows():
-                work.take(row)
-        return work.close()
+        with lease.held(out, "submit") as mine:
+            work = Run.open(manifest, rows, out, recipe, progress)
+            mine.renew(run=work.settings.ledger.run)
+            if work.todo:
+                for row in flow(work).iter_rows():
+                    work.take(row)
+            mine.check()
+            return work.close()
 
 
 def flow(work: Run) -> ray.data.Dataset:
