@@ -137,7 +137,13 @@ def _terminated(report: output.Report) -> Iterator[output.Report]:
 
 
 @app.command()
-def validate(manifest: Manifest, as_json: Json = False) -> None:
+def validate(
+    manifest: Manifest,
+    out: Annotated[
+        str | None, typer.Option(metavar="URI", help="Also check that no original lies there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Check a manifest and name every fault.
 
     All faults are listed at once, each with its row and column; nothing is started.
@@ -148,7 +154,7 @@ def validate(manifest: Manifest, as_json: Json = False) -> None:
     """
     from pipeline.manifest import read_manifest
 
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, out)
     result = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
     output.emit(result) if as_json else output.say(f"{manifest}: {len(rows)} clips, no faults")
 

@@ -42,12 +42,12 @@ def run(
 ) -> dict[str, Any]:
     """Restore every clip of a manifest into ``out``; the summary. Resumes what was interrupted.
 
-    Raises before any work: ManifestInvalid when the manifest has faults, Locked when another
-    process writes to ``out``.
+    Raises before any work: ManifestInvalid when the manifest has faults or ``out`` is a place of
+    originals, Locked when another process writes to it.
     """
     lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
     with cluster(address):
-        rows = read_manifest(manifest)
+        rows = read_manifest(manifest, out)
         with lease.held(out, "submit") as mine:
             work = Run.open(manifest, rows, out, recipe, progress)
             mine.renew(run=work.settings.ledger.run)
@@ -78,11 +78,11 @@ def flow(work: Run) -> ray.data.Dataset:
     )  # fmt: skip
 
 
-def read_manifest(uri: str) -> list[Row]:
+def read_manifest(uri: str, out: str) -> list[Row]:
     """The validated rows of a manifest, read by Ray Data from a path or s3://."""
     storage.stat(uri)
     blocks = ray.data.read_binary_files(uri, include_paths=False).take_all()
-    return read_rows(uri, blocks[0]["bytes"])
+    return read_rows(uri, blocks[0]["bytes"], out)
 
 
 class Cluster:
