@@ -23,6 +23,7 @@ from pipeline.ledger import WorkerId
 from pipeline.manifest import read_rows
 from pipeline.run import Row, Run
 from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.stop import Stop
 from schemas.recipe import Recipe
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
@@ -38,21 +39,26 @@ def run(
     recipe: Recipe,
     *,
     address: str | None = None,
+    stop: Stop | None = None,
     progress: Callable[[Event], None],
 ) -> dict[str, Any]:
     """Restore every clip of a manifest into ``out``; the summary. Resumes what was interrupted.
 
+    After a ``stop`` nothing more is begun: what is under way ends, the summary says what is left.
+
     Raises before any work: ManifestInvalid when the manifest has faults or ``out`` is a place of
     originals, Locked when another process writes to it.
     """
+    stop = stop or Stop()
     lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
     with cluster(address):
         rows = read_manifest(manifest, out)
-        with lease.held(out, "submit") as mine:
+        with lease.held(out, "submit", on_loss=stop.cancel) as mine:
             work = Run.open(manifest, rows, out, recipe, progress)
-            mine.renew(run=work.settings.ledger.run)
-            if work.todo:
-                for row in flow(work).iter_rows():
+            ledger = work.settings.ledger
+            mine.renew(run=ledger.run)
+            with stop.passed_on(ledger, progress):
+                for row in flow(work).iter_rows() if work.todo else ():
                     work.take(row)
             mine.check()
             return work.close()

@@ -82,7 +82,7 @@ class Lease:
         self._on_loss = on_loss
         self._writing = threading.Lock()
 
-    def renew(self, **changes: str) -> None:
+    def renew(self, *, run: str = "", ended: str = "") -> None:
         """A heartbeat; it finds out when another process has taken over."""
         with self._writing:
             if self.lost:
@@ -91,7 +91,8 @@ class Lease:
                 self.lost = True
                 self._on_loss()
                 return
-            self.tenure = replace(self.tenure, renewed=_now(), **changes)
+            run = run or self.tenure.run
+            self.tenure = replace(self.tenure, renewed=_now(), run=run, ended=ended)
             storage.write_bytes(_uri(self.out, self.number), self.tenure.to_json())
 
     def check(self) -> None:
