@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from jobs import lab, output
+from jobs import audit, lab, output, quarantine
 from jobs.options import JSON, Json, Manifest, Out, Until, deadline
 from pipeline.events import Event
 from pipeline.stop import Stop
@@ -262,3 +262,5 @@ def doctor(
 
 for command in (lab.evaluate, lab.train, lab.demo):
     app.command()(command)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(audit.app, name="audit")

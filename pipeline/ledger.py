@@ -140,6 +140,12 @@ class Ledger:
         records = [_load(data) for data in storage.read_many(unended).values()]
         return sum(r["session"] == session and r["node"] not in lost_nodes for r in records)
 
+    def attempts(self, clip: str) -> list[Record]:
+        """Return who attempted which shard of the clip when, and whether that came to an end."""
+        found = self._attempts(clip)
+        read = storage.read_many(a.uri for a in found)
+        return [{"shard": a.shard, "ended": a.ended, **_load(read[a.uri])} for a in found]
+
     def commit_segment(self, clip: str, shard: int, record: Mapping[str, object]) -> bool:
         """Record a restored shard; False when it was there already."""
         return storage.create(self._at("segments", _safe(clip), f"{shard}.json"), _dump(record))
@@ -179,6 +185,16 @@ class Ledger:
     def done_clips(self) -> set[str]:
         """Return the ids of the committed clips without reading their rows."""
         return {_stem(uri) for uri in self._done_uris()}
+
+    def reopen(self, clip: str) -> None:
+        """Forget a clip that did not end well, with its segments: the run tries it afresh."""
+        uri = self._at("done", f"{_safe(clip)}.json")
+        if not storage.exists(uri) or _load(storage.read_bytes(uri)).get("reason") is None:
+            return
+        for segment in list(storage.listing(self._at("segments", clip))):
+            storage.delete(segment)
+        storage.delete(uri)
+        self._rows.pop(clip, None)
 
     def stop(self, reason: Reason) -> None:
         """Ask this session's workers to begin nothing more; the first reason given counts."""

@@ -15,8 +15,10 @@ from typing import Any, Self
 
 from models import checkpoint
 from pipeline import storage
+from pipeline.audit import AuditLog
 from pipeline.events import Event
 from pipeline.ledger import Ledger
+from pipeline.quarantine import Quarantine
 from pipeline.stop import EXIT_CODES
 from pipeline.survey import source_token
 from pipeline.tables import write_tables
@@ -64,11 +66,13 @@ class Run:
         self._rows = {str(row["clip_id"]): row for row in rows}
         self._ended: dict[str, Row] = {}
         self._left: dict[str, Reason] = {}
+        self._audit, self._quarantine = AuditLog(settings.out), Quarantine(settings)
+        self._audited = self._begin()
         self._surveyed: set[str] = set()
         for clip, row in settings.ledger.done().items():
             self._end(clip, row)
         for clip in self._waiting():
-            same = unchanged(self._rows[clip], settings)
+            same = unchanged(self._rows[clip], settings) or self._skipped(clip)
             if same is not None:
                 settings.ledger.commit_clip(clip, same)
                 self._end(clip, same)
@@ -103,6 +107,23 @@ class Run:
         )
         return work
 
+    def _begin(self) -> set[str]:
+        """Note the begin of this session; the clips whose end earlier ones have noted."""
+        ledger, settings = self.settings.ledger, self.settings
+        resumed = len(list(ledger.info()["sessions"])) > 1  # type: ignore[call-overload]
+        audited = self._audit.clips(ledger.run) if resumed else set()
+        self._audit.append(
+            "run_resumed" if resumed else "run_started", run=ledger.run, clips=len(self._rows),
+            recipe_sha256=settings.recipe.digest, weights_sha256=settings.weights_sha256,
+            code=settings.code,
+        )  # fmt: skip
+        return audited
+
+    def _skipped(self, clip: str) -> Row | None:
+        """The row of a clip that waits in the quarantine, else None."""
+        why = self._quarantine.skipped(self._rows[clip])
+        return why and clip_row(self._rows[clip], self.settings, "quarantined") | why
+
     def _waiting(self) -> list[str]:
         return [clip for clip in self._rows if clip not in self._ended]
 
@@ -132,6 +153,12 @@ class Run:
         if clip in self._ended or clip not in self._rows:
             return
         self._ended[clip] = dict(row)
+        tried = self._quarantine.ended(self._rows[clip], row)
+        if tried and row["state"] != "up_to_date" and clip not in self._audited:
+            facts = {name: row.get(name) for name in ("reason", "output_sha256", "work_key")}
+            self._audit.append(
+                f"clip_{row['state']}", run=self.settings.ledger.run, clip_id=clip, **facts
+            )
         self._progress(Event(
             kind="clip", clip_id=clip, frames=int(row.get("frames") or 0), state=str(row["state"]),
             reason=str(row.get("reason") or ""), sentence=str(row.get("sentence") or ""),
@@ -159,6 +186,8 @@ class Run:
         }
         summary = self._summary(rows, left)
         self._write_tables(rows, summary)
+        result = {name: summary[name] for name in ("run", "clips", "left", "exit_code")}
+        self._audit.append("run_stopped" if left else "run_ended", **result)
         if not left:
             self.settings.ledger.finish(summary)
         return summary
