@@ -7,16 +7,18 @@ import importlib.metadata
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from jobs import audit, lab, output, quarantine
+from jobs import audit, lab, output, quarantine, schedule
 from jobs.options import JSON, Json, Manifest, Out, Until, deadline
 from pipeline.events import Event
-from pipeline.stop import Stop
 from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from pipeline.stop import Stop
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
@@ -92,6 +94,7 @@ def submit(
     Example:
         archive-restore submit manifest.csv --out restored
     """
+    from pipeline.stop import Stop
     from schemas.recipe import load_recipe
 
     if not wait and cluster is None:
@@ -264,3 +267,4 @@ for command in (lab.evaluate, lab.train, lab.demo):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
+app.add_typer(schedule.app, name="schedule")

@@ -1,5 +1,6 @@
 """The lease: one writer for an output, a dead one's place is free, and one taker of many wins."""
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
+from jobs import cli
 from pipeline import flow, lease, storage
 from pipeline.lease import Lease, LeaseLost, Locked, Tenure, held, newest, take
 from pipeline.process import Process
@@ -55,8 +58,14 @@ def test_a_second_run_is_refused_before_anything_starts(
 
     monkeypatch.setattr(flow, "cluster", cluster)
     out = str(tmp_path)
-    with held(out, "submit"), pytest.raises(Locked):
-        flow.run("manifest.csv", out, Recipe(), progress=lambda event: None)
+    with held(out, "submit"):
+        with pytest.raises(Locked):
+            flow.run("manifest.csv", out, Recipe(), progress=lambda event: None)
+        command = ["submit", "manifest.csv", "--out", out, "--json"]
+        result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 6
+    told = json.loads(result.stdout)
+    assert told["exit_code"] == 6 and f"process {os.getpid()}" in told["error"]
 
 
 def test_the_lease_is_given_back_whatever_ends_the_block(tmp_path: object) -> None:
