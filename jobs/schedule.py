@@ -172,8 +172,9 @@ def render(
     _clock("--until", until)
     program = Plan.program if target is Target.KUBERNETES else _program()
     files = TARGETS[target](Plan(name, words, _clock("--at", at), program, image, zone))
-    for file, text in files.items() if into else ():
-        Path(str(into), file).write_text(text, encoding="utf-8")
+    if into is not None:
+        for file, text in files.items():
+            (into / file).write_text(text, encoding="utf-8")
     if as_json:
         output.emit({"files": files, "exit_code": 0})
     else:

@@ -61,9 +61,12 @@ class Tenure:
         return cls(**plain | {"process": Process(**plain["process"])})
 
     def over(self, now: datetime) -> bool:
-        """Whether the holder gave the lease back, is gone, or has given no sign for long."""
+        """Whether the holder gave the lease back or is gone; silence counts only where nobody can
+        tell.
+        """
+        alive = self.process.alive()
         silent = (now - datetime.fromisoformat(self.renewed)).total_seconds()
-        return bool(self.ended) or silent > STALE_SECONDS or self.process.gone()
+        return bool(self.ended) or (silent > STALE_SECONDS if alive is None else not alive)
 
     def sentence(self) -> str:
         name = f"run {self.run}" if self.run else f"`archive-restore {self.what}`"

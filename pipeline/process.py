@@ -27,12 +27,14 @@ class Process:
         pid = os.getpid()
         return cls(socket.gethostname(), _machine(), pid, _mark(pid) or "", _user())
 
-    def gone(self) -> bool:
-        """Whether it has ended for sure. Only its own machine can tell: False elsewhere."""
+    def alive(self) -> bool | None:
+        """Whether it is still there; None where that cannot be known: elsewhere, or hidden."""
         if self.machine != _machine():
-            return False
+            return None
         mark = _mark(self.pid)
-        return mark is None or bool(self.started and mark and mark != self.started)
+        if mark is None:
+            return False
+        return mark == self.started if mark and self.started else None
 
     @property
     def actor(self) -> str:

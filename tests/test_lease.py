@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from pipeline import flow, lease, storage
+from pipeline import lease, storage
 from pipeline.lease import Lease, LeaseLost, Locked, Tenure, held, newest, take
 from pipeline.process import Process
 from schemas.errors import ArchiveError
@@ -53,6 +53,8 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(store_root: str) -
 def test_a_second_run_is_refused_before_anything_starts(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from pipeline import flow  # Ray takes seconds to import, and the other tests need none
+
     def cluster(address: str | None) -> None:
         raise AssertionError("Ray was started")
 
@@ -96,9 +98,18 @@ def test_a_killed_holder_is_followed_at_once(store_root: str) -> None:
 
 def test_an_id_that_another_process_has_now_is_no_holder() -> None:
     here = Process.here()
-    assert not here.gone()
-    assert replace(here, started="1").gone()
-    assert not replace(here, machine="another boot").gone()
+    assert here.alive() is True
+    assert replace(here, started="1").alive() is False
+    assert replace(here, machine="another boot").alive() is None
+    assert replace(here, started="").alive() is None
+
+
+def test_a_living_holder_on_this_machine_may_be_silent(tmp_path: object) -> None:
+    """It may be starved or suspended; it would come back and write."""
+    out = str(tmp_path)
+    leave(out, Tenure("submit", Process.here(), ago(900), ago(900)))
+    with pytest.raises(Locked):
+        take(out, "submit")
 
 
 @pytest.mark.parametrize(("silent", "free"), [(60, False), (120, True)])
