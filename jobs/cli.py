@@ -7,15 +7,18 @@ import importlib.metadata
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from jobs import lab, output, preserve
-from jobs.options import JSON, Json, Manifest, Out
+from jobs import audit, lab, output, preserve, quarantine, schedule
+from jobs.options import JSON, Json, Manifest, Out, Until, deadline
 from pipeline.events import Event
 from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from pipeline.stop import Stop
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
@@ -78,53 +81,65 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
+    until: Until = None,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
     """Restore every clip of a manifest.
 
     Finished clips are skipped: run it again to go on after a break, or when clips were added.
+    At the time --until gives, and at SIGTERM, nothing more is begun, and what is under way ends.
 
     \b
     Example:
         archive-restore submit manifest.csv --out restored
     """
+    from pipeline.stop import Stop
     from schemas.recipe import load_recipe
 
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
-    settings = load_recipe(recipe)
-    with output.progress(as_json) as say, _terminated(say) as report:
+    settings, end = load_recipe(recipe), deadline(until)
+    stop = Stop(end)
+    with output.progress(as_json) as say, _terminated(say, None if cluster else stop) as report:
         if cluster is not None:
             from jobs.cluster import submit_job
 
-            summary = submit_job(cluster, manifest, out, settings, wait=wait, progress=report)
+            summary = submit_job(
+                cluster, manifest, out, settings, until=end, wait=wait, progress=report
+            )
         else:
             from pipeline.flow import run
 
             address = "auto" if on_cluster else None
-            summary = run(manifest, out, settings, address=address, progress=report)
+            summary = run(manifest, out, settings, address=address, stop=stop, progress=report)
     output.emit(summary) if as_json else output.say(output.describe_summary(summary))
     raise typer.Exit(cast(int, summary["exit_code"]))
 
 
 @contextlib.contextmanager
-def _terminated(report: output.Report) -> Iterator[output.Report]:
-    """SIGTERM ends the command with 143, as a shell expects, after its clean-up.
+def _terminated(report: output.Report, stop: Stop | None) -> Iterator[output.Report]:
+    """The first SIGTERM stops a run that has begun in order; any other ends the command with 143,
+    as a shell expects, after its clean-up.
 
     Connecting, Ray takes the signal for itself, and its native handler aborts the process; it is
     taken back when the run says that it has begun.
     """
+    begun = False
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(SIGTERM_EXIT)
+    def terminate(number: int, frame: FrameType | None) -> None:
+        if stop is None or stop.cancelled or not begun:
+            raise SystemExit(SIGTERM_EXIT)
+        stop.cancel()
 
     def watch(event: Event) -> None:
+        nonlocal begun
         if event.kind == "run":
-            signal.signal(signal.SIGTERM, stop)
+            begun = True
+            signal.signal(signal.SIGTERM, terminate)
         report(event)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield watch
     except SystemExit as error:  # Ray's Python handler leaves with the bare number of the signal
@@ -137,7 +152,13 @@ def _terminated(report: output.Report) -> Iterator[output.Report]:
 
 
 @app.command()
-def validate(manifest: Manifest, as_json: Json = False) -> None:
+def validate(
+    manifest: Manifest,
+    out: Annotated[
+        str | None, typer.Option(metavar="URI", help="Also check that no original lies there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Check a manifest and name every fault.
 
     All faults are listed at once, each with its row and column; nothing is started.
@@ -148,7 +169,7 @@ def validate(manifest: Manifest, as_json: Json = False) -> None:
     """
     from pipeline.manifest import read_manifest
 
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, out)
     result = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
     output.emit(result) if as_json else output.say(f"{manifest}: {len(rows)} clips, no faults")
 
@@ -244,3 +265,6 @@ def doctor(
 
 for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
     app.command()(command)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(audit.app, name="audit")
+app.add_typer(schedule.app, name="schedule")

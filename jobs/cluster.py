@@ -17,6 +17,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -54,18 +55,19 @@ def submit_job(
     out: str,
     recipe: Recipe,
     *,
+    until: datetime | None = None,
     wait: bool = True,
     progress: Report = lambda event: None,
 ) -> Summary:
     """The summary of the finished run; without ``wait``, the job's id at once.
 
     Manifest and output are addresses as the cluster's machines see them. The same run submitted
-    again while it is under way is followed, not started twice.
+    again while it is under way is followed, not started twice, and keeps its deadline.
     """
     client = _connect(address)
     job = _running(client, _base_id(manifest, out, recipe))
     if job is None:
-        job = _start(client, manifest, out, recipe)
+        job = _start(client, manifest, out, recipe, until)
     progress(Event(kind="note", sentence=f"job {job} on {address}"))
     if not wait:
         return {"job": job, "address": address, "exit_code": 0}
@@ -118,7 +120,9 @@ def _running(client: JobSubmissionClient, base: str) -> str | None:
     return None
 
 
-def _start(client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe) -> str:
+def _start(
+    client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe, until: datetime | None
+) -> str:
     """Submit the job. Its working directory holds the recipe and nothing else.
 
     Ray puts that directory first on the import path of every worker, so nothing that happens to
@@ -128,6 +132,7 @@ def _start(client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe)
     taken = {job.submission_id or "" for job in client.list_jobs()}
     number = 1 + sum(name.rpartition("-")[0] == base for name in taken)
     words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
+    words += ["--until", until.isoformat()] if until else []
     with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
         Path(folder, RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
         submit = partial(

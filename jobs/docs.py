@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -28,21 +29,32 @@ Every command takes `--json`: the result is then one line of JSON on stdout, and
 | 3 | finished, with clips quarantined, failed or held, or with altered files; each is named |
 | 4 | finished, with more clips to review than allowed |
 | 5 | stopped by the budget or the deadline |
+| 6 | another process writes to the output; nothing was started |
 | 130, 143 | interrupted (Ctrl-C), terminated (SIGTERM); finished work is kept |
 """
 
 
+def commands() -> dict[str, Any]:
+    """Every command by its full name, in the order of the help: groups hold further ones."""
+    found: dict[str, Any] = {}
+
+    def walk(group: Any, prefix: str) -> None:  # noqa: ANN401 (the types of click are private)
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                walk(command, f"{prefix}{name} ")
+            else:
+                found[prefix + name] = command
+
+    walk(get_command(app), "")
+    return found
+
+
 def cli_markdown() -> str:
     """The page `docs/cli.md`: the help of every command."""
-    root = get_command(app)
     parts = [INTRO]
-    for name in root.list_commands(typer.Context(root)):  # type: ignore[attr-defined]
-        command = root.commands[name]  # type: ignore[attr-defined]
-        parent = typer.Context(root, info_name="archive-restore")
-        text = command.get_help(
-            typer.Context(command, info_name=name, parent=parent, terminal_width=96)
-        )
-        parts.append(f"## {name}\n\n```text\n{text.strip()}\n```\n")
+    for name, command in commands().items():
+        context = typer.Context(command, info_name=f"archive-restore {name}", terminal_width=96)
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
     return "\n".join(parts)
 
 

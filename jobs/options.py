@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from schemas.errors import ArchiveError
 
 JSON = "archive_restore.json"  # key in the context: does this command print JSON?
 
@@ -18,6 +22,30 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
 def absolute(uri: str) -> str:
     """A path as workers and other machines see it, who do not share our working directory."""
     return uri if "://" in uri else str(Path(uri).resolve())
+
+
+def deadline(text: str | None, now: datetime | None = None) -> datetime | None:
+    """The next time that a clock here shows HH:MM, or the moment of an ISO date and time.
+
+    Raises ArchiveError for what is neither, and for a moment that is over.
+    """
+    if text is None:
+        return None
+    now = now or datetime.now()
+    try:
+        if not re.fullmatch(r"\d{1,2}:\d\d", text):
+            end = datetime.fromisoformat(text).astimezone()
+        else:
+            hour, minute = map(int, text.split(":"))
+            today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            end = (today if today > now else today + timedelta(days=1)).astimezone()
+    except ValueError:
+        raise ArchiveError(
+            f"--until {text}: give HH:MM, or a date and time such as 2026-11-23T06:00"
+        ) from None
+    if end <= now.astimezone():
+        raise ArchiveError(f"--until {text} is over")
+    return end
 
 
 Json = Annotated[
@@ -36,4 +64,11 @@ Out = Annotated[
 Manifest = Annotated[
     str,
     typer.Argument(callback=absolute, help="CSV, JSON Lines or Parquet; a path or s3://."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Begin nothing more after HH:MM, or an ISO date and time; exit code 5 if clips wait.",
+    ),
 ]

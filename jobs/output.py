@@ -261,8 +261,10 @@ def describe_summary(summary: dict[str, object]) -> str:
     clips = cast(dict[str, int], summary["clips"])
     counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in clips.items() if n)
     seconds, fps = cast(float, summary["seconds"]), cast(float, summary["fps"])
+    left = summary.get("left")
     return (
         f"run {summary['run']}: {counts or 'no clips'}\n"
-        f"{summary['frames']} frames in {clock(seconds)} ({fps:.2f} frames/s)\n"
+        + (f"stopped with {left} clips left: run it again to go on\n" if left else "")
+        + f"{summary['frames']} frames in {clock(seconds)} ({fps:.2f} frames/s)\n"
         f"results in {summary['out']}"
     )

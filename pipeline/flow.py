@@ -17,12 +17,13 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline import storage
+from pipeline import lease, storage
 from pipeline.events import Event
 from pipeline.ledger import WorkerId
 from pipeline.manifest import read_rows
 from pipeline.run import Row, Run
 from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.stop import Stop
 from schemas.recipe import Recipe
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
@@ -39,19 +40,29 @@ def run(
     recipe: Recipe,
     *,
     address: str | None = None,
+    stop: Stop | None = None,
     progress: Callable[[Event], None],
 ) -> dict[str, Any]:
     """Restore every clip of a manifest into ``out``; the summary. Resumes what was interrupted.
 
-    Raises ManifestInvalid (an ArchiveError) before any work when the manifest has faults.
+    After a ``stop`` nothing more is begun: what is under way ends, the summary says what is left.
+
+    Raises before any work: ManifestInvalid when the manifest has faults or ``out`` is a place of
+    originals, Locked when another process writes to it.
     """
+    stop = stop or Stop()
+    lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
     with cluster(address):
-        rows = read_manifest(manifest)
-        work = Run.open(manifest, rows, out, recipe, progress)
-        if work.todo:
-            for row in flow(work).iter_rows():
-                work.take(row)
-        return work.close()
+        rows = read_manifest(manifest, out)
+        with lease.held(out, "submit", on_loss=stop.cancel) as mine:
+            work = Run.open(manifest, rows, out, recipe, progress)
+            ledger = work.settings.ledger
+            mine.renew(run=ledger.run)
+            with stop.passed_on(ledger, progress):
+                for row in flow(work).iter_rows() if work.todo else ():
+                    work.take(row)
+            mine.check()
+            return work.close()
 
 
 def flow(work: Run) -> ray.data.Dataset:
@@ -74,11 +85,11 @@ def flow(work: Run) -> ray.data.Dataset:
     )  # fmt: skip
 
 
-def read_manifest(uri: str) -> list[Row]:
+def read_manifest(uri: str, out: str) -> list[Row]:
     """The validated rows of a manifest, read by Ray Data from a path or s3://."""
     storage.stat(uri)
     blocks = ray.data.read_binary_files(uri, include_paths=False).take_all()
-    return read_rows(uri, blocks[0]["bytes"])
+    return read_rows(uri, blocks[0]["bytes"], out)
 
 
 class Cluster:

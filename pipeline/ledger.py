@@ -5,6 +5,7 @@
     segments/<clip>/<shard>.json    a restored shard; its media may lie beside it
     assembly/<clip>/<session>.json  the shard whose worker assembles the clip
     done/<clip>.json                the clip's row: the commit point
+    stop/<session>.json             the session begins nothing more
     summary.json                    the run is over
 
 Every object but run.json and summary.json is made by an exclusive create and never changes, so a
@@ -58,6 +59,7 @@ class Ledger:
         self.session = session
         self.uri = storage.join(self.out, "runs", run)
         self._rows: dict[str, Record] = {}
+        self._stopped: Reason | None = None
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str, str]]:
         return type(self), (self.out, self.run, self.session)
@@ -138,6 +140,12 @@ class Ledger:
         records = [_load(data) for data in storage.read_many(unended).values()]
         return sum(r["session"] == session and r["node"] not in lost_nodes for r in records)
 
+    def attempts(self, clip: str) -> list[Record]:
+        """Return who attempted which shard of the clip when, and whether that came to an end."""
+        found = self._attempts(clip)
+        read = storage.read_many(a.uri for a in found)
+        return [{"shard": a.shard, "ended": a.ended, **_load(read[a.uri])} for a in found]
+
     def commit_segment(self, clip: str, shard: int, record: Mapping[str, object]) -> bool:
         """Record a restored shard; False when it was there already."""
         return storage.create(self._at("segments", _safe(clip), f"{shard}.json"), _dump(record))
@@ -178,6 +186,26 @@ class Ledger:
         """Return the ids of the committed clips without reading their rows."""
         return {_stem(uri) for uri in self._done_uris()}
 
+    def reopen(self, clip: str) -> None:
+        """Forget a clip that did not end well, with its segments: the run tries it afresh."""
+        uri = self._at("done", f"{_safe(clip)}.json")
+        if not storage.exists(uri) or _load(storage.read_bytes(uri)).get("reason") is None:
+            return
+        for segment in list(storage.listing(self._at("segments", clip))):
+            storage.delete(segment)
+        storage.delete(uri)
+        self._rows.pop(clip, None)
+
+    def stop(self, reason: Reason) -> None:
+        """Ask this session's workers to begin nothing more; the first reason given counts."""
+        storage.create(self._stop_uri(), _dump({"reason": str(reason), "asked": _now()}))
+
+    def stopped(self) -> Reason | None:
+        """Return why this session begins nothing more, None while it does: one request."""
+        if self._stopped is None and storage.exists(self._stop_uri()):
+            self._stopped = Reason(str(_load(storage.read_bytes(self._stop_uri()))["reason"]))
+        return self._stopped
+
     def finish(self, summary: Mapping[str, object]) -> None:
         """Write the summary, which ends the run: it is not resumed any more."""
         storage.write_bytes(self._at("summary.json"), _dump(summary))
@@ -189,6 +217,9 @@ class Ledger:
 
     def _at(self, *parts: str) -> str:
         return storage.join(self.uri, *parts)
+
+    def _stop_uri(self) -> str:
+        return self._at("stop", f"{_safe(self.session)}.json")
 
     def _attempt_uri(self, clip: str, shard: int, number: int, kind: str) -> str:
         return self._at("attempts", _safe(clip), f"{shard}-{number}.{kind}")

@@ -28,7 +28,7 @@ __all__ = [
     "ManifestInvalid",
     "inspect_manifest",
     "inspect_rows",
-    "overlapping_sources",
+    "overlaps",
     "parse_manifest",
     "read_manifest",
     "read_rows",
@@ -62,20 +62,22 @@ class ManifestInvalid(ArchiveError):
         return self.text
 
 
-def read_manifest(uri: str) -> list[Row]:
+def read_manifest(uri: str, out: str | None = None) -> list[Row]:
     """Return the rows of a manifest. Raises ManifestInvalid with every fault."""
     format_of(uri)
-    return read_rows(uri, storage.read_bytes(uri))
+    return read_rows(uri, storage.read_bytes(uri), out)
 
 
-def read_rows(uri: str, data: bytes) -> list[Row]:
+def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Row]:
     """Return the rows of a manifest whose bytes are at hand. Raises ManifestInvalid.
+
+    With `out`, an original in the place of the output is a fault as well: see `overlaps`.
 
     A row has a key for every column of the schema, None where the manifest says nothing;
     `priority` is an integer, `expected_fps` a ratio, sources are absolute, and `checksum_algo` is
     there whenever `checksum` is.
     """
-    rows, faults = inspect_rows(uri, data)
+    rows, faults = inspect_rows(uri, data, out)
     if errors := [fault for fault in faults if fault.severity == "error"]:
         raise ManifestInvalid(uri, errors)
     return rows
@@ -87,7 +89,7 @@ def inspect_manifest(uri: str) -> tuple[list[Row], list[Fault]]:
     return inspect_rows(uri, storage.read_bytes(uri))
 
 
-def inspect_rows(uri: str, data: bytes) -> tuple[list[Row], list[Fault]]:
+def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Row], list[Fault]]:
     """`inspect_manifest` of bytes at hand."""
     table, faults = parse(data, format_of(uri))
     if not any(fault.row == 0 for fault in faults):  # else there is no table to look at
@@ -95,7 +97,10 @@ def inspect_rows(uri: str, data: bytes) -> tuple[list[Row], list[Fault]]:
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
     folder = _plain(uri).rsplit("/", 1)[0]
-    return [_typed(cells, folder) for _, cells in _cells(table)], faults
+    numbered = [(number, _typed(cells, folder)) for number, cells in _cells(table)]
+    if out is not None and (found := list(overlaps(numbered, out))):
+        return [], [*faults, *found]
+    return [row for _, row in numbered], faults
 
 
 def parse_manifest(data: bytes, format: Format) -> pa.Table:
@@ -127,11 +132,23 @@ def validate_manifest(table: pa.Table) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.row)
 
 
-def overlapping_sources(rows: Iterable[Row], out: str) -> list[str]:
-    """Return the sources whose folder is OUT or holds OUT: no output may go among originals."""
-    target = _as_folder(out)
-    sources = dict.fromkeys(str(row["source_uri"]) for row in rows)
-    return [uri for uri in sources if target.startswith(_as_folder(uri).rsplit("/", 2)[0] + "/")]
+def overlaps(numbered: Iterable[tuple[int, Row]], out: str) -> Iterator[Fault]:
+    """Yield the originals that the output would come among.
+
+    No source and no reference may lie in OUT, at any depth, and OUT may not lie below the address
+    of one. OUT may be a folder of its own beside them. Links are followed.
+    """
+    target = _real(out).rstrip("/") + "/"
+    for number, row in numbered:
+        for column in _URI_COLUMNS:
+            if (uri := row[column]) is None:
+                continue
+            place = _real(str(uri))
+            if place.startswith(target):
+                sentence = f"lies in the output {out}: originals and results stay apart"
+                yield Fault(number, column, str(uri), sentence)
+            elif target.startswith(place + "/"):
+                yield Fault(number, column, str(uri), f"has the output {out} below it")
 
 
 def _cell_faults(table: pa.Table) -> Iterator[Fault]:
@@ -220,5 +237,6 @@ def _plain(uri: str) -> str:
     return uri if storage.is_s3(uri) else os.path.abspath(storage.local_path(uri))
 
 
-def _as_folder(uri: str) -> str:
-    return _plain(uri).rstrip("/") + "/"
+def _real(uri: str) -> str:
+    """Return where an address leads to, links followed."""
+    return uri if storage.is_s3(uri) else os.path.realpath(storage.local_path(uri))

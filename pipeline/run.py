@@ -15,13 +15,16 @@ from typing import Any, Self
 
 from models import checkpoint
 from pipeline import storage
+from pipeline.audit import AuditLog
 from pipeline.events import Event
 from pipeline.ledger import Ledger
 from pipeline.record import clip_uri
+from pipeline.quarantine import Quarantine
+from pipeline.stop import EXIT_CODES
 from pipeline.survey import source_token
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
-from schemas.reasons import Reason
+from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
 
 Row = dict[str, Any]
@@ -63,11 +66,14 @@ class Run:
         self._started = time.monotonic()
         self._rows = {str(row["clip_id"]): row for row in rows}
         self._ended: dict[str, Row] = {}
+        self._left: dict[str, Reason] = {}
+        self._audit, self._quarantine = AuditLog(settings.out), Quarantine(settings)
+        self._audited = self._begin()
         self._surveyed: set[str] = set()
         for clip, row in settings.ledger.done().items():
             self._end(clip, row)
         for clip in self._waiting():
-            same = unchanged(self._rows[clip], settings)
+            same = unchanged(self._rows[clip], settings) or self._skipped(clip)
             if same is not None:
                 settings.ledger.commit_clip(clip, same)
                 self._end(clip, same)
@@ -102,14 +108,36 @@ class Run:
         )
         return work
 
+    def _begin(self) -> set[str]:
+        """Note the begin of this session; the clips whose end earlier ones have noted."""
+        ledger, settings = self.settings.ledger, self.settings
+        resumed = len(list(ledger.info()["sessions"])) > 1  # type: ignore[call-overload]
+        audited = self._audit.clips(ledger.run) if resumed else set()
+        self._audit.append(
+            "run_resumed" if resumed else "run_started", run=ledger.run, clips=len(self._rows),
+            recipe_sha256=settings.recipe.digest, weights_sha256=settings.weights_sha256,
+            code=settings.code,
+        )  # fmt: skip
+        return audited
+
+    def _skipped(self, clip: str) -> Row | None:
+        """The row of a clip that waits in the quarantine, else None."""
+        why = self._quarantine.skipped(self._rows[clip])
+        return why and clip_row(self._rows[clip], self.settings, "quarantined") | why
+
     def _waiting(self) -> list[str]:
         return [clip for clip in self._rows if clip not in self._ended]
 
     def take(self, row: Row) -> None:
-        """One row that came out of the flow: a restored shard or a clip at its end."""
+        """One row that came out of the flow: a restored shard, a clip at its end, or what a stop
+        has left.
+        """
         body = json.loads(row["body"])
         if row["kind"] == "clip":
             self._end(row["clip_id"], body)
+            return
+        if row["kind"] == "left":
+            self._left[row["clip_id"]] = Reason(body["reason"])
             return
         if row["clip_id"] not in self._surveyed:
             self._surveyed.add(row["clip_id"])
@@ -126,6 +154,12 @@ class Run:
         if clip in self._ended or clip not in self._rows:
             return
         self._ended[clip] = dict(row)
+        tried = self._quarantine.ended(self._rows[clip], row)
+        if tried and row["state"] != "up_to_date" and clip not in self._audited:
+            facts = {name: row.get(name) for name in ("reason", "output_sha256", "work_key")}
+            self._audit.append(
+                f"clip_{row['state']}", run=self.settings.ledger.run, clip_id=clip, **facts
+            )
         self._progress(Event(
             kind="clip", clip_id=clip, frames=int(row.get("frames") or 0), state=str(row["state"]),
             reason=str(row.get("reason") or ""), sentence=str(row.get("sentence") or ""),
@@ -133,39 +167,56 @@ class Run:
         ))  # fmt: skip
 
     def close(self) -> dict[str, Any]:
-        """Account for every clip, write the tables, end the run and return its summary."""
+        """Account for every clip, write the tables and return the summary.
+
+        Where a stop has left clips the run stays unfinished, and the next one goes on with it;
+        their rows are in the tables and not in the ledger.
+        """
         for clip in self._waiting():  # the flow must return every clip: none is lost unseen
-            fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
-            row = failed(self._rows[clip], fault, self.settings)
-            self.settings.ledger.commit_clip(clip, row)
-            self._end(clip, row)
-        states = Counter(str(row["state"]) for row in self._ended.values())
+            if clip not in self._left:
+                fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
+                row = failed(self._rows[clip], fault, self.settings)
+                self.settings.ledger.commit_clip(clip, row)
+                self._end(clip, row)
+        left = {clip: self._left[clip] for clip in self._waiting()}
+        rows = self._ended | {
+            clip: failed(
+                self._rows[clip], ClipFault(reason, REASONS[reason].meaning), self.settings
+            )
+            for clip, reason in left.items()
+        }
+        summary = self._summary(rows, left)
+        self._write_tables(rows, summary)
+        result = {name: summary[name] for name in ("run", "clips", "left", "exit_code")}
+        self._audit.append("run_stopped" if left else "run_ended", **result)
+        if not left:
+            self.settings.ledger.finish(summary)
+        return summary
+
+    def _summary(self, rows: Mapping[str, Row], left: Mapping[str, Reason]) -> dict[str, Any]:
+        states = Counter(str(row["state"]) for row in rows.values())
         seconds = round(time.monotonic() - self._started, 3)
-        frames = sum(
-            int(row.get("frames") or 0)
-            for row in self._ended.values()
-            if row["state"] == "published"
-        )
+        published = (row for row in rows.values() if row["state"] == "published")
+        frames = sum(int(row.get("frames") or 0) for row in published)
         faults = sum(states[state] for state in ("held", "quarantined", "failed"))
-        summary: dict[str, Any] = {
+        stopped = max((EXIT_CODES[reason] for reason in left.values()), default=0)
+        return {
             "run": self.settings.ledger.run,
-            "exit_code": 3 if faults else 0,
+            "exit_code": stopped or (3 if faults else 0),
             "clips": {state: states[state] for state in STATES},
+            "left": len(left),
             "frames": frames, "seconds": seconds,
             "fps": round(frames / seconds, 3) if seconds else 0.0,
             "out": self.settings.out,
         }  # fmt: skip
-        self._write_tables(summary)
-        self.settings.ledger.finish(summary)
-        return summary
 
-    def _write_tables(self, summary: dict[str, Any]) -> None:
+    def _write_tables(self, rows: Mapping[str, Row], summary: dict[str, Any]) -> None:
         ledger, settings = self.settings.ledger, self.settings
         info = ledger.info()
         identity: dict[str, Any] = info["identity"]  # type: ignore[assignment]
         clips, shots, frames = [], [], []
-        for clip in sorted(self._ended):
-            row = dict(self._ended[clip])
+        for clip in sorted(rows):
+            row = dict(rows[clip])
             shots += row.pop("shot_rows", [])
             series = row.pop("series_uri", None)
             if series:

@@ -1,7 +1,7 @@
 """The stages of the flow as functions of a row; Ray calls them, none of them knows Ray.
 
-A row is ``{"clip_id", "kind", "body"}``: kind ``shard`` on its way, kind ``clip`` at its end; the
-body is JSON.
+A row is ``{"clip_id", "kind", "body"}``: kind ``shard`` on its way, kind ``clip`` at its end, kind
+``left`` where the run was stopped before; the body is JSON.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def shard_row(clip: Row, body: Row) -> Row:
     return {"clip_id": clip["clip_id"], "kind": "shard", "body": json.dumps({"clip": clip} | body)}
 
 
+def left_row(clip: Row, reason: Reason) -> Row:
+    """A clip, or a shard of it, that was not begun: another session takes it up."""
+    return {"clip_id": clip["clip_id"], "kind": "left", "body": json.dumps({"reason": reason})}
+
+
 def ended(row: Row, settings: Settings) -> Row:
     """The clip's row as the flow carries it, committed: the first end a clip comes to is the one
     that counts.
@@ -72,6 +77,8 @@ class SurveyStage:
         rows: list[Row] = []
 
         def work() -> Row:
+            if reason := self.settings.ledger.stopped():
+                return left_row(clip, reason)
             survey = self._survey(clip)
             same = unchanged(clip, self.settings, survey.source_sha256)
             if same is not None:
@@ -109,7 +116,7 @@ class Restoration:
         self._restorer: ShardRestorer | None = None
 
     def __call__(self, row: Row) -> Row:
-        if row["kind"] == "clip":
+        if row["kind"] != "shard":
             return row
         body = json.loads(row["body"])
         return guarded(body["clip"], self.settings, lambda: self._restore(body["clip"], body))
@@ -121,6 +128,8 @@ class Restoration:
             return shard_row(clip, body | {"dropped": True})
         if shard in ledger.segments(name):
             return shard_row(clip, body)
+        if reason := ledger.stopped():
+            return left_row(clip, reason)
         deaths = ledger.deaths(name, ledger.session, self.cluster.lost_nodes(), shard)
         if deaths >= DEATHS_ALLOWED:
             raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
@@ -156,7 +165,7 @@ class Assembly:
         self.settings = settings
 
     def __call__(self, row: Row) -> Row:
-        if row["kind"] == "clip":
+        if row["kind"] != "shard":
             return row
         body = json.loads(row["body"])
         return guarded(body["clip"], self.settings, lambda: self._assemble(row, body))

@@ -2,7 +2,7 @@
 
 The tables are derived from the ledger's done markers, so writing them again gives the same files:
 nothing counts twice and nothing is lost, however often a run is resumed. Every file passes the gate
-of `schemas.tables` and appears whole; `runs` comes last, so a run that is listed is complete.
+of `schemas.tables` and appears whole; `runs` comes last, so a run that is listed has all its rows.
 """
 
 import io

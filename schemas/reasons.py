@@ -251,9 +251,10 @@ REASONS: dict[Reason, ReasonInfo] = {
 }
 
 _STATES: dict[FaultState, str] = {
-    "quarantined": "The clip needs a person: it is skipped until someone retries it.",
+    "quarantined": "The clip needs a person: runs skip it until someone retries it, or its source, "
+    "its row of the manifest, the recipe, the weights or the program change.",
     "failed": "Trouble on our side: the next run tries the clip again.",
-    "held": "The clip waits for a date or a decision; nothing is wrong with the run.",
+    "held": "The clip waits for a date or a decision: the next run looks at it again.",
 }
 
 

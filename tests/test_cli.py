@@ -7,24 +7,27 @@ import signal
 import sys
 import types
 from collections.abc import Callable
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from jobs import cli, doctor, output
+from jobs.docs import commands
+from jobs.options import deadline
 from jobs.status import describe_status, read_status
 from pipeline import storage
 from pipeline.events import Event
 from pipeline.ledger import Ledger
+from pipeline.stop import Stop
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, load_recipe
 
-COMMANDS: dict[str, Any] = get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = commands()
 SUMMARY = {
     "run": "20260101T000000-abcdef",
     "exit_code": 3,
@@ -65,9 +68,9 @@ def test_every_command_says_what_it_does_in_one_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example_that_it_accepts(name: str) -> None:
     _, _, text = COMMANDS[name].help.partition("Example:")
-    words = shlex.split(text)
-    assert words[:2] == ["archive-restore", name]
-    COMMANDS[name].make_context(name, words[2:])  # raises for what is no option of it
+    words, path = shlex.split(text), ["archive-restore", *name.split()]
+    assert words[: len(path)] == path
+    COMMANDS[name].make_context(name, words[len(path) :])  # raises for what is no option of it
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -151,19 +154,37 @@ def test_sigterm_is_handled_while_a_run_is_under_way(flow: Any) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_sigterm_is_taken_back_from_whoever_took_it(flow: Any) -> None:
-    """Ray's native handler would abort the process."""
+def test_sigterm_stops_a_run_in_order_and_a_second_one_ends_it(flow: Any) -> None:
+    """It is taken back from Ray, whose native handler would abort the process."""
+    cancelled: list[bool] = []
 
-    def killed(*_: object, progress: Callable[[Event], None], **__: object) -> dict[str, Any]:
+    def killed(
+        *_: object, stop: Stop, progress: Callable[[Event], None], **__: object
+    ) -> dict[str, Any]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         progress(Event(kind="run", run="r", total=1))
+        cancelled.append(stop.cancelled)
         signal.raise_signal(signal.SIGTERM)
-        return SUMMARY
+        cancelled.append(stop.cancelled)
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("still there")
 
     flow(killed)
     result = invoke("submit", "m.csv", "--out", "x")
+    assert cancelled == [False, True]
     assert result.exit_code == 143
     assert "run it again to go on" in result.stderr
+
+
+def test_sigterm_leaves_a_job_on_a_cluster_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(*_: object, progress: Callable[[Event], None], **__: object) -> dict[str, Any]:
+        progress(Event(kind="run", run="r", total=1))
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("still there")
+
+    monkeypatch.setattr("jobs.cluster.submit_job", follow)
+    result = invoke("submit", "m.csv", "--out", "x", "--cluster", "http://head:8265")
+    assert result.exit_code == 143
 
 
 def test_interrupted_ends_with_130(flow: Any) -> None:
@@ -198,6 +219,33 @@ def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
         "1234 frames in 1 min 40 s (12.34 frames/s)",
         "results in restored",
     ]
+
+
+def test_what_a_stopped_run_has_left_is_told(flow: Any) -> None:
+    flow(lambda *_, **__: SUMMARY | {"exit_code": 5, "left": 7})
+    result = invoke("submit", "m.csv", "--out", "restored")
+    assert result.exit_code == 5
+    assert "stopped with 7 clips left: run it again to go on" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("23:30", datetime(2026, 11, 22, 23, 30)),
+        ("6:00", datetime(2026, 11, 23, 6)),
+        ("22:00", datetime(2026, 11, 23, 22)),  # now: the next time
+        ("2026-11-24T06:00", datetime(2026, 11, 24, 6)),
+        ("2026-11-24T06:00+00:00", datetime(2026, 11, 24, 6, tzinfo=UTC)),
+    ],
+)
+def test_until_is_the_next_time_of_the_clock_or_a_moment(text: str, end: datetime) -> None:
+    assert deadline(text, now=datetime(2026, 11, 22, 22)) == end.astimezone()
+
+
+@pytest.mark.parametrize("text", ["tonight", "24:00", "6:60", "2026-11-21T06:00", ""])
+def test_until_is_never_a_guess(text: str) -> None:
+    with pytest.raises(ArchiveError, match=f"--until {text}"):
+        deadline(text, now=datetime(2026, 11, 22, 22))
 
 
 def test_addresses_in_a_store_stay_as_they_are(flow: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,11 @@ def test_a_job_is_submitted_with_its_recipe_and_followed(connect: Any, recipe: R
 
 def test_without_wait_the_job_is_left_running(connect: Any, recipe: Recipe) -> None:
     dashboard = connect(Dashboard())
-    answer = submit_job(DASHBOARD, "m.csv", "out", recipe, wait=False)
-    assert answer == {"job": next(iter(dashboard.jobs)), "address": DASHBOARD, "exit_code": 0}
+    until = datetime(2026, 11, 23, 6, tzinfo=UTC)
+    answer = submit_job(DASHBOARD, "m.csv", "out", recipe, until=until, wait=False)
+    ((name, job),) = dashboard.jobs.items()
+    assert answer == {"job": name, "address": DASHBOARD, "exit_code": 0}
+    assert "--until 2026-11-23T06:00:00+00:00" in job.entrypoint  # clocks may differ in their zone
 
 
 def test_the_same_work_under_way_is_followed_not_started_twice(

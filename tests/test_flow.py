@@ -18,6 +18,7 @@ import pytest
 
 from jobs.query import query
 from pipeline import flow, storage
+from pipeline.audit import verify
 from pipeline.decoding import Decoder
 from pipeline.events import Event
 from pipeline.frames import to_ms
@@ -268,6 +269,33 @@ def test_a_killed_driver_resumes_where_it_was(
     for path, written in (committed | segments).items():
         assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
     assert framemd5s(out) == expected
+
+
+def test_a_terminated_driver_drains_and_the_next_does_the_rest(
+    unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    manifest, recipe, expected = unbroken
+    out = str(tmp_path / "out")
+    first = Driver(manifest, out, recipe)
+    wait_for(lambda: markers(out, "segments"))
+    first.process.terminate()  # the driver alone, not its workers
+    summary = first.result()
+    assert first.process.returncode == summary["exit_code"] == 143
+    done, segments = markers(out, "done"), markers(out, "segments")
+    assert summary["left"] == summary["clips"]["held"] == 6 - len(done) > 0
+    assert summary["clips"]["published"] == len(done)
+    begun = sorted(Path(out).glob("runs/*/attempts/*/*.json"))
+    assert begun and all(path.with_suffix(".end").exists() for path in begun)  # nothing broken off
+    reasons = query(out, "SELECT DISTINCT reason FROM clips WHERE state = 'held'").to_pylist()
+    assert reasons == [{"reason": "CANCELLED"}]
+
+    summary = Driver(manifest, out, recipe).result()
+    assert summary["exit_code"] == 0 and summary["clips"]["published"] == 6
+    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run went on
+    for path, written in (done | segments).items():
+        assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
+    assert framemd5s(out) == expected
+    assert verify(out).broken is None
 
 
 def test_a_killed_actor_costs_nothing(

@@ -17,7 +17,7 @@ from pipeline.manifest import (
     ManifestInvalid,
     inspect_manifest,
     inspect_rows,
-    overlapping_sources,
+    overlaps,
     parse_manifest,
     read_manifest,
     read_rows,
@@ -405,18 +405,60 @@ def test_sources_are_relative_to_the_manifest_in_a_store(s3_prefix: str) -> None
     assert sources == [f"{s3_prefix}/night/reels/a.mkv", "/mnt/b.mkv"]
 
 
-def test_output_among_the_originals_is_found(tmp_path: Path) -> None:
-    def overlap(source: str, out: str) -> bool:
-        return bool(overlapping_sources([{"source_uri": source}], out))
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("/films/a.mkv", "/films"),  # its own folder
+        ("file:///films/a.mkv", "/films/"),
+        ("/films/reels/1/a.mkv", "/films"),  # a folder above it
+        ("/films/restored/clips/a/a_rst.mkv", "/films/restored"),  # a result as a source
+        ("s3://films/reels/a.mkv", "s3://films/reels"),
+        ("s3://films/reels/a.mkv", "s3://films"),
+        ("s3://films/reel", "s3://films/reel/restored"),  # below the source itself
+    ],
+)
+def test_output_among_the_originals_is_a_fault(source: str, out: str) -> None:
+    row = {"source_uri": source, "reference_uri": None}
+    assert [(f.row, f.column, f.value) for f in overlaps([(7, row)], out)] == [
+        (7, "source_uri", source)
+    ]
+    row = {"source_uri": "/elsewhere/a.mkv", "reference_uri": source}
+    assert [f.column for f in overlaps([(7, row)], out)] == ["reference_uri"]
 
-    assert overlap("/films/a.mkv", "/films")
-    assert overlap("/films/a.mkv", "/films/restored")
-    assert overlap("file:///films/a.mkv", "/films/")
-    assert overlap("s3://films/reels/a.mkv", "s3://films/reels/out")
-    assert not overlap("/films/a.mkv", "/films-restored")
-    assert not overlap("/films/in/a.mkv", "/films/out")
-    assert not overlap("s3://films/reels/a.mkv", "s3://films/restored")
-    assert not overlap("s3://films/a.mkv", str(tmp_path))
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("/films/a.mkv", "/films/restored"),  # beside it
+        ("/films/a.mkv", "/films-restored"),
+        ("/films/in/a.mkv", "/films/out"),
+        ("s3://films/reels/a.mkv", "s3://films/restored"),
+        ("s3://films/reels/a.mkv", "s3://films/reels/restored"),
+        ("s3://films/reel.mkv", "s3://films/reel"),
+        ("s3://films/a.mkv", "/films"),
+    ],
+)
+def test_output_beside_the_originals_is_none(source: str, out: str) -> None:
+    assert list(overlaps([(2, {"source_uri": source, "reference_uri": None})], out)) == []
+
+
+def test_a_link_does_not_hide_that_they_are_one_place(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "films")
+    row = {"source_uri": f"{tmp_path}/films/a.mkv", "reference_uri": None}
+    assert len(list(overlaps([(2, row)], f"{tmp_path}/link"))) == 1
+
+
+def test_every_original_in_the_output_is_named_with_its_row(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("clip_id,source_uri\na,out/a.mkv\nb,b.mkv\nc,out/deep/c.mkv\n")
+    assert len(read_manifest(str(manifest), str(tmp_path / "restored"))) == 3
+    with pytest.raises(ManifestInvalid) as caught:
+        read_manifest(str(manifest), str(tmp_path / "out"))
+    assert [(f["row"], f["value"]) for f in caught.value.faults] == [
+        (2, f"{tmp_path}/out/a.mkv"),
+        (4, f"{tmp_path}/out/deep/c.mkv"),
+    ]
 
 
 def test_the_examples_of_the_schema_are_a_valid_row() -> None:
