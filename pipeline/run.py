@@ -18,8 +18,8 @@ from pipeline import storage
 from pipeline.audit import AuditLog
 from pipeline.events import Event
 from pipeline.ledger import Ledger
-from pipeline.record import clip_uri
 from pipeline.quarantine import Quarantine
+from pipeline.record import clip_uri
 from pipeline.stop import EXIT_CODES
 from pipeline.survey import source_token
 from pipeline.tables import write_tables
