@@ -18,6 +18,7 @@ from pipeline.frames import Frame, Probe
 from pipeline.measure import ClipMeasure, Luma, planes_to_luma
 from pipeline.muxing import assemble, stream_hashes
 from pipeline.run import Row, Settings, clip_row
+from pipeline.sources import fetch
 from pipeline.survey import Survey
 from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
@@ -35,7 +36,7 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     """
     started = time.monotonic()
     cache, name = Path(settings.cache), str(clip["clip_id"])
-    source = storage.local_copy(survey.source_uri, cache)
+    source = fetch(survey.source_uri, cache)
     limits = settings.recipe.limits
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
         out = Path(folder) / f"{name}_rst.mkv"
@@ -153,6 +154,7 @@ def facts(survey: Survey, records: Records) -> Row:
         "pix_fmt": probe.pix_fmt, "bit_depth": probe.bit_depth,
         "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator, "field_order":
         probe.field_order,
+        "scan_measured": survey.scan_measured, "range_measured": survey.range_measured,
         "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
         "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":

@@ -17,7 +17,7 @@ from models import checkpoint
 from pipeline import storage
 from pipeline.events import Event
 from pipeline.ledger import Ledger
-from pipeline.survey import source_token
+from pipeline.sources import source_token
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
