@@ -149,8 +149,9 @@ def _check_sound(container: InputContainer) -> None:
 
 def picture_order(path: str, limits: Limits) -> str:
     """The field order that the first picture itself states, where the container states none."""
+    container = open_source(path, limits)
     try:
-        picture = next(open_source(path, limits).decode(video=0), None)
+        picture = next(container.decode(main_video(container)), None)
     except av.FFmpegError:
         return "unknown"
     if picture is None or not picture.interlaced_frame:

@@ -37,25 +37,30 @@ PACKED = {
 
 
 def look(path: Path) -> Seen:
-    """Everything of a file."""
+    """Everything of a file; what it declares is taken before its pictures are decoded."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
-        planar = PACKED.get(context.pix_fmt, context.pix_fmt.replace("yuvj", "yuv"))
+        coded = context.pix_fmt
+        planar = PACKED.get(coded, coded.replace("yuvj", "yuv"))
+        declared = {
+            "order": int(context.field_order),
+            "sar": stream.sample_aspect_ratio or Fraction(1),
+            "planar": planar,
+            "colour": (context.color_primaries, context.color_trc, context.colorspace),
+            "full_range": {0: None, 1: False, 2: True}[
+                2 if coded.startswith("yuvj") else int(context.color_range)
+            ],
+            "fps": Fraction(stream.average_rate or stream.base_rate),
+            "size": (context.width, context.height),
+        }
         frames = list(container.decode(stream))
-        ranged = 2 if context.pix_fmt.startswith("yuvj") else context.color_range
         return Seen(
-            [hashlib.md5(samples(frame, planar)).hexdigest() for frame in frames],
-            [frame.pts * stream.time_base for frame in frames],
-            [bool(frame.interlaced_frame) for frame in frames],
-            int(context.field_order),
-            stream.sample_aspect_ratio or Fraction(1),
-            planar,
-            (context.color_primaries, context.color_trc, context.colorspace),
-            {0: None, 1: False, 2: True}[int(ranged)],
-            Fraction(stream.average_rate or stream.base_rate),
-            (context.width, context.height),
-            sounds(path),
+            md5s=[hashlib.md5(samples(frame, planar)).hexdigest() for frame in frames],
+            seconds=[frame.pts * stream.time_base for frame in frames],
+            flagged=[bool(frame.interlaced_frame) for frame in frames],
+            sounds=sounds(path),
+            **declared,
         )
 
 
