@@ -51,7 +51,7 @@ LOSSY = {
     "VP8, VP9": "vp8,vp9,libvpx-vp9",
     "AV1": "av1,libdav1d",
     "Motion JPEG": "mjpeg,mjpegb",
-    "H.261, H.263, Sorenson Spark": "h261,h263,h263p,flv1",
+    "H.261, H.263, Sorenson Spark": "h261,h263,h263p,flv",
     "Sorenson Video": "svq1,svq3",
     "Cinepak, Indeo": "cinepak,indeo3,indeo5",
     "Theora": "theora",

@@ -108,12 +108,12 @@ def write_any(path: Path, codec: str, pix_fmt: str, sound: str | None = None) ->
         ("gray-alpha.mkv", "ffv1", "ya8", None, "ya8 has an alpha channel"),
         ("rgba.mov", "png", "rgba", None, "rgba has an alpha channel"),
         ("palette.mov", "png", "pal8", None, "pal8 has a palette"),
-        ("few-bits.mov", "qtrle", "rgb555be", None, "rgb555be has less than 8 bits"),
+        ("few-bits.mov", "qtrle", "rgb555be", None, "rgb555le has less than 8 bits"),
         ("bitmap.mov", "png", "monob", None, "monob has less than 8 bits"),
         ("float.mkv", "ffv1", "gbrpf16le", None, "gbrpf16le has floating-point samples"),
         ("unlisted.avi", "cljr", "yuv411p", None, "video codec cljr"),
-        ("sound.mov", "ffv1", "yuv420p", "adpcm_ima_qt", "cannot hold adpcm_ima_qt sound"),
-        ("sound.avi", "ffv1", "yuv420p", "pcm_s8", "cannot hold pcm_s8 sound"),
+        ("sound.mov", "mpeg4", "yuv420p", "pcm_mulaw", "cannot hold pcm_mulaw sound"),
+        ("sound.avi", "ffv1", "yuv420p", "pcm_alaw", "cannot hold pcm_alaw sound"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_in_words(
