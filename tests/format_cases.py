@@ -108,7 +108,7 @@ FORMS: dict[str, Form] = {
     "dnxhd-mxf": Form("mxf", "dnxhd", ("yuv422p",), scans=("progressive", "tff"),
         states="order colour range", size=(1920, 1080), frames=5, options={"b": "120M"}),
     "imx-mxf": Form("mxf", "mpeg2video", ("yuv422p",), scans=("tff",),
-        states="order colour range", size=(720, 608), frames=5, options=D10, muxer="mxf_d10",
+        states="order range", size=(720, 608), frames=5, options=D10, muxer="mxf_d10",
         field_options={"tff": {"flags": "+ildct+low_delay"}}, grain=40,
         sound=Sound("pcm_s16le", layout="4.0")),
     "mpeg2-mpg": Form("mpg", "mpeg2video", ("yuv420p",), states="order colour range",
@@ -141,7 +141,7 @@ FORMS: dict[str, Form] = {
     "ffvhuff-avi": Form("avi", "ffvhuff", ("yuv422p10le", "yuv420p", "gbrp")),
     "utvideo-avi": Form("avi", "utvideo", ("yuv422p", "yuv420p", "gbrp")),
     "png-mov": Form("mov", "png", ("gbrp", "gbrp16le", "gray", "gray16le"),
-        scans=("progressive",), states="sar order range", coded=PACKED_RGB),
+        scans=("progressive",), states=ALL, coded=PACKED_RGB),
 }  # fmt: skip
 # Large pictures, left to the extended run.
 SLOW = ("dnxhd-mxf", "dv-ntsc", "dvcpro50")

@@ -51,7 +51,7 @@ def look(path: Path) -> Seen:
             "full_range": {0: None, 1: False, 2: True}[
                 2 if coded.startswith("yuvj") else int(context.color_range)
             ],
-            "fps": Fraction(stream.average_rate or stream.base_rate),
+            "fps": min(Fraction(r) for r in (stream.average_rate, stream.base_rate) if r),
             "size": (context.width, context.height),
         }
         frames = list(container.decode(stream))
