@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast check format docs bench
+.PHONY: setup demo test test-fast test-media check format docs bench
 
 setup: $(READY)
 
@@ -24,6 +24,9 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+test-media: $(READY)
+	TEST_MEDIA=1 $(BIN)/python -m pytest tests/test_formats.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from typer.main import get_command
 import schemas.docs
 from jobs import output
 from jobs.cli import app
+from jobs.formats_page import formats_markdown
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 INTRO = """# Commands
@@ -58,7 +59,11 @@ def cli_markdown() -> str:
     return "\n".join(parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_markdown, **schemas.docs.PAGES}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_markdown,
+    "formats.md": formats_markdown,
+    **schemas.docs.PAGES,
+}
 
 
 def stale(folder: Path = DOCS) -> list[str]:

@@ -22,6 +22,7 @@ from jobs.report_index import index_page
 from jobs.stills import Still, begin_middle_end, jpeg, stills
 from pipeline import storage
 from pipeline.frames import Probe
+from pipeline.sources import fetch
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -124,7 +125,7 @@ def _pictures(entry: Entry, folder: str) -> Pictures:
 
 
 def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
-    source = storage.local_copy(entry.text("source_uri"), cache)
+    source = fetch(entry.text("source_uri"), cache)
     restored = storage.local_copy(entry.text("output_uri"), cache)
     indices = begin_middle_end(int(entry.number("frames") or 0))
     seen = stills(source, restored, indices, Limits())

@@ -22,6 +22,7 @@ from pipeline.premis import Restoration, premis_xml
 from pipeline.provenance import Changes, Records, digital_source_type, file_tags
 from pipeline.record import Digest, sealed
 from pipeline.run import Row, Settings, clip_row
+from pipeline.sources import fetch
 from pipeline.survey import Survey
 from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
@@ -78,7 +79,7 @@ def _made(
 ) -> Made:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
-    source = storage.local_copy(survey.source_uri, cache)
+    source = fetch(survey.source_uri, cache)
     out = folder / f"{clip['clip_id']}_rst.mkv"
     segments = [_fetched(record, folder) for record in records.values()]
     tags = file_tags(survey, settings, changes)
@@ -169,6 +170,7 @@ def facts(survey: Survey, records: Records, settings: Settings, changes: Changes
         "pix_fmt": probe.pix_fmt, "bit_depth": probe.bit_depth,
         "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator, "field_order":
         probe.field_order,
+        "scan_measured": survey.scan_measured, "range_measured": survey.range_measured,
         "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
         "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":

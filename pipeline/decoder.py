@@ -10,17 +10,22 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
+from pipeline.formats import CODECS, FORMATS, VIDEO_CODECS
 from pipeline.frames import FIELD_ORDERS, Probe
 from pipeline.planes import Source, extract_planes, planar_format, plane_layout
 from pipeline.sandbox import Output, limit_self, run_child
+from pipeline.sequence import is_sequence, numbers
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -31,23 +36,6 @@ Logs = list[tuple[int, str, str]]
 # Pictures above this size are decoded with several threads.
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
-FORMATS = (
-    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mxf,mxf_opatom,mpeg,mpegts,mpegvideo,dv,h264,hevc,"
-    "m4v,yuv4mpegpipe,ogg,asf,flv,gxf,nut,ivf"
-)
-VIDEO_CODECS = (
-    "ffv1,ffvhuff,huffyuv,utvideo,magicyuv,lagarith,v210,v308,v410,yuv4,rawvideo,r210,r10k,prores,"
-    "dnxhd,cfhd,jpeg2000,dvvideo,mpeg1video,mpeg2video,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,h261,h263,"
-    "h263p,flv1,svq1,svq3,cinepak,indeo3,indeo5,qtrle,mjpeg,mjpegb,png,wmv1,wmv2,wmv3,vc1,h264,hevc,"
-    "vp8,vp9,libvpx-vp9,av1,libdav1d,theora,rv40"
-)
-AUDIO_CODECS = (
-    "aac,aac_latm,ac3,eac3,mp1float,mp2float,mp3float,mp1,mp2,mp3,flac,alac,vorbis,opus,libopus,dca,"
-    "truehd,wmav1,wmav2,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,amrnb,qdm2,speex,wavpack,gsm_ms,pcm_s8,"
-    "pcm_u8,pcm_s16le,pcm_s16be,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,"
-    "pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw,pcm_bluray,pcm_dvd"
-)
-SUBTITLE_CODECS = "subrip,srt,ass,ssa,mov_text,webvtt,text,dvbsub,dvdsub,pgssub"
 
 
 def open_source(path: str, limits: Limits) -> InputContainer:
@@ -55,9 +43,10 @@ def open_source(path: str, limits: Limits) -> InputContainer:
 
     Raises `ClipFault` for what is not a readable film file.
     """
+    form = "image2" if is_sequence(path) else None
     options = {
-        "format_whitelist": FORMATS,
-        "codec_whitelist": ",".join([VIDEO_CODECS, AUDIO_CODECS, SUBTITLE_CODECS]),
+        "format_whitelist": FORMATS if form is None else form,
+        "codec_whitelist": CODECS,
         "protocol_whitelist": "file",
         "max_pixels": str(limits.max_pixels),
         "probesize": str(20 << 20),
@@ -65,10 +54,15 @@ def open_source(path: str, limits: Limits) -> InputContainer:
         "max_streams": "64",
         "threads": "1",
     }
+    if form is not None:
+        first = numbers(path, map(str, Path(path).parent.iterdir()))[0]
+        options |= {"pattern_type": "sequence", "start_number": str(first)}
     logs: Logs = []
     try:
         with av.logging.Capture(local=False) as logs:
-            container = av.open(path, "r", options=options, metadata_errors="surrogateescape")
+            container = av.open(
+                path, "r", format=form, options=options, metadata_errors="surrogateescape"
+            )
     except av.FFmpegError as error:
         said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
         if "moov atom not found" in said or "ended prematurely" in said:
@@ -102,7 +96,7 @@ def main_video(container: InputContainer) -> VideoStream:
 def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
     """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
     context = stream.codec_context
-    if context is None or context.name not in VIDEO_CODECS.split(","):
+    if context is None or context.name not in VIDEO_CODECS:
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
     check_size(context.width, context.height, limits)
     if context.width * context.height == 0 or context.pix_fmt is None:
@@ -151,6 +145,30 @@ def _check_sound(container: InputContainer) -> None:
             raise ClipFault(
                 Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is"
             )
+
+
+def picture_order(path: str, limits: Limits) -> str:
+    """The field order that the first picture itself states, where the container states none."""
+    container = open_source(path, limits)
+    try:
+        picture = next(container.decode(main_video(container)), None)
+    except av.FFmpegError:
+        return "unknown"
+    if picture is None or not picture.interlaced_frame:
+        return "unknown"
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format,
+        time_base=picture.time_base,
+    )  # fmt: skip
+    top_first = graph.add("select", "eq(interlace_type,TOPFIRST)")
+    graph.link_nodes(source, top_first, graph.add("buffersink")).configure()
+    graph.vpush(picture)
+    try:
+        graph.vpull()
+    except av.BlockingIOError:  # not selected
+        return "bb"
+    return "tt"
 
 
 def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:
@@ -273,13 +291,20 @@ class _Decoding:
         self.frames += 1
         self.interlaced += picture.interlaced_frame
         self.corrupt += picture.is_corrupt
-        self.captions = self.captions or Type.A53_CC in picture.side_data
+        self.captions = self.captions or _has_captions(picture)
 
     def trailer(self) -> dict[str, object]:
         names = (
             "frames packets discarded interlaced corrupt captions message_count messages last_pts"
         )
         return {name: getattr(self, name) for name in names.split()}
+
+
+def _has_captions(picture: av.VideoFrame) -> bool:
+    try:
+        return Type.A53_CC in picture.side_data
+    except ValueError:  # side data that PyAV has no name for, such as TIFF's
+        return False
 
 
 def decode(request: dict[str, Any], output: Output) -> None:
@@ -291,6 +316,8 @@ def decode(request: dict[str, Any], output: Output) -> None:
     start, count = request["start_pts"], request["count"]
     container = open_source(request["path"], limits)
     probe = probe_container(container, main_video(container), limits)
+    if probe.field_order == "unknown":
+        probe = replace(probe, field_order=picture_order(request["path"], limits))
     output.send_json(b"P", probe.to_dict())
     if count == 0:
         return

@@ -15,6 +15,7 @@ from pipeline.frames import Frame, Probe
 from pipeline.gate import check_decoding, describe
 from pipeline.planes import plane_layout, split_planes
 from pipeline.sandbox import Child
+from pipeline.sequence import is_sequence
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -55,7 +56,7 @@ class Decoder:
         return self._probe
 
     def __enter__(self) -> Self:
-        if not self.path.is_file():
+        if not (is_sequence(self.path) or self.path.is_file()):
             raise ClipFault(Reason.NOT_FOUND, f"{self.path.name}: no such file")
         request = {
             "path": str(self.path),

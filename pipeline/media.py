@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self, cast
 
 import av
+import av.filter
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -22,6 +23,7 @@ from pipeline.decoding import Decoder, probe_file
 from pipeline.frames import AssemblyReport, CarriedStream, Frame, Probe, StreamHash
 from pipeline.muxing import assemble, stream_hashes
 from pipeline.planes import Plane, plane_layout
+from pipeline.scan import SCAN_OF
 from pipeline.tags import coded_format, describe_picture
 from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
@@ -151,6 +153,7 @@ class SegmentWriter:
         self.crcs: list[int] = []
         self._layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
         self._packed_rgb = probe.pix_fmt == "gbrp"
+        self._flags = _field_flags(probe)
         options = {
             "level": "3",
             "g": "1",
@@ -212,7 +215,24 @@ class SegmentWriter:
             rows[:, : plane.nbytes // plane.shape[0]] = plane.reshape(plane.shape[0], -1).view(
                 np.uint8
             )
-        return picture
+        if self._flags is None:
+            return picture
+        self._flags.vpush(picture)
+        return self._flags.vpull()
+
+
+def _field_flags(probe: Probe) -> av.filter.Graph | None:
+    """What marks pictures with their field order, which FFV1 writes into every slice."""
+    order = SCAN_OF[probe.field_order]
+    if order not in ("tff", "bff"):
+        return None
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=probe.width, height=probe.height,
+        format=av.VideoFormat(coded_format(probe.pix_fmt)), time_base=1 / probe.fps,
+    )  # fmt: skip
+    graph.link_nodes(source, graph.add("setfield", order), graph.add("buffersink")).configure()
+    return graph
 
 
 def legal_slices(probe: Probe, wanted: int) -> int:

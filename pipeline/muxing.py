@@ -42,7 +42,7 @@ def assemble(
         "pts": list(pts),
         "out": str(out.resolve()),
         "tags": dict(tags),
-        "max_bytes": 2 * sum(file.stat().st_size for file in files) + SLACK_BYTES,
+        "max_bytes": 2 * sum(file.stat().st_size for file in files if file.is_file()) + SLACK_BYTES,
         "limits": asdict(limits),
     }
     try:

@@ -23,7 +23,24 @@ SUBSAMPLING = {
     "440": (1, 2),
     "444": (1, 1),
 }
-PLANAR = re.compile(r"(?:(gray)|(gbrp)|yuv(410|411|420|422|440|444)p)(9|10|12|14|16)?(le)?")
+DEPTHS = (8, 9, 10, 12, 14, 16)
+PLANAR = re.compile(
+    rf"(?:(gray)|(gbrp)|yuv({'|'.join(SUBSAMPLING)})p)({'|'.join(map(str, DEPTHS[1:]))})?(le)?"
+)
+# What is not taken, by parts of the format's name: there are no planes to carry it in, or none that
+# the model can read.
+REFUSED = {
+    "an alpha channel": (
+        "yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "yaf", "ayuv", "vuya",
+    ),
+    "a palette": ("pal8",),
+    "floating-point samples": ("f16", "f32"),
+    "a Bayer mosaic": ("bayer",),
+    "less than 8 bits a sample": (
+        "rgb4", "bgr4", "rgb8", "bgr8", "rgb555", "bgr555", "rgb565", "bgr565", "monob", "monow",
+    ),
+    "XYZ colour": ("xyz",),
+}  # fmt: skip
 
 
 class PlaneLayout(NamedTuple):
@@ -150,8 +167,7 @@ class Source(NamedTuple):
 def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
     """(planar little-endian format, its components in `name`, whether `name` is big-endian).
 
-    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss: alpha, palette,
-    Bayer, float.
+    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss, see REFUSED.
     """
     little = name.removesuffix("be") + "le" if name.endswith("be") else name
     little = little.replace("yuvj", "yuv")
@@ -159,9 +175,9 @@ def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
         planar, components = RELAID[little]
         return planar, components, name.endswith("be")
     if PLANAR.fullmatch(little) is None:
-        raise ClipFault(
-            Reason.UNSUPPORTED_FORMAT, f"pixel format {name} has no planar form without loss"
-        )
+        whys = [why for why, parts in REFUSED.items() if any(part in name for part in parts)]
+        why = whys[0] if whys else "samples that no planar format holds without loss"
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"pixel format {name} has {why}")
     count = 1 if little.startswith("gray") else 3
     return little, tuple(Component(plane, 0, 1) for plane in range(count)), name.endswith("be")
 

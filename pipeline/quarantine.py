@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline import lease, storage
 from pipeline.audit import AuditLog
 from pipeline.ledger import Ledger, runs
-from pipeline.survey import source_token
+from pipeline.sources import source_token
 from schemas.errors import ArchiveError, ClipFault
 
 if TYPE_CHECKING:

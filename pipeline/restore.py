@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.colour import Image, PixelFormat
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.decoding import Decoder
+from pipeline.fields import fields_of, woven
 from pipeline.frames import Frame, Probe
 from pipeline.media import SegmentWriter
 from pipeline.shards import Shard, Span
@@ -40,6 +41,7 @@ class Tally:
     """Seconds a shard spent in each stage, and sums of what the model reported."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    pictures: int = 0  # frames or fields
     source_share: float = 0.0
     defect_share: float = 0.0
     gains: list[float] = field(default_factory=list)
@@ -93,8 +95,8 @@ class ShardRestorer:
             "seconds_decode": round(tally.seconds["decode"], 3),
             "seconds_model": round(tally.seconds["model"] - tally.seconds["wait"], 3),
             "seconds_encode": round(tally.seconds["encode"], 3),
-            "source_share": round(tally.source_share / len(shard), 5),
-            "defect_share": round(tally.defect_share / len(shard), 6),
+            "source_share": round(tally.source_share / tally.pictures, 5),
+            "defect_share": round(tally.defect_share / tally.pictures, 6),
             "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max":
             round(max(tally.gains), 4),
         }  # fmt: skip
@@ -108,12 +110,27 @@ class ShardRestorer:
         if self.recipe.strength == 0:
             for frame in frames:
                 tally.gains.append(1.0)
+                tally.pictures += 1
                 tally.source_share += 1
                 yield frame.planes
             return
         for span in shard.spans:
             first, last = span.context(CONTEXT)
-            yield from self._span(islice(frames, last - first), survey, span, first, tally)
+            restore = self._woven if survey.by_fields else self._span
+            yield from restore(islice(frames, last - first), survey, span, first, tally)
+
+    def _woven(
+        self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
+    ) -> Iterator[Planes]:
+        """The fields of each parity as a clip of its own, woven again: a field is one instant, and
+        no picture that the model sees mixes two.
+        """
+        top, bottom = (
+            self._span(fields_of(same, parity), survey, span, first, tally)
+            for parity, same in enumerate(tee(frames))
+        )
+        for pair in zip(top, bottom, strict=True):
+            yield woven(*pair)
 
     def _span(
         self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
@@ -143,6 +160,7 @@ class ShardRestorer:
     ) -> Planes:
         if not np.isfinite(restored.image.sum()):
             raise ClipFault(Reason.MODEL_NAN, "the model returned values that are not numbers")
+        tally.pictures += 1
         tally.source_share += restored.source_share
         tally.defect_share += restored.defect_share
         tally.gains.append(restored.curve.gain)

@@ -20,8 +20,8 @@ from pipeline.events import Event
 from pipeline.ledger import Ledger
 from pipeline.quarantine import Quarantine
 from pipeline.record import clip_uri
+from pipeline.sources import source_token
 from pipeline.stop import EXIT_CODES
-from pipeline.survey import source_token
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason

@@ -19,7 +19,8 @@ from pipeline.ledger import WorkerId
 from pipeline.restore import ShardRestorer
 from pipeline.run import Row, Settings, failed, unchanged
 from pipeline.shards import plan_shards
-from pipeline.survey import Survey, source_token, survey_clip
+from pipeline.sources import fetch, source_token
+from pipeline.survey import Survey, survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -146,7 +147,7 @@ class Restoration:
             self._restorer = ShardRestorer(settings.recipe, self._threads)
         survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
         shard = plan_shards(survey.shots, settings.recipe.shard_frames)[index]
-        source = storage.local_copy(str(clip["source_uri"]), Path(settings.cache))
+        source = fetch(str(clip["source_uri"]), Path(settings.cache))
         with tempfile.TemporaryDirectory(prefix="ar-shard-") as folder:
             path = Path(folder) / f"{index}.mkv"
             record = self._restorer.restore(source, survey, shard, path)

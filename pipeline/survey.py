@@ -6,19 +6,21 @@ What later stages need is in one JSON object in the ledger; rows only point to i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import storage
+from pipeline import sources
 from pipeline.decoding import Decoder
 from pipeline.frames import Frame, Probe
+from pipeline.levels import LevelMeter, check_range
+from pipeline.scan import ScanMeter, settle
 from pipeline.shards import Shot
 from pipeline.shots import ShotDetector, flickers, log_quantiles
 from schemas.errors import ClipFault
@@ -42,6 +44,9 @@ class Survey:
     shots: list[Shot]
     monochrome: bool
     messages: list[str]
+    by_fields: bool = False  # restored field by field
+    scan_measured: str = "unknown"
+    range_measured: str = "unknown"
     surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
 
     def to_json(self) -> bytes:
@@ -57,23 +62,14 @@ class Survey:
         return cls(**plain)
 
 
-def source_token(uri: str) -> str:
-    """Size and modification mark of a source, without reading it."""
-    stat = storage.stat(uri)
-    return f"{stat.size}:{stat.token}"
-
-
 def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
     """SHA-256 of the source; a manifest checksum that does not match raises FIXITY_MISMATCH."""
-    sha256 = storage.sha256_file(path)
+    sha256 = sources.checksum(path, "sha256")
     expected = str(row.get("checksum") or "").lower()
     if not expected:
         return sha256
     algorithm = str(row.get("checksum_algo") or "sha256").lower()
-    found = sha256
-    if algorithm != "sha256":
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, algorithm).hexdigest()
+    found = sha256 if algorithm == "sha256" else sources.checksum(path, algorithm)
     if found != expected:
         raise ClipFault(
             Reason.FIXITY_MISMATCH,
@@ -85,30 +81,49 @@ def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
 def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     """Fetch, verify and decode the source of a manifest row once. Raises ClipFault."""
     uri = str(row["source_uri"])
-    token, surveyed = source_token(uri), datetime.now(UTC).isoformat(timespec="seconds")
-    path = storage.local_copy(uri, cache)
+    token = sources.source_token(uri)
+    surveyed = datetime.now(UTC).isoformat(timespec="seconds")
+    path = sources.fetch(uri, cache)
     sha256 = check_fixity(path, row)
     cuts, quantiles, colour = ShotDetector(), [], _Colour()
+    scan, levels = ScanMeter(), LevelMeter()
     pts: list[int] = []
     crcs: list[int] = []
     with Decoder(path, recipe.limits) as decoder:
         for frame in decoder:
             luma = luma8(frame, decoder.probe)
             cuts.add(luma)
+            scan.add(luma)
+            levels.add(luma)
             quantiles.append(log_quantiles(luma))
             colour.add(frame, decoder.probe)
             pts.append(frame.pts)
             crcs.append(frame.crc32)
         probe, messages = decoder.probe, decoder.messages
-    levels = np.array(quantiles)
+    probe = at_rate(probe, row.get("expected_fps"))
+    probe, by_fields = settle(probe, scan.finish(), row.get("field_order"))
+    check_range(probe, levels.verdict)
+    light = np.array(quantiles)
     shots = [
-        Shot(shot.start, shot.stop, recipe.deflicker and flickers(levels[shot.start : shot.stop]))
+        Shot(shot.start, shot.stop, recipe.deflicker and flickers(light[shot.start : shot.stop]))
         for shot in cuts.finish()
     ]
     return Survey(
         str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages,
-        surveyed,
+        by_fields=by_fields, scan_measured=scan.finish().verdict, range_measured=levels.verdict,
+        surveyed=surveyed,
     )  # fmt: skip
+
+
+def at_rate(probe: Probe, expected_fps: str | None) -> Probe:
+    """The probe of an image sequence at the rate the manifest gives: it has none of its own."""
+    if probe.container != "image2":
+        return probe
+    if expected_fps is None:
+        raise ClipFault(
+            Reason.MANIFEST_INVALID, "an image sequence needs its frame rate in expected_fps"
+        )
+    return replace(probe, fps=Fraction(expected_fps), time_base=1 / Fraction(expected_fps))
 
 
 def luma8(frame: Frame, probe: Probe) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -19,10 +19,13 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 # Declared values that an output must share with its source.
-SAME = (
-    "width", "height", "pix_fmt", "fps", "sar", "rotation", "field_order", "timecode", "chapters",
-    "color_range", "color_primaries", "color_trc", "colorspace",
-)  # fmt: skip
+SAME = {
+    "width": "width", "height": "height", "pix_fmt": "subsampling and bit depth",
+    "fps": "frame rate", "sar": "sample aspect ratio", "rotation": "rotation",
+    "field_order": "scan and field order", "timecode": "timecode", "chapters": "number of chapters",
+    "color_range": "range", "color_primaries": "primaries", "color_trc": "transfer",
+    "colorspace": "matrix",
+}  # fmt: skip
 # Matroska's clock against the source's: half a tick each for sound and picture, and one for a
 # codec's own delay.
 SYNC_SECONDS = 0.002

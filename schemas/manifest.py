@@ -192,7 +192,7 @@ COLUMNS: dict[str, ManifestColumn] = {
     ),
     "source_uri": ManifestColumn(
         "The source: s3://bucket/key, file:///path or a path; a relative one starts at the "
-        "manifest's folder.",
+        "manifest's folder. An image sequence is named by its pattern: `scans/reel_%06d.dpx`.",
         "reels/0042.mkv",
         URI_RULES,
         {"type": "string", "minLength": 1, "maxLength": _MAX_URI_BYTES},
@@ -246,7 +246,8 @@ COLUMNS: dict[str, ManifestColumn] = {
         {"enum": list(FIELD_ORDERS)},
     ),
     "expected_fps": ManifestColumn(
-        "Frames per second the clip must have: an integer, a ratio or a decimal.",
+        "Frames per second of an image sequence: an integer, a ratio or a decimal. A file keeps "
+        "the rate it states.",
         "30000/1001",
         (Rule(_parses(parse_rate), "is not a frame rate such as 25, 30000/1001 or 29.97"),),
         {"type": ["string", "number"]},

@@ -83,6 +83,13 @@ CLIPS: Columns = {
     "sar_num": integer("Numerator of the sample aspect ratio."),
     "sar_den": integer("Denominator of the sample aspect ratio."),
     "field_order": text("Scan type and field order that the source declares."),
+    "scan_measured": text(
+        "Scan type and field order that the lines show.",
+        values=("progressive", "tff", "bff", "unknown"),
+    ),
+    "range_measured": text(
+        "Signal range that the levels show.", values=("full", "limited", "unknown")
+    ),
     "color_range": text("Signal range that the source declares."),
     "color_primaries": text("Colour primaries that the source declares."),
     "color_trc": text("Transfer characteristic that the source declares."),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,21 @@ def draw_planes(index: int, pix_fmt: str, width: int, height: int) -> list[NDArr
     for bit in range(COUNTER_BITS):
         value = 0.8 if index >> bit & 1 else 0.2
         planes[0][: height // 4, bit * box : (bit + 1) * box] = int(value * peak)
+    return planes
+
+
+def draw_fields(index: int, pix_fmt: str, width: int, height: int, scan: str) -> list[NDArray[Any]]:
+    """Planes of interlaced frame `index`: waves that have moved on between its two fields."""
+    planes = draw_planes(index, pix_fmt, width, height)
+    peak = (1 << plane_layout(pix_fmt, width, height).bits) - 1
+    for number, plane in enumerate(planes):
+        rows, columns = plane.shape
+        y, x = np.mgrid[0:rows, 0:columns]
+        late = (y % 2 == 1) if scan == "tff" else (y % 2 == 0)
+        phase = 4 * x / columns + y / rows - 0.1 * (2 * index + late) + number / 3
+        wave = ((0.5 + 0.3 * np.sin(2 * np.pi * phase)) * peak).astype(plane.dtype)
+        first = rows // 4 if number == 0 else 0  # below the number
+        plane[first:] = wave[first:]
     return planes
 
 
@@ -88,6 +104,10 @@ class Clip:
     colour: tuple[int, int, int, int] = (0, 2, 2, 2)  # range, primaries, transfer, matrix
     field_order: int = 0
     caption_codec: str = "subrip"
+    scan: str = "progressive"  # or tff, bff: drawn as fields, and every frame says so
+    grain: int = 0  # code values of noise that are added, at most
+    muxer: str | None = None
+    coded: str | None = None  # the codec's pixel format, where it is not the drawn one
 
 
 H264 = {"codec": "libx264", "options": {"preset": "ultrafast", "g": "10", "bf": "2"}}
@@ -95,8 +115,8 @@ H264 = {"codec": "libx264", "options": {"preset": "ultrafast", "g": "10", "bf": 
 
 def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
     """Writes the clip; returns the planes of every frame as they were sent to the encoder."""
-    drawn = [draw_planes(i, clip.pix_fmt, clip.width, clip.height) for i in range(clip.frames)]
-    with av.open(str(path), "w") as container:
+    drawn = [_draw(i, clip) for i in range(clip.frames)]
+    with av.open(str(path), "w", format=clip.muxer) as container:
         video = _video_stream(container, clip)
         sounds = [
             (container.add_stream(s.codec, rate=AUDIO_RATE, layout=s.layout), s)
@@ -112,9 +132,11 @@ def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
             [_chapter(*item, number) for number, item in enumerate(clip.chapters)]
         )
         for index, planes in enumerate(drawn):
-            frame = to_frame(planes, clip.pix_fmt)
+            frame = _coded(planes, clip)
             frame.pts = clip.pts[index] if clip.pts else index
             frame.time_base = clip.time_base or 1 / clip.fps
+            frame = _flagged(frame, clip.scan)
+            _tag(frame, clip)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         for stream, sound in sounds:
@@ -126,9 +148,46 @@ def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
     return drawn
 
 
+def _draw(index: int, clip: Clip) -> list[NDArray[Any]]:
+    size = clip.width, clip.height
+    if clip.scan == "progressive":
+        planes = draw_planes(index, clip.pix_fmt, *size)
+    else:
+        planes = draw_fields(index, clip.pix_fmt, *size, clip.scan)
+    if clip.grain:
+        rng = np.random.default_rng(index)
+        planes = [p + rng.integers(0, clip.grain, p.shape).astype(p.dtype) for p in planes]
+    return planes
+
+
+def _coded(planes: Sequence[NDArray[Any]], clip: Clip) -> av.VideoFrame:
+    if clip.coded is None or clip.coded.startswith("yuvj"):
+        return to_frame(planes, clip.coded or clip.pix_fmt)
+    return to_frame(planes, clip.pix_fmt).reformat(format=clip.coded)
+
+
+def _tag(frame: av.VideoFrame, clip: Clip) -> None:
+    """Colour on the frame itself, where some encoders look for it."""
+    frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = clip.colour
+
+
+def _flagged(frame: av.VideoFrame, scan: str) -> av.VideoFrame:
+    """The frame with its field order, which PyAV cannot set."""
+    if scan == "progressive":
+        return frame
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    graph.link_nodes(source, graph.add("setfield", scan), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
+
+
 def _video_stream(container: Any, clip: Clip) -> Any:
     stream = container.add_stream(clip.codec, rate=clip.fps, options=dict(clip.options))
-    stream.width, stream.height, stream.pix_fmt = clip.width, clip.height, clip.pix_fmt
+    stream.width, stream.height = clip.width, clip.height
+    stream.pix_fmt = clip.coded or clip.pix_fmt
     context = stream.codec_context
     context.thread_count = 1
     context.color_range, context.color_primaries, context.color_trc, context.colorspace = (

@@ -1,0 +1,107 @@
+"""The page `docs/formats.md`, from the tables that the pipeline itself works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline import formats, levels, scan
+from pipeline.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
+from pipeline.sequence import SUFFIXES
+from pipeline.verify import SAME
+
+INTRO = """# Formats
+
+Generated from the tables in `pipeline/` that the code works with; do not edit by hand.
+
+The output is FFV1 version 3 in Matroska, every frame alone, with a checksum in every slice, in the
+source's own size, subsampling, bit depth and range. At strength 0 every sample is the source's.
+What is not named here ends as `UNSUPPORTED_FORMAT`, with a sentence that says what it is.
+"""
+SEQUENCES = """
+An image sequence is addressed by the pattern of its names, such as `scans/reel_%06d.dpx`
+({suffixes}), and needs `expected_fps` in the manifest. Its checksum is that of its files one after
+another, in the order of their numbers (`cat reel_*.dpx | sha256sum`). A missing number ends the
+clip as `FRAME_COUNT`, with the numbers that are missing.
+"""
+SCANS = """
+- `frames`: each frame is one picture.
+- `fields`: a frame holds two pictures of different instants. The fields of each parity are restored
+  as a clip of their own and woven again, so that nothing of one field gets into the other.
+- `hold`: the clip waits as `SCAN_DISAGREES` until `field_order` in the manifest says what it is.
+  The output then declares that.
+
+The measure compares the lines of one parity with the other's in the frames around, as FFmpeg's
+`idet` does. `unknown` is a clip without motion, or too short. Where some frames are interlaced and
+some are not, as in telecined film, the clip counts as interlaced from a fifth of them on.
+"""
+LEVELS = """
+Only a declaration can be contradicted, and only that of YUV. `full` is measured where levels lie
+beyond those of limited range at both ends, `limited` where they keep to 16-235 (in 8 bits) and
+reach both. `hold` is `RANGE_DISAGREES`.
+"""
+STREAMS = {
+    "sound": "kept, packet by packet",
+    "subtitles": "kept; MP4 text becomes SubRip, without styles and positions",
+    "attachments": "kept; a cover picture becomes an attachment",
+    "tags": "kept, but for those about the source's container",
+    "timestamps": "kept, rounded to Matroska's 1 ms; the exact ones are in the clip's `.json`",
+    "other data": "dropped, and named in the clip's `.json`",
+}
+
+
+def formats_markdown() -> str:
+    """The text of `docs/formats.md`."""
+    carried = [f"`{depth}`" for depth in DEPTHS]
+    pixels = [
+        ("gray", "", ", ".join(carried), "kept"),
+        ("YUV", ", ".join(":".join(name) for name in SUBSAMPLING), ", ".join(carried), "kept"),
+        ("RGB, planar", "", ", ".join(carried), "kept"),
+    ]
+    again = [(f"`{name}`", f"`{planar}`") for name, (planar, _) in RELAID.items()]
+    refused = [(why, _list(parts)) for why, parts in REFUSED.items()]
+    parts = [
+        INTRO,
+        "## Containers\n", table(("container", "in FFmpeg's words"), _named(formats.CONTAINERS)),
+        SEQUENCES.format(suffixes=", ".join(f"`.{suffix}`" for suffix in SUFFIXES)),
+        "## Video codecs\n", table(("lossless", "decoders"), _named(formats.LOSSLESS)),
+        "", table(("lossy", "decoders"), _named(formats.LOSSY)),
+        "\n## Pixel formats\n",
+        table(("samples", "subsampling", "bits", "in the output"), pixels),
+        "\nBig-endian samples are swapped. Packed ones are laid out anew, each as it is:\n",
+        table(("read", "written"), again),
+        "\nRefused, because there is no plane to carry it in or the model cannot read it:\n",
+        table(("what", "names that hold"), refused),
+        "\n## Scan\n", _grid("declared \\ measured", scan.MEASURED, scan.TREATMENTS), SCANS,
+        "## Range\n", _grid("declared \\ measured", levels.MEASURED, levels.VERDICTS), LEVELS,
+        "## What else a file holds\n",
+        table(("property", "in the output"), _properties()),
+        "\nSound that Matroska cannot hold as it is ends the clip as `UNSUPPORTED_FORMAT`:\n",
+        table(("kept", "refused"), [(_words(formats.SOUND), _words(formats.SOUND_REFUSED))]),
+    ]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _properties() -> list[tuple[str, str]]:
+    return [(text, "kept, and compared") for text in SAME.values()] + list(STREAMS.items())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _named(names: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(title, _words(listed)) for title, listed in names.items()]
+
+
+def _words(listed: str) -> str:
+    return _list(listed.split(","))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _grid(corner: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    return table((corner, *head), [(name, *values) for name, values in rows.items()])

@@ -1,0 +1,72 @@
+"""Sources as the stages see them: one file, or an image sequence of many."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+from pipeline import storage
+from pipeline.sequence import PATTERN, is_sequence, numbers
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+CHUNK_BYTES = 1 << 20
+
+
+def members(uri: str) -> list[str]:
+    """The address of every file of a sequence. Raises `ClipFault` for none, and naming a gap."""
+    if uri.startswith("file:"):
+        raise ClipFault(Reason.URI_REFUSED, f"{uri}: a sequence is addressed by path or s3://")
+    found = numbers(uri, storage.listing(uri.rpartition("/")[0] or "."))
+    if not found:
+        raise ClipFault(Reason.NOT_FOUND, f"no file is named {uri}")
+    holes = [(a + 1, b - 1) for a, b in pairwise(found) if b > a + 1]
+    if holes:
+        missing = ", ".join(f"{a} to {b}" if b > a else f"{a}" for a, b in holes[:5])
+        more = f" and {len(holes) - 5} more" if len(holes) > 5 else ""
+        raise ClipFault(
+            Reason.FRAME_COUNT,
+            f"of the frames {found[0]} to {found[-1]}, {missing}{more} are missing",
+        )
+    stem, digits, suffix = PATTERN.fullmatch(uri).groups()  # type: ignore[union-attr]
+    return [f"{stem}{number:0{digits}}{suffix}" for number in found]
+
+
+def source_token(uri: str) -> str:
+    """Size and modification mark of a source, file or sequence, without reading it."""
+    if not is_sequence(uri):
+        stat = storage.stat(uri)
+        return f"{stat.size}:{stat.token}"
+    digest, size = hashlib.sha256(), 0
+    for member in members(uri):
+        stat = storage.stat(member)
+        size += stat.size
+        digest.update(f"{stat.size}:{stat.token}\n".encode())
+    return f"{size}:{digest.hexdigest()}"
+
+
+def fetch(uri: str, cache: Path) -> Path:
+    """A local path with the source's content; of a sequence, its pattern."""
+    if not is_sequence(uri):
+        return storage.local_copy(uri, cache)
+    found = members(uri)
+    if not storage.is_s3(uri):
+        return storage.local_path(uri)
+    folder = cache / hashlib.sha256(f"{uri}\n{source_token(uri)}".encode()).hexdigest()[:24]
+    for member in found:
+        path = folder / member.rpartition("/")[2]
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            storage.download(member, path)
+    return folder / uri.rpartition("/")[2]
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The checksum of a local source; of a sequence, that of its files one after another."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for name in members(str(path)) if is_sequence(path) else [str(path)]:
+        with Path(name).open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
