@@ -233,7 +233,7 @@ def test_parallel_clips_score_the_same(folder: Path, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"methods": ["bm3d"]}, "unknown 'bm3d': one of .*nlmeans"),
-        ({"presets": ["tape"]}, "unknown 'tape': one of .*film"),
+        ({"presets": ["wax"]}, "unknown 'wax': one of .*film"),
         ({"frames": 0}, "at least one frame"),
         ({"data": [Path("nowhere")]}, "no such clip or folder: nowhere"),
     ],
