@@ -131,7 +131,7 @@ def document(checksum: str | None = None, at: str = "2026-01-02T03:04:05+00:00")
     """A document made from plain values: no media, and no time but the one given."""
     survey = Survey(
         "reel", "s3://films/Reel & <1>.mov", "ab" * 32, "1234:x", PROBE, [0, 1], [7, 8], [],
-        False, [], "2026-01-01T00:00:00+00:00" if at.startswith("2026") else at,
+        False, [], surveyed="2026-01-01T00:00:00+00:00" if at.startswith("2026") else at,
     )  # fmt: skip
     changes = Changes(1, 2, {"source_share": 0.5, "defect_share": 0.25})
     restored = Digest("reel_rst.mkv", 99, "cd" * 32)
