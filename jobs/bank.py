@@ -1,7 +1,7 @@
 """Build the training bank: clean and damaged sequences as memory-mapped arrays.
 
 A bank is a folder with `clean.npy` and `damaged.npy` (N, T, S, S, 3) uint8, `mask.npy`
-(N, T, S, S) uint8 (1 where a scratch, dust or a blotch changed the pixel) and `index.json`, which
+(N, T, S, S) uint8 (1 where a defect changed the pixel) and `index.json`, which
 says where every sequence comes from and how badly it was damaged. The same seed, media and codecs
 give the same bytes, whatever the number of workers.
 """
