@@ -43,7 +43,6 @@ class Nodes:
             "--dashboard-host=127.0.0.1",
             "--include-dashboard=true",
             f"--dashboard-port={self.dashboard}",
-            f"--temp-dir={folder}",
             f"--metrics-export-port={metrics}",
         )  # fmt: skip
 
@@ -53,7 +52,9 @@ class Nodes:
 
     def _start(self, *options: str) -> None:
         command = [str(RAY), "start", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--num-gpus=0"]
-        command += ["--object-store-memory=150000000", "--disable-usage-stats", *options]
+        command += ["--object-store-memory=150000000", "--disable-usage-stats"]
+        # each its own: beginning, a node empties the working directories of its temp-dir
+        command += [f"--temp-dir={tempfile.mkdtemp(dir=self.folder)}", *options]
         subprocess.run(command, check=True, env=self.env, capture_output=True, timeout=180)
 
     def raylets(self) -> set[int]:
@@ -121,6 +122,7 @@ def test_a_lost_node_costs_no_clip(nodes: Nodes, tmp_path: Path) -> None:
     output, _ = driver.communicate(timeout=600)
     assert output, (tmp_path / "submit.log").read_text()[-4000:]
     summary = json.loads(output.splitlines()[-1])
-    assert summary["exit_code"] == 0 and summary["clips"]["published"] == 8
+    assert summary["exit_code"] == 0, (tmp_path / "submit.log").read_text()[-6000:]
+    assert summary["clips"]["published"] == 8
     assert len(markers(out, "done")) == 8
     assert len(list(Path(out).glob("clips/*/*_rst.mkv"))) == 8
