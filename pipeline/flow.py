@@ -12,9 +12,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import ray
 import ray.data
+from ray._private import ray_constants
 from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline import lease, storage
@@ -148,10 +150,16 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def _start_embedded(options: dict[str, Any]) -> None:
-    """Start Ray on loopback; on a busy machine its processes miss Ray's own fixed deadline."""
+    """Start Ray on loopback; on a busy machine its processes miss Ray's own fixed deadline.
+
+    Ray takes a node's loopback address for its outward one, and then listens everywhere, unless it
+    is told, as on macOS and Windows it is, that no other node will ever join.
+    """
+    alone = mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False)
     for left in (2, 1, 0):
         try:
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+            with alone:
+                ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
             return
         except Exception as error:
             ray.shutdown()

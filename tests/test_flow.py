@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import ray
 
 from jobs.query import query
 from pipeline import flow, storage
@@ -141,6 +143,16 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     again = flow.run(good, out, recipe, progress=events.append)
     assert again["clips"]["up_to_date"] == 3 and again["exit_code"] == 0
     assert not list(storage.listing(f"{out}/runs/{again['run']}/attempts"))  # no model work
+
+
+def test_embedded_ray_listens_on_loopback_alone() -> None:
+    with flow.cluster(None):
+        ray.get(ray.remote(lambda: None).remote())
+        started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
+        sockets = [s for s in psutil.net_connections("inet") if s.pid in started]
+    assert {"gcs_server", "raylet"} <= set(started.values())
+    listening = {s.laddr.ip.removeprefix("::ffff:") for s in sockets if s.status == "LISTEN"}
+    assert listening == {"127.0.0.1"}
 
 
 def test_faults_in_the_manifest_start_nothing(clips: Path, tmp_path: Path) -> None:
