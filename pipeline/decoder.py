@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
 
+from pipeline.conversion import Conversion
+from pipeline.deinterlace import converted
 from pipeline.frames import Probe
 from pipeline.planes import Source, extract_planes, planar_format, plane_layout
 from pipeline.probing import Logs, main_video, open_source, picture_order, probe_container
 from pipeline.sandbox import Output, limit_self, run_child
+from pipeline.sequence import is_sequence, runs_of
+from pipeline.telecine import Stamped
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -30,24 +35,42 @@ LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
 
 
-class _Decoding:
-    """One pass over the pictures of a container, from a seek target or from the start."""
+class Part(NamedTuple):
+    """A container to decode, what is added to its timestamps, and how many pictures are taken."""
 
-    def __init__(self, container: InputContainer, limits: Limits, probe: Probe) -> None:
-        self.container, self.limits, self.probe = container, limits, probe
-        self.stream = main_video(container)
-        self.stream.thread_type = "SLICE"
-        pixels = probe.width * probe.height
-        self.stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+    container: InputContainer
+    offset: int = 0
+    pictures: int | None = None
+
+
+class _LandedLate(Exception):
+    """A seek did not lead to the frame that was asked for."""
+
+
+class _Decoding:
+    """One pass over the pictures of a source, from a seek target or from the start."""
+
+    def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe) -> None:
+        self.parts, self.limits, self.probe = parts, limits, probe
         self.messages: list[dict[str, object]] = []
         self.packets = self.discarded = self.frames = self.interlaced = self.corrupt = 0
-        self.message_count = 0
+        self.message_count = self.offset = 0
         self.captions = False
         self.last_pts: int | None = None
 
     def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
         """Pictures in presentation order; messages are noted with the picture they precede."""
-        for packet in self.container.demux(self.stream):
+        for part in self.parts:
+            self.offset = part.offset
+            yield from islice(self._pictures(part.container, logs), part.pictures)
+            self.drain(logs)
+
+    def _pictures(self, container: InputContainer, logs: Logs) -> Iterator[av.VideoFrame]:
+        stream = main_video(container)
+        stream.thread_type = "SLICE"
+        pixels = self.probe.width * self.probe.height
+        stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+        for packet in container.demux(stream):
             if packet.size:
                 self.packets += 1
                 self.discarded += packet.is_discard
@@ -63,7 +86,6 @@ class _Decoding:
                 pictures = []
             self.drain(logs)
             yield from pictures
-        self.drain(logs)
 
     def drain(self, logs: Logs) -> None:
         for level, source, text in logs:
@@ -82,7 +104,8 @@ class _Decoding:
         pts = picture.pts if picture.pts is not None else picture.dts
         if pts is None:
             step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
-            pts = 0 if self.last_pts is None else self.last_pts + step
+            pts = 0 if self.last_pts is None else self.last_pts + step - self.offset
+        pts += self.offset
         if self.last_pts is not None and pts <= self.last_pts:
             raise ClipFault(
                 Reason.DECODE_ERROR,
@@ -130,22 +153,42 @@ def decode(request: dict[str, Any], output: Output) -> None:
     limit_self(limits)
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)
-    start, count = request["start_pts"], request["count"]
-    container = open_source(request["path"], limits)
+    path, start, count = request["path"], request["start_pts"], request["count"]
+    container = open_source(path, limits)
     probe = probe_container(container, main_video(container), limits)
     if probe.field_order == "unknown":
-        probe = replace(probe, field_order=picture_order(request["path"], limits))
+        probe = replace(probe, field_order=picture_order(path, limits))
+    runs = runs_of(path) if is_sequence(path) else []
+    if len(runs) > 1:
+        probe = replace(probe, frames_declared=sum(map(len, runs)), duration_pts=None)
     output.send_json(b"P", probe.to_dict())
     if count == 0:
         return
-    if start is not None and not _seek(container, start):
-        container = open_source(request["path"], limits)
+    conversion = Conversion(**request["conversion"]) if request["conversion"] else None
     with av.logging.Capture(local=False) as logs:
-        run = _Decoding(container, limits, probe)
-        if not _send_frames(run, logs, output, start, count):
-            run = _Decoding(open_source(request["path"], limits), limits, probe)
-            _send_frames(run, logs, output, start, count, linear=True)
+        try:
+            if len(runs) > 1:
+                parts = _parts(path, limits, runs, start or 0)
+            elif start is not None and not _seek(container, start):
+                raise _LandedLate
+            else:
+                parts = iter([Part(container)])
+            run = _Decoding(parts, limits, probe)
+            _send(converted(_frames(run, logs, start), conversion, probe), output, count)
+        except _LandedLate:
+            run = _Decoding([Part(open_source(path, limits))], limits, probe)
+            frames = _frames(run, logs, start, linear=True)
+            _send(converted(frames, conversion, probe), output, count)
     output.send_json(b"E", run.trailer())
+
+
+def _parts(path: str, limits: Limits, runs: list[range], start: int) -> Iterator[Part]:
+    """The runs of a sequence with gaps, from a frame on; time goes on in the gaps."""
+    first = runs[0].start
+    for run in runs:
+        begin = max(run.start, first + start)
+        if begin < run.stop:
+            yield Part(open_source(path, limits, begin), begin - first, run.stop - begin)
 
 
 def _seek(container: InputContainer, start_pts: int) -> bool:
@@ -156,15 +199,10 @@ def _seek(container: InputContainer, start_pts: int) -> bool:
     return True
 
 
-def _send_frames(
-    run: _Decoding,
-    logs: Logs,
-    output: Output,
-    start_pts: int | None,
-    count: int | None,
-    linear: bool = False,
-) -> bool:
-    """Sends frames from `start_pts` on; False, with nothing sent, when a seek landed too late."""
+def _frames(
+    run: _Decoding, logs: Logs, start_pts: int | None, linear: bool = False
+) -> Iterator[Stamped]:
+    """Frames from `start_pts` on. Raises `_LandedLate`, before the first, when a seek did."""
     planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
     layout = plane_layout(planar, run.probe.width, run.probe.height)
     source = Source(components, big_endian, layout.shapes, layout.dtype)
@@ -175,21 +213,24 @@ def _send_frames(
         if run.frames == 0 and start_pts is not None:
             unsafe = picture.is_corrupt or (number == 0 and not picture.key_frame)
             if not linear and (pts != start_pts or unsafe):
-                return False
+                raise _LandedLate
             if pts != start_pts:
                 raise ClipFault(Reason.DECODE_ERROR, f"no frame has the timestamp {start_pts}")
             run.messages.clear()
         run.check(picture)
-        planes = extract_planes(picture, source)
+        run.count(picture)
+        yield pts, tuple(extract_planes(picture, source))
+    if start_pts is not None and not linear and run.frames == 0:
+        raise _LandedLate
+
+
+def _send(frames: Iterable[Stamped], output: Output, count: int | None) -> None:
+    for pts, planes in islice(frames, count):
         checksum = 0
         for plane in planes:
             checksum = zlib.crc32(plane.data, checksum)
         views = [plane.data.cast("B") for plane in planes]
         output.send(b"F", FRAME.pack(pts, checksum), *views)
-        run.count(picture)
-        if run.frames == count:
-            break
-    return start_pts is None or linear or run.frames > 0
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import av.filter
@@ -15,7 +14,7 @@ from av.video.stream import VideoStream
 from pipeline.formats import CODECS, FORMATS, VIDEO_CODECS
 from pipeline.frames import FIELD_ORDERS, Probe
 from pipeline.planes import planar_format, plane_layout
-from pipeline.sequence import is_sequence, numbers
+from pipeline.sequence import is_sequence, runs_of
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -23,10 +22,11 @@ from schemas.recipe import Limits
 Logs = list[tuple[int, str, str]]
 
 
-def open_source(path: str, limits: Limits) -> InputContainer:
+def open_source(path: str, limits: Limits, number: int | None = None) -> InputContainer:
     """Opens a local file with closed lists of containers, codecs and protocols, and size limits.
 
-    Raises `ClipFault` for what is not a readable film file.
+    A sequence is opened at the file with that number, else at its first. Raises `ClipFault` for
+    what is not a readable film file.
     """
     form = "image2" if is_sequence(path) else None
     options = {
@@ -40,7 +40,7 @@ def open_source(path: str, limits: Limits) -> InputContainer:
         "threads": "1",
     }
     if form is not None:
-        first = numbers(path, map(str, Path(path).parent.iterdir()))[0]
+        first = runs_of(path)[0].start if number is None else number
         options |= {"pattern_type": "sequence", "start_number": str(first)}
     logs: Logs = []
     try:
