@@ -24,8 +24,8 @@ KINDS = {"flat": 8, "bars": 8, "slate": 24}
 BLOCKS, BORDER, FLAT_SPREAD = (48, 36), 3, 8.0
 # Bars: a band of the upper half in which every column is of one colour, and the steps from one to
 # the next all lead down, or all lead up.
-BAND, COLUMNS, EVEN, STEP, LEAST_BARS = slice(3, 12), 160, 3.0, 6.0, 6
-PLATEAU = 10  # columns of the narrowest bar
+BAND, COLUMNS, EVEN, STEP, LEAST_BARS = slice(3, 12), 80, 4.0, 6.0, 6
+PLATEAU = 5  # columns of the narrowest bar
 # A slate: nothing moves at all, not even grain, and most of it is even ground.
 SAME, EVEN_SHARE, EVEN_STEP = 0.3, 0.6, 2
 

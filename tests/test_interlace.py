@@ -123,7 +123,7 @@ def test_without_a_steady_cadence_there_is_none(kind: str) -> None:
 
 def test_a_clip_without_a_steady_cadence_is_held(studio: Studio, tmp_path: Path) -> None:
     source = write_planes(tmp_path / "clip.mkv", VIDEO, broken("spliced"))
-    with pytest.raises(ClipFault, match="no steady 2:3 cadence.*first at frame 2") as fault:
+    with pytest.raises(ClipFault, match=r"no steady 2:3 cadence.*first at frame 2") as fault:
         studio.survey(source, interlace="ivtc")
     assert fault.value.reason is Reason.INTERLACE_REFUSED
     assert fault.value.state == "held"
@@ -145,7 +145,8 @@ def test_telecined_film_is_published_as_film(order: str, studio: Studio, tmp_pat
     assert all(same(f.planes, frames[i]) for i, f in enumerate(got, start=2))
     assert (row["frames"], row["source_frames"]) == (len(got), len(survey.source_pts)) == (22, 28)
     times = [to_ms(pts, survey.probe.time_base) for pts in survey.pts]
-    assert times == [round(1001 * (n - 1.6) / 24) for n in range(2, 24)]
+    due = [1001 * (n - 1.6) / 24 for n in range(2, 24)]
+    assert all(abs(at - exact) <= 1.5 for at, exact in zip(times, due, strict=True))  # Matroska's
     assert (row["interlace"], row["conversion"]) == ("ivtc", f"ivtc {order} 3")
     assert (row["field_order"], row["fps_num"]) == (probe.field_order, 24000)
 
