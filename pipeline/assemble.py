@@ -164,11 +164,14 @@ def facts(clip: Row, survey: Survey, records: Records, settings: Settings, chang
     sums = {key: round(sum(record[key] for record in records.values()), 3) for key in SUMMED}
     return {
         "work_key": settings.work_key(survey.source_sha256, clip),
-        "digital_source_type": digital_source_type(changes.frames, settings.recipe.steps),
+        "digital_source_type": digital_source_type(
+            changes.frames, len(survey.fill)
+        ),
         "frames_changed": changes.frames,
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
         "frames": len(survey.pts), "source_frames": survey.source_frames,
-        "frames_left": survey.frames_left, "gaps": ", ".join(survey.gaps) or None,
+        "frames_left": survey.frames_left, "frames_filled": len(survey.fill),
+        "gaps": ", ".join(survey.gaps) or None,
         "blanking": str(survey.blanking), "interlace": survey.interlace,
         "conversion": str(survey.conversion) if survey.conversion else None,
         "width": probe.width, "height": probe.height,

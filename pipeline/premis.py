@@ -191,13 +191,14 @@ def _restoration_event(work: Restoration) -> ET.Element:
     recipe = work.settings.recipe
     facts: dict[str, object] = {
         "recipe": recipe.name, "recipe_sha256": recipe.digest, "model": recipe.model,
-        "weights_sha256": work.settings.weights_sha256, "steps": recipe.steps,
+        "weights_sha256": work.settings.weights_sha256,
         "strength": recipe.strength, "deflicker": recipe.deflicker,
         "interlace": work.survey.interlace, "frames_left": work.survey.frames_left,
+        "frames_filled": work.survey.filled or "none",
         "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
         "work_key": work.settings.work_key(work.source.sha256, work.clip),
     }  # fmt: skip
-    term = digital_source_type(work.changes.frames, recipe.steps)
+    term = digital_source_type(work.changes.frames, len(work.survey.fill))
     return _event(
         "restoration",
         _term("eventType", "modification", "eventType", "mod"),

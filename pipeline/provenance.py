@@ -55,15 +55,15 @@ class Changes:
         )
 
 
-def digital_source_type(changed_frames: int, steps: int) -> str:
+def digital_source_type(changed_frames: int, filled_frames: int) -> str:
     """The IPTC term of a clip (docs/provenance.md has the rule and its reasons).
 
-    No frame changed: the digitised original. One step: the model's mean estimate, which draws
-    nothing at random and so invents nothing. More steps draw a sample: generative.
+    No frame changed: the digitised original. Else the model's mean estimate, which draws nothing at
+    random and so invents nothing. A filled frame shows an instant that nothing recorded.
     """
     if changed_frames == 0:
         return CAPTURED
-    return ENHANCED if steps == 1 else GENERATED
+    return GENERATED if filled_frames else ENHANCED
 
 
 def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str, str]:
@@ -78,7 +78,8 @@ def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str,
         "RESTORATION_RECIPE": f"{recipe.name} sha256:{recipe.digest}",
         "RESTORATION_SOURCE": f"sha256:{survey.source_sha256}",
         "RESTORATION_CHANGED": str(changes),
-        "RESTORATION_DIGITAL_SOURCE_TYPE": digital_source_type(changes.frames, recipe.steps),
+        "RESTORATION_DIGITAL_SOURCE_TYPE": digital_source_type(changes.frames, len(survey.fill)),
+        **({"RESTORATION_FILLED": f"frames {survey.filled} made anew"} if survey.fill else {}),
         **({"RESTORATION_GAPS": f"frames {', '.join(survey.gaps)} missing"} if survey.gaps else {}),
     }
 

@@ -59,7 +59,7 @@ class ShardRestorer:
         if threads is not None:
             limit_threads(threads)
         self.recipe = recipe
-        self.restorer = Restorer(recipe.model, recipe.steps)
+        self.restorer = Restorer(recipe.model)
 
     def restore(
         self, source: Path, survey: Survey, shard: Shard, segment: Path
@@ -112,7 +112,7 @@ class ShardRestorer:
             yield from untouched(frames, shard, tally)
             return
         for span in shard.spans:
-            first, last = span.context(CONTEXT)
+            first, last = survey.context(span, CONTEXT)
             read = islice(frames, last - first)
             if span.shot.left:
                 yield from untouched(read, span, tally)
@@ -159,18 +159,25 @@ class ShardRestorer:
                 yield pixels.to_rgb(frame.planes)
 
         deflicker = span.shot.flickers
-        stream = self.restorer.stream(images(), deflicker=deflicker, first_index=first)
+        fill = survey.fill
+        stream = self.restorer.stream(
+            images(), deflicker=deflicker, first_index=first, missing=fill
+        )
         for index, restored in enumerate(stream, start=first):
             planes = waiting.popleft()
             if span.start <= index < span.stop:
-                applied = self._applied(pixels, planes, restored, survey.monochrome, tally)
-                yield blanking.kept(planes, applied)
+                strength = 1.0 if index in fill else self.recipe.strength
+                applied = self._applied(
+                    pixels, planes, restored, strength, survey.monochrome, tally
+                )
+                yield applied if index in fill else blanking.kept(planes, applied)
 
     def _applied(
         self,
         pixels: PixelFormat,
         planes: Planes,
         restored: Restored,
+        strength: float,
         monochrome: bool,
         tally: Tally,
     ) -> Planes:
@@ -181,7 +188,7 @@ class ShardRestorer:
         tally.defect_share += restored.defect_share
         tally.gains.append(restored.curve.gain)
         before = pixels.to_rgb(planes)
-        return pixels.apply(planes, before, restored.image, self.recipe.strength, monochrome)
+        return pixels.apply(planes, before, restored.image, strength, monochrome)
 
 
 def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:
@@ -206,8 +213,8 @@ def decode(
     source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool
 ) -> Iterator[Frame]:
     """The shard's frames with their context, each checked against the survey's CRC-32."""
-    first = shard.spans[0].context(CONTEXT)[0]
-    last = shard.spans[-1].context(CONTEXT)[1]
+    first = survey.context(shard.spans[0], CONTEXT)[0]
+    last = survey.context(shard.spans[-1], CONTEXT)[1]
     start, begun, conversion = None, 0, survey.conversion
     if seek and first > 0:
         start, begun, conversion = survey.entry(first)

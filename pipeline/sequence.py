@@ -44,5 +44,9 @@ def runs_of(pattern: str | Path) -> list[range]:
 
 def gaps(found: Sequence[int]) -> list[str]:
     """The missing numbers between the first and the last, such as `103 to 105`."""
-    holes = [(a.stop, b.start - 1) for a, b in pairwise(runs(found))]
-    return [f"{a} to {b}" if b > a else f"{a}" for a, b in holes]
+    return words([range(a.stop, b.start) for a, b in pairwise(runs(found))])
+
+
+def words(found: Sequence[range]) -> list[str]:
+    """Runs of numbers as they are told: `103 to 105`, `210`."""
+    return [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in found]

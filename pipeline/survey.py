@@ -7,7 +7,7 @@ What later stages need is in one JSON object in the ledger; rows only point to i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fill import LONGEST
 from pipeline import sources
 from pipeline.blanking import Blanking, BlankingMeter
 from pipeline.conversion import DONE, Conversion, plan
@@ -26,10 +27,12 @@ from pipeline.frames import Frame, Probe
 from pipeline.leader import LeaderMeter
 from pipeline.levels import LevelMeter, check_range
 from pipeline.scan import ScanMeter, settle
-from pipeline.shards import Shot
+from pipeline.sequence import runs, words
+from pipeline.shards import Shot, Span
 from pipeline.shots import ShotDetector, flickers, log_quantiles
 from pipeline.telecine import Cadence
 from schemas.errors import ClipFault
+from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
@@ -62,6 +65,7 @@ class Survey:
     source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
     blanking: Blanking = field(default_factory=Blanking)
     gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
+    fill: list[int] = field(default_factory=list)  # frames to be made from those around them
 
     @property
     def interlace(self) -> str:
@@ -76,9 +80,25 @@ class Survey:
         return len(self.source_pts or self.pts)
 
     @property
+    def filled(self) -> str:
+        """The frames that were filled, in words; empty if none."""
+        return ", ".join(words(runs(self.fill)))
+
+    @property
     def frames_left(self) -> int:
         """Frames that are no picture and left as they are."""
         return sum(shot.stop - shot.start for shot in self.shots if shot.left)
+
+    def context(self, span: Span, frames: int) -> tuple[int, int]:
+        """The span widened by ``frames`` each side, within its shot, and on to the end of a run of
+        frames to fill.
+        """
+        first, last = span.context(frames)
+        while first in self.fill:
+            first -= 1
+        while last - 1 in self.fill:
+            last += 1
+        return first, last
 
     def entry(self, index: int) -> tuple[int, int, Conversion | None]:
         """Where to begin decoding for frame `index`: a source timestamp, the number of the frame
@@ -132,7 +152,9 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     path = sources.fetch(uri, cache)
     sha256 = check_fixity(path, row)
-    seen = _Pass(path, recipe.limits)
+    asked_for = parse_frames(str(row["fill"])) if row.get("fill") and recipe.strength else []
+    fill = [frame for run in asked_for for frame in run]
+    seen = _Pass(path, recipe.limits, fill=fill)
     probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
     said, measured = row.get("field_order"), seen.scan.finish()
     probe, by_fields = settle(probe, measured, said)
@@ -141,16 +163,29 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     if policy != "keep" and gaps:
         raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
     conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
+    if fill and (by_fields or conversion):
+        raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
     shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
+    shots = shown.shots(recipe.deflicker)
+    check_fill(asked_for, shots)
     return Survey(
         str(row["clip_id"]), uri, sha256, token,
         probe if conversion is None else conversion.probe(probe),
-        shown.pts, shown.crcs, shown.shots(recipe.deflicker), shown.colour.neutral, seen.messages,
+        shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
         by_fields=by_fields and conversion is None, scan_measured=measured.verdict,
         range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
         conversion=conversion, source_pts=[] if conversion is None else seen.pts,
-        blanking=shown.blanking.finish(), gaps=gaps,
+        blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
     )  # fmt: skip
+
+
+def check_fill(asked_for: Sequence[range], shots: Sequence[Shot]) -> None:
+    """Raises `ClipFault(FILL_REFUSED)` for a run of frames that cannot be made from its shot."""
+    for run in asked_for:
+        inside = any(shot.start < run.start and run.stop < shot.stop for shot in shots)
+        if len(run) > LONGEST or not inside:
+            why = "not inside one shot" if len(run) <= LONGEST else f"more than {LONGEST} in a row"
+            raise ClipFault(Reason.FILL_REFUSED, f"frames {run.start} to {run.stop - 1} are {why}")
 
 
 def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
@@ -161,7 +196,15 @@ def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
 class _Pass:
     """One decoding pass over a source, and everything that is measured on the way."""
 
-    def __init__(self, path: Path, limits: Limits, conversion: Conversion | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: Limits,
+        conversion: Conversion | None = None,
+        fill: Container[int] = (),
+    ) -> None:
+        self._fill = fill
+        self._last: NDArray[np.uint8] | None = None
         self.pts: list[int] = []
         self.crcs: list[int] = []
         self.colour, self.scan, self.levels = _Colour(), ScanMeter(), LevelMeter()
@@ -174,7 +217,12 @@ class _Pass:
             self.probe, self.messages = decoder.probe, decoder.messages
 
     def _add(self, frame: Frame, probe: Probe) -> None:
+        self.pts.append(frame.pts)
+        self.crcs.append(frame.crc32)
         luma = luma8(frame, probe)
+        if frame.index in self._fill and self._last is not None:  # what stands there is no picture
+            luma = self._last
+        self._last = luma
         self._cuts.add(luma)
         self.scan.add(luma)
         self.cadence.add(luma)
@@ -183,8 +231,6 @@ class _Pass:
         self.colour.add(frame, probe)
         if not self.leader.add(luma):  # bars and slates fill the frame
             self.blanking.add(luma)
-        self.pts.append(frame.pts)
-        self.crcs.append(frame.crc32)
 
     def shots(self, deflicker: bool) -> list[Shot]:
         """The shots, parted also where frames are missing and where frames are left as they are."""

@@ -19,7 +19,7 @@ CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 # Columns whose value takes the place of the recipe's setting of that name.
 OVERRIDES = ("interlace", "gaps")
 # Columns that decide what is made of a clip's pictures.
-DECISIVE = ("field_order", "expected_fps", *OVERRIDES)
+DECISIVE = ("field_order", "expected_fps", "fill", *OVERRIDES)
 FIELD_ORDERS = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
@@ -31,6 +31,7 @@ _SECRETS = re.compile(r"X-Amz-(Signature|Credential|Security-Token)=|AWSAccessKe
 _SPECIAL_ROOTS = ("/dev/", "/proc/", "/sys/")
 _MAX_URI_BYTES = 1024
 _MAX_TEXT = 4096
+_FRAMES = r"\d{1,8}(-\d{1,8})?( \d{1,8}(-\d{1,8})?){0,199}"
 # What a decimal stands for: television's rates are multiples of 1000/1001.
 _DECIMAL_RATES = {
     "23.976": Fraction(24000, 1001),
@@ -144,6 +145,22 @@ def parse_rate(text: str) -> Fraction:
     if not 1 <= rate <= 1000:
         raise ValueError(f"{text!r} is not a frame rate")
     return rate
+
+
+def parse_frames(text: str) -> list[range]:
+    """Runs of frame numbers: `103-105 210` is [103, 106) and [210, 211). Raises ValueError unless
+    they are in order and apart.
+    """
+    if not re.fullmatch(_FRAMES, text, re.ASCII):
+        raise ValueError(f"{text!r} is not made of frame numbers")
+    runs: list[range] = []
+    for part in text.split(" "):
+        first, _, last = part.partition("-")
+        run = range(int(first), int(last or first) + 1)
+        if not run or (runs and run.start <= runs[-1].stop):
+            raise ValueError(f"{text!r}: {part} is not after what stands before it")
+        runs.append(run)
+    return runs
 
 
 def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
@@ -272,6 +289,13 @@ COLUMNS: dict[str, ManifestColumn] = {
         "allowed",
         _one_of(*GAPS),
         {"enum": list(GAPS)},
+    ),
+    "fill": ManifestColumn(
+        "Frames that are lost or spoiled and are to be made anew from those around them: numbers, "
+        "from 0, and ranges, in order. At most 8 in a row, none at the edge of a shot.",
+        "103-105 210",
+        (Rule(_parses(parse_frames), "is not frame numbers in order, such as 103-105 210"),),
+        {"type": "string", "pattern": f"^{_FRAMES}$"},
     ),
     "notes": ManifestColumn("Free text, kept with the clip.", "splice at 00:03", _TEXT, _STRING),
     "reference_uri": ManifestColumn(

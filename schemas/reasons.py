@@ -31,6 +31,7 @@ class Reason(StrEnum):
     VFR_REFUSED = "VFR_REFUSED"
     SCAN_DISAGREES = "SCAN_DISAGREES"
     INTERLACE_REFUSED = "INTERLACE_REFUSED"
+    FILL_REFUSED = "FILL_REFUSED"
     RANGE_DISAGREES = "RANGE_DISAGREES"
     MEDIA_BOMB = "MEDIA_BOMB"
     DECODER_CRASH = "DECODER_CRASH"
@@ -144,6 +145,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Look at the clip and set `interlace` (or field_order) for it in the manifest.",
         "held",
     ),
+    Reason.FILL_REFUSED: ReasonInfo(
+        "Frames that the manifest wants filled have nothing around them to be made from.",
+        "Look at the clip and correct `fill` in the manifest.",
+        "held",
+    ),
     Reason.RANGE_DISAGREES: ReasonInfo(
         "Declared and measured signal range (full, limited) disagree.",
         "Look at the clip's levels and correct the declaration in the source.",
@@ -191,7 +197,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.MODEL_TIMEOUT: ReasonInfo(
         "The model went on longer than the recipe allows.",
-        "Raise limits.wall_seconds or use fewer steps, then run again.",
+        "Raise limits.wall_seconds in the recipe, then run again.",
         "failed",
     ),
     Reason.FIDELITY_BREACH: ReasonInfo(

@@ -48,9 +48,6 @@ class Recipe:
 
     name: str = "film"
     model: Model = "fast"
-    steps: int = (
-        1  # of the sampler: 1 is the faithful posterior mean, more walk to a sharper sample
-    )
     strength: float = 1.0  # of the blend from the source (0) to the restored picture (1)
     deflicker: bool = True
     interlace: Interlace = "keep"  # of interlaced clips; `deinterlace` makes a frame of every field
@@ -113,7 +110,6 @@ _RULES: dict[str, _Rule] = {
         "letters, digits, `.`, `_` and `-`, at most 64, starting with a letter or digit",
     ),
     "model": _one_of(*MODELS),
-    "steps": _integer(1, 16),
     "strength": _Rule(_is_share, "a number from 0 to 1"),
     "deflicker": _Rule(lambda v: type(v) is bool, "true or false"),
     "interlace": _one_of(*INTERLACE),

@@ -78,6 +78,7 @@ CLIPS: Columns = {
         "Frames of the source: other than `frames` after a conversion.", "frames"
     ),
     "frames_left": integer("Frames of leader, bars and slates, left as they are.", "frames"),
+    "frames_filled": integer("Frames made anew from those around them, as was asked.", "frames"),
     "gaps": text("Numbers that an image sequence has no file of, as was allowed."),
     "width": integer("Width of a frame.", "pixels"),
     "height": integer("Height of a frame.", "pixels"),

@@ -1,6 +1,8 @@
 """Missing frames are followed from the frames around them, along the motion."""
 
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,16 @@ from jobs.bank import read_clip
 from jobs.peers import ffmpeg_binary
 from models.exposure import warp
 from models.fill import LONGEST, between, filled
+from pipeline.decoding import Decoder
+from pipeline.provenance import GENERATED
+from schemas.errors import ClipFault
+from schemas.manifest import parse_frames
+from schemas.reasons import Reason
+from schemas.recipe import Limits, Recipe
+from tests.studio import Studio
 from tests.test_exposure import texture
+from tests.test_media import PROBE
+from tests.test_scan import write_planes
 
 SIZE = (96, 128)
 wide = texture(width=300)
@@ -87,3 +98,61 @@ def test_real_footage_is_filled_better_than_by_blending_or_ffmpeg(footage: Path,
         scores.append([psnr(image, truth) for image in ways])
     ours, blend, ffmpeg = np.mean(scores, axis=0)
     assert ours > blend + 1 and ours > ffmpeg
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    """A moving clip with frames 5 and 6 black, and its true luma."""
+    path = tmp_path_factory.mktemp("fill") / "spoiled.mkv"
+    truth = [np.rint(16 + 219 * at(2.0 * i)[..., 0]).astype(np.uint8) for i in range(14)]
+    grey = np.full((SIZE[0] // 2, SIZE[1] // 2), 128, np.uint8)
+    black = np.full(SIZE, 16, np.uint8)
+    probe = replace(PROBE, width=SIZE[1], height=SIZE[0], field_order="progressive")
+    write_planes(
+        path, probe, [(black if i in (5, 6) else y, grey, grey) for i, y in enumerate(truth)]
+    )
+    return path, truth
+
+
+def test_a_clip_is_filled_where_the_manifest_asks(
+    spoiled: tuple[Path, list[np.ndarray]], tmp_path: Path
+) -> None:
+    source, truth = spoiled
+    whole, parts = (
+        Studio(tmp_path / name, Recipe(shard_frames=count)).publish(source, fill="5-6")
+        for name, count in (("whole", 20), ("parts", 6))
+    )
+    assert whole.framemd5 == parts.framemd5
+    assert len(whole.survey.shots) == 1
+    with Decoder(whole.path, Limits()) as decoder:
+        found = [frame.planes[0] for frame in decoder]
+    for index in (5, 6):
+        inner = np.s_[8:-8, 16:-16]
+        difference = found[index][inner].astype(float) - truth[index][inner]
+        assert np.square(difference).mean() < 9
+    assert whole.row["frames_filled"] == 2
+    assert whole.row["digital_source_type"] == GENERATED
+
+
+def test_nothing_is_filled_unasked_or_at_strength_zero(
+    spoiled: tuple[Path, list[np.ndarray]], tmp_path: Path
+) -> None:
+    published = Studio(tmp_path, Recipe(strength=0.0)).publish(spoiled[0], fill="5-6")
+    assert published.row["frames_changed"] == published.row["frames_filled"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fill", "why"), [("0", "one shot"), ("2-12", "8 in a row"), ("13", "one shot")]
+)
+def test_a_clip_that_cannot_be_filled_is_held(
+    spoiled: tuple[Path, list[np.ndarray]], tmp_path: Path, fill: str, why: str
+) -> None:
+    with pytest.raises(ClipFault, match=why) as caught:
+        Studio(tmp_path, Recipe()).survey(spoiled[0], fill=fill)
+    assert caught.value.reason == Reason.FILL_REFUSED
+
+
+@pytest.mark.parametrize("text", ["5-", "6-5", "3 3", "3-5 4", "1,2", "a", "1  2", "3-5 6"])
+def test_frame_numbers_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        parse_frames(text)

@@ -42,6 +42,7 @@ def test_the_file_says_what_was_done_by_what_and_to_what(tmp_path: Path) -> None
         "ARCHIVE": "No. 7",
         "SOURCE_ENCODER": encoder,
         "RESTORATION": "AI-assisted restoration; not the original",
+        "RESTORATION_INTERLACE": "progressive",
         "RESTORATION_TOOL": "archive-restore 0.1.0",
         "RESTORATION_MODEL": f"fast sha256:{WEIGHTS}",
         "RESTORATION_RECIPE": f"film sha256:{Recipe().digest}",
@@ -97,11 +98,11 @@ def test_a_name_that_is_taken_gets_a_number(others: dict[str, str], name: str) -
 
 
 @pytest.mark.parametrize(
-    ("changed", "steps", "term"),
-    [(0, 1, CAPTURED), (0, 8, CAPTURED), (1, 1, ENHANCED), (1, 2, GENERATED), (9, 16, GENERATED)],
+    ("changed", "filled", "term"),
+    [(0, 0, CAPTURED), (1, 0, ENHANCED), (9, 0, ENHANCED), (1, 1, GENERATED), (9, 2, GENERATED)],
 )
-def test_the_rule_of_the_digital_source_type(changed: int, steps: int, term: str) -> None:
-    assert digital_source_type(changed, steps) == term
+def test_the_rule_of_the_digital_source_type(changed: int, filled: int, term: str) -> None:
+    assert digital_source_type(changed, filled) == term
     assert term.startswith("http://cv.iptc.org/newscodes/digitalsourcetype/")
     assert term in (ROOT / "docs" / "provenance.md").read_text(encoding="utf-8")
 
@@ -109,7 +110,7 @@ def test_the_rule_of_the_digital_source_type(changed: int, steps: int, term: str
 def test_an_untouched_clip_is_called_so(tmp_path: Path) -> None:
     source = tmp_path / "reel.mkv"
     write_clip(source, Clip(frames=3))
-    recipe = Recipe(strength=0.0, steps=4)
+    recipe = Recipe(strength=0.0)
     row = publish(tmp_path, source, settings_for(tmp_path, recipe), changed=0)
     tags = tags_of(restored(tmp_path))
     assert tags["RESTORATION_DIGITAL_SOURCE_TYPE"] == row["digital_source_type"] == CAPTURED
@@ -132,6 +133,7 @@ def test_the_table_takes_the_row_and_refuses_another_term(tmp_path: Path) -> Non
 def test_changes_are_counted_by_frame_and_weighed_by_length() -> None:
     class Seen:
         crc32 = (1, 2, 3, 4)
+        conversion = None
 
     parts = {
         0: {"crc32": [1, 9, 3], "start": 0, "stop": 3, "source_share": 1.0, "defect_share": 0.0},
