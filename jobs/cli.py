@@ -6,13 +6,14 @@ import contextlib
 import importlib.metadata
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from jobs import audit, lab, output, preserve, quarantine, schedule
+from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
 from jobs.options import JSON, Json, Manifest, Out, Until, deadline
 from pipeline.events import Event
 from schemas.errors import ArchiveError
@@ -82,6 +83,13 @@ def submit(
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
     until: Until = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Metrics for Prometheus: FILE.prom, a text file."),
+    ] = None,
+    pushgateway: Annotated[
+        str | None, typer.Option(metavar="URL", help="Push the metrics there as well.")
+    ] = None,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
@@ -94,14 +102,21 @@ def submit(
     Example:
         archive-restore submit manifest.csv --out restored
     """
+    from jobs.watch import watched
     from pipeline.stop import Stop
     from schemas.recipe import load_recipe
 
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
+    if not wait and (metrics_file or pushgateway):
+        raise ArchiveError("metrics need a run that is followed to its end: leave out --no-wait")
     settings, end = load_recipe(recipe), deadline(until)
     stop = Stop(end)
-    with output.progress(as_json) as say, _terminated(say, None if cluster else stop) as report:
+    with (
+        output.progress(as_json) as say,
+        watched(out, metrics_file, pushgateway, say) as watch,
+        _terminated(watch, None if cluster else stop) as report,
+    ):
         if cluster is not None:
             from jobs.cluster import submit_job
 
@@ -113,6 +128,7 @@ def submit(
 
             address = "auto" if on_cluster else None
             summary = run(manifest, out, settings, address=address, stop=stop, progress=report)
+        watch.end(cast(int, summary["exit_code"]))
     output.emit(summary) if as_json else output.say(output.describe_summary(summary))
     raise typer.Exit(cast(int, summary["exit_code"]))
 
@@ -268,3 +284,4 @@ for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(alerting.app, name="monitoring")
