@@ -31,14 +31,15 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ArchiveError as error:
-            output.log(f"archive-restore: {error}")
+            output.log(f"archive-restore: {error}", as_json=ctx.meta.get(JSON, False))
             if ctx.meta.get(JSON):
                 faults = getattr(error, "faults", None)
                 more = {"faults": faults} if faults else {}
                 output.emit({"error": str(error), "exit_code": error.exit_code, **more})
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            output.log("archive-restore: interrupted; finished work is kept, run it again to go on")
+            text = "archive-restore: interrupted; finished work is kept, run it again to go on"
+            output.log(text, as_json=ctx.meta.get(JSON, False))
             raise typer.Exit(128 + signal.SIGINT) from None
 
 

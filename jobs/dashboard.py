@@ -11,7 +11,7 @@ TITLE = "archive-restore"
 
 
 class Panel(NamedTuple):
-    """One panel: what it shows in PromQL, `$m` for the prefix of metrics; its unit as in Grafana."""
+    """One panel: what it shows in PromQL, `$m` for the prefix of metrics; its unit in Grafana."""
 
     title: str
     kind: str
