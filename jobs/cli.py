@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,7 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
-from jobs.options import JSON, Json, Manifest, Out, Until, deadline
+from jobs.options import (
+    JSON,
+    Json,
+    Manifest,
+    MetricsFile,
+    Out,
+    Pushgateway,
+    Until,
+    Webhook,
+    deadline,
+)
+from jobs.summary import deliver, summary
 from pipeline.events import Event
 from schemas.errors import ArchiveError
 
@@ -84,13 +94,9 @@ def submit(
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
     until: Until = None,
-    metrics_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Metrics for Prometheus: FILE.prom, a text file."),
-    ] = None,
-    pushgateway: Annotated[
-        str | None, typer.Option(metavar="URL", help="Push the metrics there as well.")
-    ] = None,
+    metrics_file: MetricsFile = None,
+    pushgateway: Pushgateway = None,
+    webhook: Webhook = None,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
@@ -104,6 +110,7 @@ def submit(
         archive-restore submit manifest.csv --out restored
     """
     from jobs.watch import watched
+    from jobs.webhook import check
     from pipeline.stop import Stop
     from schemas.recipe import load_recipe
 
@@ -111,6 +118,8 @@ def submit(
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
     if not wait and (metrics_file or pushgateway):
         raise ArchiveError("metrics need a run that is followed to its end: leave out --no-wait")
+    if webhook is not None:
+        check(webhook)
     settings, end = load_recipe(recipe), deadline(until)
     stop = Stop(end)
     with (
@@ -121,17 +130,19 @@ def submit(
         if cluster is not None:
             from jobs.cluster import submit_job
 
-            summary = submit_job(
+            result = submit_job(
                 cluster, manifest, out, settings, until=end, wait=wait, progress=report
             )
         else:
             from pipeline.flow import run
 
             address = "auto" if on_cluster else None
-            summary = run(manifest, out, settings, address=address, stop=stop, progress=report)
-        watch.end(cast(int, summary["exit_code"]))
-    output.emit(summary) if as_json else output.say(output.describe_summary(summary))
-    raise typer.Exit(cast(int, summary["exit_code"]))
+            result = run(manifest, out, settings, address=address, stop=stop, progress=report)
+        watch.end(cast(int, result["exit_code"]))
+        if webhook is not None and "run" in result:
+            deliver(webhook, out, result, report)
+    output.emit(result) if as_json else output.say(output.describe_summary(result))
+    raise typer.Exit(cast(int, result["exit_code"]))
 
 
 @contextlib.contextmanager
@@ -280,7 +291,7 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
+for command in (summary, preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")

@@ -65,6 +65,14 @@ Manifest = Annotated[
     str,
     typer.Argument(callback=absolute, help="CSV, JSON Lines or Parquet; a path or s3://."),
 ]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Metrics for Prometheus: FILE.prom, a text file."),
+]
+Pushgateway = Annotated[
+    str | None, typer.Option(metavar="URL", help="Push the metrics there as well.")
+]
+Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post the summary there as JSON.")]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""The log for programs: JSON on every line, whoever wrote it, with the ids that tell lines apart."""
+"""The log for programs: JSON on every line, whoever wrote it, with the ids of run and clip."""
 
 import json
 import subprocess
