@@ -142,7 +142,12 @@ def _links(facts: Facts) -> list[str]:
 def _counts(counts: dict[str, int]) -> str:
     """Counts in words, the greatest first."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in ranked if n) or "none"
+    return (
+        ", ".join(
+            f"{n} {name if name.isupper() else name.replace('_', ' ')}" for name, n in ranked if n
+        )
+        or "none"
+    )
 
 
 def _told(case: Facts) -> str:
