@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import signal
+import traceback
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
 from jobs.options import (
@@ -51,6 +53,14 @@ class Commands(TyperGroup):
             text = "archive-restore: interrupted; finished work is kept, run it again to go on"
             output.log(text, as_json=ctx.meta.get(JSON, False))
             raise typer.Exit(128 + signal.SIGINT) from None
+        except Exception as error:  # a defect: a program that reads the log gets it on one line
+            if not ctx.meta.get(JSON) or isinstance(
+                error, typer.Exit | typer.Abort | TyperException
+            ):
+                raise
+            output.log(traceback.format_exc(), as_json=True)
+            output.emit({"error": repr(error), "exit_code": 1})
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

