@@ -11,6 +11,7 @@ import typer
 
 from schemas.errors import ArchiveError
 
+SEEING = "ARCHIVE_RESTORE_TELL_"  # variables of whoever follows a run; a job does not get them
 JSON = "archive_restore.json"  # key in the context: does this command print JSON?
 
 
@@ -67,12 +68,20 @@ Manifest = Annotated[
 ]
 MetricsFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Metrics for Prometheus: FILE.prom, a text file."),
+    typer.Option(
+        metavar="FILE", envvar=f"{SEEING}METRICS_FILE", help="Metrics for Prometheus: FILE.prom."
+    ),
 ]
 Pushgateway = Annotated[
-    str | None, typer.Option(metavar="URL", help="Push the metrics there as well.")
+    str | None,
+    typer.Option(
+        metavar="URL", envvar=f"{SEEING}PUSHGATEWAY", help="Push the metrics there as well."
+    ),
 ]
-Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Post the summary there as JSON.")]
+Webhook = Annotated[
+    str | None,
+    typer.Option(metavar="URL", envvar=f"{SEEING}WEBHOOK", help="Post the summary there as JSON."),
+]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -60,6 +60,7 @@ After=network-online.target
 
 [Service]
 Type=oneshot
+EnvironmentFile=-/etc/{plan.name}.env
 ExecStart={" ".join(map(_systemd_word, plan.command))}
 SuccessExitStatus=5
 # SIGTERM to the program alone: it drains, and its workers finish what they have begun
