@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import signal
-import traceback
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
+from jobs.errors import Commands
 from jobs.options import (
-    JSON,
     Json,
     Manifest,
     MetricsFile,
@@ -34,33 +31,6 @@ if TYPE_CHECKING:
     from pipeline.stop import Stop
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
-
-
-class Commands(TyperGroup):
-    """Commands whose expected errors end as one line on stderr and the error's exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the types of click, which typer keeps private)
-        try:
-            return super().invoke(ctx)
-        except ArchiveError as error:
-            output.log(f"archive-restore: {error}", as_json=ctx.meta.get(JSON, False))
-            if ctx.meta.get(JSON):
-                faults = getattr(error, "faults", None)
-                more = {"faults": faults} if faults else {}
-                output.emit({"error": str(error), "exit_code": error.exit_code, **more})
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            text = "archive-restore: interrupted; finished work is kept, run it again to go on"
-            output.log(text, as_json=ctx.meta.get(JSON, False))
-            raise typer.Exit(128 + signal.SIGINT) from None
-        except Exception as error:  # a defect: a program that reads the log gets it on one line
-            if not ctx.meta.get(JSON) or isinstance(
-                error, typer.Exit | typer.Abort | TyperException
-            ):
-                raise
-            output.log(traceback.format_exc(), as_json=True)
-            output.emit({"error": repr(error), "exit_code": 1})
-            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
