@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +227,32 @@ def test_panels_use_metrics_that_there_are_and_do_not_overlap() -> None:
         for x in range(p["gridPos"]["x"], p["gridPos"]["x"] + p["gridPos"]["w"])
     ]
     assert len(cells) == len(set(cells)) and max(x for x, _ in cells) < 24
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """A pushgateway that keeps what it is sent."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, body.decode()))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_pushgateway_gets_the_same_in_a_group_of_the_output() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        server.got = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        with watched(OUT, None, url, lambda event: None) as watch:
+            events(watch)
+            watch.end(3)
+        server.shutdown()
+    (first, begin), (_, end) = server.got  # type: ignore[attr-defined]
+    assert first.startswith("/metrics/job/archive-restore/out@base64/")
+    assert samples(begin)["archive_restore_exit_code"] == -1
+    assert "archive_restore_last_success_timestamp_seconds{" not in begin  # the one there stays
+    assert samples(end)["archive_restore_exit_code"] == 3
