@@ -7,13 +7,23 @@ import importlib.metadata
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from typer.core import TyperGroup
 
-from jobs import audit, lab, output, preserve, quarantine, schedule
-from jobs.options import JSON, Json, Manifest, Out, Until, deadline
+from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
+from jobs.errors import Commands
+from jobs.options import (
+    Json,
+    Manifest,
+    MetricsFile,
+    Out,
+    Pushgateway,
+    Until,
+    Webhook,
+    deadline,
+)
+from jobs.summary import deliver, summary
 from pipeline.events import Event
 from schemas.errors import ArchiveError
 
@@ -21,24 +31,6 @@ if TYPE_CHECKING:
     from pipeline.stop import Stop
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
-
-
-class Commands(TyperGroup):
-    """Commands whose expected errors end as one line on stderr and the error's exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the types of click, which typer keeps private)
-        try:
-            return super().invoke(ctx)
-        except ArchiveError as error:
-            output.log(f"archive-restore: {error}")
-            if ctx.meta.get(JSON):
-                faults = getattr(error, "faults", None)
-                more = {"faults": faults} if faults else {}
-                output.emit({"error": str(error), "exit_code": error.exit_code, **more})
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            output.log("archive-restore: interrupted; finished work is kept, run it again to go on")
-            raise typer.Exit(128 + signal.SIGINT) from None
 
 
 app = typer.Typer(
@@ -82,6 +74,9 @@ def submit(
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
     until: Until = None,
+    metrics_file: MetricsFile = None,
+    pushgateway: Pushgateway = None,
+    webhook: Webhook = None,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
@@ -94,27 +89,40 @@ def submit(
     Example:
         archive-restore submit manifest.csv --out restored
     """
+    from jobs.watch import watched
+    from jobs.webhook import check
     from pipeline.stop import Stop
     from schemas.recipe import load_recipe
 
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
+    if not wait and (metrics_file or pushgateway):
+        raise ArchiveError("metrics need a run that is followed to its end: leave out --no-wait")
+    if webhook is not None:
+        check(webhook)
     settings, end = load_recipe(recipe), deadline(until)
     stop = Stop(end)
-    with output.progress(as_json) as say, _terminated(say, None if cluster else stop) as report:
+    with (
+        output.progress(as_json) as say,
+        watched(out, metrics_file, pushgateway, say) as watch,
+        _terminated(watch, None if cluster else stop) as report,
+    ):
         if cluster is not None:
             from jobs.cluster import submit_job
 
-            summary = submit_job(
+            result = submit_job(
                 cluster, manifest, out, settings, until=end, wait=wait, progress=report
             )
         else:
             from pipeline.flow import run
 
             address = "auto" if on_cluster else None
-            summary = run(manifest, out, settings, address=address, stop=stop, progress=report)
-    output.emit(summary) if as_json else output.say(output.describe_summary(summary))
-    raise typer.Exit(cast(int, summary["exit_code"]))
+            result = run(manifest, out, settings, address=address, stop=stop, progress=report)
+        watch.end(cast(int, result["exit_code"]))
+        if webhook is not None and "run" in result:
+            deliver(webhook, out, result, report)
+    output.emit(result) if as_json else output.say(output.describe_summary(result))
+    raise typer.Exit(cast(int, result["exit_code"]))
 
 
 @contextlib.contextmanager
@@ -263,8 +271,9 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
+for command in (summary, preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(alerting.app, name="monitoring")

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from jobs.options import SEEING
 from jobs.output import Report
 from pipeline.events import Event
 from schemas.errors import ArchiveError
@@ -161,7 +162,8 @@ def _patiently(submit: Callable[[], str]) -> str:
 
 def passed_on() -> dict[str, str]:
     """The variables of our environment that the job gets: storage access and our own settings."""
-    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    given = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    return {name: value for name, value in given.items() if not name.startswith(SEEING)}
 
 
 class Follower:

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import schemas.docs
 from jobs import output
+from jobs.alerting import page as monitoring_markdown
 from jobs.cli import app
 from jobs.formats_page import formats_markdown
 
@@ -62,6 +63,7 @@ def cli_markdown() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_markdown,
     "formats.md": formats_markdown,
+    "monitoring.md": monitoring_markdown,
     **schemas.docs.PAGES,
 }
 

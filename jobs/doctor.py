@@ -36,6 +36,7 @@ OPTIONAL = {"imageio-ffmpeg"}  # evaluation only
 DISK_WARN_GB = 20  # a minute of standard-definition FFV1 takes about half a gigabyte
 MEMORY_WARN_GB = 4
 RACERS = 8
+_NO_TOKEN = "none for Ray clusters, which embedded runs do not need"
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,13 @@ def examine(out: str | None = None) -> list[Check]:
         _guarded("accelerator", accelerator),
         disk(Path(tempfile.gettempdir())),
         _guarded("weights", weights),
+        _guarded("decoder", decoder),
+        _guarded("token", token),
     ]
     if out is not None:
         checks.append(_guarded("storage", lambda: storage(out)))
+        if "://" not in out:
+            checks.append(_guarded("room", lambda: disk(_existing(Path(out)), "room")))
     return checks
 
 
@@ -140,11 +145,39 @@ def accelerator() -> Check:
     return Check("accelerator", "ok", f"{device}: {cards}")
 
 
-def disk(folder: Path) -> Check:
-    """Room for decoded and encoded work in progress."""
+def decoder() -> Check:
+    """The FFmpeg that PyAV bundles, as it describes itself, and what in it is under the GPL."""
+    from pipeline.media import ffmpeg_licence
+
+    version, licence = ffmpeg_licence()
+    return Check("decoder", "ok", f"FFmpeg {version}, {licence}, in a child process of its own")
+
+
+def token() -> Check:
+    """Whether a token for Ray clusters is at hand, and nobody else can read its file."""
+    given = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
+    default = Path.home() / ".ray" / "auth_token"
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or default)
+    if "RAY_AUTH_TOKEN" not in given and not file.is_file():
+        missing = f"RAY_AUTH_TOKEN_PATH names no file: {file}"
+        return Check("token", "fail", missing) if given else Check("token", "ok", _NO_TOKEN)
+    if "RAY_AUTH_TOKEN" in given:
+        return Check("token", "ok", "for Ray clusters, from RAY_AUTH_TOKEN")
+    if file.stat().st_mode & 0o077:
+        return Check("token", "warn", f"others can read {file}: chmod 600 it")
+    return Check("token", "ok", f"for Ray clusters, from {file}")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def disk(folder: Path, name: str = "disk") -> Check:
+    """Room for decoded and encoded work in progress, or for what is published."""
     free = shutil.disk_usage(folder).free / 2**30
     verdict: Verdict = "warn" if free < DISK_WARN_GB else "ok"
-    return Check("disk", verdict, f"{free:.0f} GiB free in {folder}")
+    return Check(name, verdict, f"{free:.0f} GiB free in {folder}")
 
 
 def weights() -> Check:

@@ -11,6 +11,7 @@ import typer
 
 from schemas.errors import ArchiveError
 
+SEEING = "ARCHIVE_RESTORE_TELL_"  # variables of whoever follows a run; a job does not get them
 JSON = "archive_restore.json"  # key in the context: does this command print JSON?
 
 
@@ -64,6 +65,22 @@ Out = Annotated[
 Manifest = Annotated[
     str,
     typer.Argument(callback=absolute, help="CSV, JSON Lines or Parquet; a path or s3://."),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", envvar=f"{SEEING}METRICS_FILE", help="Metrics for Prometheus: FILE.prom."
+    ),
+]
+Pushgateway = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", envvar=f"{SEEING}PUSHGATEWAY", help="Push the metrics there as well."
+    ),
+]
+Webhook = Annotated[
+    str | None,
+    typer.Option(metavar="URL", envvar=f"{SEEING}WEBHOOK", help="Post the summary there as JSON."),
 ]
 Until = Annotated[
     str | None,

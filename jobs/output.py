@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO, cast
 
+from jobs.foreign import foreign_lines
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from pipeline.events import Event
 
 HEARTBEAT_SECONDS = 15.0
-SPOKEN = ("run", "clip", "note")  # events that are a line of their own
+SPOKEN = ("run", "clip", "note", "log")  # events that are a line of their own
 
 Report = Callable[["Event"], None]
 
@@ -45,9 +47,16 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def log(text: str) -> None:
-    """A line that is not the result: on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+def log(text: str, as_json: bool = False) -> None:
+    """A line that is not the result: on stderr; with JSON, an error as a line of the log."""
+    line = json_line(level="error", kind="error", sentence=text) if as_json else text
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def json_line(**facts: object) -> str:
+    """A line of the log for programs, with the time in UTC."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return json.dumps(_finite({"time": now, **facts}), default=str, ensure_ascii=False)
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
@@ -180,9 +189,9 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         self._run = event.run or self._run
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = {"time": now, "run": self._run, **event.to_dict()}
-        print(json.dumps(line, ensure_ascii=False), file=self._stream, flush=True)
+        facts = {"level": event.level, "run": self._run, **event.to_dict()}
+        self._stream.write(json_line(**facts) + "\n")  # in one piece: threads may tell as well
+        self._stream.flush()
 
 
 class Bar:
@@ -230,8 +239,8 @@ def quiet_stdout(as_json: bool) -> Iterator[None]:
 def progress(as_json: bool) -> Iterator[Report]:
     """Where a run reports to: JSON lines, a live bar on a terminal, plain lines elsewhere."""
     if as_json:
-        with quiet_stdout(as_json):
-            yield JsonLines()
+        with foreign_lines(JsonLines) as report:
+            yield report
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _rich_bar() as bar:
             yield Bar(bar)

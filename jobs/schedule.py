@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from jobs import output
+from jobs import kuberay, output
 from jobs.options import Json, Manifest, Out
 from schemas.errors import ArchiveError
 
@@ -37,6 +37,13 @@ class Plan:
     program: str = "archive-restore"
     image: str | None = None
     zone: str | None = None
+    workers: int = 2  # nodes of a Ray cluster beside its head
+    gpus: int = 0  # of each
+
+    @property
+    def cron(self) -> str:
+        """When, as a line of cron begins."""
+        return f"{self.at.minute} {self.at.hour} * * *"
 
     @property
     def command(self) -> list[str]:
@@ -53,6 +60,7 @@ After=network-online.target
 
 [Service]
 Type=oneshot
+EnvironmentFile=-/etc/{plan.name}.env
 ExecStart={" ".join(map(_systemd_word, plan.command))}
 SuccessExitStatus=5
 # SIGTERM to the program alone: it drains, and its workers finish what they have begun
@@ -78,7 +86,7 @@ def cron(plan: Plan) -> dict[str, str]:
     """A line for `crontab -e`. The lease keeps a night that is still under way alone."""
     command = shlex.join(plan.command).replace("%", r"\%")
     zone = f"CRON_TZ={plan.zone}\n" if plan.zone else ""
-    return {f"{plan.name}.crontab": f"{zone}{plan.at.minute} {plan.at.hour} * * * {command}\n"}
+    return {f"{plan.name}.crontab": f"{zone}{plan.cron} {command}\n"}
 
 
 def kubernetes(plan: Plan) -> dict[str, str]:
@@ -96,7 +104,7 @@ kind: CronJob
 metadata:
   name: {plan.name}
 spec:
-  schedule: "{plan.at.minute} {plan.at.hour} * * *"{zone}
+  schedule: "{plan.cron}"{zone}
   concurrencyPolicy: Forbid
   jobTemplate:
     spec:
@@ -125,12 +133,16 @@ class Target(StrEnum):
     SYSTEMD = "systemd"
     CRON = "cron"
     KUBERNETES = "kubernetes"
+    RAYCRONJOB = "raycronjob"
+    RAYJOB = "rayjob"
 
 
 TARGETS: dict[Target, Callable[[Plan], dict[str, str]]] = {
     Target.SYSTEMD: systemd,
     Target.CRON: cron,
     Target.KUBERNETES: kubernetes,
+    Target.RAYCRONJOB: kuberay.raycronjob,
+    Target.RAYJOB: kuberay.rayjob,
 }
 
 
@@ -152,6 +164,8 @@ def render(
         str | None, typer.Option(metavar="ZONE", help="Time zone, such as Europe/Berlin.")
     ] = None,
     image: Annotated[str | None, typer.Option(help="Container image, for Kubernetes.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Ray workers, for KubeRay.")] = 2,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of each worker, for KubeRay.")] = 0,
     into: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the files there.")
     ] = None,
@@ -159,7 +173,9 @@ def render(
 ) -> None:
     """Write a nightly run for systemd, cron or Kubernetes.
 
-    Nothing is installed or started. A night that is still under way is never joined by a second.
+    `kubernetes` runs in one pod; `raycronjob` and `rayjob` on a Ray cluster that KubeRay makes for
+    each night. Nothing is installed or started. A night that is still under way is never joined by
+    a second.
 
     \b
     Example:
@@ -170,8 +186,9 @@ def render(
     recipe = str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
     words = ["submit", manifest, "--out", out, "--recipe", recipe, "--until", until]
     _clock("--until", until)
-    program = Plan.program if target is Target.KUBERNETES else _program()
-    files = TARGETS[target](Plan(name, words, _clock("--at", at), program, image, zone))
+    program = _program() if target in (Target.SYSTEMD, Target.CRON) else Plan.program
+    plan = Plan(name, words, _clock("--at", at), program, image, zone, workers, gpus)
+    files = TARGETS[target](plan)
     if into is not None:
         for file, text in files.items():
             (into / file).write_text(text, encoding="utf-8")

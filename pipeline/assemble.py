@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from pipeline.record import Digest, sealed
 from pipeline.run import Row, Settings, clip_row
 from pipeline.sources import fetch
 from pipeline.survey import Survey
+from pipeline.usage import Usage
 from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
@@ -37,7 +37,7 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
 
     The record comes last: a file without one is not published.
     """
-    started = time.monotonic()
+    begun = Usage.now()
     name, changes = str(clip["clip_id"]), Changes.between(survey, records)
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
         made = _made(clip, survey, records, settings, changes, Path(folder))
@@ -59,7 +59,9 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")
     frames = [{"clip_id": name, **frame} for frame in made.measure.frames()]
     storage.write_bytes(series, json.dumps(frames).encode())
-    row["seconds_total"] = round(time.monotonic() - started + sum(row[key] for key in SUMMED), 3)
+    row["output_bytes"], spent = restored.size, begun.spent()
+    row["seconds_total"] = round(spent.clock + sum(row[key] for key in SUMMED), 3)
+    row["seconds_cpu"] = round(spent.cpu + row["seconds_cpu"], 3)
     row |= {"series_uri": series, "shot_rows": shot_rows(name, survey)}
     files = [restored, *(Digest.of(restored.name + key, data) for key, data in sidecars.items())]
     record = _record(survey, settings, made.report, row, files)
@@ -162,6 +164,10 @@ def facts(clip: Row, survey: Survey, records: Records, settings: Settings, chang
     """Columns of tables/clips that come from the survey and the segments."""
     probe = survey.probe
     sums = {key: round(sum(record[key] for record in records.values()), 3) for key in SUMMED}
+    used = {
+        key: round(sum(record.get(key, 0) for record in records.values()), 3)
+        for key in ("seconds_cpu", "seconds_gpu", "retries")
+    }
     return {
         "work_key": settings.work_key(survey.source_sha256, clip),
         "digital_source_type": digital_source_type(
@@ -186,7 +192,8 @@ def facts(clip: Row, survey: Survey, records: Records, settings: Settings, chang
         len(records),
         "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
         "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
-        **sums, **changes.shares,
+        "source_bytes": int(survey.source_token.partition(":")[0]),
+        **sums, **used, **changes.shares,
     }  # fmt: skip
 
 

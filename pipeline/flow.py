@@ -130,10 +130,11 @@ def cluster(address: str | None) -> Iterator[None]:
             "runtime_env": {"working_dir": empty, "env_vars": environment},
             "log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True,
         }  # fmt: skip
-        if address is None:
-            _start_embedded(common)
-        else:
-            ray.init(address=address, **common)
+        with _announcements_kept():
+            if address is None:
+                _start_embedded(common)
+            else:
+                ray.init(address=address, **common)
         # a run of one clip may have fewer shards than actors
         warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -147,6 +148,25 @@ def cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _announcements_kept() -> Iterator[None]:
+    """Ray's native code announces its log level on stderr before it keeps to it; what it says is
+    shown only when Ray does not start.
+    """
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _start_embedded(options: dict[str, Any]) -> None:

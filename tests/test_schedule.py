@@ -47,7 +47,8 @@ def test_the_service_drains_and_takes_the_deadline_for_success() -> None:
     (start,) = (line for line in service if line.startswith("ExecStart="))
     plain = start.removeprefix("ExecStart=").replace("%%", "%").replace("$$", "$")
     assert shlex.split(plain) == PLAN.command
-    assert {"KillMode=mixed", "SuccessExitStatus=5"} <= set(service)
+    environment = "EnvironmentFile=-/etc/nightly.env"
+    assert {"KillMode=mixed", "SuccessExitStatus=5", environment} <= set(service)
     assert "OnCalendar=*-*-* 20:05:00" in files["nightly.timer"].splitlines()
 
 
