@@ -175,9 +175,20 @@ def facts(survey: Survey, records: Records, settings: Settings, changes: Changes
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
         "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":
         len(records),
+        **provisions(records),
         "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
         "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
         **sums, **changes.shares,
+    }  # fmt: skip
+
+
+def provisions(records: Records) -> Row:
+    """What it took to restore the clip: attempts, tiles, device."""
+    tiles = [record["tile"] for record in records.values() if record.get("tile")]
+    devices = sorted({str(r["device"]) for r in records.values() if r.get("device")})
+    return {
+        "attempts": sum(int(record.get("attempts", 1)) for record in records.values()),
+        "tile": min(tiles, default=None), "device": " and ".join(devices) or None,
     }  # fmt: skip
 
 
