@@ -78,7 +78,7 @@ def restored(
     size = window.shape[-2:]
     found = torch.empty(5, *size)
     kappa = KAPPA if steps > 1 else 0.0
-    for tile in tiles(*size, side):
+    for tile in tiles(size[0], size[1], side):
         part = (..., *tile.computed)
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):

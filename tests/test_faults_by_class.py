@@ -3,6 +3,8 @@
 import errno
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from jobs.query import query
 from pipeline import patience, stages, storage
 from pipeline.breaker import IN_A_ROW, Breaker
 from pipeline.patience import outlast, pauses
@@ -18,6 +21,8 @@ from pipeline.stages import SurveyStage, guarded
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
+from tests.media_factory import Clip, write_clip
+from tests.studio import Studio
 from tests.test_stop import quiet
 
 TRANSIENT = {Reason.STORE_THROTTLED, Reason.STORE_ERROR, Reason.DISK_FULL}
@@ -261,3 +266,30 @@ def test_a_failure_of_the_system_in_a_few_clips_is_theirs(work: Run) -> None:
     summary = work.close()
     assert (summary["exit_code"], summary["left"]) == (3, 0)
     assert "stopped" not in summary
+
+
+# A night with nothing to do
+
+IDLE = """
+import sys
+import psutil
+from pipeline import flow
+from schemas.recipe import Recipe
+summary = flow.run(sys.argv[1], sys.argv[2], Recipe(), progress=lambda event: None)
+assert summary["clips"]["up_to_date"] == 1 and summary["exit_code"] == 0, summary
+assert psutil.Process().children() == [], psutil.Process().children()
+assert not {"torch", "cv2", "av"} & set(sys.modules), sorted(sys.modules)
+"""
+
+
+def test_a_night_with_nothing_to_do_starts_no_ray_and_loads_no_model(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "clip.mkv"
+    source.parent.mkdir()
+    write_clip(source, Clip(frames=2))
+    Studio(tmp_path / "out", Recipe()).publish(source)
+    (tmp_path / "m.csv").write_text(f"clip_id,source_uri\nclip,{source}\n")
+    command = [sys.executable, "-c", IDLE, str(tmp_path / "m.csv"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = query(str(tmp_path / "out"), "SELECT state FROM clips").to_pylist()
+    assert found == [{"state": "up_to_date"}]
