@@ -82,6 +82,7 @@ def _on_cpu(net: RestorationNet) -> RestorationNet:
 
 
 def _of_memory(error: Exception) -> bool:
-    """Also of the CPU's allocator, whose error has no type of its own."""
-    plain = not isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return not plain or "can't allocate memory" in str(error)
+    """Also of the CPU's allocator and of cuDNN, whose errors have no type of their own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error).lower() for words in ("can't allocate memory", "alloc_failed"))

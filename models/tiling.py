@@ -1,8 +1,8 @@
 """The network over a frame in tiles with a margin: the same picture in less memory.
 
 The network is a chain of convolutions without a statistic over the frame, so a pixel depends on its
-surroundings only: with MARGIN pixels of them a tile differs from the whole frame by rounding, below
-1e-6 of the range for one step, and below 1e-3 for more (tests/test_tiling.py).
+surroundings only: with MARGIN pixels of them a tile differs from the whole frame by rounding, in
+float32 below 1e-6 of the range for one step, and below 1e-3 for more (tests/test_tiling.py).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Every file is made from a seed: `python -m tests.fuzz --case 1234 FOLDER` makes 
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import resource
 import shutil
@@ -13,14 +14,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.output import say
+from pipeline import sandbox
 from pipeline.decoding import Decoder
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
+from tests.forked import Forked
 from tests.media_factory import H264, Clip, Sound, write_clip
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=2000, wall_seconds=60, address_space_mb=1536)
@@ -57,6 +59,7 @@ class Outcome:
     end: str
     sentence: str
     seconds: float
+    peak_mib: float  # of the largest child so far
 
 
 def _place(rng: random.Random, size: int) -> int:
@@ -159,20 +162,24 @@ def tried(seeds: Path, case: int) -> Outcome:
             end = "decoded"
         except ClipFault as fault:
             end, sentence = str(fault.reason), fault.sentence
-        return Outcome(name, mutation, end, sentence, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        return Outcome(name, mutation, end, sentence, seconds, peak)
 
 
-def fuzz(count: int) -> list[Outcome]:
-    """What became of every case, in order; several children at once."""
+def fuzz(count: int, forked: bool = False) -> list[Outcome]:
+    """What became of every case, in order, several at once; with children forked or started."""
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
         write_seeds(Path(folder))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda case: tried(Path(folder), case), range(count)))
+        with context.Pool(AT_ONCE, fork_children if forked else None) as pool:
+            cases = ((Path(folder), case) for case in range(count))
+            return pool.starmap(tried, cases, chunksize=1)
 
 
-def peak_mib() -> float:
-    """The most memory that any child of this process ever held, MiB."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+def fork_children() -> None:
+    """From here on this process forks its decoders."""
+    sandbox.subprocess.Popen = Forked  # type: ignore[assignment,misc]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -194,9 +201,10 @@ def main() -> None:
             write_seeds(Path(seeds))
             say(str(mutated(Path(seeds), int(sys.argv[2]), folder)[0]))
         return
-    outcomes = fuzz(int(sys.argv[1]))
+    outcomes = fuzz(int(sys.argv[1]), forked=True)
     say(table(outcomes))
-    say(f"\nslowest {max(o.seconds for o in outcomes):.1f} s, largest child {peak_mib():.0f} MiB")
+    slowest, peak = max(o.seconds for o in outcomes), max(o.peak_mib for o in outcomes)
+    say(f"\nslowest {slowest:.1f} s, largest child {peak:.0f} MiB")
     for case, outcome in enumerate(outcomes):
         if outcome.end in ("INTERNAL", "DECODER_CRASH", "DECODER_TIMEOUT", "MEDIA_BOMB"):
             say(f"{case}: {outcome.seed} {outcome.mutation}: {outcome.end}: {outcome.sentence}")
