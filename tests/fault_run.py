@@ -108,6 +108,7 @@ class FaultRun:
         (site / "sitecustomize.py").write_text(TRAP)
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.env = os.environ | self.server.env | {"PYTHONPATH": os.pathsep.join(paths)}
+        self.env["RAY_worker_niceness"] = "0"  # Ray's 15 would starve them on a busy machine
         self.killed: set[str] = set()
         self.drivers: list[subprocess.Popen[bytes]] = []
 
