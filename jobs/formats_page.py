@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline import formats, levels, scan
+from pipeline import blanking, formats, leader, levels, scan, telecine
 from pipeline.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
 from pipeline.sequence import SUFFIXES
 from pipeline.verify import SAME
+from schemas.recipe import INTERLACE
 
 INTRO = """# Formats
 
@@ -21,7 +22,10 @@ SEQUENCES = """
 An image sequence is addressed by the pattern of its names, such as `scans/reel_%06d.dpx`
 ({suffixes}), and needs `expected_fps` in the manifest. Its checksum is that of its files one after
 another, in the order of their numbers (`cat reel_*.dpx | sha256sum`). A missing number ends the
-clip as `FRAME_COUNT`, with the numbers that are missing.
+clip as `FRAME_COUNT`, with the numbers that are missing, unless `gaps = "allowed"` in the recipe or
+the manifest: then every run of numbers is restored by itself, no context crosses a gap, time goes
+on in it (the frame before it lasts as long), and the missing numbers are in the clip's row, the
+file's tags and the PREMIS document.
 """
 SCANS = """
 - `frames`: each frame is one picture.
@@ -33,6 +37,47 @@ SCANS = """
 The measure compares the lines of one parity with the other's in the frames around, as FFmpeg's
 `idet` does. `unknown` is a clip without motion, or too short. Where some frames are interlaced and
 some are not, as in telecined film, the clip counts as interlaced from a fifth of them on.
+
+`interlace` in the recipe, or for one clip in the manifest, says what becomes of fields:
+
+{policies}
+
+A conversion comes before everything else, so that cuts, the model and the measures see progressive
+frames; the output declares `progressive`. Sound is not touched, and a timecode stays the source's,
+counted at the source's rate. What was done is in the clip's row, the file's tags
+(`RESTORATION_INTERLACE`) and the PREMIS document. A clip that does not allow what is asked for is
+held as `INTERLACE_REFUSED`: deinterlacing a clip that is, or whose lines are, progressive; `ivtc`
+without a steady cadence, where the rate varies, or where the cadence breaks, as edited video does.
+`field_order` in the manifest settles what the scan is.
+
+The cadence is found by the repeated fields: {repeats} of them in step are needed, and no {stretch}
+frames may hold more than {tolerated} that are out of step. Undoing it only sorts fields, so every
+line is the source's own, in every pixel format; a film frame that has only one field in the clip is
+left out. The deinterlacer keeps the lines of one field and makes the others; it does not take gray
+of 9 to 14 bits nor 4:4:0 of more than 8.
+"""
+POLICIES = {
+    "keep": "restored apart and woven again; frames, rate and field order stay",
+    "deinterlace": "a frame of every field, by FFmpeg's bwdif: twice the frames and the rate",
+    "deinterlace-single": "a frame of every two fields, by FFmpeg's bwdif; frames and rate stay",
+    "ivtc": "film of 24 frames out of telecined video of 30: four frames of every five",
+}
+LEFT = """Some frames are no picture, and are published as they are, each run of them as a shot of its own:
+
+- `flat` ({flat} frames or more): black leader, and any other frame of one level.
+- `bars` ({bars} or more): colour bars and steps, in rows of falling or rising luma.
+- `slate` ({slate} or more): frames that stand still without any grain, on mostly even ground. A
+  still picture with grain is restored, and so is a slate on noisy tape.
+
+A single black frame is damage. `left` in `tables/shots` says what was left, `frames_left` in
+`tables/clips` how much of the clip.
+
+Lines and columns at the edges that are no picture stay as they are, too: black bars and blanking
+(at most {dark} of 255 in every frame), and among the first and last sixteenth of the lines those
+that carry data, such as captions and timecode: whatever lies outside of a black line, or has
+contrast that the line beside it does not share. They are measured over the whole clip, without
+leader, bars and slates; `blanking` in `tables/clips` has the lines above and below and the columns
+left and right. A clip of fewer than {frames} frames, or a dark one, has none.
 """
 LEVELS = """
 Only a declaration can be contradicted, and only that of YUV. `full` is measured where levels lie
@@ -71,7 +116,8 @@ def formats_markdown() -> str:
         table(("read", "written"), again),
         "\nRefused, because there is no plane to carry it in or the model cannot read it:\n",
         table(("what", "names that hold"), refused),
-        "\n## Scan\n", _grid("declared \\ measured", scan.MEASURED, scan.TREATMENTS), SCANS,
+        "\n## Scan\n", _grid("declared \\ measured", scan.MEASURED, scan.TREATMENTS), _scans(),
+        "## What is left alone\n", _left(),
         "## Range\n", _grid("declared \\ measured", levels.MEASURED, levels.VERDICTS), LEVELS,
         "## What else a file holds\n",
         table(("property", "in the output"), _properties()),
@@ -79,6 +125,18 @@ def formats_markdown() -> str:
         table(("kept", "refused"), [(_words(formats.SOUND), _words(formats.SOUND_REFUSED))]),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def _scans() -> str:
+    policies = [(f"`{name}`", POLICIES[name]) for name in INTERLACE]
+    return SCANS.format(
+        policies=table(("policy", "fields are"), policies), repeats=telecine.LEAST_REPEATS,
+        stretch=telecine.STRETCH, tolerated=telecine.TOLERATED,
+    )  # fmt: skip
+
+
+def _left() -> str:
+    return LEFT.format(**leader.KINDS, dark=blanking.DARK, frames=blanking.LEAST_FRAMES)
 
 
 def _properties() -> list[tuple[str, str]]:

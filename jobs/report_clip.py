@@ -214,6 +214,8 @@ def _technical(entry: Entry) -> Html | None:
         "Frames": grouped(number("frames")),
         "Frames per second": rate,
         "Pixel format": entry.text("pix_fmt"),
+        "Scan": entry.text("conversion") or entry.text("interlace"),
+        "Missing frames": entry.text("gaps"),
         "Shots, shards": f"{entry.text('shots')}, {entry.text('shards')}"
         if number("shots")
         else "",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import PixelFormat
+from pipeline.conversion import Conversion
 from pipeline.frames import Probe
 from pipeline.media import Decoder
 from schemas.recipe import Limits
@@ -65,12 +66,18 @@ def begin_middle_end(frames: int) -> list[int]:
 
 
 def stills(
-    source: str | Path, restored: str | Path, indices: Sequence[int], limits: Limits
+    source: str | Path,
+    restored: str | Path,
+    indices: Sequence[int],
+    limits: Limits,
+    conversion: Conversion | None = None,
 ) -> Stills:
-    """The frames at ``indices`` of both files, each decoded once."""
+    """The frames at ``indices`` of both files, each decoded once; of the source, those after the
+    conversion that its clip had.
+    """
     count = max(indices, default=-1) + 1
     with (
-        Decoder(source, limits, count=count) as before,
+        Decoder(source, limits, count=count, conversion=conversion) as before,
         Decoder(restored, limits, count=count) as after,
     ):
         pairs = zip(pictures(before, indices), pictures(after, indices), strict=True)

@@ -33,11 +33,11 @@ class Frame:
     steps: dict[int, Flow] = field(default_factory=dict)  # flow to the next (1) and the last (-1)
 
     @classmethod
-    def of(cls, image: Image) -> Self:
-        """With 8-bit luma blurred with sigma 1.5, on which DIS matches noisy frames as well as
+    def of(cls, image: Image, sigma: float = 1.5) -> Self:
+        """With blurred 8-bit luma: after sigma 1.5 (pixels) DIS matches noisy frames as well as
         restored ones.
         """
-        luma = cv2.GaussianBlur(image @ (LUMA * 255), (0, 0), 1.5)
+        luma = cv2.GaussianBlur(image @ (LUMA * 255), (0, 0), sigma)
         return cls(image, np.clip(np.rint(luma), 0, 255).astype(np.uint8))
 
 
@@ -75,9 +75,9 @@ class Aligner:
             if other is None:
                 warped.append(centre.image)
                 continue
-            flow, residual = _mended(centre.luma, other.luma, self._flow(centre, others, offset))
+            flow, error = _mended(centre.luma, other.luma, self._flow(centre, others, offset))
             warped.append(warp(other.image, flow))
-            trust[k] = confidence(residual)
+            trust[k] = confidence(error)
         return warped, trust
 
     def _flow(self, centre: Frame, others: Mapping[int, Frame], offset: int) -> Flow:
@@ -96,15 +96,16 @@ class Aligner:
         return frame.steps[side]
 
 
-def confidence(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+def confidence(error: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 where the blurred frames agree, 0.5 at a residual of 7 code values, towards 0 beyond."""
-    trust: NDArray[np.float32] = 1.0 / (1.0 + np.square(residual / np.float32(7.0)))
+    trust: NDArray[np.float32] = 1.0 / (1.0 + np.square(error / np.float32(7.0)))
     return trust
 
 
-def _residual(
+def residual(
     centre: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """Mean |difference| (H, W) in code values over 7x7 between a frame and its warped match."""
     difference = cv2.absdiff(warp(other, flow), centre).astype(np.float32)
     mean: NDArray[np.float32] = cv2.blur(difference, (7, 7))
     return mean
@@ -114,12 +115,12 @@ def _mended(
     centre: NDArray[np.uint8], other: NDArray[np.uint8], flow: Flow
 ) -> tuple[Flow, NDArray[np.float32]]:
     """Flow with bad matches replaced, and its residual (H, W) in code values."""
-    residual = _residual(centre, other, flow)
-    trusted = residual < TRUST
+    error = residual(centre, other, flow)
+    trusted = error < TRUST
     if not 0.02 < float(trusted.mean()) < 0.998:
-        return flow, residual
+        return flow, error
     flow = _filled(flow, trusted)
-    return flow, _residual(centre, other, flow)
+    return flow, residual(centre, other, flow)
 
 
 def _filled(flow: Flow, trusted: NDArray[np.bool_]) -> Flow:

@@ -6,7 +6,7 @@ frames each side of it, so a shot cut into shards gives the picture of the whole
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from models import checkpoint, tiling
 from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
+from models.fill import filled
 from models.memory import Ladder, Rung
 from models.network import RestorationNet
 
@@ -84,13 +85,21 @@ class Restorer:
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
-        self, frames: Iterable[Image], *, deflicker: bool, seed: int = 0, first_index: int = 0
+        self,
+        frames: Iterable[Image],
+        *,
+        deflicker: bool,
+        seed: int = 0,
+        first_index: int = 0,
+        missing: Container[int] = (),
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
         ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
-        noise, so that a shard draws what the whole clip would have drawn.
+        noise, so that a shard draws what the whole clip would have drawn. Frames whose numbers are
+        ``missing`` are made from those around them first (`models.fill`).
         """
+        frames = filled(frames, missing, first_index) if missing else frames
         curves: list[Curve] = []
         levelled = _levelled(frames, curves) if deflicker else frames
         ladder: Ladder | None = None

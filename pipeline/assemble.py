@@ -42,7 +42,9 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
         made = _made(clip, survey, records, settings, changes, Path(folder))
         restored = Digest(made.path.name, made.path.stat().st_size, storage.sha256_file(made.path))
-        row = clip_row(clip, settings, "published") | facts(survey, records, settings, changes)
+        row = clip_row(clip, settings, "published") | facts(
+            clip, survey, records, settings, changes
+        )
         row |= made.measure.summary()
         row |= {"output_uri": settings.clip_uri(name), "output_sha256": restored.sha256}
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -98,7 +100,7 @@ def _record(
     return {
         "work_key": row["work_key"],
         "source_sha256": survey.source_sha256, "source_token": survey.source_token,
-        "source_pts": survey.pts, "time_base": str(survey.probe.time_base),
+        "source_pts": survey.source_pts or survey.pts, "time_base": str(survey.probe.time_base),
         "streams": [asdict(stream) for stream in report.streams],
         "tags": dict(report.tags), "recipe": settings.recipe.to_dict(), "row": row,
         "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
@@ -126,7 +128,7 @@ def measured(
     """Measures of source and output side by side, and the MD5 of every output frame."""
     measure = ClipMeasure([shot.start for shot in survey.shots])
     md5s: list[str] = []
-    with Decoder(source, limits) as decoder:
+    with Decoder(source, limits, conversion=survey.conversion) as decoder:
         truths = _lumas(reference, survey.probe, limits)
         for before, after in zip(decoder, output, strict=True):
             lumas = [
@@ -156,20 +158,24 @@ def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Lum
         return
 
 
-def facts(survey: Survey, records: Records, settings: Settings, changes: Changes) -> Row:
+def facts(clip: Row, survey: Survey, records: Records, settings: Settings, changes: Changes) -> Row:
     """Columns of tables/clips that come from the survey and the segments."""
     probe = survey.probe
     sums = {key: round(sum(record[key] for record in records.values()), 3) for key in SUMMED}
     return {
-        "work_key": settings.work_key(survey.source_sha256),
+        "work_key": settings.work_key(survey.source_sha256, clip),
         "digital_source_type": digital_source_type(changes.frames, settings.recipe.steps),
         "frames_changed": changes.frames,
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
-        "frames": len(survey.pts), "width": probe.width, "height": probe.height,
+        "frames": len(survey.pts), "source_frames": survey.source_frames,
+        "frames_left": survey.frames_left, "gaps": ", ".join(survey.gaps) or None,
+        "blanking": str(survey.blanking), "interlace": survey.interlace,
+        "conversion": str(survey.conversion) if survey.conversion else None,
+        "width": probe.width, "height": probe.height,
         "fps_num": probe.fps.numerator, "fps_den": probe.fps.denominator,
         "pix_fmt": probe.pix_fmt, "bit_depth": probe.bit_depth,
-        "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator, "field_order":
-        probe.field_order,
+        "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator,
+        "field_order": survey.field_order,
         "scan_measured": survey.scan_measured, "range_measured": survey.range_measured,
         "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
@@ -198,7 +204,7 @@ def shot_rows(clip: str, survey: Survey) -> list[Row]:
         {
             "clip_id": clip, "shot": index, "start": shot.start, "stop": shot.stop,
             "frames": shot.stop - shot.start, "start_pts": survey.pts[shot.start],
-            "flickers": shot.flickers,
+            "flickers": shot.flickers, "left": shot.left or None,
         }
         for index, shot in enumerate(survey.shots)
     ]  # fmt: skip

@@ -5,232 +5,72 @@ Run as `python -m pipeline.decoder REQUEST`; only `pipeline.media.Decoder` start
 
 from __future__ import annotations
 
-import io
-import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import av
-import av.filter
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
-from av.video.stream import VideoStream
 
-from pipeline.formats import CODECS, FORMATS, VIDEO_CODECS
-from pipeline.frames import FIELD_ORDERS, Probe
+from pipeline.conversion import Conversion
+from pipeline.deinterlace import converted
+from pipeline.frames import Probe
 from pipeline.planes import Source, extract_planes, planar_format, plane_layout
+from pipeline.probing import Logs, main_video, open_source, picture_order, probe_container
 from pipeline.sandbox import Output, limit_self, run_child
-from pipeline.sequence import is_sequence, numbers
+from pipeline.sequence import is_sequence, runs_of
+from pipeline.telecine import Stamped
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 FRAME = struct.Struct("<qI")
 MAX_MESSAGES = 200
-Logs = list[tuple[int, str, str]]
 # Pictures above this size are decoded with several threads.
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
 
 
-def open_source(path: str, limits: Limits) -> InputContainer:
-    """Opens a local file with closed lists of containers, codecs and protocols, and size limits.
+class Part(NamedTuple):
+    """A container to decode, what is added to its timestamps, and how many pictures are taken."""
 
-    Raises `ClipFault` for what is not a readable film file.
-    """
-    form = "image2" if is_sequence(path) else None
-    options = {
-        "format_whitelist": FORMATS if form is None else form,
-        "codec_whitelist": CODECS,
-        "protocol_whitelist": "file",
-        "max_pixels": str(limits.max_pixels),
-        "probesize": str(20 << 20),
-        "analyzeduration": "10000000",
-        "max_streams": "64",
-        "threads": "1",
-    }
-    if form is not None:
-        first = numbers(path, map(str, Path(path).parent.iterdir()))[0]
-        options |= {"pattern_type": "sequence", "start_number": str(first)}
-    logs: Logs = []
-    try:
-        with av.logging.Capture(local=False) as logs:
-            container = av.open(
-                path, "r", format=form, options=options, metadata_errors="surrogateescape"
-            )
-    except av.FFmpegError as error:
-        said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
-        if "moov atom not found" in said or "ended prematurely" in said:
-            raise ClipFault(Reason.TRUNCATED, f"the file ends early: {said[:300]}") from None
-        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
-    for _, _, text in logs:
-        # Said while probing, which then forgets the size.
-        if match := re.search(r"icture size (\d+)x(\d+)", text):
-            check_size(int(match.group(1)), int(match.group(2)), limits)
-    return container
+    container: InputContainer
+    offset: int = 0
+    pictures: int | None = None
 
 
-def check_size(width: int, height: int, limits: Limits) -> None:
-    """Raises `ClipFault(MEDIA_BOMB)` for a picture above the limit."""
-    pixels = width * height
-    if pixels > limits.max_pixels:
-        raise ClipFault(
-            Reason.MEDIA_BOMB,
-            f"a picture of {width}x{height} = {pixels} pixels, the limit is {limits.max_pixels}",
-        )
-
-
-def main_video(container: InputContainer) -> VideoStream:
-    """The first video stream that is not a cover picture. Raises `ClipFault(NO_VIDEO)`."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise ClipFault(Reason.NO_VIDEO, "the file holds no video stream")
-
-
-def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
-    """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
-    context = stream.codec_context
-    if context is None or context.name not in VIDEO_CODECS:
-        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
-    check_size(context.width, context.height, limits)
-    if context.width * context.height == 0 or context.pix_fmt is None:
-        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
-    _check_sound(container)
-    planar, _, _ = planar_format(context.pix_fmt)
-    fps = _frame_rate(stream)
-    time_base = stream.time_base or 1 / fps
-    full = context.pix_fmt.startswith("yuvj")
-    return Probe(
-        container=container.format.name,
-        codec=context.name,
-        width=context.width,
-        height=context.height,
-        pix_fmt=planar,
-        source_pix_fmt=context.pix_fmt,
-        bit_depth=plane_layout(planar, context.width, context.height).bits,
-        fps=fps,
-        time_base=time_base,
-        sar=stream.sample_aspect_ratio or Fraction(1),
-        frames_declared=_declared_frames(container, stream, fps * time_base),
-        start_pts=stream.start_time,
-        duration_pts=stream.duration,
-        duration_seconds=_duration_seconds(container, stream, time_base),
-        field_order=FIELD_ORDERS[context.field_order],
-        color_range=2 if full else int(context.color_range),
-        color_primaries=int(context.color_primaries),
-        color_trc=int(context.color_trc),
-        colorspace=int(context.colorspace),
-        rotation=_rotation(container),
-        audio=_codecs(container, "audio"),
-        subtitles=_codecs(container, "subtitle"),
-        attachments=_codecs(container, "attachment"),
-        data=_codecs(container, "data"),
-        chapters=len(container.chapters()),
-        timecode=_timecode(container),
-    )
-
-
-def _check_sound(container: InputContainer) -> None:
-    """Refuses, before any work is done, sound that the output could not hold as it is."""
-    with av.open(io.BytesIO(), "w", format="matroska") as output:
-        kept = output.supported_codecs
-    for codec in _codecs(container, "audio"):
-        if codec not in kept:
-            raise ClipFault(
-                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is"
-            )
-
-
-def picture_order(path: str, limits: Limits) -> str:
-    """The field order that the first picture itself states, where the container states none."""
-    container = open_source(path, limits)
-    try:
-        picture = next(container.decode(main_video(container)), None)
-    except av.FFmpegError:
-        return "unknown"
-    if picture is None or not picture.interlaced_frame:
-        return "unknown"
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format,
-        time_base=picture.time_base,
-    )  # fmt: skip
-    top_first = graph.add("select", "eq(interlace_type,TOPFIRST)")
-    graph.link_nodes(source, top_first, graph.add("buffersink")).configure()
-    graph.vpush(picture)
-    try:
-        graph.vpull()
-    except av.BlockingIOError:  # not selected
-        return "bb"
-    return "tt"
-
-
-def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:
-    if container.format.name == "mxf" and step == 1:
-        return stream.duration
-    return stream.frames or None
-
-
-def _frame_rate(stream: VideoStream) -> Fraction:
-    """The average rate, unless it is greater than the least step of the timestamps allows."""
-    average, base = stream.average_rate, stream.base_rate
-    if average and base:
-        return min(average, base)
-    return average or base or stream.guessed_rate or Fraction(25)
-
-
-def _duration_seconds(
-    container: InputContainer, stream: VideoStream, time_base: Fraction
-) -> float | None:
-    if stream.duration:
-        return float(stream.duration * time_base)
-    return container.duration / av.time_base if container.duration else None
-
-
-def _rotation(container: InputContainer) -> int:
-    """Whole degrees of the display matrix, from the printed description of the streams."""
-    av.logging.set_level(av.logging.INFO)
-    described = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs
-    av.logging.set_level(av.logging.WARNING)
-    match = re.search(r"rotation of (-?[0-9]+)", described)
-    return int(match.group(1)) if match else 0
-
-
-def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
-    streams = [stream for stream in container.streams if stream.type == kind]
-    return tuple(getattr(stream.codec_context, "name", None) or "unknown" for stream in streams)
-
-
-def _timecode(container: InputContainer) -> str | None:
-    tables = [container.metadata, *(stream.metadata for stream in container.streams)]
-    found = (text for table in tables for name, text in table.items() if name.lower() == "timecode")
-    return next(found, None)
+class _LandedLate(Exception):
+    """A seek did not lead to the frame that was asked for."""
 
 
 class _Decoding:
-    """One pass over the pictures of a container, from a seek target or from the start."""
+    """One pass over the pictures of a source, from a seek target or from the start."""
 
-    def __init__(self, container: InputContainer, limits: Limits, probe: Probe) -> None:
-        self.container, self.limits, self.probe = container, limits, probe
-        self.stream = main_video(container)
-        self.stream.thread_type = "SLICE"
-        pixels = probe.width * probe.height
-        self.stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+    def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe) -> None:
+        self.parts, self.limits, self.probe = parts, limits, probe
         self.messages: list[dict[str, object]] = []
         self.packets = self.discarded = self.frames = self.interlaced = self.corrupt = 0
-        self.message_count = 0
+        self.message_count = self.offset = 0
         self.captions = False
         self.last_pts: int | None = None
 
     def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
         """Pictures in presentation order; messages are noted with the picture they precede."""
-        for packet in self.container.demux(self.stream):
+        for part in self.parts:
+            self.offset = part.offset
+            yield from islice(self._pictures(part.container, logs), part.pictures)
+            self.drain(logs)
+
+    def _pictures(self, container: InputContainer, logs: Logs) -> Iterator[av.VideoFrame]:
+        stream = main_video(container)
+        stream.thread_type = "SLICE"
+        pixels = self.probe.width * self.probe.height
+        stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+        for packet in container.demux(stream):
             if packet.size:
                 self.packets += 1
                 self.discarded += packet.is_discard
@@ -246,7 +86,6 @@ class _Decoding:
                 pictures = []
             self.drain(logs)
             yield from pictures
-        self.drain(logs)
 
     def drain(self, logs: Logs) -> None:
         for level, source, text in logs:
@@ -265,7 +104,8 @@ class _Decoding:
         pts = picture.pts if picture.pts is not None else picture.dts
         if pts is None:
             step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
-            pts = 0 if self.last_pts is None else self.last_pts + step
+            pts = 0 if self.last_pts is None else self.last_pts + step - self.offset
+        pts += self.offset
         if self.last_pts is not None and pts <= self.last_pts:
             raise ClipFault(
                 Reason.DECODE_ERROR,
@@ -313,22 +153,42 @@ def decode(request: dict[str, Any], output: Output) -> None:
     limit_self(limits)
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)
-    start, count = request["start_pts"], request["count"]
-    container = open_source(request["path"], limits)
+    path, start, count = request["path"], request["start_pts"], request["count"]
+    container = open_source(path, limits)
     probe = probe_container(container, main_video(container), limits)
     if probe.field_order == "unknown":
-        probe = replace(probe, field_order=picture_order(request["path"], limits))
+        probe = replace(probe, field_order=picture_order(path, limits))
+    runs = runs_of(path) if is_sequence(path) else []
+    if len(runs) > 1:
+        probe = replace(probe, frames_declared=sum(map(len, runs)), duration_pts=None)
     output.send_json(b"P", probe.to_dict())
     if count == 0:
         return
-    if start is not None and not _seek(container, start):
-        container = open_source(request["path"], limits)
+    conversion = Conversion(**request["conversion"]) if request["conversion"] else None
     with av.logging.Capture(local=False) as logs:
-        run = _Decoding(container, limits, probe)
-        if not _send_frames(run, logs, output, start, count):
-            run = _Decoding(open_source(request["path"], limits), limits, probe)
-            _send_frames(run, logs, output, start, count, linear=True)
+        try:
+            if len(runs) > 1:
+                parts = _parts(path, limits, runs, start or 0)
+            elif start is not None and not _seek(container, start):
+                raise _LandedLate
+            else:
+                parts = iter([Part(container)])
+            run = _Decoding(parts, limits, probe)
+            _send(converted(_frames(run, logs, start), conversion, probe), output, count)
+        except _LandedLate:
+            run = _Decoding([Part(open_source(path, limits))], limits, probe)
+            frames = _frames(run, logs, start, linear=True)
+            _send(converted(frames, conversion, probe), output, count)
     output.send_json(b"E", run.trailer())
+
+
+def _parts(path: str, limits: Limits, runs: list[range], start: int) -> Iterator[Part]:
+    """The runs of a sequence with gaps, from a frame on; time goes on in the gaps."""
+    first = runs[0].start
+    for run in runs:
+        begin = max(run.start, first + start)
+        if begin < run.stop:
+            yield Part(open_source(path, limits, begin), begin - first, run.stop - begin)
 
 
 def _seek(container: InputContainer, start_pts: int) -> bool:
@@ -339,15 +199,10 @@ def _seek(container: InputContainer, start_pts: int) -> bool:
     return True
 
 
-def _send_frames(
-    run: _Decoding,
-    logs: Logs,
-    output: Output,
-    start_pts: int | None,
-    count: int | None,
-    linear: bool = False,
-) -> bool:
-    """Sends frames from `start_pts` on; False, with nothing sent, when a seek landed too late."""
+def _frames(
+    run: _Decoding, logs: Logs, start_pts: int | None, linear: bool = False
+) -> Iterator[Stamped]:
+    """Frames from `start_pts` on. Raises `_LandedLate`, before the first, when a seek did."""
     planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
     layout = plane_layout(planar, run.probe.width, run.probe.height)
     source = Source(components, big_endian, layout.shapes, layout.dtype)
@@ -358,21 +213,24 @@ def _send_frames(
         if run.frames == 0 and start_pts is not None:
             unsafe = picture.is_corrupt or (number == 0 and not picture.key_frame)
             if not linear and (pts != start_pts or unsafe):
-                return False
+                raise _LandedLate
             if pts != start_pts:
                 raise ClipFault(Reason.DECODE_ERROR, f"no frame has the timestamp {start_pts}")
             run.messages.clear()
         run.check(picture)
-        planes = extract_planes(picture, source)
+        run.count(picture)
+        yield pts, tuple(extract_planes(picture, source))
+    if start_pts is not None and not linear and run.frames == 0:
+        raise _LandedLate
+
+
+def _send(frames: Iterable[Stamped], output: Output, count: int | None) -> None:
+    for pts, planes in islice(frames, count):
         checksum = 0
         for plane in planes:
             checksum = zlib.crc32(plane.data, checksum)
         views = [plane.data.cast("B") for plane in planes]
         output.send(b"F", FRAME.pack(pts, checksum), *views)
-        run.count(picture)
-        if run.frames == count:
-            break
-    return start_pts is None or linear or run.frames > 0
 
 
 if __name__ == "__main__":

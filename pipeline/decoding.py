@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.conversion import Conversion
 from pipeline.frames import Frame, Probe
 from pipeline.gate import check_decoding, describe
 from pipeline.planes import plane_layout, split_planes
@@ -31,6 +32,8 @@ class Decoder:
     limits), and after the last frame (damage the decoder reported, missing frames). `start_pts`
     begins at the frame with that timestamp, numbered `start_index`; it may seek, so compare
     checksums with a survey. `count` stops after so many frames, without the checks of the end.
+    With a `conversion` the frames are those after it (`probe` stays what the file declares, and
+    `start_pts` is the source's).
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Decoder:
         start_pts: int | None = None,
         start_index: int = 0,
         count: int | None = None,
+        conversion: Conversion | None = None,
     ) -> None:
         self.path = Path(path).resolve()
         self.limits = limits
         self.start_pts, self.start_index, self.count = start_pts, start_index, count
+        self.conversion = conversion
         self.messages: list[str] = []
         self.facts: dict[str, Any] = {}
         self._probe: Probe | None = None
@@ -63,6 +68,7 @@ class Decoder:
             "limits": asdict(self.limits),
             "start_pts": self.start_pts,
             "count": self.count,
+            "conversion": asdict(self.conversion) if self.conversion else None,
         }
         self._child = Child("pipeline.decoder", request, self.limits)
         try:

@@ -20,7 +20,7 @@ from pipeline.manifest_formats import (
     parse,
 )
 from schemas.errors import ArchiveError
-from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, parse_rate
+from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 from schemas.manifest_model import breaches
 
 __all__ = [
@@ -216,8 +216,9 @@ def _typed(cells: Cells, folder: str) -> Row:
         by_length = {digits: name for name, digits in CHECKSUM_DIGITS.items()}
         row["checksum"] = checksum.lower()
         row["checksum_algo"] = by_length[len(checksum)]
-    if (order := cells.get("field_order")) is not None:
-        row["field_order"] = order.lower()
+    for name in ("field_order", *OVERRIDES):
+        if (word := cells.get(name)) is not None:
+            row[name] = word.lower()
     if (rate := cells.get("expected_fps")) is not None:
         row["expected_fps"] = str(parse_rate(rate))
     row["priority"] = int(cells.get("priority") or 0)

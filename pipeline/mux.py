@@ -18,10 +18,10 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from pipeline.decoder import main_video, open_source
 from pipeline.files import is_full
 from pipeline.frames import Probe, to_ms
 from pipeline.matroska import PLACEHOLDER, patch_header
+from pipeline.probing import main_video, open_source
 from pipeline.sandbox import Output, limit_self, run_child
 from pipeline.tags import beside, describe_picture, texts
 from schemas.errors import ClipFault

@@ -193,7 +193,9 @@ def _restoration_event(work: Restoration) -> ET.Element:
         "recipe": recipe.name, "recipe_sha256": recipe.digest, "model": recipe.model,
         "weights_sha256": work.settings.weights_sha256, "steps": recipe.steps,
         "strength": recipe.strength, "deflicker": recipe.deflicker,
-        "work_key": work.settings.work_key(work.source.sha256),
+        "interlace": work.survey.interlace, "frames_left": work.survey.frames_left,
+        "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
+        "work_key": work.settings.work_key(work.source.sha256, work.clip),
     }  # fmt: skip
     term = digital_source_type(work.changes.frames, recipe.steps)
     return _event(

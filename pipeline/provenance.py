@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.run import Settings
+from pipeline.scan import WORDS
 from pipeline.survey import Survey
 from schemas.tables import DIGITAL_SOURCE_TYPES
 
@@ -33,9 +34,12 @@ class Changes:
 
     @classmethod
     def between(cls, survey: Survey, records: Records) -> Changes:
-        """Compare every frame's CRC-32 in the source with the one sent to the encoder."""
+        """Compare every frame's CRC-32 in the source with the one sent to the encoder; a frame that
+        was made of fields is no frame of the source.
+        """
         sent = [crc for record in records.values() for crc in record["crc32"]]
         changed = sum(a != b for a, b in zip(survey.crc32, sent, strict=False))
+        changed = len(sent) if survey.conversion else changed
         lengths = [record["stop"] - record["start"] for record in records.values()]
         shares = {
             key: sum(r[key] * n for r, n in zip(records.values(), lengths, strict=True))
@@ -68,10 +72,26 @@ def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str,
     what = "AI-assisted restoration" if changes.frames else "restoration that changed no picture"
     return {
         "RESTORATION": f"{what}; not the original",
+        "RESTORATION_INTERLACE": interlace_sentence(survey),
         "RESTORATION_TOOL": f"archive-restore {settings.code}",
         "RESTORATION_MODEL": f"{recipe.model} sha256:{settings.weights_sha256}",
         "RESTORATION_RECIPE": f"{recipe.name} sha256:{recipe.digest}",
         "RESTORATION_SOURCE": f"sha256:{survey.source_sha256}",
         "RESTORATION_CHANGED": str(changes),
         "RESTORATION_DIGITAL_SOURCE_TYPE": digital_source_type(changes.frames, recipe.steps),
+        **({"RESTORATION_GAPS": f"frames {', '.join(survey.gaps)} missing"} if survey.gaps else {}),
     }
+
+
+def interlace_sentence(survey: Survey) -> str:
+    """What was made of the scan, in words."""
+    conversion = survey.conversion
+    if conversion is None:
+        return {"fields": "kept; fields restored apart", "progressive": "progressive"}[
+            survey.interlace
+        ]
+    how = "2:3 pulldown removed" if conversion.policy == "ivtc" else "FFmpeg bwdif"
+    return (
+        f"{survey.interlace}: {how}, {WORDS[conversion.order]}, {survey.source_frames} frames "
+        f"became {len(survey.pts)} at {survey.probe.fps} a second"
+    )

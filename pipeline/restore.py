@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.colour import Image, PixelFormat
 from models.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
+from pipeline.blanking import Blanking
 from pipeline.decoding import Decoder
 from pipeline.fields import fields_of, woven
 from pipeline.frames import Frame, Probe
@@ -115,16 +116,17 @@ class ShardRestorer:
         discarded.
         """
         if self.recipe.strength == 0:
-            for frame in frames:
-                tally.gains.append(1.0)
-                tally.pictures += 1
-                tally.source_share += 1
-                yield frame.planes
+            yield from untouched(frames, shard, tally)
             return
         for span in shard.spans:
             first, last = span.context(CONTEXT)
-            restore = self._woven if survey.by_fields else self._span
-            yield from restore(islice(frames, last - first), survey, span, first, tally)
+            read = islice(frames, last - first)
+            if span.shot.left:
+                yield from untouched(read, span, tally)
+            elif survey.by_fields:
+                yield from self._woven(read, survey, span, first, tally)
+            else:
+                yield from self._span(read, survey, survey.blanking, span, first, tally)
 
     def _woven(
         self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
@@ -133,14 +135,27 @@ class ShardRestorer:
         no picture that the model sees mixes two.
         """
         top, bottom = (
-            self._span(fields_of(same, parity), survey, span, first, tally)
+            self._span(
+                fields_of(same, parity),
+                survey,
+                survey.blanking.of_field(parity, survey.probe.height),
+                span,
+                first,
+                tally,
+            )
             for parity, same in enumerate(tee(frames))
         )
         for pair in zip(top, bottom, strict=True):
             yield woven(*pair)
 
     def _span(
-        self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
+        self,
+        frames: Iterable[Frame],
+        survey: Survey,
+        blanking: Blanking,
+        span: Span,
+        first: int,
+        tally: Tally,
     ) -> Iterator[Planes]:
         pixels = pixel_format(survey.probe)
         waiting: deque[Planes] = deque()
@@ -155,7 +170,8 @@ class ShardRestorer:
         for index, restored in enumerate(stream, start=first):
             planes = waiting.popleft()
             if span.start <= index < span.stop:
-                yield self._applied(pixels, planes, restored, survey.monochrome, tally)
+                applied = self._applied(pixels, planes, restored, survey.monochrome, tally)
+                yield blanking.kept(planes, applied)
 
     def _applied(
         self,
@@ -183,6 +199,17 @@ def placed(rungs: Sequence[Rung]) -> dict[str, object]:
     return {"tile": min(sides, default=None), "device": rungs[-1].device if rungs else None}
 
 
+def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:
+    """The own planes of the frames that are not context."""
+    for frame in frames:
+        if not part.start <= frame.index < part.stop:
+            continue
+        tally.gains.append(1.0)
+        tally.pictures += 1
+        tally.source_share += 1
+        yield frame.planes
+
+
 def pixel_format(probe: Probe) -> PixelFormat:
     """How to read the planes of a probed clip as colour."""
     return PixelFormat.of(
@@ -196,9 +223,11 @@ def decode(
     """The shard's frames with their context, each checked against the survey's CRC-32."""
     first = shard.spans[0].context(CONTEXT)[0]
     last = shard.spans[-1].context(CONTEXT)[1]
-    start = survey.pts[first] if seek and first > 0 else None
+    start, begun, conversion = None, 0, survey.conversion
+    if seek and first > 0:
+        start, begun, conversion = survey.entry(first)
     with Decoder(
-        source, limits, start_pts=start, start_index=first if start is not None else 0
+        source, limits, start_pts=start, start_index=begun, conversion=conversion
     ) as decoder:
         for frame in decoder:
             if frame.index < first:

@@ -25,6 +25,7 @@ from pipeline.sources import source_token
 from pipeline.stop import EXIT_CODES
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
+from schemas.manifest import DECISIVE
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
 
@@ -47,9 +48,12 @@ class Settings:
     def out(self) -> str:
         return self.ledger.out
 
-    def work_key(self, source_sha256: str) -> str:
-        """Hash of all that decides a clip's result: source, recipe, weights, code."""
-        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code)
+    def work_key(self, source_sha256: str, row: Mapping[str, Any]) -> str:
+        """Hash of all that decides a clip's result: source, recipe, weights, code, and what its row
+        of the manifest says of its pictures.
+        """
+        said = [f"{name}={row[name]}" for name in DECISIVE if row.get(name)]
+        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *said)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def clip_uri(self, clip: str, suffix: str = "") -> str:
@@ -295,7 +299,7 @@ def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) ->
         except ClipFault:
             return None  # the survey says what is wrong with the source
         source_sha256 = str(record["source_sha256"])
-    if record["work_key"] != settings.work_key(source_sha256):
+    if record["work_key"] != settings.work_key(source_sha256, row):
         return None
     kept = {k: v for k, v in record["row"].items() if k not in ("series_uri", "shot_rows")}
     return kept | clip_row(row, settings, "up_to_date")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 SUFFIXES = ("dpx", "tif", "tiff", "png")
@@ -26,3 +27,22 @@ def numbers(pattern: str | Path, names: Iterable[str]) -> list[int]:
         if middle.isdecimal() and name == f"{stem}{int(middle):0{digits}}{suffix}":
             found.append(int(middle))
     return sorted(found)
+
+
+def runs(found: Sequence[int]) -> list[range]:
+    """Runs of consecutive numbers, in order: more than one where files are missing between."""
+    holes = [(a + 1, b) for a, b in pairwise(found) if b > a + 1]
+    starts = [*found[:1], *(b for _, b in holes)]
+    stops = [*(a for a, _ in holes), *(last + 1 for last in found[-1:])]
+    return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
+
+
+def runs_of(pattern: str | Path) -> list[range]:
+    """The runs of a local sequence."""
+    return runs(numbers(pattern, map(str, Path(pattern).parent.iterdir())))
+
+
+def gaps(found: Sequence[int]) -> list[str]:
+    """The missing numbers between the first and the last, such as `103 to 105`."""
+    holes = [(a.stop, b.start - 1) for a, b in pairwise(runs(found))]
+    return [f"{a} to {b}" if b > a else f"{a}" for a, b in holes]

@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames [start, stop) between two cuts; ``flickers`` says whether its exposure is unsteady."""
+    """Frames [start, stop) between two cuts; ``flickers`` says whether its exposure is unsteady,
+    ``left`` what it is where it is no picture and left as it is (see ``leader``).
+    """
 
     start: int
     stop: int
     flickers: bool = False
+    left: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.sequence import PATTERN, is_sequence, numbers
+from pipeline.sequence import PATTERN, gaps, is_sequence, numbers
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -15,22 +14,35 @@ CHUNK_BYTES = 1 << 20
 
 
 def members(uri: str) -> list[str]:
-    """The address of every file of a sequence. Raises `ClipFault` for none, and naming a gap."""
+    """The address of every file of a sequence. Raises `ClipFault` for none."""
+    stem, digits, suffix = PATTERN.fullmatch(uri).groups()  # type: ignore[union-attr]
+    return [f"{stem}{number:0{digits}}{suffix}" for number in _numbers(uri)]
+
+
+def missing(uri: str) -> list[str]:
+    """The numbers that a sequence has no file of, such as `103 to 105`; none of a single file."""
+    return gaps(_numbers(uri)) if is_sequence(uri) else []
+
+
+def refuse_gaps(uri: str) -> None:
+    """Raises `ClipFault(FRAME_COUNT)` for a sequence with gaps, naming them."""
+    holes = missing(uri)
+    if holes:
+        found = _numbers(uri)
+        more = f" and {len(holes) - 5} more" if len(holes) > 5 else ""
+        raise ClipFault(
+            Reason.FRAME_COUNT,
+            f"of the frames {found[0]} to {found[-1]}, {', '.join(holes[:5])}{more} are missing",
+        )
+
+
+def _numbers(uri: str) -> list[int]:
     if uri.startswith("file:"):
         raise ClipFault(Reason.URI_REFUSED, f"{uri}: a sequence is addressed by path or s3://")
     found = numbers(uri, storage.listing(uri.rpartition("/")[0] or "."))
     if not found:
         raise ClipFault(Reason.NOT_FOUND, f"no file is named {uri}")
-    holes = [(a + 1, b - 1) for a, b in pairwise(found) if b > a + 1]
-    if holes:
-        missing = ", ".join(f"{a} to {b}" if b > a else f"{a}" for a, b in holes[:5])
-        more = f" and {len(holes) - 5} more" if len(holes) > 5 else ""
-        raise ClipFault(
-            Reason.FRAME_COUNT,
-            f"of the frames {found[0]} to {found[-1]}, {missing}{more} are missing",
-        )
-    stem, digits, suffix = PATTERN.fullmatch(uri).groups()  # type: ignore[union-attr]
-    return [f"{stem}{number:0{digits}}{suffix}" for number in found]
+    return found
 
 
 def source_token(uri: str) -> str:

@@ -7,32 +7,41 @@ What later stages need is in one JSON object in the ledger; rows only point to i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import sources
+from pipeline.blanking import Blanking, BlankingMeter
+from pipeline.conversion import DONE, Conversion, plan
 from pipeline.decoding import Decoder
 from pipeline.frames import Frame, Probe
+from pipeline.leader import LeaderMeter
 from pipeline.levels import LevelMeter, check_range
 from pipeline.scan import ScanMeter, settle
 from pipeline.shards import Shot
 from pipeline.shots import ShotDetector, flickers, log_quantiles
+from pipeline.telecine import Cadence
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 
 NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots."""
+    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots.
+
+    Where fields are converted to frames, `probe`, PTS, CRC-32 and shots are those after it.
+    """
 
     clip_id: str
     source_uri: str
@@ -48,10 +57,42 @@ class Survey:
     scan_measured: str = "unknown"
     range_measured: str = "unknown"
     surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
+    field_order: str = "unknown"  # before a conversion
+    conversion: Conversion | None = None
+    source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
+    blanking: Blanking = field(default_factory=Blanking)
+    gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
+
+    @property
+    def interlace(self) -> str:
+        """What was made of the scan, in a word of the tables."""
+        if self.conversion is not None:
+            return DONE[self.conversion.policy]
+        return "fields" if self.by_fields else "progressive"
+
+    @property
+    def source_frames(self) -> int:
+        """Frames in the source."""
+        return len(self.source_pts or self.pts)
+
+    @property
+    def frames_left(self) -> int:
+        """Frames that are no picture and left as they are."""
+        return sum(shot.stop - shot.start for shot in self.shots if shot.left)
+
+    def entry(self, index: int) -> tuple[int, int, Conversion | None]:
+        """Where to begin decoding for frame `index`: a source timestamp, the number of the frame
+        that comes out first, and the conversion as seen from there.
+        """
+        if self.conversion is None:
+            return self.pts[index], index, None
+        source, first = self.conversion.entry(index)
+        return self.source_pts[source], first, self.conversion.begun_at(source)
 
     def to_json(self) -> bytes:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
+        plain["conversion"] = self.conversion and asdict(self.conversion)
         return json.dumps(plain, separators=(",", ":")).encode()
 
     @classmethod
@@ -59,6 +100,8 @@ class Survey:
         plain: dict[str, Any] = json.loads(data)
         plain["probe"] = Probe.from_dict(plain["probe"])
         plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
+        plain["conversion"] = plain["conversion"] and Conversion(**plain["conversion"])
+        plain["blanking"] = Blanking(*plain["blanking"])
         return cls(**plain)
 
 
@@ -79,43 +122,93 @@ def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
 
 
 def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
-    """Fetch, verify and decode the source of a manifest row once. Raises ClipFault."""
+    """Fetch, verify and decode the source of a manifest row, once, or twice where its fields are
+    converted to frames. Raises ClipFault.
+    """
     uri = str(row["source_uri"])
+    if asked(row, recipe, "gaps") == "refused":
+        sources.refuse_gaps(uri)
     token = sources.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     path = sources.fetch(uri, cache)
     sha256 = check_fixity(path, row)
-    cuts, quantiles, colour = ShotDetector(), [], _Colour()
-    scan, levels = ScanMeter(), LevelMeter()
-    pts: list[int] = []
-    crcs: list[int] = []
-    with Decoder(path, recipe.limits) as decoder:
-        for frame in decoder:
-            luma = luma8(frame, decoder.probe)
-            cuts.add(luma)
-            scan.add(luma)
-            levels.add(luma)
-            quantiles.append(log_quantiles(luma))
-            colour.add(frame, decoder.probe)
-            pts.append(frame.pts)
-            crcs.append(frame.crc32)
-        probe, messages = decoder.probe, decoder.messages
-    probe = at_rate(probe, row.get("expected_fps"))
-    probe, by_fields = settle(probe, scan.finish(), row.get("field_order"))
-    check_range(probe, levels.verdict)
-    light = np.array(quantiles)
-    shots = [
-        Shot(shot.start, shot.stop, recipe.deflicker and flickers(light[shot.start : shot.stop]))
-        for shot in cuts.finish()
-    ]
+    seen = _Pass(path, recipe.limits)
+    probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
+    said, measured = row.get("field_order"), seen.scan.finish()
+    probe, by_fields = settle(probe, measured, said)
+    check_range(probe, seen.levels.verdict)
+    policy, gaps = asked(row, recipe, "interlace"), sources.missing(uri)
+    if policy != "keep" and gaps:
+        raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
+    conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
+    shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
     return Survey(
-        str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages,
-        by_fields=by_fields, scan_measured=scan.finish().verdict, range_measured=levels.verdict,
-        surveyed=surveyed,
+        str(row["clip_id"]), uri, sha256, token,
+        probe if conversion is None else conversion.probe(probe),
+        shown.pts, shown.crcs, shown.shots(recipe.deflicker), shown.colour.neutral, seen.messages,
+        by_fields=by_fields and conversion is None, scan_measured=measured.verdict,
+        range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
+        conversion=conversion, source_pts=[] if conversion is None else seen.pts,
+        blanking=shown.blanking.finish(), gaps=gaps,
     )  # fmt: skip
 
 
-def at_rate(probe: Probe, expected_fps: str | None) -> Probe:
+def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
+    """A setting of the recipe, or what the manifest's row has in its place."""
+    return str(row.get(setting) or getattr(recipe, setting))
+
+
+class _Pass:
+    """One decoding pass over a source, and everything that is measured on the way."""
+
+    def __init__(self, path: Path, limits: Limits, conversion: Conversion | None = None) -> None:
+        self.pts: list[int] = []
+        self.crcs: list[int] = []
+        self.colour, self.scan, self.levels = _Colour(), ScanMeter(), LevelMeter()
+        self.cadence, self.leader, self.blanking = Cadence(), LeaderMeter(), BlankingMeter()
+        self._cuts = ShotDetector()
+        self._quantiles: list[NDArray[np.float64]] = []
+        with Decoder(path, limits, conversion=conversion) as decoder:
+            for frame in decoder:
+                self._add(frame, decoder.probe)
+            self.probe, self.messages = decoder.probe, decoder.messages
+
+    def _add(self, frame: Frame, probe: Probe) -> None:
+        luma = luma8(frame, probe)
+        self._cuts.add(luma)
+        self.scan.add(luma)
+        self.cadence.add(luma)
+        self.levels.add(luma)
+        self._quantiles.append(log_quantiles(luma))
+        self.colour.add(frame, probe)
+        if not self.leader.add(luma):  # bars and slates fill the frame
+            self.blanking.add(luma)
+        self.pts.append(frame.pts)
+        self.crcs.append(frame.crc32)
+
+    def shots(self, deflicker: bool) -> list[Shot]:
+        """The shots, parted also where frames are missing and where frames are left as they are."""
+        left = self.leader.finish()
+        kinds = {run.start: run.kind for run in left}
+        edges = {0, len(self.pts), *(edge for run in left for edge in run[:2])}
+        edges |= {shot.start for shot in self._cuts.finish()} - {
+            frame for run in left for frame in range(run.start + 1, run.stop)
+        }
+        if self.probe.container == "image2":  # whose timestamps are numbers of files
+            edges |= {i for i, (a, b) in enumerate(pairwise(self.pts), start=1) if b > a + 1}
+        light = np.array(self._quantiles)
+        return [
+            Shot(
+                start,
+                stop,
+                deflicker and start not in kinds and flickers(light[start:stop]),
+                kinds.get(start, ""),
+            )
+            for start, stop in pairwise(sorted(edges))
+        ]
+
+
+def at_rate(probe: Probe, expected_fps: str | None, pts: Sequence[int]) -> Probe:
     """The probe of an image sequence at the rate the manifest gives: it has none of its own."""
     if probe.container != "image2":
         return probe
@@ -123,7 +216,9 @@ def at_rate(probe: Probe, expected_fps: str | None) -> Probe:
         raise ClipFault(
             Reason.MANIFEST_INVALID, "an image sequence needs its frame rate in expected_fps"
         )
-    return replace(probe, fps=Fraction(expected_fps), time_base=1 / Fraction(expected_fps))
+    fps = Fraction(expected_fps)
+    seconds = float((pts[-1] - pts[0] + 1) / fps)
+    return replace(probe, fps=fps, time_base=1 / fps, duration_seconds=seconds)
 
 
 def luma8(frame: Frame, probe: Probe) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -13,7 +13,13 @@ from fractions import Fraction
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from schemas.recipe import GAPS, INTERLACE
+
 CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
+# Columns whose value takes the place of the recipe's setting of that name.
+OVERRIDES = ("interlace", "gaps")
+# Columns that decide what is made of a clip's pictures.
+DECISIVE = ("field_order", "expected_fps", *OVERRIDES)
 FIELD_ORDERS = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
@@ -251,6 +257,21 @@ COLUMNS: dict[str, ManifestColumn] = {
         "30000/1001",
         (Rule(_parses(parse_rate), "is not a frame rate such as 25, 30000/1001 or 29.97"),),
         {"type": ["string", "number"]},
+    ),
+    "interlace": ManifestColumn(
+        "What becomes of fields, in the place of the recipe's setting: `keep`, `deinterlace` (a "
+        "frame of every field), `deinterlace-single` (a frame of every two) or `ivtc` (film out of "
+        "telecined video).",
+        "ivtc",
+        _one_of(*INTERLACE),
+        {"enum": list(INTERLACE)},
+    ),
+    "gaps": ManifestColumn(
+        "Missing numbers of an image sequence, in the place of the recipe's setting: `refused`, or "
+        "`allowed` where frames could not be scanned.",
+        "allowed",
+        _one_of(*GAPS),
+        {"enum": list(GAPS)},
     ),
     "notes": ManifestColumn("Free text, kept with the clip.", "splice at 00:03", _TEXT, _STRING),
     "reference_uri": ManifestColumn(

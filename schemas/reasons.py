@@ -32,6 +32,7 @@ class Reason(StrEnum):
     FRAME_COUNT = "FRAME_COUNT"
     VFR_REFUSED = "VFR_REFUSED"
     SCAN_DISAGREES = "SCAN_DISAGREES"
+    INTERLACE_REFUSED = "INTERLACE_REFUSED"
     RANGE_DISAGREES = "RANGE_DISAGREES"
     MEDIA_BOMB = "MEDIA_BOMB"
     DECODER_CRASH = "DECODER_CRASH"
@@ -141,6 +142,11 @@ REASONS: dict[Reason, ReasonInfo] = {
     Reason.SCAN_DISAGREES: ReasonInfo(
         "Declared and measured scan type (progressive, field order) disagree.",
         "Look at the clip and set field_order in the manifest.",
+        "held",
+    ),
+    Reason.INTERLACE_REFUSED: ReasonInfo(
+        "The clip does not allow the interlace policy that was asked for.",
+        "Look at the clip and set `interlace` (or field_order) for it in the manifest.",
         "held",
     ),
     Reason.RANGE_DISAGREES: ReasonInfo(

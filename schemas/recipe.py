@@ -18,9 +18,13 @@ from schemas.errors import ArchiveError
 
 Model = Literal["fast", "base"]
 Profile = Literal["preservation"]
+Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
+Gaps = Literal["refused", "allowed"]
 
 MODELS: tuple[Model, ...] = ("fast", "base")
 PROFILES: tuple[Profile, ...] = ("preservation",)
+INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
+GAPS: tuple[Gaps, ...] = ("refused", "allowed")
 # Products of the slice grids that the FFV1 encoder accepts (columns from rows to twice the rows).
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
 
@@ -49,6 +53,8 @@ class Recipe:
     )
     strength: float = 1.0  # of the blend from the source (0) to the restored picture (1)
     deflicker: bool = True
+    interlace: Interlace = "keep"  # of interlaced clips; `deinterlace` makes a frame of every field
+    gaps: Gaps = "refused"  # missing numbers of image sequences
     shard_frames: int = 120  # frames per unit of work, at most
     profile: Profile = "preservation"
     slices: int = 16  # per FFV1 frame, each with its own checksum
@@ -110,6 +116,8 @@ _RULES: dict[str, _Rule] = {
     "steps": _integer(1, 16),
     "strength": _Rule(_is_share, "a number from 0 to 1"),
     "deflicker": _Rule(lambda v: type(v) is bool, "true or false"),
+    "interlace": _one_of(*INTERLACE),
+    "gaps": _one_of(*GAPS),
     "shard_frames": _integer(2, 10_000),
     "profile": _one_of(*PROFILES),
     "slices": _one_of(*SLICES),

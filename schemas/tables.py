@@ -73,7 +73,12 @@ CLIPS: Columns = {
     "work_key": text("Hash of source, recipe, weights and code: equal keys, equal results."),
     "container": text("Container of the source."),
     "codec": text("Video codec of the source."),
-    "frames": integer("Frames, in the source as in the restored file.", "frames"),
+    "frames": integer("Frames of the restored file.", "frames"),
+    "source_frames": integer(
+        "Frames of the source: other than `frames` after a conversion.", "frames"
+    ),
+    "frames_left": integer("Frames of leader, bars and slates, left as they are.", "frames"),
+    "gaps": text("Numbers that an image sequence has no file of, as was allowed."),
     "width": integer("Width of a frame.", "pixels"),
     "height": integer("Height of a frame.", "pixels"),
     "fps_num": integer("Numerator of the frame rate in frames per second."),
@@ -83,6 +88,12 @@ CLIPS: Columns = {
     "sar_num": integer("Numerator of the sample aspect ratio."),
     "sar_den": integer("Denominator of the sample aspect ratio."),
     "field_order": text("Scan type and field order that the source declares."),
+    "interlace": text(
+        "What was made of the scan: frames or fields restored, or fields converted to frames.",
+        values=("progressive", "fields", "deinterlaced", "deinterlaced-single", "ivtc"),
+    ),
+    "conversion": text("How: what was done, field order, first frame of a pulldown cycle."),
+    "blanking": text("Lines above and below, columns left and right that are left as they are."),
     "scan_measured": text(
         "Scan type and field order that the lines show.",
         values=("progressive", "tff", "bff", "unknown"),
@@ -126,6 +137,7 @@ SHOTS: Columns = {
     "stop": integer("Frame after the last.", "frames", required=True),
     "frames": integer("Length.", "frames"),
     "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
+    "left": text("What it is, if no picture and left as it is.", values=("flat", "bars", "slate")),
     "flickers": flag("Whether the exposure is unsteady, and corrected."),
 }
 

@@ -15,9 +15,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.decoder import main_video, open_source
 from pipeline.gate import check_decoding
 from pipeline.media import Decoder, Frame, Limits, Probe, probe_file
+from pipeline.probing import main_video, open_source
 from pipeline.sandbox import child_environment
 from schemas.errors import ClipFault
 from schemas.reasons import Reason

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.decoding import Decoder
 from pipeline.media import Limits
-from pipeline.sequence import is_sequence, numbers
+from pipeline.sequence import gaps, is_sequence, numbers, runs
 from pipeline.sources import fetch, members, source_token
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -93,6 +93,33 @@ def test_a_missing_frame_is_named(scan: Path, studio: Studio, tmp_path: Path) ->
     assert "of the frames 100 to 109, 103 to 105, 108 are missing" in fault.value.sentence
 
 
+def test_allowed_gaps_part_a_clip(studio: Studio, tmp_path: Path) -> None:
+    pattern, drawn = write_sequence(tmp_path / "scan", "dpx", "gbrp10le", "gbrp10le")
+    lost = {1, 4}
+    for index in lost:
+        Path(members(str(pattern))[0].replace(str(FIRST), str(FIRST + index))).unlink()
+    with pytest.raises(ClipFault, match=f"{FIRST + 1}, {FIRST + 4} are missing"):
+        studio.survey(pattern, expected_fps="24")
+    restored = studio.publish(pattern, expected_fps="24", gaps="allowed")
+    survey, left = restored.survey, [i for i in range(FRAMES) if i not in lost]
+    assert survey.pts == left  # time goes on where frames are missing
+    assert [(shot.start, shot.stop) for shot in survey.shots] == [(0, 1), (1, 3), (3, 4)]
+    assert (restored.row["gaps"], restored.row["frames"]) == (f"{FIRST + 1}, {FIRST + 4}", 4)
+    assert restored.row["duration_seconds"] == 6 / 24
+    with Decoder(restored.path, Limits()) as decoder:
+        frames = list(decoder)
+    assert [f.pts * decoder.probe.time_base for f in frames] == [
+        Fraction(round(Fraction(1000 * i, 24)), 1000) for i in left
+    ]
+    for frame, index in zip(frames, left, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(frame.planes, drawn[index], strict=True))
+    assert f"gaps={FIRST + 1}, {FIRST + 4}" in Path(f"{restored.path}.premis.xml").read_text()
+    with pytest.raises(ClipFault, match="across gaps"):
+        studio.survey(pattern, expected_fps="24", gaps="allowed", interlace="ivtc")
+    with Decoder(pattern, Limits(), start_pts=3, start_index=2) as decoder:
+        assert [(frame.index, frame.pts) for frame in decoder] == [(2, 3), (3, 5)]
+
+
 def test_a_sequence_without_files_or_rate_is_refused(
     scan: Path, studio: Studio, tmp_path: Path
 ) -> None:
@@ -135,6 +162,12 @@ def test_a_file_unlike_the_others_is_a_fault(broken: str, studio: Studio, tmp_pa
     with pytest.raises(ClipFault) as fault:
         studio.survey(pattern, expected_fps="24")
     assert fault.value.reason in (Reason.DECODE_ERROR, Reason.TRUNCATED, Reason.FRAME_COUNT)
+
+
+def test_gaps_are_named_by_their_ends() -> None:
+    assert runs([3, 4, 5, 9, 11, 12]) == [range(3, 6), range(9, 10), range(11, 13)]
+    assert gaps([3, 4, 5, 9, 11, 12]) == ["6 to 8", "10"]
+    assert (runs([]), gaps([]), gaps([7])) == ([], [], [])
 
 
 def test_only_the_names_of_the_pattern_count() -> None:

