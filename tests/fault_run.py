@@ -189,10 +189,11 @@ class FaultRun:
             for name in open_ones
         }
 
-    def kill_an_actor(self) -> None:
+    def kill_an_actor(self, driver: subprocess.Popen[bytes]) -> None:
         """Kill the worker of an innocent clip in its work."""
 
         def hit() -> bool:
+            assert driver.poll() is None, self.log()
             for name, pid in self.under_way().items():
                 if name.startswith("c0"):
                     return _killed(pid)

@@ -9,11 +9,13 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from pipeline import patience, storage
 from tests.fault_run import FAULTS, FaultRun, finished
 from tests.s3 import S3Server, serve
 from tests.test_nodes import Nodes
@@ -34,13 +36,42 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
         yield running
 
 
+def test_a_store_that_restarts_costs_time_alone(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that is asked of it meanwhile fails, or takes what is there for missing."""
+    monkeypatch.setenv(patience.VARIABLE, "200")
+    prefix = "s3://archive/restart"
+    for n in range(4):
+        storage.write_bytes(f"{prefix}/old/{n}", b"%d" % n)
+    server.kill()
+    steps: dict[str, Callable[[], object]] = {
+        "read": lambda: storage.read_bytes(f"{prefix}/old/1"),
+        "exists": lambda: storage.exists(f"{prefix}/old/2"),
+        "create": lambda: storage.create(f"{prefix}/new", b"new"),
+        "claimed": lambda: storage.create(f"{prefix}/old/3", b"rival"),
+        "write": lambda: storage.write_bytes(f"{prefix}/old/0", b"again"),
+        "list": lambda: len(list(storage.listing(f"{prefix}/old"))),
+    }
+    with ThreadPoolExecutor(len(steps)) as pool:
+        waiting = {name: pool.submit(step) for name, step in steps.items()}
+        time.sleep(2)
+        assert not any(answer.done() for answer in waiting.values())
+        server.start()
+        answers = {name: answer.result(timeout=200) for name, answer in waiting.items()}
+    assert answers == {
+        "read": b"1", "exists": True, "create": True, "claimed": False, "write": None, "list": 4,
+    }  # fmt: skip
+    assert storage.read_bytes(f"{prefix}/old/0") == b"again"
+
+
 def test_a_night_of_faults(tmp_path: Path, server: S3Server) -> None:
     faults = ("missing", "cut", "flipped", "crash", "changed", "list")
     run = FaultRun(tmp_path, server, clips=18, faults=faults)
     run.prepare()
     try:
         first = run.drive()
-        run.kill_an_actor()
+        run.kill_an_actor(first)
         run.wait_for_done(4, first)
         run.restart_the_store(seconds=3)
         run.wait_for_done(9, first)
@@ -77,7 +108,7 @@ def everything_happens(run: FaultRun, nodes: Nodes, worker: int) -> None:
     """One driver until it is killed, with all that dies meanwhile, and a second one to the end."""
     first = run.drive()
     run.wait_for_done(5, first)
-    run.kill_an_actor()
+    run.kill_an_actor(first)
     run.wait_for_done(20, first)
     run.restart_the_store(seconds=10)
     run.wait_for_done(35, first)
