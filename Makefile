@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-media check format docs bench
+.PHONY: setup demo test test-fast test-media test-faults test-fuzz check format docs bench
 
 setup: $(READY)
 
@@ -27,6 +27,12 @@ test-fast: $(READY)
 
 test-media: $(READY)
 	TEST_MEDIA=1 $(BIN)/python -m pytest tests/test_formats.py
+
+test-faults: $(READY)
+	TEST_FAULTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_faults_by_class.py
+
+test-fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz 2000
 
 check: $(READY)
 	$(BIN)/ruff check .

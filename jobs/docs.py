@@ -26,7 +26,7 @@ Every command takes `--json`: the result is then one line of JSON on stdout, and
 | exit code | meaning |
 |---|---|
 | 0 | everything is done |
-| 1 | the run failed: an error of ours, with a traceback |
+| 1 | the run broke off: the system failed (a sentence), or we did (a traceback) |
 | 2 | the command line, the configuration or the manifest is wrong; nothing was started |
 | 3 | finished, with clips quarantined, failed or held, or with altered files; each is named |
 | 4 | finished, with more clips to review than allowed |

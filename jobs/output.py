@@ -273,6 +273,7 @@ def describe_summary(summary: dict[str, object]) -> str:
     left = summary.get("left")
     return (
         f"run {summary['run']}: {counts or 'no clips'}\n"
+        + (f"{summary['stopped']}\n" if "stopped" in summary else "")
         + (f"stopped with {left} clips left: run it again to go on\n" if left else "")
         + f"{summary['frames']} frames in {clock(seconds)} ({fps:.2f} frames/s)\n"
         f"results in {summary['out']}"

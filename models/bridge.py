@@ -37,8 +37,25 @@ def posterior(
     return mean + kappa * deviation * eps
 
 
+class Noise:
+    """Standard normal noise for the latent of a frame, drawn on the CPU, so that every device sees
+    the same numbers; a tile that begins ``at`` (y, x) gets its part of what the frame would get.
+    """
+
+    def __init__(self, seed: int, size: tuple[int, int], at: tuple[int, int] = (0, 0)) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._size, self._at = size, at
+
+    def like(self, z: Tensor) -> Tensor:
+        """The next noise, for a latent (B, C, h, w)."""
+        whole = torch.randn(*z.shape[:2], *self._size, generator=self._generator)
+        y, x = self._at
+        part = whole[..., y : y + z.shape[-2], x : x + z.shape[-1]]
+        return part.to(z.device, z.dtype)
+
+
 def sample(
-    denoise: Denoiser, z_d: Tensor, steps: int, kappa: Tensor | float, generator: torch.Generator
+    denoise: Denoiser, z_d: Tensor, steps: int, kappa: Tensor | float, noise: Noise
 ) -> Tensor:
     """Walk t = 1 -> 0 in ``steps`` equal steps; one step with kappa = 0 is the posterior mean E[z
     | z_d].
@@ -46,15 +63,10 @@ def sample(
     times = [1 - k / steps for k in range(steps)] + [0.0]
     z_t = z_d
     if not isinstance(kappa, float) or kappa > 0:
-        z_t = z_d + kappa * _noise(z_d, generator)
+        z_t = z_d + kappa * noise.like(z_d)
     for t, s in itertools.pairwise(times):
         z0 = denoise(z_t, torch.full((len(z_d),), t, device=z_d.device))
         if s == 0:
             return z0
-        z_t = posterior(z_t, z0, t, s, kappa, _noise(z_d, generator))
+        z_t = posterior(z_t, z0, t, s, kappa, noise.like(z_d))
     raise ValueError(f"steps must be 1 or more, got {steps}")
-
-
-def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise drawn on the CPU, so that every device sees the same numbers."""
-    return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)

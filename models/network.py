@@ -232,9 +232,11 @@ class RestorationNet(nn.Module):
         return self.decode(window[:, 0], latent, features, s2, s4)
 
     @torch.inference_mode()
-    def restore(self, window: Tensor, trust: Tensor, steps: int, kappa: float, seed: int) -> Output:
+    def restore(
+        self, window: Tensor, trust: Tensor, steps: int, kappa: float, seed: bridge.Noise | int
+    ) -> Output:
         """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of
-        MULTIPLE.
+        MULTIPLE. ``seed`` is of the sampler's noise, or the noise itself.
         """
         b, _, _, height, width = window.shape
         plane = window.new_full((b, 1, height // 4, width // 4), kappa)
@@ -245,8 +247,9 @@ class RestorationNet(nn.Module):
             z0, features[0] = self.denoiser(z_t, t, z_d, condition)
             return z0
 
-        generator = torch.Generator().manual_seed(seed)
-        latent = bridge.sample(denoise, z_d, steps, kappa, generator)
+        size = height // 4, width // 4
+        noise = bridge.Noise(seed, size) if isinstance(seed, int) else seed
+        latent = bridge.sample(denoise, z_d, steps, kappa, noise)
         return self.decode(window[:, 0], latent, features[0], s2, s4)
 
 

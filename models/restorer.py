@@ -14,18 +14,17 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from models import checkpoint
+from models import checkpoint, tiling
 from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
-from models.network import MULTIPLE, RestorationNet
+from models.memory import Ladder, Rung
+from models.network import RestorationNet
 
 REACH = max(OFFSETS)
 CONTEXT = EXPOSURE_CONTEXT + REACH  # frames each side of a shard that its frames depend on
-KAPPA = 0.2  # bridge noise of more than one step, pixel units of [0, 1]
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Restored:
     source_share: float  # mean alpha: how much of each pixel is the source itself
     defect_share: float  # of the pixels, found to be a scratch, dust or blotch
     curve: Curve  # exposure correction that was applied
+    rung: Rung  # where the network had the memory for it
 
 
 def limit_threads(count: int) -> None:
@@ -102,31 +102,27 @@ class Restorer:
         frames = filled(frames, missing, first_index) if missing else frames
         curves: list[Curve] = []
         levelled = _levelled(frames, curves) if deflicker else frames
+        ladder: Ladder | None = None
         for i, (window, trust) in enumerate(windows(levelled)):
+            ladder = ladder or Ladder(self.net, *window.shape[-2:])
             curve = curves.pop(0) if deflicker else Curve()
-            yield self._restore(window, trust, seed=seed * 1_000_003 + first_index + i, curve=curve)
+            draw = seed * 1_000_003 + first_index + i
+            yield self._restore(ladder, window, trust, seed=draw, curve=curve)
 
-    def _restore(self, window: Tensor, trust: Tensor, seed: int, curve: Curve) -> Restored:
-        height, width = window.shape[-2:]
-        padded, trusted = (_padded(x)[None].to(self.device) for x in (window, trust))
-        kappa = KAPPA if self.steps > 1 else 0.0
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            out = self.net.restore(padded, trusted, self.steps, kappa, seed)
-        image = out.image[0, :, :height, :width].permute(1, 2, 0).float().cpu().numpy()
-        alpha, defects = (t[0, 0, :height, :width] for t in (out.alpha, out.defect_logits))
+    def _restore(
+        self, ladder: Ladder, window: Tensor, trust: Tensor, seed: int, curve: Curve
+    ) -> Restored:
+        def attempt(net: RestorationNet, side: int) -> tiling.Pictures:
+            return tiling.restored(net, window, trust, steps=self.steps, seed=seed, side=side)
+
+        found = ladder.frame(attempt)
         return Restored(
-            np.ascontiguousarray(image),
-            float(alpha.mean()),
-            float((defects > 0).float().mean()),
+            np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
+            float(found.alpha.mean()),
+            float((found.defect_logits > 0).float().mean()),
             curve,
+            ladder.rung,
         )
-
-
-def _padded(x: Tensor) -> Tensor:
-    """(N, ..., H, W) with its last row and column repeated up to a multiple of MULTIPLE."""
-    height, width = x.shape[-2:]
-    pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-    return F.pad(x, pad, mode="replicate") if any(pad) else x
 
 
 def _levelled(frames: Iterable[Image], curves: list[Curve]) -> Iterator[Image]:

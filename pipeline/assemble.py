@@ -190,11 +190,19 @@ def facts(clip: Row, survey: Survey, records: Records, settings: Settings, chang
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
         "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":
         len(records),
+        **provisions(records),
         "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
         "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
         "source_bytes": int(survey.source_token.partition(":")[0]),
         **sums, **used, **changes.shares,
     }  # fmt: skip
+
+
+def provisions(records: Records) -> Row:
+    """What it took to restore the clip: tiles, device."""
+    tiles = [record["tile"] for record in records.values() if record.get("tile")]
+    devices = sorted({str(r["device"]) for r in records.values() if r.get("device")})
+    return {"tile": min(tiles, default=None), "device": " and ".join(devices) or None}
 
 
 def shot_rows(clip: str, survey: Survey) -> list[Row]:

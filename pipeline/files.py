@@ -25,9 +25,13 @@ def faults(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise ClipFault(Reason.ACCESS_DENIED, f"{path}: permission denied") from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = Reason.DISK_FULL if full else Reason.STORE_ERROR
+        reason = Reason.DISK_FULL if is_full(error) else Reason.STORE_ERROR
         raise ClipFault(reason, f"{path}: {error.strerror or error}") from error
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error, of the system or of libav, says that the disk or the quota is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +21,13 @@ import ray.data
 from ray._private import ray_constants
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline import lease, storage
+from pipeline import lease, patience
 from pipeline.events import Event
 from pipeline.ledger import WorkerId
-from pipeline.manifest import read_rows
-from pipeline.run import Row, Run
-from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.manifest import read_manifest
+from pipeline.run import Run
 from pipeline.stop import Stop
+from schemas.errors import ArchiveError, ClipFault
 from schemas.recipe import Recipe
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
@@ -53,22 +55,33 @@ def run(
     originals, Locked when another process writes to it.
     """
     stop = stop or Stop()
-    lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
-    with cluster(address):
-        rows = read_manifest(manifest, out)
-        with lease.held(out, "submit", on_loss=stop.cancel) as mine:
-            work = Run.open(manifest, rows, out, recipe, progress)
-            ledger = work.settings.ledger
-            mine.renew(run=ledger.run)
-            with stop.passed_on(ledger, progress):
-                for row in flow(work).iter_rows() if work.todo else ():
+    lease.refuse_if_held(out)  # at once, not after the reading; what counts is taking it
+    rows = read_manifest(manifest, out)
+    with patience.of_a_run(), _broken_off(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
+        work = Run.open(manifest, rows, out, recipe, progress)
+        mine.renew(run=work.settings.ledger.run)
+        if work.todo:  # a night with nothing to do starts no Ray
+            with cluster(address), stop.passed_on(work.settings.ledger, progress):
+                for row in flow(work).iter_rows():
                     work.take(row)
-            mine.check()
-            return work.close()
+        mine.check()
+        return work.close()
+
+
+@contextmanager
+def _broken_off() -> Iterator[None]:
+    """Trouble that all patience could not outlast ends the run, whatever it was, not a clip."""
+    try:
+        yield
+    except ClipFault as fault:
+        sentence = f"the run broke off: {fault}; finished work is kept, run it again to go on"
+        raise ArchiveError(sentence, exit_code=1) from fault
 
 
 def flow(work: Run) -> ray.data.Dataset:
     """Rows of clips in, rows of clips and shards out; no stage waits for all of the one before."""
+    from pipeline.stages import Assembly, Restoration, SurveyStage  # PyTorch: only with work to do
+
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
     actors: Any = Restoration  # a class here, which Ray's annotation does not foresee
@@ -85,13 +98,6 @@ def flow(work: Run) -> ray.data.Dataset:
         # the last shard of a clip joins, verifies, measures and publishes it
         .map(Assembly(settings), num_cpus=TASK_CPUS)
     )  # fmt: skip
-
-
-def read_manifest(uri: str, out: str) -> list[Row]:
-    """The validated rows of a manifest, read by Ray Data from a path or s3://."""
-    storage.stat(uri)
-    blocks = ray.data.read_binary_files(uri, include_paths=False).take_all()
-    return read_rows(uri, blocks[0]["bytes"], out)
 
 
 class Cluster:
@@ -125,12 +131,13 @@ def cluster(address: str | None) -> Iterator[None]:
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
+            patience.VARIABLE: os.environ.get(patience.VARIABLE, patience.RUN_SECONDS),
         }
         common: dict[str, Any] = {
             "runtime_env": {"working_dir": empty, "env_vars": environment},
             "log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True,
         }  # fmt: skip
-        with _announcements_kept():
+        with _announcements_kept(), _our_sigterm():
             if address is None:
                 _start_embedded(common)
             else:
@@ -167,6 +174,15 @@ def _announcements_kept() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """Connecting, Ray takes SIGTERM for itself, and its handler aborts: give it back."""
+    ours = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ours)
 
 
 def _start_embedded(options: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipeline.decoding import Decoder, probe_file
+from pipeline.files import is_full
 from pipeline.frames import AssemblyReport, CarriedStream, Frame, Probe, StreamHash
 from pipeline.muxing import assemble, stream_hashes
 from pipeline.planes import Plane, plane_layout
@@ -269,5 +269,5 @@ def encoding(path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        reason = Reason.DISK_FULL if error.errno == errno.ENOSPC else Reason.ENCODE_ERROR
+        reason = Reason.DISK_FULL if is_full(error) else Reason.ENCODE_ERROR
         raise ClipFault(reason, f"{path.name}: {error.strerror or error}") from error

@@ -18,6 +18,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from pipeline.files import is_full
 from pipeline.frames import Probe, to_ms
 from pipeline.matroska import PLACEHOLDER, patch_header
 from pipeline.probing import main_video, open_source
@@ -377,8 +378,9 @@ def assemble(request: dict[str, Any], output: Output) -> None:
     limit_self(limits, file_bytes=request["max_bytes"])
     try:
         report = Assembly(request, limits, output).run()
-    except (av.FFmpegError, ValueError) as error:
-        raise ClipFault(Reason.ENCODE_ERROR, f"the output could not be wrapped: {error}") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = Reason.DISK_FULL if is_full(error) else Reason.ENCODE_ERROR
+        raise ClipFault(reason, f"the output could not be wrapped: {error}") from error
     output.send_json(b"E", report)
 
 

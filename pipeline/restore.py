@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, tee
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import Image, PixelFormat
+from models.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.blanking import Blanking
 from pipeline.decoding import Decoder
@@ -46,6 +47,7 @@ class Tally:
     source_share: float = 0.0
     defect_share: float = 0.0
     gains: list[float] = field(default_factory=list)
+    rungs: list[Rung] = field(default_factory=list)  # of the out-of-memory ladder, where it went
 
 
 class SeekMismatch(Exception):
@@ -71,9 +73,13 @@ class ShardRestorer:
     ) -> dict[str, object]:
         """Write the shard's segment and return its record. Raises ClipFault."""
         try:
-            return self._restore(source, survey, shard, segment, seek=True)
-        except SeekMismatch:
-            return self._restore(source, survey, shard, segment, seek=False)
+            try:
+                return self._restore(source, survey, shard, segment, seek=True)
+            except SeekMismatch:
+                return self._restore(source, survey, shard, segment, seek=False)
+        except MemoryError as error:
+            size = f"{survey.probe.width}x{survey.probe.height}"
+            raise ClipFault(Reason.GPU_OOM, f"{size}: {error or 'out of memory'}") from error
 
     def _restore(
         self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
@@ -105,6 +111,7 @@ class ShardRestorer:
             "defect_share": round(tally.defect_share / tally.pictures, 6),
             "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max":
             round(max(tally.gains), 4),
+            **placed(tally.rungs),
         }  # fmt: skip
 
     def _planes(
@@ -192,8 +199,16 @@ class ShardRestorer:
         tally.source_share += restored.source_share
         tally.defect_share += restored.defect_share
         tally.gains.append(restored.curve.gain)
+        if restored.rung not in tally.rungs:
+            tally.rungs.append(restored.rung)
         before = pixels.to_rgb(planes)
         return pixels.apply(planes, before, restored.image, strength, monochrome)
+
+
+def placed(rungs: Sequence[Rung]) -> dict[str, object]:
+    """Where the network ran, as the record says it: on the lowest rung of the ladder."""
+    sides = [rung.side for rung in rungs if rung.side]
+    return {"tile": min(sides, default=None), "device": rungs[-1].device if rungs else None}
 
 
 def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:

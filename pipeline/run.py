@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from models import checkpoint
+from models import pins
 from pipeline import storage
 from pipeline.audit import AuditLog
+from pipeline.breaker import Breaker
 from pipeline.events import Event
 from pipeline.ledger import Ledger
 from pipeline.measures import clip_measures
@@ -72,6 +73,7 @@ class Run:
         self._rows = {str(row["clip_id"]): row for row in rows}
         self._ended: dict[str, Row] = {}
         self._left: dict[str, Reason] = {}
+        self._breaker = Breaker()
         self._audit, self._quarantine = AuditLog(settings.out), Quarantine(settings)
         self._audited = self._begin()
         self._surveyed: set[str] = set()
@@ -98,7 +100,7 @@ class Run:
     ) -> Self:
         """The unfinished run of the same manifest, recipe, weights and code, else a new one."""
         content = json.dumps(rows, sort_keys=True, default=str).encode()
-        weights, code = checkpoint.pinned(recipe.model), version("archive-restore")
+        weights, code = pins.pinned(recipe.model), version("archive-restore")
         identity = {
             "manifest": hashlib.sha256(content).hexdigest(), "manifest_uri": manifest,
             "recipe": recipe.digest, "weights": weights, "code": code,
@@ -140,6 +142,8 @@ class Run:
         body = json.loads(row["body"])
         if row["kind"] == "clip":
             self._end(row["clip_id"], body)
+            if self._breaker.saw(row["clip_id"], body):
+                self._break_off()
             return
         if row["kind"] == "left":
             self._left[row["clip_id"]] = Reason(body["reason"])
@@ -154,6 +158,11 @@ class Run:
                 frames=body["frames"], seconds=body["measures"]["seconds_model"],
                 measures=body["measures"], done=len(self._ended), total=len(self._rows),
             ))  # fmt: skip
+
+    def _break_off(self) -> None:
+        """Begin nothing more: the rest would fail like those before."""
+        self.settings.ledger.stop(Reason.SYSTEM_STOP)
+        self._progress(Event(kind="note", sentence=self._breaker.sentence))
 
     def _end(self, clip: str, row: Mapping[str, Any]) -> None:
         if clip in self._ended or clip not in self._rows:
@@ -196,6 +205,9 @@ class Run:
         self._audit.append("run_stopped" if left else "run_ended", **result)
         if not left:
             self.settings.ledger.finish(summary)
+        elif self._breaker.tripped:  # they are not to blame: the next session tries them as well
+            for clip in self._breaker.clips:
+                self.settings.ledger.reopen(clip)
         return summary
 
     def _summary(self, rows: Mapping[str, Row], left: Mapping[str, Reason]) -> dict[str, Any]:
@@ -213,6 +225,7 @@ class Run:
             "frames": frames, "seconds": seconds,
             "fps": round(frames / seconds, 3) if seconds else 0.0,
             "out": self.settings.out,
+            **({"stopped": self._breaker.sentence} if self._breaker.tripped else {}),
         }  # fmt: skip
 
     def _write_tables(self, rows: Mapping[str, Row], summary: dict[str, Any]) -> None:

@@ -15,8 +15,10 @@ from typing import Protocol
 
 from pipeline import storage
 from pipeline.assemble import assemble_clip
+from pipeline.files import is_full
 from pipeline.ledger import WorkerId
 from pipeline.measures import shard_measures
+from pipeline.patience import outlast
 from pipeline.restore import ShardRestorer
 from pipeline.run import Row, Settings, failed, unchanged
 from pipeline.shards import plan_shards
@@ -56,17 +58,32 @@ def ended(row: Row, settings: Settings) -> Row:
 
 
 def guarded(clip: Row, settings: Settings, work: Callable[[], Row]) -> Row:
-    """The result of ``work``, or the clip's row with the reason it failed: nothing escapes, no row
-    is lost.
+    """The result of ``work``, tried again while its trouble may pass, or the clip's row with the
+    reason it failed: nothing escapes, no row is lost.
     """
     try:
-        return work()
-    except ClipFault as fault:
-        return ended(failed(clip, fault, settings), settings)
+        return outlast(lambda: _in_our_words(work))
+    except ClipFault as expected:
+        fault = expected
     except Exception as error:  # a defect of ours must cost one clip, not the night
         log.exception("clip %s", clip["clip_id"])
-        defect = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
-        return ended(failed(clip, defect, settings), settings)
+        fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+    try:
+        return ended(failed(clip, fault, settings), settings)
+    except ClipFault as silence:  # its end cannot be written down: another session takes it up
+        log.error("clip %s ended with %s, but %s", clip["clip_id"], fault, silence)
+        return left_row(clip, Reason.SYSTEM_STOP)
+
+
+def _in_our_words(work: Callable[[], Row]) -> Row:
+    """The result of ``work``; a full disk is trouble that may pass, wherever it shows."""
+    try:
+        return work()
+    except OSError as error:
+        if not is_full(error):
+            raise
+        where = error.filename or tempfile.gettempdir()
+        raise ClipFault(Reason.DISK_FULL, f"{where}: {error.strerror}") from error
 
 
 class SurveyStage:

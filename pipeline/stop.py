@@ -19,7 +19,9 @@ from schemas.errors import ArchiveError
 from schemas.reasons import Reason
 
 LOOK_SECONDS = 1.0  # between two looks at the clock
-EXIT_CODES = {Reason.DEADLINE_STOP: 5, Reason.BUDGET_STOP: 5, Reason.CANCELLED: 143}
+EXIT_CODES = {
+    Reason.DEADLINE_STOP: 5, Reason.BUDGET_STOP: 5, Reason.CANCELLED: 143, Reason.SYSTEM_STOP: 1,
+}  # fmt: skip
 _NOTES = {
     Reason.DEADLINE_STOP: "the deadline is reached: finishing what is under way",
     Reason.CANCELLED: "asked to stop: finishing what is under way",

@@ -6,7 +6,7 @@ of many writers exactly one gets True. Credentials and endpoint come from the AW
 (`AWS_ENDPOINT_URL`, profiles, instance roles), never from an address.
 
 Trouble is a `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, STORE_THROTTLED,
-STORE_ERROR or URI_REFUSED.
+STORE_ERROR or URI_REFUSED; what of it passes by itself is waited out (`pipeline/patience.py`).
 """
 
 import fcntl
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from pipeline import files
+from pipeline.patience import outlast, patient
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -68,6 +69,7 @@ def exists(uri: str | Path) -> bool:
     return True
 
 
+@patient
 def stat(uri: str | Path) -> ObjectStat:
     """Return size and token; NOT_FOUND also for a folder."""
     if is_s3(uri):
@@ -83,6 +85,7 @@ def stat(uri: str | Path) -> ObjectStat:
     return ObjectStat(status.st_size, str(status.st_mtime_ns))
 
 
+@patient
 def read_bytes(uri: str | Path) -> bytes:
     """Return the whole content."""
     if is_s3(uri):
@@ -101,6 +104,7 @@ def read_many(uris: Iterable[str]) -> dict[str, bytes]:
         return dict(zip(uris, pool.map(read_bytes, uris), strict=True))
 
 
+@patient
 def write_bytes(uri: str | Path, data: bytes) -> None:
     """Write or replace the whole content, durably, in one step."""
     if is_s3(uri):
@@ -114,8 +118,9 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
 def create(uri: str | Path, data: bytes) -> bool:
     """Write only if nothing is there: True for exactly one of many writers, False for others."""
     if is_s3(uri):
-        return _create_object(str(uri), data)
-    return files.create(local_path(uri), data)
+        mark = uuid.uuid4().hex  # one for all tries: the first may have left its object
+        return outlast(lambda: _create_object(str(uri), data, mark))
+    return outlast(lambda: files.create(local_path(uri), data))
 
 
 def listing(prefix: str | Path) -> Iterator[str]:
@@ -128,6 +133,7 @@ def listing(prefix: str | Path) -> Iterator[str]:
     yield from files.walk(local_path(prefix))
 
 
+@patient
 def folders(prefix: str | Path) -> list[str]:
     """Return the names of the folders directly below a folder, sorted; one request per 1000."""
     if is_s3(prefix):
@@ -138,6 +144,7 @@ def folders(prefix: str | Path) -> list[str]:
     return files.subfolders(local_path(prefix))
 
 
+@patient
 def delete(uri: str | Path) -> None:
     """Delete a file or an object; one that is not there is no error."""
     if is_s3(uri):
@@ -150,6 +157,7 @@ def delete(uri: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@patient
 def download(uri: str | Path, path: str | Path) -> None:
     """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
     target = Path(path)
@@ -163,6 +171,7 @@ def download(uri: str | Path, path: str | Path) -> None:
         temp.replace(target)
 
 
+@patient
 def upload(path: str | Path, uri: str | Path) -> None:
     """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
     source = Path(path)
@@ -277,8 +286,16 @@ def _transfer() -> Any:  # noqa: ANN401
 
 
 def _pages(uri: str | Path, **request: str) -> Iterator[dict[str, Any]]:
-    with _store_faults(uri):
-        yield from _client().get_paginator("list_objects_v2").paginate(**request)
+    def page() -> dict[str, Any]:
+        with _store_faults(uri):
+            return dict(_client().list_objects_v2(**request))
+
+    while True:
+        found = outlast(page)
+        yield found
+        if not found.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = str(found["NextContinuationToken"])
 
 
 def _read_object(uri: str | Path) -> bytes:
@@ -296,7 +313,7 @@ def _read_object(uri: str | Path) -> bytes:
     raise AssertionError("unreachable")
 
 
-def _create_object(uri: str, data: bytes) -> bool:
+def _create_object(uri: str, data: bytes, mark: str) -> bool:
     """`create` by a conditional PUT.
 
     A PUT whose answer got lost is sent again and then meets its own object; the writer's mark in
@@ -305,7 +322,6 @@ def _create_object(uri: str, data: bytes) -> bool:
     from botocore.exceptions import ClientError
 
     bucket, key = _split(uri)
-    mark = uuid.uuid4().hex
     client = _client()
     for _ in range(_PARALLEL):
         try:

@@ -31,6 +31,7 @@ class ClipFault(ArchiveError):
         super().__init__(sentence, exit_code=3)
         self.args = (reason, sentence)
         self.reason = Reason(reason)
+        self.waited_out = False  # transient, and all patience is spent on it
 
     @property
     def message(self) -> str:
@@ -51,6 +52,11 @@ class ClipFault(ArchiveError):
     def state(self) -> FaultState:
         """The state the clip ends in."""
         return REASONS[self.reason].state
+
+    @property
+    def transient(self) -> bool:
+        """Whether it may pass by itself."""
+        return REASONS[self.reason].kind == "transient"
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

@@ -3,13 +3,15 @@
 Operators filter, count and alert on these codes, so a code keeps its meaning for ever; a new cause
 gets a new code. The state says who has to act: a *failed* clip met trouble on our side and is tried
 again by the next run, a *quarantined* one needs a person, a *held* one waits for a date or a
-decision.
+decision. The class says what a run does about it at once: only *transient* trouble is waited out
+and tried again, and many equal faults in a row that are not the *clip*'s own end the run.
 """
 
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
 FaultState = Literal["quarantined", "failed", "held"]
+FaultClass = Literal["clip", "system", "transient"]
 
 
 class Reason(StrEnum):
@@ -53,15 +55,17 @@ class Reason(StrEnum):
     BUDGET_STOP = "BUDGET_STOP"
     DEADLINE_STOP = "DEADLINE_STOP"
     CANCELLED = "CANCELLED"
+    SYSTEM_STOP = "SYSTEM_STOP"
     INTERNAL = "INTERNAL"
 
 
 class ReasonInfo(NamedTuple):
-    """What a code means, what to do next, and the state its clip ends in."""
+    """What a code means, what to do next, the state its clip ends in, and the class of fault."""
 
     meaning: str
     next_step: str
     state: FaultState
+    kind: FaultClass = "clip"
 
 
 REASONS: dict[Reason, ReasonInfo] = {
@@ -89,6 +93,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         "The store or file system refused access with the credentials in use.",
         "Check the credentials and the bucket policy, then retry the clip.",
         "quarantined",
+        "system",
     ),
     Reason.FIXITY_MISMATCH: ReasonInfo(
         "The source's checksum is not the one in the manifest: the file has changed.",
@@ -181,24 +186,28 @@ REASONS: dict[Reason, ReasonInfo] = {
         "held",
     ),
     Reason.GPU_OOM: ReasonInfo(
-        "The accelerator has too little memory for this picture size.",
-        "Use a smaller model or an accelerator with more memory, then run again.",
-        "failed",
+        "Memory is too small for this picture size, even in the smallest tiles and on the CPU.",
+        "Use a smaller model or a machine with more memory, then retry the clip.",
+        "quarantined",
+        "system",
     ),
     Reason.GPU_LOST: ReasonInfo(
         "The worker restoring this clip died or lost its accelerator, again and again.",
         "Read the worker's log; retry the clip alone with `archive-restore quarantine retry`.",
         "quarantined",
+        "system",
     ),
     Reason.MODEL_NAN: ReasonInfo(
         "The model returned values that are not numbers.",
         "Report the clip and the recipe; its source is untouched.",
         "quarantined",
+        "system",
     ),
     Reason.MODEL_TIMEOUT: ReasonInfo(
         "The model went on longer than the recipe allows.",
         "Raise limits.wall_seconds in the recipe, then run again.",
         "failed",
+        "system",
     ),
     Reason.FIDELITY_BREACH: ReasonInfo(
         "The restored picture departs from its source beyond the limit.",
@@ -214,11 +223,13 @@ REASONS: dict[Reason, ReasonInfo] = {
         "The output could not be encoded or wrapped.",
         "Read the encoder's message in the clip's record; the next run tries again.",
         "failed",
+        "system",
     ),
     Reason.VERIFY_MISMATCH: ReasonInfo(
         "The output, decoded again, is not what was encoded; it was not published.",
         "Check the machine's memory and disk; the next run tries again.",
         "failed",
+        "system",
     ),
     Reason.POLICY_FAIL: ReasonInfo(
         "The output breaks a rule of its profile; it was not published.",
@@ -229,16 +240,19 @@ REASONS: dict[Reason, ReasonInfo] = {
         "The disk or the quota is full.",
         "Free some space and run again; finished work is kept.",
         "failed",
+        "transient",
     ),
     Reason.STORE_THROTTLED: ReasonInfo(
         "The object store asked to slow down, beyond all retries.",
         "Run again with fewer workers or later.",
         "failed",
+        "transient",
     ),
     Reason.STORE_ERROR: ReasonInfo(
         "The object store or file system failed, beyond all retries.",
         "Check the store and run again; finished work is kept.",
         "failed",
+        "transient",
     ),
     Reason.BUDGET_STOP: ReasonInfo(
         "The run reached its budget before this clip.",
@@ -255,10 +269,16 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Run again; finished work is kept.",
         "held",
     ),
+    Reason.SYSTEM_STOP: ReasonInfo(
+        "The run stopped before this clip was done: too many in a row had failed alike.",
+        "Mend what the run's summary names, then run again; finished work is kept.",
+        "held",
+    ),
     Reason.INTERNAL: ReasonInfo(
         "An error of our own that no other code covers.",
         "Report it with the sentence and the log; the next run tries again.",
         "failed",
+        "system",
     ),
 }
 
@@ -267,6 +287,13 @@ _STATES: dict[FaultState, str] = {
     "its row of the manifest, the recipe, the weights or the program change.",
     "failed": "Trouble on our side: the next run tries the clip again.",
     "held": "The clip waits for a date or a decision: the next run looks at it again.",
+}
+
+_CLASSES: dict[FaultClass, str] = {
+    "clip": "The clip's own, or a decision about it: never tried again in the same run.",
+    "system": "Speaks of the system: not tried again in the same run; ten in a row end it.",
+    "transient": "Passes by itself: waited out and tried again with growing pauses; ten in a row "
+    "that did not pass end the run.",
 }
 
 
@@ -283,9 +310,14 @@ def reasons_markdown() -> str:
         "|---|---|",
         *(f"| {state} | {text} |" for state, text in _STATES.items()),
         "",
-        "| code | state | meaning | next step |",
-        "|---|---|---|---|",
+        "| class | meaning |",
+        "|---|---|",
+        *(f"| {kind} | {text} |" for kind, text in _CLASSES.items()),
+        "",
+        "| code | state | class | meaning | next step |",
+        "|---|---|---|---|---|",
     ]
     for reason, info in REASONS.items():
-        lines.append(f"| `{reason}` | {info.state} | {info.meaning} | {info.next_step} |")
+        words = (f"`{reason}`", info.state, info.kind, info.meaning, info.next_step)
+        lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines) + "\n"

@@ -109,6 +109,8 @@ CLIPS: Columns = {
     "duration_seconds": real("Duration of the picture.", "seconds", low=0),
     "shots": integer("Shots found.", "shots"),
     "shards": integer("Units of work.", "shards"),
+    "tile": integer("Side of the smallest tiles that memory forced on the model.", "pixels"),
+    "device": text("Where the model ran: cuda, cpu, or both."),
     "model": text("Model that restored the clip."),
     "weights_sha256": text("SHA-256 of the model's weights."),
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),

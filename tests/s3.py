@@ -44,11 +44,33 @@ _OFF_FLAGS = (
 _LEASH = '"$@" & server=$!; cat >/dev/null; kill -9 $server; wait $server'
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
-    """A running server; `env` is what a client process needs to reach it."""
+    """A server, its data in `folder`; `env` is what a client process needs to reach it."""
 
     endpoint: str
+    command: list[str]
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, again where it was killed, and wait until it answers."""
+        log = self.folder / "weed.log"
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", _LEASH, "sh", *self.command],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        _wait_until_ready(self, self.process, log)
+
+    def kill(self) -> None:
+        """End it by SIGKILL; its data stay."""
+        if self.process is not None:
+            self.process.communicate(timeout=30)
+            self.process = None
 
     @property
     def env(self) -> dict[str, str]:
@@ -81,21 +103,12 @@ def serve(folder: Path) -> Iterator[S3Server]:
     command = [_binary(), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-s3.config={config}", f"-bucket={BUCKET}", *_OFF_FLAGS]
     command += [f"-{flag}={port}" for flag, port in ports.items()]
-    log = folder / "weed.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", _LEASH, "sh", *command],
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
+    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}", command, folder)
     try:
-        server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
-        _wait_until_ready(server, process, log)
+        server.start()
         yield server
     finally:
-        process.communicate(timeout=30)
+        server.kill()
         for port in ports.values():  # a killed server leaves its sockets
             for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)

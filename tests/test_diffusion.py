@@ -37,7 +37,7 @@ def ideal(z_d: torch.Tensor, kappa: float) -> bridge.Denoiser:
 
 def test_one_step_without_noise_is_the_posterior_mean() -> None:
     z, z_d = degraded(20_000)
-    restored = bridge.sample(ideal(z_d, 0.0), z_d, 1, 0.0, torch.Generator().manual_seed(1))
+    restored = bridge.sample(ideal(z_d, 0.0), z_d, 1, 0.0, bridge.Noise(1, (1, 1)))
     wiener = SD**2 / (SD**2 + SIGMA**2) * z_d
     assert torch.allclose(restored, wiener, atol=1e-6)
     assert float((restored - z).square().mean()) < float((z_d - z).square().mean())
@@ -49,7 +49,7 @@ def test_many_steps_sample_the_posterior(steps: int) -> None:
     _, z_d = degraded(20_000)
     kappa = 0.6
     mean = SD**2 / (SD**2 + SIGMA**2) * z_d
-    sampled = bridge.sample(ideal(z_d, kappa), z_d, steps, kappa, torch.Generator().manual_seed(1))
+    sampled = bridge.sample(ideal(z_d, kappa), z_d, steps, kappa, bridge.Noise(1, (1, 1)))
     spread = float((sampled - mean).std())
     posterior = SD * SIGMA / math.hypot(SD, SIGMA)
     assert 0.5 * posterior < spread < 1.1 * posterior  # a finite number of steps stays below it
@@ -78,7 +78,11 @@ def test_the_bridge_ends_where_it_should() -> None:
 def test_no_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="steps must be 1 or more"):
         bridge.sample(
-            ideal(torch.zeros(1, 1, 1, 1), 0.0), torch.zeros(1, 1, 1, 1), 0, 0.0, torch.Generator()
+            ideal(torch.zeros(1, 1, 1, 1), 0.0),
+            torch.zeros(1, 1, 1, 1),
+            0,
+            0.0,
+            bridge.Noise(0, (1, 1)),
         )
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -26,14 +26,14 @@ RAY = Path(sys.executable).with_name("ray")
 class Nodes:
     """A head and workers of this test's own; ended by their processes, never by `ray stop`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str] = os.environ) -> None:
         self.folder = folder
         (folder / "token").write_text(secrets.token_hex(32))
-        self.env = os.environ | {
+        self.env = dict(env) | {
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-            "PATH": f"{RAY.parent}:{os.environ['PATH']}",
+            "PATH": f"{RAY.parent}:{env['PATH']}",
             "OMP_NUM_THREADS": "1",
         }
         self.gcs, self.dashboard, metrics = free_ports(3)
