@@ -144,7 +144,7 @@ class _Settings:
 
     recipe, weights_sha256, code = Recipe(), WEIGHTS, "0.1.0"
 
-    def work_key(self, source_sha256: str) -> str:
+    def work_key(self, source_sha256: str, row: dict[str, object]) -> str:
         return hashlib.sha256(source_sha256.encode()).hexdigest()
 
 
