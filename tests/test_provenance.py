@@ -132,6 +132,7 @@ def test_the_table_takes_the_row_and_refuses_another_term(tmp_path: Path) -> Non
 def test_changes_are_counted_by_frame_and_weighed_by_length() -> None:
     class Seen:
         crc32 = (1, 2, 3, 4)
+        conversion: object = None
 
     parts = {
         0: {"crc32": [1, 9, 3], "start": 0, "stop": 3, "source_share": 1.0, "defect_share": 0.0},
