@@ -62,8 +62,7 @@ POLICIES = {
     "deinterlace-single": "a frame of every two fields, by FFmpeg's bwdif; frames and rate stay",
     "ivtc": "film of 24 frames out of telecined video of 30: four frames of every five",
 }
-LEFT = """Some frames are no picture, and are published as they are, each run of them as
-a shot of its own:
+LEFT = """Some frames are no picture. They are published as they are, each run as a shot of its own:
 
 - `flat` ({flat} frames or more): black leader, and any other frame of one level.
 - `bars` ({bars} or more): colour bars and steps, in rows of falling or rising luma.

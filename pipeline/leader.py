@@ -26,8 +26,10 @@ BLOCKS, BORDER, FLAT_SPREAD = (48, 36), 3, 8.0
 # the next all lead down, or all lead up.
 BAND, COLUMNS, EVEN, STEP, LEAST_BARS = slice(3, 12), 80, 4.0, 6.0, 6
 PLATEAU = 5  # columns of the narrowest bar
-# A slate: nothing moves at all, not even grain, and most of it is even ground.
-SAME, EVEN_SHARE, EVEN_STEP = 0.3, 0.6, 2
+# A slate: nothing moves at all, not even grain, and most of it is even ground. Against the frame
+# that it began with: the mean change, and the share of samples that change by more than a little.
+SAME, LITTLE, CHANGED_SHARE = 0.3, 4, 2e-4
+EVEN_SHARE, EVEN_STEP = 0.6, 2
 
 
 class Left(NamedTuple):
@@ -42,34 +44,41 @@ class LeaderMeter:
     """Takes the 8-bit luma of frames in order; holds one of them, and a word for each."""
 
     def __init__(self) -> None:
-        self._last: NDArray[np.int16] | None = None
-        self._kinds: list[str] = []
+        self._began: NDArray[np.int16] | None = None  # the frame that nothing has moved since
+        self._first = 0
+        self._kinds: list[tuple[str, int]] = []  # with the number of the frame a slate began with
 
     def add(self, luma: Luma) -> str:
         """Takes the next frame, (H, W); returns what it looks like, `` for a picture."""
         sparse = luma[::2, ::2].astype(np.int16)
-        still = self._last is not None and float(np.abs(sparse - self._last).mean()) <= SAME
-        self._last = sparse
+        still = self._began is not None and _same(sparse, self._began)
+        if not still:
+            self._began, self._first = sparse, len(self._kinds)
         if _flat(luma):
             kind = "flat"
         elif _bars(luma):
             kind = "bars"
         else:
             kind = "slate" if still and _even_ground(sparse) else ""
-            if kind and self._kinds[-1] == "":
-                self._kinds[-1] = kind  # the frame that this one repeats
-        self._kinds.append(kind)
+            if kind and not self._kinds[-1][0]:
+                self._kinds[-1] = kind, self._first  # the frame that this one repeats
+        self._kinds.append((kind, self._first if kind == "slate" else 0))
         return kind
 
     def finish(self) -> list[Left]:
         """The runs that are left as they are, in order."""
         runs, start = [], 0
-        for kind, frames in groupby(self._kinds):
+        for (kind, _), frames in groupby(self._kinds):
             stop = start + len(list(frames))
             if kind and stop - start >= KINDS[kind]:
                 runs.append(Left(start, stop, kind))
             start = stop
         return runs
+
+
+def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
+    change = np.abs(first - second)
+    return bool(change.mean() <= SAME and (change > LITTLE).mean() <= CHANGED_SHARE)
 
 
 def _flat(luma: Luma) -> bool:

@@ -72,25 +72,32 @@ def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str,
     what = "AI-assisted restoration" if changes.frames else "restoration that changed no picture"
     return {
         "RESTORATION": f"{what}; not the original",
-        "RESTORATION_INTERLACE": interlace_sentence(survey),
         "RESTORATION_TOOL": f"archive-restore {settings.code}",
         "RESTORATION_MODEL": f"{recipe.model} sha256:{settings.weights_sha256}",
         "RESTORATION_RECIPE": f"{recipe.name} sha256:{recipe.digest}",
         "RESTORATION_SOURCE": f"sha256:{survey.source_sha256}",
         "RESTORATION_CHANGED": str(changes),
         "RESTORATION_DIGITAL_SOURCE_TYPE": digital_source_type(changes.frames, len(survey.fill)),
-        **({"RESTORATION_FILLED": f"frames {survey.filled} made anew"} if survey.fill else {}),
-        **({"RESTORATION_GAPS": f"frames {', '.join(survey.gaps)} missing"} if survey.gaps else {}),
+        **_special(survey),
     }
 
 
-def interlace_sentence(survey: Survey) -> str:
-    """What was made of the scan, in words."""
+def _special(survey: Survey) -> dict[str, str]:
+    """What only some clips have to say: how their fields were treated, and which frames miss."""
+    tags = {}
+    if survey.interlace != "progressive":
+        tags["RESTORATION_INTERLACE"] = _interlace(survey)
+    if survey.gaps:
+        tags["RESTORATION_GAPS"] = f"no frames {', '.join(survey.gaps)}"
+    if survey.fill:
+        tags["RESTORATION_FILLED"] = f"frames {survey.filled} made anew"
+    return tags
+
+
+def _interlace(survey: Survey) -> str:
     conversion = survey.conversion
     if conversion is None:
-        return {"fields": "kept; fields restored apart", "progressive": "progressive"}[
-            survey.interlace
-        ]
+        return "kept; fields restored apart"
     how = "2:3 pulldown removed" if conversion.policy == "ivtc" else "FFmpeg bwdif"
     return (
         f"{survey.interlace}: {how}, {WORDS[conversion.order]}, {survey.source_frames} frames "

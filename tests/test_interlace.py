@@ -17,6 +17,7 @@ from pipeline.fields import field_of, woven
 from pipeline.frames import to_ms
 from pipeline.media import Limits
 from pipeline.shards import plan_shards
+from pipeline.survey import Survey
 from pipeline.telecine import Cadence, film_frames
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -232,6 +233,7 @@ def test_the_manifest_may_say_that_lines_are_fields(studio: Studio, tmp_path: Pa
     survey = studio.survey(source, interlace="deinterlace", field_order="bff")
     assert survey.conversion == Conversion("deinterlace", "bff")
     assert survey.interlace == "deinterlaced"
+    assert Survey.from_json(survey.to_json()) == survey
 
 
 def test_a_varying_rate_and_an_odd_format_are_refused(studio: Studio, tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ def test_the_file_says_what_was_done_by_what_and_to_what(tmp_path: Path) -> None
         "ARCHIVE": "No. 7",
         "SOURCE_ENCODER": encoder,
         "RESTORATION": "AI-assisted restoration; not the original",
-        "RESTORATION_INTERLACE": "progressive",
         "RESTORATION_TOOL": "archive-restore 0.1.0",
         "RESTORATION_MODEL": f"fast sha256:{WEIGHTS}",
         "RESTORATION_RECIPE": f"film sha256:{Recipe().digest}",
@@ -133,7 +132,7 @@ def test_the_table_takes_the_row_and_refuses_another_term(tmp_path: Path) -> Non
 def test_changes_are_counted_by_frame_and_weighed_by_length() -> None:
     class Seen:
         crc32 = (1, 2, 3, 4)
-        conversion = None
+        conversion: object = None
 
     parts = {
         0: {"crc32": [1, 9, 3], "start": 0, "stop": 3, "source_share": 1.0, "defect_share": 0.0},
