@@ -3,11 +3,15 @@
 The bytes come from storage or, in a run, from Ray Data; from there on it is the same code.
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.manifest_formats import (
@@ -16,6 +20,7 @@ from pipeline.manifest_formats import (
     Fault,
     Format,
     as_text,
+    batches,
     format_of,
     parse,
 )
@@ -32,12 +37,14 @@ __all__ = [
     "parse_manifest",
     "read_manifest",
     "read_rows",
+    "scan_manifest",
     "validate_manifest",
 ]
 
 Row = dict[str, object]
 
 _SHOWN_FAULTS = 100
+_KEPT_FAULTS = 10_000
 _SHOWN_CHARACTERS = 120
 _URI_COLUMNS = ("source_uri", "reference_uri")
 
@@ -96,11 +103,48 @@ def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Ro
         faults += validate_manifest(table)
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
-    folder = _plain(uri).rsplit("/", 1)[0]
+    folder = _folder(uri)
     numbered = [(number, _typed(cells, folder)) for number, cells in _cells(table)]
     if out is not None and (found := list(overlaps(numbered, out))):
         return [], [*faults, *found]
     return [row for _, row in numbered], faults
+
+
+def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Row]]:
+    """Yield the rows of a manifest in parts: with every fault known, as if it were read whole.
+
+    The stream is read twice, once for the faults and once for the rows, so nothing is handed out of
+    a manifest that has any. Raises ManifestInvalid, with the first faults if they are very many.
+    """
+    faults = list(itertools.islice(_stream_faults(stream, uri, out), _KEPT_FAULTS))
+    if faults:
+        raise ManifestInvalid(uri, sorted(faults, key=lambda fault: fault.row))
+    stream.seek(0)
+    folder = _folder(uri)
+    for table, _ in batches(stream, format_of(uri)):
+        yield [_typed(cells, folder) for _, cells in _cells(table)]
+
+
+def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Fault]:
+    """Yield the errors of a manifest. What is kept of every row is its clip_id."""
+    kept: list[pa.Table] = []
+    for table, faults in batches(stream, format_of(uri)):
+        if not any(fault.row == 0 for fault in faults):
+            faults += [*_cell_faults(table), *_checksum_faults(table)]
+        errors = [fault for fault in faults if fault.severity == "error"]
+        yield from errors
+        if not errors and out is not None:
+            folder = _folder(uri)
+            yield from overlaps(((n, _typed(cells, folder)) for n, cells in _cells(table)), out)
+        if "clip_id" in table.column_names:
+            kept.append(table.select([ROW, "clip_id"]))
+    if kept:
+        yield from _duplicates(pa.concat_tables(kept))
+
+
+def _folder(uri: str) -> str:
+    """Return where the relative addresses of a manifest start."""
+    return _plain(uri).rsplit("/", 1)[0]
 
 
 def parse_manifest(data: bytes, format: Format) -> pa.Table:
@@ -185,13 +229,16 @@ def _checksum_faults(table: pa.Table) -> Iterator[Fault]:
 
 def _duplicates(table: pa.Table) -> Iterator[Fault]:
     """Yield every clip_id that an earlier row has, also in other case: outputs would collide."""
-    first: dict[str, int] = {}
-    for number, cells in _cells(table):
-        if (clip := cells.get("clip_id")) is None:
-            continue
-        seen = first.setdefault(clip.lower(), number)
-        if seen != number:
-            yield Fault(number, "clip_id", _shown(clip), f"is the clip_id of row {seen} already")
+    if "clip_id" not in table.column_names:
+        return
+    table = table.filter(pc.is_valid(table["clip_id"]))
+    lowered = pc.utf8_lower(table["clip_id"]).combine_chunks().dictionary_encode()
+    _, first, codes = np.unique(lowered.indices, return_index=True, return_inverse=True)
+    numbers = table[ROW].to_numpy()
+    for index in np.flatnonzero(first[codes] != np.arange(len(codes))):
+        sentence = f"is the clip_id of row {numbers[first[codes[index]]]} already"
+        clip = table["clip_id"][int(index)].as_py()
+        yield Fault(int(numbers[index]), "clip_id", _shown(clip), sentence)
 
 
 def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
