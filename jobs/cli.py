@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from jobs import audit, lab, output, preserve, quarantine, schedule
-from jobs.options import JSON, Json, Manifest, Out, Until, deadline
+from jobs import audit, config, lab, output, planning, preserve, quarantine, schedule
+from jobs.options import (
+    JSON,
+    CpuHours,
+    GpuHours,
+    Json,
+    Manifest,
+    Out,
+    Recipes,
+    Until,
+    deadline,
+)
 from pipeline.events import Event
 from schemas.errors import ArchiveError
 
@@ -81,38 +91,46 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
+    recipes: Recipes = None,
     until: Until = None,
+    max_gpu_hours: GpuHours = None,
+    max_cpu_hours: CpuHours = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: see `plan`.")] = False,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
     """Restore every clip of a manifest.
 
     Finished clips are skipped: run it again to go on after a break, or when clips were added.
-    At the time --until gives, and at SIGTERM, nothing more is begun, and what is under way ends.
+    At the time --until gives, when the hours of --max-gpu-hours or --max-cpu-hours are over, and at
+    SIGTERM, nothing more is begun, and what is under way ends.
 
     \b
     Example:
         archive-restore submit manifest.csv --out restored
     """
     from pipeline.stop import Stop
-    from schemas.recipe import load_recipe
+    from schemas.recipe_book import load_book
 
+    if dry_run:
+        planning.plan(manifest, out, recipe, recipes, as_json=as_json)
+        return
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
-    settings, end = load_recipe(recipe), deadline(until)
-    stop = Stop(end)
+    book, end = load_book(recipe, recipes), deadline(until)
+    stop = Stop(end, max_gpu_hours=max_gpu_hours, max_cpu_hours=max_cpu_hours)
     with output.progress(as_json) as say, _terminated(say, None if cluster else stop) as report:
         if cluster is not None:
             from jobs.cluster import submit_job
 
             summary = submit_job(
-                cluster, manifest, out, settings, until=end, wait=wait, progress=report
+                cluster, manifest, out, book, stop=stop, wait=wait, progress=report
             )
         else:
             from pipeline.flow import run
 
             address = "auto" if on_cluster else None
-            summary = run(manifest, out, settings, address=address, stop=stop, progress=report)
+            summary = run(manifest, out, book, address=address, stop=stop, progress=report)
     output.emit(summary) if as_json else output.say(output.describe_summary(summary))
     raise typer.Exit(cast(int, summary["exit_code"]))
 
@@ -263,8 +281,16 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
+for command in (
+    planning.plan,
+    preserve.package,
+    preserve.verify,
+    lab.evaluate,
+    lab.train,
+    lab.demo,
+):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(config.app, name="config")

@@ -65,6 +65,18 @@ Manifest = Annotated[
     str,
     typer.Argument(callback=absolute, help="CSV, JSON Lines or Parquet; a path or s3://."),
 ]
+Recipes = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="A folder of recipes by name or collection."),
+]
+GpuHours = Annotated[
+    float | None,
+    typer.Option(min=0, help="Begin nothing more when the GPUs were held for so many hours."),
+]
+CpuHours = Annotated[
+    float | None,
+    typer.Option(min=0, help="Begin nothing more when the cores were held for so many hours."),
+]
 Until = Annotated[
     str | None,
     typer.Option(

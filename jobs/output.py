@@ -28,8 +28,12 @@ Report = Callable[["Event"], None]
 
 def emit(value: object) -> None:
     """One JSON value on one line of stdout; a number that is not finite is null."""
-    text = json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
-    print(text, flush=True)  # noqa: T201
+    print(as_json(value), flush=True)  # noqa: T201
+
+
+def as_json(value: object) -> str:
+    """JSON on one line; a number that is not finite is null."""
+    return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: object) -> object:

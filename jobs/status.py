@@ -13,6 +13,7 @@ from pipeline.shards import plan_shards
 from pipeline.survey import Survey
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
+from schemas.recipe_book import COLLECTIONS_FILE
 
 Facts = dict[str, object]
 
@@ -73,13 +74,19 @@ def _at_work(ledger: Ledger, done: set[str]) -> list[Facts]:
     waiting = [uri for uri, name in names.items() if name not in done]
     if not waiting:
         return []
-    recipe = _recipe(ledger)
-    found = storage.read_many(waiting)
-    return [_clip(ledger, Survey.from_json(found[uri]), recipe) for uri in waiting]
+    recipes = _recipes(ledger)
+    found = [Survey.from_json(data) for data in storage.read_many(waiting).values()]
+    return [_clip(ledger, s, recipes.get(s.recipe_sha256) or recipes[""]) for s in found]
 
 
-def _recipe(ledger: Ledger) -> Recipe:
-    return parse_recipe(storage.read_bytes(storage.join(ledger.uri, "recipe.toml")).decode())
+def _recipes(ledger: Ledger) -> dict[str, Recipe]:
+    """The run's recipes by digest; its own also without."""
+    kept = [uri for uri in storage.listing(storage.join(ledger.uri, "recipes"))
+            if not uri.endswith(COLLECTIONS_FILE)]  # fmt: skip
+    own = storage.join(ledger.uri, "recipe.toml")
+    texts = storage.read_many([own, *kept])
+    recipes = {uri: parse_recipe(data.decode()) for uri, data in texts.items()}
+    return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[own]}
 
 
 def _clip(ledger: Ledger, survey: Survey, recipe: Recipe) -> Facts:

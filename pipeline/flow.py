@@ -27,6 +27,7 @@ from pipeline.run import Row, Run
 from pipeline.stages import Assembly, Restoration, SurveyStage
 from pipeline.stop import Stop
 from schemas.recipe import Recipe
+from schemas.recipe_book import RecipeBook
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
 # Ray Data's own tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the
@@ -39,7 +40,7 @@ WAIT_FOR_ACTORS_SECONDS = 600
 def run(
     manifest: str,
     out: str,
-    recipe: Recipe,
+    recipe: Recipe | RecipeBook,
     *,
     address: str | None = None,
     stop: Stop | None = None,
@@ -55,6 +56,7 @@ def run(
     stop = stop or Stop()
     lease.refuse_if_held(out)  # at once, not after Ray's start; what counts is taking it
     with cluster(address):
+        stop.begin(*devices())
         rows = read_manifest(manifest, out)
         with lease.held(out, "submit", on_loss=stop.cancel) as mine:
             work = Run.open(manifest, rows, out, recipe, progress)
@@ -69,8 +71,8 @@ def run(
 
 def flow(work: Run) -> ray.data.Dataset:
     """Rows of clips in, rows of clips and shards out; no stage waits for all of the one before."""
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
+    gpus, cpus = devices()
+    work.device, work.workers = "gpu" if gpus else "cpu", gpus or cpus
     actors: Any = Restoration  # a class here, which Ray's annotation does not foresee
     pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
     settings = work.settings
@@ -85,6 +87,12 @@ def flow(work: Run) -> ray.data.Dataset:
         # the last shard of a clip joins, verifies, measures and publishes it
         .map(Assembly(settings), num_cpus=TASK_CPUS)
     )  # fmt: skip
+
+
+def devices() -> tuple[int, int]:
+    """GPUs and CPUs of the cluster."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(found.get("GPU", 0)), int(found.get("CPU", 1))
 
 
 def read_manifest(uri: str, out: str) -> list[Row]:

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import re
+import tempfile
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
 
 from pipeline import files
@@ -90,6 +91,24 @@ def read_bytes(uri: str | Path) -> bytes:
     path = local_path(uri)
     with files.faults(path):
         return path.read_bytes()
+
+
+@contextmanager
+def opened(uri: str | Path) -> Iterator[BinaryIO]:
+    """The content as a file that is open for reading; an object is fetched into one."""
+    if not is_s3(uri):
+        path = local_path(uri)
+        with files.faults(path):
+            stream = path.open("rb")
+        with stream:
+            yield stream
+        return
+    bucket, key = _split(uri)
+    with tempfile.TemporaryFile() as copy:
+        with _store_faults(uri):
+            _client().download_fileobj(bucket, key, copy, Config=_transfer())
+        copy.seek(0)
+        yield copy
 
 
 def read_many(uris: Iterable[str]) -> dict[str, bytes]:

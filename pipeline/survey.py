@@ -47,6 +47,7 @@ class Survey:
     by_fields: bool = False  # restored field by field
     scan_measured: str = "unknown"
     range_measured: str = "unknown"
+    recipe_sha256: str = ""  # of the recipe that the clip is restored by
     surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
 
     def to_json(self) -> bytes:
@@ -111,7 +112,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     return Survey(
         str(row["clip_id"]), uri, sha256, token, probe, pts, crcs, shots, colour.neutral, messages,
         by_fields=by_fields, scan_measured=scan.finish().verdict, range_measured=levels.verdict,
-        surveyed=surveyed,
+        surveyed=surveyed, recipe_sha256=recipe.digest,
     )  # fmt: skip
 
 
