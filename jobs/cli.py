@@ -217,11 +217,13 @@ def query(
     sql: Annotated[str | None, typer.Argument(help="One SELECT.")] = None,
     out: Out = ".",
     view: Annotated[str | None, typer.Option(help="A view shipped with the program.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV that is safe to open.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the tables of an output folder in SQL.
 
-    DuckDB reads `runs`, `clips`, `shots` and `frames`; nothing can be written.
+    DuckDB reads `runs`, `clips`, `shots` and `frames`; nothing can be written. In --csv an
+    apostrophe stands before what a spreadsheet would take for a formula.
 
     \b
     Example:
@@ -236,7 +238,8 @@ def query(
     if text is None or (sql and view):
         raise ArchiveError("give one SELECT or --view; views: " + ", ".join(VIEWS))
     rows = ask(out, text).to_pylist()
-    output.emit(rows) if as_json else output.say(output.table(rows))
+    show = output.csv_lines if as_csv else output.table
+    output.emit(rows) if as_json else output.say(show(rows))
 
 
 @app.command()

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import storage
+from pipeline import allow, storage
+from pipeline.allow import URI_COLUMNS, overlaps
 from pipeline.manifest_formats import (
     ROW,
     Cells,
@@ -46,7 +47,6 @@ Row = dict[str, object]
 _SHOWN_FAULTS = 100
 _KEPT_FAULTS = 10_000
 _SHOWN_CHARACTERS = 120
-_URI_COLUMNS = ("source_uri", "reference_uri")
 
 
 class ManifestInvalid(ArchiveError):
@@ -104,8 +104,8 @@ def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Ro
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
     folder = _folder(uri)
-    numbered = [(number, _typed(cells, folder)) for number, cells in _cells(table)]
-    if out is not None and (found := list(overlaps(numbered, out))):
+    numbered = _numbered(table, folder)
+    if found := list(_place_faults(numbered, out)):
         return [], [*faults, *found]
     return [row for _, row in numbered], faults
 
@@ -133,9 +133,8 @@ def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Faul
             faults += [*_cell_faults(table), *_checksum_faults(table)]
         errors = [fault for fault in faults if fault.severity == "error"]
         yield from errors
-        if not errors and out is not None:
-            folder = _folder(uri)
-            yield from overlaps(((n, _typed(cells, folder)) for n, cells in _cells(table)), out)
+        if not errors:
+            yield from _place_faults(_numbered(table, _folder(uri)), out)
         if "clip_id" in table.column_names:
             kept.append(table.select([ROW, "clip_id"]))
     if kept:
@@ -176,23 +175,20 @@ def validate_manifest(table: pa.Table) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.row)
 
 
-def overlaps(numbered: Iterable[tuple[int, Row]], out: str) -> Iterator[Fault]:
-    """Yield the originals that the output would come among.
+def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Row]]:
+    return [(number, _typed(cells, folder)) for number, cells in _cells(table)]
 
-    No source and no reference may lie in OUT, at any depth, and OUT may not lie below the address
-    of one. OUT may be a folder of its own beside them. Links are followed.
-    """
-    target = _real(out).rstrip("/") + "/"
+
+def _place_faults(numbered: list[tuple[int, Row]], out: str | None) -> Iterator[Fault]:
+    """Yield sources that lie where none may: outside the places allowed, or with the output."""
+    places = allow.allowed()
     for number, row in numbered:
-        for column in _URI_COLUMNS:
-            if (uri := row[column]) is None:
-                continue
-            place = _real(str(uri))
-            if place.startswith(target):
-                sentence = f"lies in the output {out}: originals and results stay apart"
-                yield Fault(number, column, str(uri), sentence)
-            elif target.startswith(place + "/"):
-                yield Fault(number, column, str(uri), f"has the output {out} below it")
+        for column in URI_COLUMNS:
+            if row[column] is not None and row[column] not in places:
+                sentence = f"lies outside the places that {allow.VARIABLE} allows"
+                yield Fault(number, column, _shown(str(row[column])), sentence)
+    if out is not None:
+        yield from overlaps(numbered, out)
 
 
 def _cell_faults(table: pa.Table) -> Iterator[Fault]:
@@ -256,7 +252,7 @@ def _shown(value: str | None, sentences: Iterable[str] = ()) -> str | None:
 def _typed(cells: Cells, folder: str) -> Row:
     """Return a faultless row with its types."""
     row: Row = {name: cells.get(name) for name in COLUMNS}
-    for name in _URI_COLUMNS:
+    for name in URI_COLUMNS:
         if (uri := cells.get(name)) is not None:
             row[name] = _absolute(uri, folder)
     if (checksum := cells.get("checksum")) is not None:
@@ -282,8 +278,3 @@ def _absolute(uri: str, folder: str) -> str:
 def _plain(uri: str) -> str:
     """Return an object's address as it is, and any other as an absolute path."""
     return uri if storage.is_s3(uri) else os.path.abspath(storage.local_path(uri))
-
-
-def _real(uri: str) -> str:
-    """Return where an address leads to, links followed."""
-    return uri if storage.is_s3(uri) else os.path.realpath(storage.local_path(uri))

@@ -244,7 +244,12 @@ def _add_batches(
 def _add_values(reading: _Reading, number: int, values: dict[str, object]) -> None:
     cells: Cells = {}
     for name, value in values.items():
-        if isinstance(value, list | dict | bytes):
+        if not _encodes(name):
+            reading.fault(number, ascii(name), "holds half a character")
+        elif isinstance(value, str) and not _encodes(value):
+            reading.fault(number, name, "holds half a character")
+            cells[name] = None
+        elif isinstance(value, list | dict | bytes):
             reading.fault(number, name, "is not a single value")
             cells[name] = None
         else:
@@ -265,6 +270,11 @@ def _text(value: object) -> str | None:
     if isinstance(value, date):
         return value.isoformat()
     return _blank_as_none(str(value))
+
+
+def _encodes(text: str) -> bool:
+    """Whether text is text: JSON can state halves of characters alone."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _blank_as_none(text: str) -> str | None:
