@@ -1,4 +1,4 @@
-"""Recipes by collection: inheritance, every fault at once, and who is restored again by a change."""
+"""Recipes by collection: inheritance, every fault at once, and whom a change concerns."""
 
 import json
 from collections.abc import Callable
