@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jobs import alerting, audit, lab, output, preserve, quarantine, schedule
+from jobs import alerting, audit, config, lab, output, planning, preserve, quarantine, schedule
 from jobs.errors import Commands
 from jobs.options import (
+    CpuHours,
+    GpuHours,
     Json,
     Manifest,
     MetricsFile,
     Out,
     Pushgateway,
+    Recipes,
     Until,
     Webhook,
     deadline,
@@ -73,17 +76,22 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow a cluster job to its end, or leave it.")
     ] = True,
+    recipes: Recipes = None,
     until: Until = None,
+    max_gpu_hours: GpuHours = None,
+    max_cpu_hours: CpuHours = None,
     metrics_file: MetricsFile = None,
     pushgateway: Pushgateway = None,
     webhook: Webhook = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: see `plan`.")] = False,
     on_cluster: Annotated[bool, typer.Option("--on-cluster", hidden=True)] = False,
     as_json: Json = False,
 ) -> None:
     """Restore every clip of a manifest.
 
     Finished clips are skipped: run it again to go on after a break, or when clips were added.
-    At the time --until gives, and at SIGTERM, nothing more is begun, and what is under way ends.
+    At the time --until gives, when the hours of --max-gpu-hours or --max-cpu-hours are over, and at
+    SIGTERM, nothing more is begun, and what is under way ends.
 
     \b
     Example:
@@ -92,16 +100,19 @@ def submit(
     from jobs.watch import watched
     from jobs.webhook import check
     from pipeline.stop import Stop
-    from schemas.recipe import load_recipe
+    from schemas.recipe_book import load_book
 
+    if dry_run:
+        planning.plan(manifest, out, recipe, recipes, as_json=as_json)
+        return
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
     if not wait and (metrics_file or pushgateway):
         raise ArchiveError("metrics need a run that is followed to its end: leave out --no-wait")
     if webhook is not None:
         check(webhook)
-    settings, end = load_recipe(recipe), deadline(until)
-    stop = Stop(end)
+    book, end = load_book(recipe, recipes), deadline(until)
+    stop = Stop(end, max_gpu_hours=max_gpu_hours, max_cpu_hours=max_cpu_hours)
     with (
         output.progress(as_json) as say,
         watched(out, metrics_file, pushgateway, say) as watch,
@@ -110,14 +121,12 @@ def submit(
         if cluster is not None:
             from jobs.cluster import submit_job
 
-            result = submit_job(
-                cluster, manifest, out, settings, until=end, wait=wait, progress=report
-            )
+            result = submit_job(cluster, manifest, out, book, stop=stop, wait=wait, progress=report)
         else:
             from pipeline.flow import run
 
             address = "auto" if on_cluster else None
-            result = run(manifest, out, settings, address=address, stop=stop, progress=report)
+            result = run(manifest, out, book, address=address, stop=stop, progress=report)
         watch.end(cast(int, result["exit_code"]))
         if webhook is not None and "run" in result:
             deliver(webhook, out, result, report)
@@ -207,11 +216,13 @@ def query(
     sql: Annotated[str | None, typer.Argument(help="One SELECT.")] = None,
     out: Out = ".",
     view: Annotated[str | None, typer.Option(help="A view shipped with the program.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV that is safe to open.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the tables of an output folder in SQL.
 
-    DuckDB reads `runs`, `clips`, `shots` and `frames`; nothing can be written.
+    DuckDB reads `runs`, `clips`, `shots` and `frames`; nothing can be written. In --csv an
+    apostrophe stands before what a spreadsheet would take for a formula.
 
     \b
     Example:
@@ -226,7 +237,8 @@ def query(
     if text is None or (sql and view):
         raise ArchiveError("give one SELECT or --view; views: " + ", ".join(VIEWS))
     rows = ask(out, text).to_pylist()
-    output.emit(rows) if as_json else output.say(output.table(rows))
+    show = output.csv_lines if as_csv else output.table
+    output.emit(rows) if as_json else output.say(show(rows))
 
 
 @app.command()
@@ -271,9 +283,18 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (summary, preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
+for command in (
+    planning.plan,
+    summary,
+    preserve.package,
+    preserve.verify,
+    lab.evaluate,
+    lab.train,
+    lab.demo,
+):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(alerting.app, name="monitoring")
+app.add_typer(config.app, name="config")

@@ -17,7 +17,6 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -26,10 +25,12 @@ from jobs.options import SEEING
 from jobs.output import Report
 from pipeline.events import Event
 from schemas.errors import ArchiveError
+from schemas.recipe_book import RecipeBook, as_book
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
+    from pipeline.stop import Stop
     from schemas.recipe import Recipe
 
 PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables the job needs as well
@@ -37,7 +38,7 @@ COMBINE = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds settings of its 
 RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
 PAUSE_SECONDS = 2.0
 AGENT_SECONDS = 120.0  # for the head's agent to come up
-RECIPE_FILE = "recipe.toml"
+RECIPE_FILE, RECIPES_FOLDER = "recipe.toml", "recipes"
 
 Summary = dict[str, object]
 
@@ -54,9 +55,9 @@ def submit_job(
     address: str,
     manifest: str,
     out: str,
-    recipe: Recipe,
+    recipes: Recipe | RecipeBook,
     *,
-    until: datetime | None = None,
+    stop: Stop | None = None,
     wait: bool = True,
     progress: Report = lambda event: None,
 ) -> Summary:
@@ -65,10 +66,10 @@ def submit_job(
     Manifest and output are addresses as the cluster's machines see them. The same run submitted
     again while it is under way is followed, not started twice, and keeps its deadline.
     """
-    client = _connect(address)
-    job = _running(client, _base_id(manifest, out, recipe))
+    client, book = _connect(address), as_book(recipes)
+    job = _running(client, _base_id(manifest, out, book))
     if job is None:
-        job = _start(client, manifest, out, recipe, until)
+        job = _start(client, manifest, out, book, stop)
     progress(Event(kind="note", sentence=f"job {job} on {address}"))
     if not wait:
         return {"job": job, "address": address, "exit_code": 0}
@@ -106,9 +107,9 @@ def _reason(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), repr(error))
 
 
-def _base_id(manifest: str, out: str, recipe: Recipe) -> str:
+def _base_id(manifest: str, out: str, book: RecipeBook) -> str:
     """The same for the same work, so that a job under way is found again."""
-    identity = json.dumps([manifest, out, recipe.digest])
+    identity = json.dumps([manifest, out, book.digest])
     return f"archive-restore-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
@@ -122,28 +123,51 @@ def _running(client: JobSubmissionClient, base: str) -> str | None:
 
 
 def _start(
-    client: JobSubmissionClient, manifest: str, out: str, recipe: Recipe, until: datetime | None
+    client: JobSubmissionClient,
+    manifest: str,
+    out: str,
+    book: RecipeBook,
+    stop: Stop | None,
 ) -> str:
-    """Submit the job. Its working directory holds the recipe and nothing else.
+    """Submit the job. Its working directory holds the recipes and nothing else.
 
     Ray puts that directory first on the import path of every worker, so nothing that happens to
     lie where the user is can take the place of our packages.
     """
-    base = _base_id(manifest, out, recipe)
+    base = _base_id(manifest, out, book)
     taken = {job.submission_id or "" for job in client.list_jobs()}
     number = 1 + sum(name.rpartition("-")[0] == base for name in taken)
     words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
-    words += ["--until", until.isoformat()] if until else []
+    words += _limits(stop) if stop else []
+    words += ["--recipes", RECIPES_FOLDER] if book.named else []
     with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
-        Path(folder, RECIPE_FILE).write_text(recipe.to_toml(), encoding="utf-8")
+        _write_recipes(Path(folder), book)
         submit = partial(
             client.submit_job,
             entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
             submission_id=f"{base}-{number}",
             runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINE}},
-            metadata={"manifest": manifest, "out": out, "recipe": recipe.digest},
+            metadata={"manifest": manifest, "out": out, "recipe": book.digest},
         )
         return _patiently(submit)
+
+
+def _limits(stop: Stop) -> list[str]:
+    """The options of the job that make it stop as this command should."""
+    until = stop.until.isoformat() if stop.until else None
+    options = {"until": until, "max-gpu-hours": stop.max_gpu_hours,
+               "max-cpu-hours": stop.max_cpu_hours}  # fmt: skip
+    return [word for name, value in options.items() if value is not None
+            for word in (f"--{name}", str(value))]  # fmt: skip
+
+
+def _write_recipes(folder: Path, book: RecipeBook) -> None:
+    files = {RECIPE_FILE: book.default.to_toml()}
+    if book.named:
+        Path(folder, RECIPES_FOLDER).mkdir()
+        files |= {f"{RECIPES_FOLDER}/{name}": text for name, text in book.files()}
+    for name, text in files.items():
+        Path(folder, name).write_text(text, encoding="utf-8")
 
 
 def _patiently(submit: Callable[[], str]) -> str:

@@ -82,6 +82,18 @@ Webhook = Annotated[
     str | None,
     typer.Option(metavar="URL", envvar=f"{SEEING}WEBHOOK", help="Post the summary there as JSON."),
 ]
+Recipes = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="A folder of recipes by name or collection."),
+]
+GpuHours = Annotated[
+    float | None,
+    typer.Option(min=0, help="Begin nothing more when the GPUs were held for so many hours."),
+]
+CpuHours = Annotated[
+    float | None,
+    typer.Option(min=0, help="Begin nothing more when the cores were held for so many hours."),
+]
 Until = Annotated[
     str | None,
     typer.Option(

@@ -6,6 +6,8 @@ A person gets sentences and tables, a program gets JSON (`--json`): never both o
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
@@ -30,8 +32,12 @@ Report = Callable[["Event"], None]
 
 def emit(value: object) -> None:
     """One JSON value on one line of stdout; a number that is not finite is null."""
-    text = json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
-    print(text, flush=True)  # noqa: T201
+    print(as_json(value), flush=True)  # noqa: T201
+
+
+def as_json(value: object) -> str:
+    """JSON on one line; a number that is not finite is null."""
+    return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: object) -> object:
@@ -40,6 +46,23 @@ def _finite(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv_lines(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as CSV with a header. A text that a spreadsheet would take for a formula gets an
+    apostrophe before it, which shows it as text.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    if rows:
+        writer.writerow([_inert(name) for name in rows[0]])
+    writer.writerows([_inert(value) for value in row.values()] for row in rows)
+    return stream.getvalue().rstrip("\n")
+
+
+def _inert(value: object) -> object:
+    text = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{value}" if text or (isinstance(value, str) and value[:1] in ("\t", "\r")) else value
 
 
 def say(text: str) -> None:

@@ -28,8 +28,11 @@ from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
 # one row for each clip: its last one that says what was made, not that nothing was to do
+# of whom the last run says who may see it
 LATEST = """
-SELECT * FROM clips
+SELECT * REPLACE (
+    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class
+) FROM clips
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
 ORDER BY clip_id
 """
@@ -73,14 +76,22 @@ def write_report(out: str) -> str:
 
 def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> Entry:
     entry = Entry(row)
+    folder = storage.join(root, "clips", entry.clip_id)
     if not entry.text("output_uri"):
+        _without_pictures(folder)
         return entry
     series = curves.get(entry.clip_id, [])
     entry = replace(entry, curves=series, output_link=link(out, entry.text("output_uri")))
     if entry.text("access_class") in WITHOUT_PICTURES:
+        _without_pictures(folder)
         return entry
-    folder = storage.join(root, "clips", entry.clip_id)
     return replace(entry, pictures=_pictures(entry, folder))
+
+
+def _without_pictures(folder: str) -> None:
+    """Remove what an earlier report has shown of a clip."""
+    for uri in list(storage.listing(folder)):
+        storage.delete(uri)
 
 
 def link(out: str, uri: str) -> str:

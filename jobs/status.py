@@ -16,6 +16,7 @@ from pipeline.shards import plan_shards
 from pipeline.survey import Survey
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
+from schemas.recipe_book import COLLECTIONS_FILE
 
 Facts = dict[str, Any]
 
@@ -60,10 +61,14 @@ def _activity(ledger: Ledger) -> str:
 
 def _underway(ledger: Ledger, info: Facts, rows: Mapping[str, Facts]) -> Facts:
     states = Counter(str(row["state"]) for row in rows.values())
-    surveys, recipe = _surveys(ledger, set(rows)), _recipe(ledger)
+    surveys = _surveys(ledger, set(rows))
+    recipes = _recipes(ledger) if surveys else {}
     segments = {clip: ledger.segments(clip) for clip in surveys}
     pace = _pace(rows, surveys, segments)
-    at_work = [_clip(ledger, survey, recipe, segments[clip]) for clip, survey in surveys.items()]
+    at_work = [
+        _clip(ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip])
+        for clip, survey in surveys.items()
+    ]
     pace.workers = max(1, sum(clip["workers"] for clip in at_work))
     total = _total(info)
     waiting = {} if total is None else {"waiting": max(0, total - len(rows) - len(at_work))}
@@ -102,8 +107,14 @@ def _surveys(ledger: Ledger, done: set[str]) -> dict[str, Survey]:
     return {survey.clip_id: survey for survey in found}
 
 
-def _recipe(ledger: Ledger) -> Recipe:
-    return parse_recipe(storage.read_bytes(storage.join(ledger.uri, "recipe.toml")).decode())
+def _recipes(ledger: Ledger) -> dict[str, Recipe]:
+    """The run's recipes by digest; its own also without."""
+    kept = [uri for uri in storage.listing(storage.join(ledger.uri, "recipes"))
+            if not uri.endswith(COLLECTIONS_FILE)]  # fmt: skip
+    own = storage.join(ledger.uri, "recipe.toml")
+    texts = storage.read_many([own, *kept])
+    recipes = {uri: parse_recipe(data.decode()) for uri, data in texts.items()}
+    return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[own]}
 
 
 def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Mapping[int, Facts]) -> Facts:

@@ -61,3 +61,8 @@ def config(path: Path) -> dict[str, object]:
 def device_default() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def gpus() -> int:
+    """How many GPUs this machine has for PyTorch."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

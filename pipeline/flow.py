@@ -29,6 +29,7 @@ from pipeline.run import Run
 from pipeline.stop import Stop
 from schemas.errors import ArchiveError, ClipFault
 from schemas.recipe import Recipe
+from schemas.recipe_book import RecipeBook
 
 # Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
 # Ray Data's own tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the
@@ -41,7 +42,7 @@ WAIT_FOR_ACTORS_SECONDS = 600
 def run(
     manifest: str,
     out: str,
-    recipe: Recipe,
+    recipe: Recipe | RecipeBook,
     *,
     address: str | None = None,
     stop: Stop | None = None,
@@ -61,9 +62,11 @@ def run(
         work = Run.open(manifest, rows, out, recipe, progress)
         mine.renew(run=work.settings.ledger.run)
         if work.todo:  # a night with nothing to do starts no Ray
-            with cluster(address), stop.passed_on(work.settings.ledger, progress):
-                for row in flow(work).iter_rows():
-                    work.take(row)
+            with cluster(address):
+                stop.begin(*devices())
+                with stop.passed_on(work.settings.ledger, progress):
+                    for row in flow(work).iter_rows():
+                        work.take(row)
         mine.check()
         return work.close()
 
@@ -82,8 +85,8 @@ def flow(work: Run) -> ray.data.Dataset:
     """Rows of clips in, rows of clips and shards out; no stage waits for all of the one before."""
     from pipeline.stages import Assembly, Restoration, SurveyStage  # PyTorch: only with work to do
 
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
+    gpus, cpus = devices()
+    work.device, work.workers = "gpu" if gpus else "cpu", gpus or cpus
     actors: Any = Restoration  # a class here, which Ray's annotation does not foresee
     pool = ActorPoolStrategy(size=gpus or cpus, max_tasks_in_flight_per_actor=2)
     settings = work.settings
@@ -98,6 +101,12 @@ def flow(work: Run) -> ray.data.Dataset:
         # the last shard of a clip joins, verifies, measures and publishes it
         .map(Assembly(settings), num_cpus=TASK_CPUS)
     )  # fmt: skip
+
+
+def devices() -> tuple[int, int]:
+    """GPUs and CPUs of the cluster."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(found.get("GPU", 0)), int(found.get("CPU", 1))
 
 
 class Cluster:

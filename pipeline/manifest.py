@@ -3,19 +3,25 @@
 The bytes come from storage or, in a run, from Ray Data; from there on it is the same code.
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline import storage
+from pipeline import allow, storage
+from pipeline.allow import URI_COLUMNS, overlaps
 from pipeline.manifest_formats import (
     ROW,
     Cells,
     Fault,
     Format,
     as_text,
+    batches,
     format_of,
     parse,
 )
@@ -32,14 +38,15 @@ __all__ = [
     "parse_manifest",
     "read_manifest",
     "read_rows",
+    "scan_manifest",
     "validate_manifest",
 ]
 
 Row = dict[str, object]
 
 _SHOWN_FAULTS = 100
+_KEPT_FAULTS = 10_000
 _SHOWN_CHARACTERS = 120
-_URI_COLUMNS = ("source_uri", "reference_uri")
 
 
 class ManifestInvalid(ArchiveError):
@@ -96,11 +103,47 @@ def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Ro
         faults += validate_manifest(table)
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
-    folder = _plain(uri).rsplit("/", 1)[0]
-    numbered = [(number, _typed(cells, folder)) for number, cells in _cells(table)]
-    if out is not None and (found := list(overlaps(numbered, out))):
+    folder = _folder(uri)
+    numbered = _numbered(table, folder)
+    if found := list(_place_faults(numbered, out)):
         return [], [*faults, *found]
     return [row for _, row in numbered], faults
+
+
+def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Row]]:
+    """Yield the rows of a manifest in parts: with every fault known, as if it were read whole.
+
+    The stream is read twice, once for the faults and once for the rows, so nothing is handed out of
+    a manifest that has any. Raises ManifestInvalid, with the first faults if they are very many.
+    """
+    faults = list(itertools.islice(_stream_faults(stream, uri, out), _KEPT_FAULTS))
+    if faults:
+        raise ManifestInvalid(uri, sorted(faults, key=lambda fault: fault.row))
+    stream.seek(0)
+    folder = _folder(uri)
+    for table, _ in batches(stream, format_of(uri)):
+        yield [_typed(cells, folder) for _, cells in _cells(table)]
+
+
+def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Fault]:
+    """Yield the errors of a manifest. What is kept of every row is its clip_id."""
+    kept: list[pa.Table] = []
+    for table, faults in batches(stream, format_of(uri)):
+        if not any(fault.row == 0 for fault in faults):
+            faults += [*_cell_faults(table), *_checksum_faults(table)]
+        errors = [fault for fault in faults if fault.severity == "error"]
+        yield from errors
+        if not errors:
+            yield from _place_faults(_numbered(table, _folder(uri)), out)
+        if "clip_id" in table.column_names:
+            kept.append(table.select([ROW, "clip_id"]))
+    if kept:
+        yield from _duplicates(pa.concat_tables(kept))
+
+
+def _folder(uri: str) -> str:
+    """Return where the relative addresses of a manifest start."""
+    return _plain(uri).rsplit("/", 1)[0]
 
 
 def parse_manifest(data: bytes, format: Format) -> pa.Table:
@@ -132,23 +175,20 @@ def validate_manifest(table: pa.Table) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.row)
 
 
-def overlaps(numbered: Iterable[tuple[int, Row]], out: str) -> Iterator[Fault]:
-    """Yield the originals that the output would come among.
+def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Row]]:
+    return [(number, _typed(cells, folder)) for number, cells in _cells(table)]
 
-    No source and no reference may lie in OUT, at any depth, and OUT may not lie below the address
-    of one. OUT may be a folder of its own beside them. Links are followed.
-    """
-    target = _real(out).rstrip("/") + "/"
+
+def _place_faults(numbered: list[tuple[int, Row]], out: str | None) -> Iterator[Fault]:
+    """Yield sources that lie where none may: outside the places allowed, or with the output."""
+    places = allow.allowed()
     for number, row in numbered:
-        for column in _URI_COLUMNS:
-            if (uri := row[column]) is None:
-                continue
-            place = _real(str(uri))
-            if place.startswith(target):
-                sentence = f"lies in the output {out}: originals and results stay apart"
-                yield Fault(number, column, str(uri), sentence)
-            elif target.startswith(place + "/"):
-                yield Fault(number, column, str(uri), f"has the output {out} below it")
+        for column in URI_COLUMNS:
+            if row[column] is not None and row[column] not in places:
+                sentence = f"lies outside the places that {allow.VARIABLE} allows"
+                yield Fault(number, column, _shown(str(row[column])), sentence)
+    if out is not None:
+        yield from overlaps(numbered, out)
 
 
 def _cell_faults(table: pa.Table) -> Iterator[Fault]:
@@ -185,13 +225,16 @@ def _checksum_faults(table: pa.Table) -> Iterator[Fault]:
 
 def _duplicates(table: pa.Table) -> Iterator[Fault]:
     """Yield every clip_id that an earlier row has, also in other case: outputs would collide."""
-    first: dict[str, int] = {}
-    for number, cells in _cells(table):
-        if (clip := cells.get("clip_id")) is None:
-            continue
-        seen = first.setdefault(clip.lower(), number)
-        if seen != number:
-            yield Fault(number, "clip_id", _shown(clip), f"is the clip_id of row {seen} already")
+    if "clip_id" not in table.column_names:
+        return
+    table = table.filter(pc.is_valid(table["clip_id"]))
+    lowered = pc.utf8_lower(table["clip_id"]).combine_chunks().dictionary_encode()
+    _, first, codes = np.unique(lowered.indices, return_index=True, return_inverse=True)
+    numbers = table[ROW].to_numpy()
+    for index in np.flatnonzero(first[codes] != np.arange(len(codes))):
+        sentence = f"is the clip_id of row {numbers[first[codes[index]]]} already"
+        clip = table["clip_id"][int(index)].as_py()
+        yield Fault(int(numbers[index]), "clip_id", _shown(clip), sentence)
 
 
 def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
@@ -209,7 +252,7 @@ def _shown(value: str | None, sentences: Iterable[str] = ()) -> str | None:
 def _typed(cells: Cells, folder: str) -> Row:
     """Return a faultless row with its types."""
     row: Row = {name: cells.get(name) for name in COLUMNS}
-    for name in _URI_COLUMNS:
+    for name in URI_COLUMNS:
         if (uri := cells.get(name)) is not None:
             row[name] = _absolute(uri, folder)
     if (checksum := cells.get("checksum")) is not None:
@@ -236,8 +279,3 @@ def _absolute(uri: str, folder: str) -> str:
 def _plain(uri: str) -> str:
     """Return an object's address as it is, and any other as an absolute path."""
     return uri if storage.is_s3(uri) else os.path.abspath(storage.local_path(uri))
-
-
-def _real(uri: str) -> str:
-    """Return where an address leads to, links followed."""
-    return uri if storage.is_s3(uri) else os.path.realpath(storage.local_path(uri))

@@ -6,10 +6,11 @@ Rows keep their order and the number a person sees: in CSV the row of the spread
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ FORMATS: dict[str, Format] = {
 }
 ROW = "#row"  # the column that carries row numbers; a column of that name is read over
 MAX_ROWS = 1_000_000
+BATCH_ROWS = 10_000  # that memory holds at once, of a manifest read in parts
 _MAX_CELL = 1_000_000  # characters
 
 Cells = dict[str, str | None]
@@ -50,30 +52,34 @@ class Fault(NamedTuple):
 
 
 class _Reading:
-    """Rows as they are read, with the faults met on the way."""
+    """Rows as they are read, with the faults met on the way; what was taken is let go."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, Cells]] = []
         self.names: dict[str, None] = {}  # in order of appearance
         self.faults: list[Fault] = []
+        self._count = 0
 
     def add(self, number: int, cells: Cells) -> None:
-        if len(self.rows) >= MAX_ROWS:
+        if self._count >= MAX_ROWS:
             raise ArchiveError(f"a manifest has at most {MAX_ROWS} rows: split it")
+        self._count += 1
         self.names.update(dict.fromkeys(cells))
         self.rows.append((number, cells))
 
     def fault(self, row: int, column: str, sentence: str, value: str | None = None) -> None:
         self.faults.append(Fault(row, column, value, sentence))
 
-    def table(self) -> pa.Table:
+    def take(self) -> tuple[pa.Table, list[Fault]]:
+        """The rows and faults since the last time."""
         numbers = pa.array([number for number, _ in self.rows], pa.int64())
         columns = {
             name: pa.array([cells.get(name) for _, cells in self.rows], pa.string())
             for name in self.names
             if name != ROW
         }
-        return pa.table({ROW: numbers, **columns})
+        faults, self.rows, self.faults = self.faults, [], []
+        return pa.table({ROW: numbers, **columns}), faults
 
 
 def format_of(uri: str) -> Format:
@@ -86,21 +92,21 @@ def format_of(uri: str) -> Format:
 
 def parse(data: bytes, format: Format) -> tuple[pa.Table, list[Fault]]:
     """Return the table of text, with row numbers, and what is wrong with its form."""
+    return next(batches(io.BytesIO(data), format, MAX_ROWS + 1))
+
+
+def batches(
+    stream: BinaryIO, format: Format, rows: int = BATCH_ROWS
+) -> Iterator[tuple[pa.Table, list[Fault]]]:
+    """Yield what `parse` returns, some rows at a time; the last part may have none.
+
+    Memory holds one part, but for a manifest that is one JSON array: that is read whole.
+    """
     reading = _Reading()
-    if format == "parquet":
-        _read_parquet(data, reading)
-        return reading.table(), reading.faults
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        reading.fault(0, "", f"line {line} is not UTF-8 text; save the manifest as UTF-8")
-        return reading.table(), reading.faults
-    if format == "csv":
-        _read_csv(text, reading)
-    else:
-        _read_json(text, reading)
-    return reading.table(), reading.faults
+    for _ in _READERS[format](stream, reading):
+        if len(reading.rows) >= rows:
+            yield reading.take()
+    yield reading.take()
 
 
 def as_text(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
@@ -108,15 +114,33 @@ def as_text(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
     if ROW in table.column_names:
         return table, []
     reading = _Reading()
-    _add_table(reading, table)
-    return reading.table(), reading.faults
+    for _ in _add_batches(reading, table.column_names, table.to_batches(max_chunksize=BATCH_ROWS)):
+        pass
+    return reading.take()
 
 
-def _read_csv(text: str, reading: _Reading) -> None:
-    head = text.partition("\n")[0]
+def _lines(stream: BinaryIO, reading: _Reading, newline: str) -> Iterator[str]:
+    """Yield lines with their ends, up to the first that is not UTF-8."""
+    text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=newline)
+    try:
+        for number, line in enumerate(text, start=1):
+            try:
+                line.encode()
+            except UnicodeEncodeError:
+                sentence = f"line {number} is not UTF-8 text; save the manifest as UTF-8"
+                reading.fault(0, "", sentence)
+                return
+            yield line
+    finally:
+        text.detach()
+
+
+def _read_csv(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
+    lines = _lines(stream, reading, newline="")
+    head = next(lines, "")
     delimiter = max(",;\t", key=head.count)
     csv.field_size_limit(_MAX_CELL)
-    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    records = csv.reader(itertools.chain([head], lines), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = 0
     try:
@@ -125,9 +149,10 @@ def _read_csv(text: str, reading: _Reading) -> None:
                 header = _header(record, reading)
             elif any(record):
                 _add_record(reading, number, header, record)
+                yield
     except csv.Error as error:
         reading.fault(number + 1, "", f"is not CSV: {error}")
-    if header is None:
+    if not head:
         reading.fault(0, "", "is empty")
 
 
@@ -149,12 +174,13 @@ def _add_record(reading: _Reading, number: int, header: list[str], record: list[
     reading.add(number, {name: _blank_as_none(cell) for name, cell in cells.items()})
 
 
-def _read_json(text: str, reading: _Reading) -> None:
-    for number, item in _json_items(text, reading):
+def _read_json(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
+    for number, item in _json_items(_lines(stream, reading, newline="\n"), reading):
         if isinstance(item, _Pairs):
             _add_values(reading, number, item.checked(number, reading))
         else:
             reading.fault(number, "", "is not a JSON object")
+        yield
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -169,49 +195,61 @@ class _Pairs(list[tuple[str, object]]):
         return values
 
 
-def _json_items(text: str, reading: _Reading) -> Iterator[tuple[int, object]]:
+def _json_items(lines: Iterator[str], reading: _Reading) -> Iterator[tuple[int, object]]:
     """Yield number and value of every line, or of every element of one array."""
-    if text.lstrip().startswith("["):
-        try:
-            yield from enumerate(json.loads(text, object_pairs_hook=_Pairs), start=1)
-        except (ValueError, RecursionError) as error:
-            reading.fault(getattr(error, "lineno", 1), "", f"is not JSON: {error}")
-        return
-    if not text.strip():
-        reading.fault(0, "", "is empty")
-    for number, line in enumerate(text.split("\n"), start=1):
+    first = 0
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        first = first or number
+        if first == number and line.lstrip().startswith("["):
+            text = "\n" * (number - 1) + line + "".join(lines)
+            yield from _json_array(text, reading)
+            return
         try:
             yield number, json.loads(line, object_pairs_hook=_Pairs)
         except (ValueError, RecursionError) as error:
             reading.fault(number, "", f"is not JSON: {error}")
+    if not first and not reading.faults:
+        reading.fault(0, "", "is empty")
 
 
-def _read_parquet(data: bytes, reading: _Reading) -> None:
+def _json_array(text: str, reading: _Reading) -> Iterator[tuple[int, object]]:
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
+        yield from enumerate(json.loads(text, object_pairs_hook=_Pairs), start=1)
+    except (ValueError, RecursionError) as error:
+        reading.fault(getattr(error, "lineno", 1), "", f"is not JSON: {error}")
+
+
+def _read_parquet(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
+    try:
+        file = pq.ParquetFile(stream)
         if file.metadata.num_rows > MAX_ROWS:
             raise ArchiveError(f"a manifest has at most {MAX_ROWS} rows: split it")
-        table = file.read()
+        names = file.schema_arrow.names
+        yield from _add_batches(reading, names, file.iter_batches(BATCH_ROWS))
     except (pa.ArrowException, OSError) as error:
         reading.fault(0, "", f"is not Parquet: {error}")
-        return
-    _add_table(reading, table)
 
 
-def _add_table(reading: _Reading, table: pa.Table) -> None:
-    reading.names.update(dict.fromkeys(table.column_names))
-    batches = table.to_batches(max_chunksize=10_000)
-    rows = (row for batch in batches for row in batch.to_pylist())
-    for number, row in enumerate(rows, start=1):
+def _add_batches(
+    reading: _Reading, names: list[str], parts: Iterable[pa.RecordBatch]
+) -> Iterator[None]:
+    reading.names.update(dict.fromkeys(names))
+    for number, row in enumerate((row for part in parts for row in part.to_pylist()), start=1):
         _add_values(reading, number, row)
+        yield
 
 
 def _add_values(reading: _Reading, number: int, values: dict[str, object]) -> None:
     cells: Cells = {}
     for name, value in values.items():
-        if isinstance(value, list | dict | bytes):
+        if not _encodes(name):
+            reading.fault(number, ascii(name), "holds half a character")
+        elif isinstance(value, str) and not _encodes(value):
+            reading.fault(number, name, "holds half a character")
+            cells[name] = None
+        elif isinstance(value, list | dict | bytes):
             reading.fault(number, name, "is not a single value")
             cells[name] = None
         else:
@@ -234,5 +272,17 @@ def _text(value: object) -> str | None:
     return _blank_as_none(str(value))
 
 
+def _encodes(text: str) -> bool:
+    """Whether text is text: JSON can state halves of characters alone."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _blank_as_none(text: str) -> str | None:
     return text if text.strip() else None
+
+
+_READERS: dict[Format, Callable[[BinaryIO, _Reading], Iterator[None]]] = {
+    "csv": _read_csv,
+    "json": _read_json,
+    "parquet": _read_parquet,
+}

@@ -145,6 +145,7 @@ def circumstances(clip: Row, settings: Settings) -> str:
         token = source_token(str(clip["source_uri"]))
     except ClipFault as fault:
         token = str(fault.reason)
+    settings = settings.of(clip)
     facts = [clip, token, settings.recipe.digest, settings.weights_sha256, settings.code]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -8,58 +8,31 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 from models import pins
 from pipeline import storage
+from pipeline.admission import embargo, in_order
 from pipeline.audit import AuditLog
 from pipeline.breaker import Breaker
 from pipeline.events import Event
 from pipeline.ledger import Ledger
 from pipeline.measures import clip_measures
 from pipeline.quarantine import Quarantine
-from pipeline.record import clip_uri
+from pipeline.settings import Settings as Settings
 from pipeline.sources import source_token
 from pipeline.stop import EXIT_CODES
 from pipeline.tables import write_tables
 from schemas.errors import ClipFault
-from schemas.manifest import DECISIVE
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
+from schemas.recipe_book import RecipeBook, as_book
 
 Row = dict[str, Any]
 
 STATES = ("published", "up_to_date", "untouched", "held", "quarantined", "failed")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every stage needs to know; small, and the same on every worker."""
-
-    ledger: Ledger
-    recipe: Recipe
-    weights_sha256: str
-    code: str
-    cache: str  # folder on the worker's own disk
-
-    @property
-    def out(self) -> str:
-        return self.ledger.out
-
-    def work_key(self, source_sha256: str, row: Mapping[str, Any]) -> str:
-        """Hash of all that decides a clip's result: source, recipe, weights, code, and what its row
-        of the manifest says of its pictures.
-        """
-        said = [f"{name}={row[name]}" for name in DECISIVE if row.get(name)]
-        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *said)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def clip_uri(self, clip: str, suffix: str = "") -> str:
-        """Where a clip's restored file, or a sidecar of it, is published."""
-        return clip_uri(self.out, clip, suffix)
 
 
 class Run:
@@ -70,6 +43,8 @@ class Run:
     ) -> None:
         self.settings, self._progress = settings, progress
         self._started = time.monotonic()
+        self.device: str | None = None  # what the flow restores on, and on how many
+        self.workers: int | None = None
         self._rows = {str(row["clip_id"]): row for row in rows}
         self._ended: dict[str, Row] = {}
         self._left: dict[str, Reason] = {}
@@ -80,13 +55,15 @@ class Run:
         for clip, row in settings.ledger.done().items():
             self._end(clip, row)
         for clip in self._waiting():
-            same = unchanged(self._rows[clip], settings) or self._skipped(clip)
+            same = self._embargoed(clip) or unchanged(self._rows[clip], settings)
+            same = same or self._skipped(clip)
             if same is not None:
                 settings.ledger.commit_clip(clip, same)
                 self._end(clip, same)
+        waiting = [self._rows[clip] for clip in self._waiting()]
         self.todo = [
-            {"clip_id": clip, "body": json.dumps(self._rows[clip], default=str)}
-            for clip in self._waiting()
+            {"clip_id": str(row["clip_id"]), "body": json.dumps(row, default=str)}
+            for row in in_order(waiting)
         ]
 
     @classmethod
@@ -95,20 +72,28 @@ class Run:
         manifest: str,
         rows: list[Row],
         out: str,
-        recipe: Recipe,
+        recipes: Recipe | RecipeBook,
         progress: Callable[[Event], None],
     ) -> Self:
-        """The unfinished run of the same manifest, recipe, weights and code, else a new one."""
+        """The unfinished run of the same manifest, recipes, weights and code, else a new one.
+
+        Raises ArchiveError where a row names a recipe that there is none of.
+        """
+        book = as_book(recipes)
+        book.check(rows)
+        recipe = book.default
         content = json.dumps(rows, sort_keys=True, default=str).encode()
         weights, code = pins.pinned(recipe.model), version("archive-restore")
         identity = {
             "manifest": hashlib.sha256(content).hexdigest(), "manifest_uri": manifest,
-            "recipe": recipe.digest, "weights": weights, "code": code,
+            "recipe": book.digest, "weights": weights, "code": code,
         }  # fmt: skip
         ledger = Ledger.open_or_resume(out, identity)
         storage.write_bytes(storage.join(ledger.uri, "recipe.toml"), recipe.to_toml().encode())
+        for name, text in book.files() if book.named else ():
+            storage.write_bytes(storage.join(ledger.uri, "recipes", name), text.encode())
         cache = Path(tempfile.gettempdir()) / "archive-restore"
-        work = cls(rows, Settings(ledger, recipe, weights, code, str(cache)), progress)
+        work = cls(rows, Settings(ledger, recipe, weights, code, str(cache), book), progress)
         total, done = len(work._rows), len(work._ended)
         progress(
             Event(kind="run", run=ledger.run, sentence=f"run {ledger.run}", done=done, total=total)
@@ -131,6 +116,11 @@ class Run:
         """The row of a clip that waits in the quarantine, else None."""
         why = self._quarantine.skipped(self._rows[clip])
         return why and clip_row(self._rows[clip], self.settings, "quarantined") | why
+
+    def _embargoed(self, clip: str) -> Row | None:
+        """The row of a clip whose embargo is not over, else None; its source is not looked at."""
+        held = embargo(self._rows[clip])
+        return failed(self._rows[clip], held, self.settings) if held else None
 
     def _waiting(self) -> list[str]:
         return [clip for clip in self._rows if clip not in self._ended]
@@ -168,7 +158,8 @@ class Run:
         if clip in self._ended or clip not in self._rows:
             return
         self._ended[clip] = dict(row)
-        tried = self._quarantine.ended(self._rows[clip], row)
+        embargoed = row.get("reason") == Reason.EMBARGOED  # no news, and no fault
+        tried = not embargoed and self._quarantine.ended(self._rows[clip], row)
         if tried and row["state"] != "up_to_date" and clip not in self._audited:
             facts = {name: row.get(name) for name in ("reason", "output_sha256", "work_key")}
             self._audit.append(
@@ -216,6 +207,7 @@ class Run:
         published = (row for row in rows.values() if row["state"] == "published")
         frames = sum(int(row.get("frames") or 0) for row in published)
         faults = sum(states[state] for state in ("held", "quarantined", "failed"))
+        faults -= sum(row.get("reason") == Reason.EMBARGOED for row in rows.values())
         stopped = max((EXIT_CODES[reason] for reason in left.values()), default=0)
         return {
             "run": self.settings.ledger.run,
@@ -246,6 +238,7 @@ class Run:
             "run": ledger.run, "started": info["started"], "sessions": len(list(info["sessions"])),  # type: ignore[call-overload]
             "model": settings.recipe.model, "weights_sha256": settings.weights_sha256,
             "recipe_sha256": settings.recipe.digest, "code": settings.code, "clips": len(clips),
+            "device": self.device, "workers": self.workers,
             **dict(summary["clips"].items()),
             **{key: summary[key] for key in ("frames", "seconds", "fps", "exit_code")},
         }  # fmt: skip
@@ -256,6 +249,7 @@ class Run:
 
 def clip_row(row: Mapping[str, Any], settings: Settings, state: str) -> Row:
     """The columns of tables/clips that every clip has, whatever became of it."""
+    settings = settings.of(row)
     return {
         "clip_id": str(row["clip_id"]), "run": settings.ledger.run, "state": state,
         "reason": None, "sentence": None, "next_step": None,
@@ -300,7 +294,7 @@ def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) ->
         except ClipFault:
             return None  # the survey says what is wrong with the source
         source_sha256 = str(record["source_sha256"])
-    if record["work_key"] != settings.work_key(source_sha256, row):
+    if record["work_key"] != settings.of(row).work_key(source_sha256, row):
         return None
     kept = {k: v for k, v in record["row"].items() if k not in ("series_uri", "shot_rows")}
     return kept | clip_row(row, settings, "up_to_date")

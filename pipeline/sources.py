@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from pipeline import storage
+from pipeline.allow import reached
 from pipeline.sequence import PATTERN, gaps, is_sequence, numbers
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -46,7 +47,12 @@ def _numbers(uri: str) -> list[int]:
 
 
 def source_token(uri: str) -> str:
-    """Size and modification mark of a source, file or sequence, without reading it."""
+    """Size and modification mark of a source, file or sequence, without reading it.
+
+    URI_REFUSED for one that leads, also by links, to where no source may lie.
+    """
+    if not reached(uri):
+        raise ClipFault(Reason.URI_REFUSED, f"{uri} leads out of the places that are allowed")
     if not is_sequence(uri):
         stat = storage.stat(uri)
         return f"{stat.size}:{stat.token}"

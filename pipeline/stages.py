@@ -103,7 +103,7 @@ class SurveyStage:
             same = unchanged(clip, self.settings, survey.source_sha256)
             if same is not None:
                 return ended(same, self.settings)
-            shards = plan_shards(survey.shots, self.settings.recipe.shard_frames)
+            shards = plan_shards(survey.shots, self.settings.of(clip).recipe.shard_frames)
             whole = {"shards": len(shards), "clip_frames": len(survey.pts)}
             rows.extend(
                 shard_row(clip, whole | {"shard": s.index, "frames": len(s)}) for s in shards
@@ -122,7 +122,7 @@ class SurveyStage:
             survey = Survey.from_json(storage.read_bytes(uri))
             if survey.source_token == source_token(str(clip["source_uri"])):
                 return survey
-        survey = survey_clip(clip, self.settings.recipe, Path(self.settings.cache))
+        survey = survey_clip(clip, self.settings.of(clip).recipe, Path(self.settings.cache))
         storage.write_bytes(uri, survey.to_json())
         return survey
 
@@ -133,7 +133,7 @@ class Restoration:
     def __init__(self, settings: Settings, cluster: Cluster, threads: int | None) -> None:
         self.settings, self.cluster = settings, cluster
         self._threads = threads
-        self._restorer: ShardRestorer | None = None
+        self._restorers: dict[str, ShardRestorer] = {}  # by digest of the recipe
 
     def __call__(self, row: Row) -> Row:
         if row["kind"] != "shard":
@@ -162,19 +162,21 @@ class Restoration:
         return shard_row(clip, body | {"restored": True, "measures": measures})
 
     def _segment(self, clip: Row, index: int, attempt: int) -> Row:
-        settings, name, begun = self.settings, str(clip["clip_id"]), Usage.now()
-        if self._restorer is None:
-            self._restorer = ShardRestorer(settings.recipe, self._threads)
+        settings, name, begun = self.settings.of(clip), str(clip["clip_id"]), Usage.now()
+        recipe = settings.recipe
+        if recipe.digest not in self._restorers:
+            self._restorers[recipe.digest] = ShardRestorer(recipe, self._threads)
+        restorer = self._restorers[recipe.digest]
         survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
-        shard = plan_shards(survey.shots, settings.recipe.shard_frames)[index]
+        shard = plan_shards(survey.shots, recipe.shard_frames)[index]
         source = fetch(str(clip["source_uri"]), Path(settings.cache))
         with tempfile.TemporaryDirectory(prefix="ar-shard-") as folder:
             path = Path(folder) / f"{index}.mkv"
-            record = self._restorer.restore(source, survey, shard, path)
+            record = restorer.restore(source, survey, shard, path)
             uri = segment_uri(settings, name, index)
             storage.upload(path, uri)
             record |= {"uri": uri, "sha256": storage.sha256_file(path), "retries": attempt - 1}
-            spent, on_gpu = begun.spent(), self._restorer.on_gpu
+            spent, on_gpu = begun.spent(), restorer.on_gpu
             record["seconds_cpu"] = round(spent.cpu, 3)
             record["seconds_gpu"] = round(spent.clock if on_gpu else 0.0, 3)
             settings.ledger.commit_segment(name, index, record)
@@ -204,7 +206,7 @@ class Assembly:
         if not ledger.claim_assembly(name, ledger.session, int(body["shard"])):
             return row
         survey = Survey.from_json(storage.read_bytes(survey_uri(self.settings, name)))
-        result = assemble_clip(clip, survey, segments, self.settings)
+        result = assemble_clip(clip, survey, segments, self.settings.of(clip))
         message = ended(result, self.settings)
         for record in segments.values():
             storage.delete(str(record["uri"]))

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pipeline.events import Event
 from pipeline.ledger import Ledger
@@ -24,6 +24,7 @@ EXIT_CODES = {
 }  # fmt: skip
 _NOTES = {
     Reason.DEADLINE_STOP: "the deadline is reached: finishing what is under way",
+    Reason.BUDGET_STOP: "the budget is spent: finishing what is under way",
     Reason.CANCELLED: "asked to stop: finishing what is under way",
 }
 log = logging.getLogger(__name__)
@@ -36,10 +37,23 @@ def _now() -> datetime:
 
 
 class Stop:
-    """When a run has to end: at its deadline or when it is cancelled, whichever comes first."""
+    """When a run has to end: at its deadline, when its budget is spent or when it is cancelled,
+    whichever comes first.
 
-    def __init__(self, until: datetime | None = None, clock: Callable[[], datetime] = _now) -> None:
+    A budget is in hours of the devices that the run has, from `begin` on, busy or not.
+    """
+
+    def __init__(
+        self,
+        until: datetime | None = None,
+        clock: Callable[[], datetime] = _now,
+        *,
+        max_gpu_hours: float | None = None,
+        max_cpu_hours: float | None = None,
+    ) -> None:
         self.until, self._clock = until, clock
+        self.max_gpu_hours, self.max_cpu_hours = max_gpu_hours, max_cpu_hours
+        self._spent: datetime | None = None  # when the budget will be
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -51,12 +65,25 @@ class Stop:
         """Whether the end was asked for."""
         return self._cancelled.is_set()
 
+    def begin(self, gpus: int, cpus: int) -> None:
+        """Start to spend the budget on so many devices. Raises ArchiveError for a budget of GPUs
+        where there is none.
+        """
+        if self.max_gpu_hours is not None and not gpus:
+            raise ArchiveError("--max-gpu-hours: there is no GPU here; use --max-cpu-hours")
+        shares = ((self.max_gpu_hours, gpus), (self.max_cpu_hours, cpus))
+        hours = [budget / count for budget, count in shares if budget is not None]
+        if hours:
+            self._spent = self._clock() + timedelta(hours=min(hours))
+
     def reason(self) -> Reason | None:
         """Why the run has to end; None while it may go on."""
         if self.cancelled:
             return Reason.CANCELLED
         if self.until is not None and self._clock() >= self.until:
             return Reason.DEADLINE_STOP
+        if self._spent is not None and self._clock() >= self._spent:
+            return Reason.BUDGET_STOP
         return None
 
     @contextmanager

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import os
 import re
+import tempfile
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
 
 from pipeline import files
@@ -35,6 +36,7 @@ _PART_BYTES = 16 * 2**20
 _ATTEMPTS = 6  # of a request that was throttled or met trouble, with growing pauses
 _PARALLEL = 8  # requests at once, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
+KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
 
 
 class ObjectStat(NamedTuple):
@@ -95,6 +97,24 @@ def read_bytes(uri: str | Path) -> bytes:
         return path.read_bytes()
 
 
+@contextmanager
+def opened(uri: str | Path) -> Iterator[BinaryIO]:
+    """The content as a file that is open for reading; an object is fetched into one."""
+    if not is_s3(uri):
+        path = local_path(uri)
+        with files.faults(path):
+            stream = path.open("rb")
+        with stream:
+            yield stream
+        return
+    bucket, key = _split(uri)
+    with tempfile.TemporaryFile() as copy:
+        with _store_faults(uri):
+            _client().download_fileobj(bucket, key, copy, Config=_transfer())
+        copy.seek(0)
+        yield copy
+
+
 def read_many(uris: Iterable[str]) -> dict[str, bytes]:
     """Return the content of many small objects, several read at once."""
     uris = list(uris)
@@ -110,7 +130,8 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
     if is_s3(uri):
         bucket, key = _split(uri)
         with _store_faults(uri):
-            _client().put_object(Bucket=bucket, Key=key, Body=data)
+            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **encryption())
+        _check_encrypted(uri, answer)
         return
     files.replace(local_path(uri), data)
 
@@ -179,11 +200,13 @@ def upload(path: str | Path, uri: str | Path) -> None:
         files.copy(source, local_path(uri))
         return
     bucket, key = _split(uri)
-    checksum = {"ChecksumAlgorithm": "SHA256"}
+    extra = {"ChecksumAlgorithm": "SHA256", **encryption()}
     with files.faults(source), source.open("rb") as stream, _store_faults(uri):
         size = os.fstat(stream.fileno()).st_size
-        _client().upload_fileobj(stream, bucket, key, ExtraArgs=checksum, Config=_transfer())
-    if (stored := stat(uri).size) != size:
+        _client().upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=_transfer())
+        head = _client().head_object(Bucket=bucket, Key=key)
+    _check_encrypted(uri, head)
+    if (stored := int(head["ContentLength"])) != size:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} has {stored} bytes, {size} were sent")
 
 
@@ -232,6 +255,23 @@ def local_path(uri: str | Path) -> Path:
     if "\0" in uri or (scheme and path == uri):
         raise ClipFault(Reason.URI_REFUSED, f"{uri!r} is neither a path nor an s3:// address")
     return Path(unquote(path)) if scheme else Path(uri)
+
+
+def encryption() -> dict[str, str]:
+    """What every PUT asks for: with ARCHIVE_RESTORE_KMS_KEY (an id, ARN or alias; `default` for the
+    store's own key) encryption by that key.
+    """
+    key = os.environ.get(KMS_VARIABLE)
+    if not key:
+        return {}
+    named = {} if key == "default" else {"SSEKMSKeyId": key}
+    return {"ServerSideEncryption": "aws:kms", **named}
+
+
+def _check_encrypted(uri: str | Path, answer: dict[str, Any]) -> None:
+    """STORE_ERROR where a store has ignored that encryption was asked for."""
+    if encryption() and answer.get("ServerSideEncryption") != "aws:kms":
+        raise ClipFault(Reason.STORE_ERROR, f"{uri}: the store did not encrypt it by a KMS key")
 
 
 def _split(uri: str | Path) -> tuple[str, str]:
@@ -326,9 +366,11 @@ def _create_object(uri: str, data: bytes, mark: str) -> bool:
     for _ in range(_PARALLEL):
         try:
             with _store_faults(uri, passed=("412", "409")):
-                client.put_object(
-                    Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata={"writer": mark}
-                )
+                answer = client.put_object(
+                    Bucket=bucket, Key=key, Body=data, IfNoneMatch="*",
+                    Metadata={"writer": mark}, **encryption(),
+                )  # fmt: skip
+            _check_encrypted(uri, answer)
             return True
         except ClientError as error:
             if _status(error) == "409":  # a rival's write is under way: ask again

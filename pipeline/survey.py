@@ -59,6 +59,7 @@ class Survey:
     by_fields: bool = False  # restored field by field
     scan_measured: str = "unknown"
     range_measured: str = "unknown"
+    recipe_sha256: str = ""  # of the recipe that the clip is restored by
     surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
     field_order: str = "unknown"  # before a conversion
     conversion: Conversion | None = None
@@ -176,6 +177,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
         conversion=conversion, source_pts=[] if conversion is None else seen.pts,
         blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
+        recipe_sha256=recipe.digest,
     )  # fmt: skip
 
 

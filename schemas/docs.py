@@ -53,7 +53,9 @@ In JSON Lines:
 `s3://bucket/key`, `file:///path` and paths; a relative path starts at the manifest's folder.
 Refused before anything is read: every other scheme, credentials (they come from the AWS chain),
 `..`, backslashes, control and invisible characters, characters that look like a separator,
-folders, devices and network shares.
+folders, devices, network shares, names of hosts in the place of a bucket, and what a spreadsheet
+would take for a formula (`=`, `+`, `-`, `@` first: write `./` before it).
+Where sources may lie at all is [configured](operations.md#what-a-manifest-may-name).
 """
 
 _TABLES = """# The tables

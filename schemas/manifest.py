@@ -4,6 +4,7 @@ A manifest is read as text; every value is checked as text and given its type af
 value is a fault with a row and a column and never a crash.
 """
 
+import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -29,6 +30,11 @@ _FILE_URI = re.compile(r"file://(localhost)?(?=/)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SECRETS = re.compile(r"X-Amz-(Signature|Credential|Security-Token)=|AWSAccessKeyId=", re.I)
 _SPECIAL_ROOTS = ("/dev/", "/proc/", "/sys/")
+# Bucket names that name a host inside a network, where a store would be asked by its bucket's name.
+_HOST = re.compile(r"0x[0-9a-f]+|[0-9.]+|localhost|metadata|instance-data|.*\.(internal|local)")
+# Characters that look like / \ : and that no normalisation turns into them.
+_HOMOGLYPHS = "\u2044\u2215\u2571\u29f8\u29f5\u2216\u2572\u29f9\ua789\u2236"
+_FORMULA = "=+-@"  # what a spreadsheet takes for a formula's beginning
 _MAX_URI_BYTES = 1024
 _MAX_TEXT = 4096
 _FRAMES = r"\d{1,8}(-\d{1,8})?( \d{1,8}(-\d{1,8})?){0,199}"
@@ -65,12 +71,25 @@ class ManifestColumn:
 
 
 def _harmless_characters(text: str) -> bool:
-    """No control, format (bidirectional, zero width), surrogate or line separator characters."""
+    """No control, format (bidirectional, zero width), surrogate or line separator characters, nor
+    letters and fillers that show nothing.
+    """
+    if any(c in "\u115f\u1160\u3164\uffa0\u2800\u034f" for c in text):
+        return False
     return not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text)
 
 
+def _harmless_address(text: str) -> bool:
+    """The same, also percent-encoded."""
+    return _harmless_characters(text) and _harmless_characters(unquote(text))
+
+
 def _no_backslash(text: str) -> bool:
-    return "\\" not in text
+    return "\\" not in unquote(text)
+
+
+def _no_formula(text: str) -> bool:
+    return not text.startswith(tuple(_FORMULA))
 
 
 def _known_scheme(text: str) -> bool:
@@ -87,6 +106,8 @@ def _no_parent(text: str) -> bool:
 def _no_look_alikes(text: str) -> bool:
     """No character that a normalisation would turn into a separator."""
     plain = unicodedata.normalize("NFKC", text)
+    if any(c in text for c in _HOMOGLYPHS):
+        return False
     return all(plain.count(c) == text.count(c) for c in "/\\:%")
 
 
@@ -100,21 +121,27 @@ def _names_an_object(text: str) -> bool:
     if not text.startswith("s3://"):
         return True
     bucket, _, key = text[len("s3://") :].partition("/")
-    numeric = bool(re.fullmatch(r"[0-9.]+", bucket))  # an address such as 169.254.169.254
-    plain = bool(_BUCKET.fullmatch(bucket)) and ".." not in bucket and not numeric
+    host = bool(_HOST.fullmatch(bucket))  # an address such as 169.254.169.254
+    plain = bool(_BUCKET.fullmatch(bucket)) and ".." not in bucket and not host
     return plain and bool(key) and "" not in key.split("/")
 
 
 def _names_a_file(text: str) -> bool:
     """A path is no folder, no device and no network share."""
     path = unquote(_FILE_URI.sub("", text))
-    return not path.endswith("/") and not path.startswith(("//", *_SPECIAL_ROOTS))
+    folder = path.endswith(("/", "/.")) or path == "."
+    return (
+        not folder
+        and not path.startswith("//")
+        and not (posixpath.normpath(path).startswith(_SPECIAL_ROOTS))
+    )
 
 
 URI_RULES = (
     Rule(lambda v: v == v.strip(), "begins or ends with a space"),
     Rule(lambda v: len(v.encode()) <= _MAX_URI_BYTES, f"is longer than {_MAX_URI_BYTES} bytes"),
-    Rule(_harmless_characters, "holds a control or invisible character"),
+    Rule(_harmless_address, "holds a control or invisible character"),
+    Rule(_no_formula, "begins like a formula of a spreadsheet; write ./ before it"),
     Rule(_no_backslash, "holds a backslash; separate folders with /"),
     Rule(_no_credentials, "holds credentials; leave them to the AWS credential chain"),
     Rule(
@@ -198,6 +225,7 @@ def _is_text(text: str) -> bool:
 
 
 _TEXT = (Rule(_is_text, f"holds control characters or more than {_MAX_TEXT} characters"),)
+_TITLE = (*_TEXT, Rule(_no_formula, "begins like a formula of a spreadsheet (= + - @)"))
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_SENTENCE = "is not made of letters, digits, `.`, `_` and `-` (at most 64)"
 _STRING: dict[str, object] = {"type": "string"}
@@ -234,7 +262,7 @@ COLUMNS: dict[str, ManifestColumn] = {
         {"enum": list(CHECKSUM_DIGITS)},
     ),
     "collection": ManifestColumn(
-        "The collection the clip belongs to; reports group by it.", "newsreels", _TEXT, _STRING
+        "The collection the clip belongs to; reports group by it.", "newsreels", _TITLE, _STRING
     ),
     "recipe": ManifestColumn(
         "Name of the recipe of this clip, in the place of the run's.",

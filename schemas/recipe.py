@@ -1,8 +1,9 @@
 """The recipe: the frozen, hashed settings of a run.
 
 A recipe file is TOML with the fields of `Recipe` at the top and those of `Limits` below `[limits]`;
-what it leaves out keeps the default. Its digest is part of the work key, so any change to a recipe
-makes the clips it applies to new work.
+what it leaves out keeps the default, or what the recipe that it `extends` says: a file beside it
+(`extends = "tape.toml"`) or a built-in name. Its digest is part of the work key, so any change to a
+recipe makes the clips it applies to new work.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ Model = Literal["fast", "base"]
 Profile = Literal["preservation"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
+Table = dict[str, object]
 
 MODELS: tuple[Model, ...] = ("fast", "base")
 PROFILES: tuple[Profile, ...] = ("preservation",)
@@ -126,7 +128,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Return the built-in recipe of that name, or the one in that TOML file.
+    """Return the built-in recipe of that name, or the one in that TOML file, with what it extends.
 
     Raises ArchiveError, naming what is wrong and what is allowed.
     """
@@ -137,22 +139,54 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if not path.is_file():
         known = ", ".join(RECIPES)
         raise ArchiveError(f"no recipe {name!r}: give a built-in name ({known}) or a TOML file")
+    table = _inherited(path, ())
+    return parse_recipe_table({**table, "name": table.get("name", path.stem)}, f"recipe {name}")
+
+
+def _inherited(path: Path, heirs: tuple[Path, ...]) -> Table:
+    """Return the table of a file over those that it extends; a name is not passed on."""
+    where = f"recipe {path}"
+    if path.resolve() in heirs:
+        raise ArchiveError(f"{where}: extends itself")
+    table = _table(_text(path, where), where)
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    if not isinstance(parent, str):
+        raise ArchiveError(f"{where}: extends = {parent!r} is not a built-in name or a file")
+    file = path.parent / (parent if parent.endswith(".toml") else f"{parent}.toml")
+    if file.is_file() and not (parent in RECIPES and file.resolve() == path.resolve()):
+        base = _inherited(file, (*heirs, path.resolve()))
+    elif parent in RECIPES:
+        base = RECIPES[parent].to_dict()
+    else:
+        known = ", ".join(RECIPES)
+        raise ArchiveError(f"{where}: extends {parent!r}: neither built in ({known}) nor {file}")
+    base.pop("name", None)
+    limits = [t["limits"] for t in (base, table) if isinstance(t.get("limits"), Mapping)]
+    merged = {key: value for one in limits for key, value in cast(Table, one).items()}
+    return base | table | ({"limits": merged} if limits and len(limits) == 2 else {})
+
+
+def _text(path: Path, where: str) -> str:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ArchiveError(f"recipe {name}: larger than {_MAX_FILE_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+            raise ArchiveError(f"{where}: larger than {_MAX_FILE_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"recipe {name}: cannot be read: {error}") from error
-    return parse_recipe(text, default_name=path.stem, where=f"recipe {name}")
+        raise ArchiveError(f"{where}: cannot be read: {error}") from error
+
+
+def _table(text: str, where: str) -> Table:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ArchiveError(f"{where}: not TOML: {error}") from error
 
 
 def parse_recipe(text: str, default_name: str = "custom", where: str = "recipe") -> Recipe:
     """Return the recipe in a TOML text; `where` names it in errors. Raises ArchiveError."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ArchiveError(f"{where}: not TOML: {error}") from error
-    return parse_recipe_table({"name": default_name, **table}, where)
+    return parse_recipe_table({"name": default_name, **_table(text, where)}, where)
 
 
 def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Recipe:

@@ -169,6 +169,8 @@ RUNS: Columns = {
     "code": text("Version of the program."),
     "clips": integer("Clips of the manifest: the sum of all states.", "clips", required=True),
     **{state: integer(f"Clips that ended {state}.", "clips") for state in STATES},
+    "device": text("What the model ran on.", values=("cpu", "gpu")),
+    "workers": integer("Devices that the last session had.", "devices"),
     "frames": integer("Frames published by this run.", "frames"),
     "seconds": real("Wall clock of the last session.", "seconds", low=0),
     "fps": real("Frames published over seconds.", "frames per second", low=0),

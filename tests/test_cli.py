@@ -26,6 +26,7 @@ from pipeline.ledger import Ledger
 from pipeline.stop import Stop
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, load_recipe
+from schemas.recipe_book import RecipeBook
 
 COMMANDS = commands()
 SUMMARY = {
@@ -201,8 +202,8 @@ def test_interrupted_ends_with_130(flow: Any) -> None:
 def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
     seen: dict[str, Any] = {}
 
-    def run(manifest: str, out: str, recipe: Recipe, **more: Any) -> dict[str, Any]:
-        seen.update(manifest=manifest, out=out, recipe=recipe, address=more["address"])
+    def run(manifest: str, out: str, book: RecipeBook, **more: Any) -> dict[str, Any]:
+        seen.update(manifest=manifest, out=out, recipe=book.default, address=more["address"])
         return SUMMARY
 
     flow(run)

@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from jobs import cluster
 from jobs.cluster import Follower, JobRefused, follow, passed_on, submit_job
 from pipeline.events import Event
+from pipeline.stop import Stop
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, load_recipe
 
@@ -117,7 +118,7 @@ def test_a_job_is_submitted_with_its_recipe_and_followed(connect: Any, recipe: R
 def test_without_wait_the_job_is_left_running(connect: Any, recipe: Recipe) -> None:
     dashboard = connect(Dashboard())
     until = datetime(2026, 11, 23, 6, tzinfo=UTC)
-    answer = submit_job(DASHBOARD, "m.csv", "out", recipe, until=until, wait=False)
+    answer = submit_job(DASHBOARD, "m.csv", "out", recipe, stop=Stop(until), wait=False)
     ((name, job),) = dashboard.jobs.items()
     assert answer == {"job": name, "address": DASHBOARD, "exit_code": 0}
     assert "--until 2026-11-23T06:00:00+00:00" in job.entrypoint  # clocks may differ in their zone

@@ -106,7 +106,7 @@ def test_a_change_of_the_recipe_is_a_reason_to_try_again(nights: Nights) -> None
     assert tried(nights.open(Recipe(strength=0.5))) == ["a", "b"]
 
 
-@pytest.mark.parametrize("reason", [Reason.DISK_FULL, Reason.EMBARGOED])
+@pytest.mark.parametrize("reason", [Reason.DISK_FULL, Reason.SCAN_DISAGREES])
 def test_failed_and_held_clips_are_tried_by_every_run(nights: Nights, reason: Reason) -> None:
     ids = []
     for _ in range(3):

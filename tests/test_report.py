@@ -253,6 +253,38 @@ def test_no_picture_of_a_restricted_clip_is_taken(tables: Any, tmp_path: Path) -
     assert (tmp_path / "report" / "clips" / "closed.html").is_file()
 
 
+def test_pictures_go_when_a_clip_becomes_restricted(tables: Any, tmp_path: Path) -> None:
+    """The last run has nothing to do, but says that the class has changed."""
+    row = published("closed", tmp_path)
+    tables["clips"].append(row)
+    write_report(str(tmp_path))
+    folder = tmp_path / "report"
+    assert len(list(folder.rglob("*.jpg"))) > 3
+    tables["clips"].append(row | {"run": "r3", "state": "up_to_date", "access_class": "restricted"})
+    write_report(str(tmp_path))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html"}
+    assert not any(b"\xff\xd8\xff" in p.read_bytes() or b"<img" in p.read_bytes() for p in files)
+    assert b"75% less noise" in (folder / "clips" / "closed.html").read_bytes()
+
+
+def test_pictures_go_with_an_embargo(tables: Any, tmp_path: Path) -> None:
+    tables["clips"].append(published("closed", tmp_path))
+    write_report(str(tmp_path))
+    tables["clips"].append(refused("closed", run="r3", state="held", reason="EMBARGOED"))
+    write_report(str(tmp_path))
+    assert list((tmp_path / "report").rglob("*.jpg")) == []
+
+
+def test_a_formula_and_markup_arrive_inert_in_the_pages(tables: Any, tmp_path: Path) -> None:
+    title = "=cmd|'/c calc'!A0<img src=x onerror=alert(1)>"
+    tables["clips"].append(refused("bad", sentence=title))
+    write_report(str(tmp_path))
+    for path in (tmp_path / "report").rglob("*.html"):
+        found = Page(path.read_text())
+        assert title in found.text and found.all("img") == []
+
+
 def test_the_last_row_that_says_what_was_made_counts(tables: Any, tmp_path: Path) -> None:
     """A later run with nothing to do leaves the clip's measures in the report."""
     made = refused("good", run="r2", state="published", **MEASURES)

@@ -1,0 +1,52 @@
+"""What every stage of a run needs to know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models import pins
+from pipeline.ledger import Ledger
+from pipeline.record import clip_uri
+from schemas.manifest import DECISIVE
+from schemas.recipe import Recipe
+from schemas.recipe_book import RecipeBook
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every stage needs to know; small, and the same on every worker."""
+
+    ledger: Ledger
+    recipe: Recipe
+    weights_sha256: str
+    code: str
+    cache: str  # folder on the worker's own disk
+    book: RecipeBook | None = None  # where clips have recipes of their own
+
+    def of(self, row: Mapping[str, Any]) -> Settings:
+        """The settings of one clip of the manifest: those of its recipe."""
+        recipe = self.book.of(row) if self.book else self.recipe
+        if recipe == self.recipe:
+            return self
+        same = recipe.model == self.recipe.model
+        weights = self.weights_sha256 if same else pins.pinned(recipe.model)
+        return replace(self, recipe=recipe, weights_sha256=weights)
+
+    @property
+    def out(self) -> str:
+        return self.ledger.out
+
+    def work_key(self, source_sha256: str, row: Mapping[str, Any]) -> str:
+        """Hash of all that decides a clip's result: source, recipe, weights, code, and what its row
+        of the manifest says of its pictures.
+        """
+        said = [f"{name}={row[name]}" for name in DECISIVE if row.get(name)]
+        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *said)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def clip_uri(self, clip: str, suffix: str = "") -> str:
+        """Where a clip's restored file, or a sidecar of it, is published."""
+        return clip_uri(self.out, clip, suffix)
