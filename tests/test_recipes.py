@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     (root / "base.toml").write_text(
         'extends = "film"\nstrength = 0.5\n[limits]\nwall_seconds = 60\nmax_frames = 9\n'
     )
-    (root / "tape.toml").write_text('extends = "base"\nsteps = 2\n[limits]\nmax_frames = 99\n')
+    (root / "tape.toml").write_text('extends = "base"\nslices = 24\n[limits]\nmax_frames = 99\n')
     (root / "collections.toml").write_text('[collections]\n"News 1932" = "tape"\n')
     return root
 
@@ -39,7 +39,7 @@ def invoke(*arguments: str) -> Any:
 
 def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
     tape = load_recipe(folder / "tape.toml")
-    assert (tape.name, tape.strength, tape.steps) == ("tape", 0.5, 2)
+    assert (tape.name, tape.strength, tape.slices) == ("tape", 0.5, 24)
     assert (tape.limits.wall_seconds, tape.limits.max_frames) == (60, 99)
     assert tape.limits.max_pixels == Recipe().limits.max_pixels
 
@@ -50,7 +50,7 @@ def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
         ('extends = "x"', "extends itself"),
         ('extends = "nothing"', "neither built in"),
         ("extends = 3", "is not a built-in name"),
-        ('extends = "film"\nsteps = 99\nstrength = "much"', "steps = 99 .*; strength = 'much'"),
+        ('extends = "film"\nslices = 99\nstrength = "much"', "strength = 'much' .*; slices = 99"),
     ],
 )
 def test_a_wrong_inheritance_is_named(text: str, sentence: str, tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_the_row_then_the_collection_then_the_run_decides(folder: Path) -> None:
 
 
 def test_every_fault_of_every_file_is_named(folder: Path) -> None:
-    (folder / "bad.toml").write_text("steps = 0\nmood = 1\n")
+    (folder / "bad.toml").write_text("slices = 0\nmood = 1\n")
     (folder / "worse.toml").write_text("not toml")
     (folder / "collections.toml").write_text('more = 1\n[collections]\na = "none"\nb = 3\n')
     with pytest.raises(ArchiveError) as caught:
         load_book("film", folder)
-    for part in ("steps = 0", "'mood'", "worse", "'more'", "'a' = 'none'", "'b' = 3"):
+    for part in ("slices = 0", "'mood'", "worse", "'more'", "'a' = 'none'", "'b' = 3"):
         assert part in str(caught.value)
 
 
@@ -112,8 +112,8 @@ def test_a_change_of_one_recipe_concerns_its_collection_alone(folder: Path, tmp_
     row = clip_row(rows[0], work.settings, "published")
     assert row["recipe_sha256"] == load_recipe(folder / "tape.toml").digest
     kept = storage.read_bytes(f"{work.settings.ledger.uri}/recipes/tape.toml")
-    assert b"steps = 2" in kept
-    (folder / "tape.toml").write_text('extends = "base"\nsteps = 3\n')
+    assert b"slices = 24" in kept
+    (folder / "tape.toml").write_text('extends = "base"\nslices = 30\n')
     again, after = keys()
     assert again.settings.ledger.run != work.settings.ledger.run
     assert after["f"] == before["f"] and after["n"] != before["n"]
@@ -122,16 +122,16 @@ def test_a_change_of_one_recipe_concerns_its_collection_alone(folder: Path, tmp_
 def test_config_show_and_diff(folder: Path) -> None:
     arguments = ("--recipes", str(folder), "--collection", "News 1932")
     short = invoke("config", "show", *arguments).stdout
-    assert "strength = 0.5" in short and "slices" not in short
+    assert "strength = 0.5" in short and "gaps" not in short
     whole = invoke("config", "show", "--resolved", *arguments)
-    assert 'name = "tape"' in whole.stdout and "slices = 16" in whole.stdout
+    assert 'name = "tape"' in whole.stdout and "slices = 24" in whole.stdout
     found = json.loads(invoke("config", "show", "--resolved", *arguments, "--json").stdout)
     assert found["sha256"] == load_recipe(folder / "tape.toml").digest
     pair = (str(folder / "base.toml"), str(folder / "tape.toml"))
     rows = json.loads(invoke("config", "diff", *pair, "--json").stdout)["differences"]
     assert {row["setting"]: (row["first"], row["second"]) for row in rows} == {
         "name": ("base", "tape"),
-        "steps": (1, 2),
+        "slices": (16, 24),
         "limits.max_frames": (9, 99),
     }
     assert "no setting differs" in invoke("config", "diff", "film", "film").stdout
