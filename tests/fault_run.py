@@ -32,7 +32,7 @@ GOOD = {
     "sound.mkv": Clip(frames=14, sounds=(Sound("pcm_s16le"),), **SIZE),
     "web.mp4": Clip(frames=12, **SIZE, **H264),
     "deep.mkv": Clip(frames=8, pix_fmt="yuv422p10le", **SIZE),
-    "mpeg2.ts": Clip(frames=10, codec="mpeg2video", options={}, **SIZE),
+    "prores.mov": Clip(frames=10, codec="prores_ks", pix_fmt="yuv422p10le", options={}, **SIZE),
 }
 # Clips of what the run must survive: file, and the reason that its clip ends with.
 FAULTS = {
