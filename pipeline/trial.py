@@ -43,7 +43,7 @@ def measured(row: Row, recipe: Recipe, cache: Path) -> Size:
     """How much work a source is by its header. Raises ClipFault."""
     uri = str(row["source_uri"])
     probe = at_rate(probe_file(fetch(uri, cache), recipe.limits), row.get("expected_fps"))
-    frames = probe.frames_declared or float((probe.duration_seconds or 0) * probe.fps)
+    frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(uri).partition(":")[0])
     return Size(size, frames, frames * probe.width * probe.height / MEGA)
 
