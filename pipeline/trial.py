@@ -44,7 +44,7 @@ def measured(row: Row, recipe: Recipe, cache: Path) -> Size:
     uri = str(row["source_uri"])
     probe = probe_file(fetch(uri, cache), recipe.limits)
     probe = at_rate(probe, row.get("expected_fps"), range(probe.frames_declared or 1))
-    frames = probe.frames_declared or float((probe.duration_seconds or 0) * probe.fps)
+    frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(uri).partition(":")[0])
     return Size(size, frames, frames * probe.width * probe.height / MEGA)
 
