@@ -44,8 +44,11 @@ class Carried:
 
 
 def payload_of(packet: av.Packet[Any], codec: str) -> bytes:
-    """A packet's payload, without the header that AAC repeats in transport streams."""
+    """A packet's payload, without the header that AAC repeats in transport streams, and without
+    the empty samples that fill the time between MP4 texts."""
     payload = bytes(packet)
+    if codec == "mov_text" and not any(payload):
+        return b""
     if (
         codec in ("aac", "aac_fixed")
         and len(payload) > 7

@@ -41,7 +41,7 @@ def test_the_default_recipe() -> None:
     recipe = load_recipe("film")
     assert recipe == Recipe() == RECIPES["film"]
     assert (recipe.model, recipe.steps, recipe.strength) == ("fast", 1, 1.0)
-    assert (recipe.shard_frames, recipe.profile, recipe.slices) == (120, "preservation", 16)
+    assert (recipe.shard_frames, recipe.profiles, recipe.slices) == (120, ("preservation",), 16)
 
 
 def test_a_recipe_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -93,7 +93,10 @@ def test_the_digest_is_stable() -> None:
         ("deflicker = 1", ["deflicker = 1", "true or false"]),
         ("slices = 5", ["slices = 5", "16"]),
         ("name = '../film'", ["name"]),
-        ("profile = 'access'", ["'access'", "preservation"]),
+        ("profile = 'access'", ["'profile'", "profiles"]),
+        ("profiles = ['acess']", ["'acess'", "preservation", "access"]),
+        ("profiles = [['access']]", ["'access'", "preservation"]),
+        ("profiles = 'access'", ["'access'", "a list of"]),
         ("limits = 3", ["limits = 3"]),
         ("[limits]\nframes = 3", ["'limits.frames'", "max_frames"]),
         ("[limits]\nmax_pixels = 0", ["limits.max_pixels = 0"]),
