@@ -263,7 +263,14 @@ def doctor(
     raise typer.Exit(int(failed))
 
 
-for command in (preserve.package, preserve.verify, lab.evaluate, lab.train, lab.demo):
+for command in (
+    preserve.package,
+    preserve.verify,
+    preserve.policy,
+    lab.evaluate,
+    lab.train,
+    lab.demo,
+):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")

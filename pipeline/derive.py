@@ -87,8 +87,9 @@ class Derivation:
             self.out_path, "w", format=self.form.container, container_options=options
         ) as out:
             video = self._add_video(out)
+            picture = main_video(source).index
             for stream in source.streams:
-                if stream.type != "video":
+                if stream.index != picture:
                     self._plan(out, stream)
             self._describe(out, source)
             self._interleave(out, video, source)

@@ -50,7 +50,7 @@ class Track:
             target = self._encoder(out, self.codec if kept else form.sound_codec)
         target.metadata.update(texts(source.metadata))
         target.disposition = source.disposition
-        self.entry.target = self.target = cast(AudioStream, target)
+        self.entry.target = self.target = target
         self.at: int | None = None  # samples, at the source's rate: where the next one is due
         self.silent = 0
 
@@ -58,11 +58,12 @@ class Track:
         rate = self.form.sound_rate or self.rate
         if codec == "aac" and rate not in AAC_RATES:
             rate = AAC_RATES[-1]
-        stream = out.add_stream(codec, rate=rate, layout=self.layout)
+        stream = cast(AudioStream, out.add_stream(codec, rate=rate, layout=self.layout))
+        bits = AAC_BITS if self.source.channels > 1 else AAC_BITS // 2
         if codec == "aac":
-            stream.bit_rate = AAC_BITS if self.source.channels > 1 else AAC_BITS // 2
+            stream.bit_rate = bits
         if codec != self.codec or rate != self.rate:
-            at = f" at {stream.bit_rate // 1000} kbit/s" if codec == "aac" else ""
+            at = f" at {bits // 1000} kbit/s" if codec == "aac" else ""
             resampled = f", {self.rate} became {rate} Hz" if rate != self.rate else ""
             self.entry.action, self.entry.note = "converted", f"became {codec}{at}{resampled}"
         return stream

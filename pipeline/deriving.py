@@ -62,7 +62,8 @@ class Derived:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for the clip's record."""
-        return asdict(self) | {"path": self.path.name}
+        values = asdict(self)
+        return values | {"file": values.pop("path").name}
 
 
 def derive(

@@ -125,6 +125,8 @@ def standard_rate(fps: Fraction) -> Fraction:
 
 def is_regular(times_ms: Sequence[int], fps: Fraction) -> bool:
     """Whether timestamps on Matroska's clock are those of one frame rate."""
+    if not times_ms:
+        return True
     step = 1000 / standard_rate(fps)
     return all(abs(at - times_ms[0] - i * step) <= 1 for i, at in enumerate(times_ms))
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from pipeline import sources
 from pipeline.decoding import Decoder
-from pipeline.frames import Frame, Probe
+from pipeline.frames import Frame, Probe, to_ms
 from pipeline.levels import LevelMeter, check_range
-from pipeline.scan import ScanMeter, settle
+from pipeline.profiles import check_profiles, is_regular
+from pipeline.scan import ScanMeter, scan_order, settle
 from pipeline.shards import Shot
 from pipeline.shots import ShotDetector, flickers, log_quantiles
 from schemas.errors import ClipFault
@@ -103,6 +104,9 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     probe = at_rate(probe, row.get("expected_fps"))
     probe, by_fields = settle(probe, scan.finish(), row.get("field_order"))
     check_range(probe, levels.verdict)
+    order = scan_order(probe, by_fields, scan.finish().verdict)
+    times_ms = [to_ms(at, probe.time_base) for at in pts]
+    check_profiles(recipe.profiles, probe, order, is_regular(times_ms, probe.fps))
     light = np.array(quantiles)
     shots = [
         Shot(shot.start, shot.stop, recipe.deflicker and flickers(light[shot.start : shot.stop]))
