@@ -288,6 +288,7 @@ for command in (
     summary,
     preserve.package,
     preserve.verify,
+    preserve.policy,
     lab.evaluate,
     lab.train,
     lab.demo,

@@ -28,7 +28,7 @@ Every command takes `--json`: the result is then one line of JSON on stdout, and
 | 0 | everything is done |
 | 1 | the run broke off: the system failed (a sentence), or we did (a traceback) |
 | 2 | the command line, the configuration or the manifest is wrong; nothing was started |
-| 3 | finished, with clips quarantined, failed or held, or with altered files; each is named |
+| 3 | finished, with clips quarantined, failed or held, or altered files, or broken rules |
 | 4 | finished, with more clips to review than allowed |
 | 5 | stopped by the budget or the deadline |
 | 6 | another process writes to the output; nothing was started |

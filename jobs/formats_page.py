@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline import blanking, formats, leader, levels, scan, telecine
+from pipeline.facts import FIELDS
 from pipeline.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
+from pipeline.profiles import FORMS, PCM
 from pipeline.sequence import SUFFIXES
 from pipeline.verify import SAME
+from schemas.policy import OPERATORS, load_policy
 from schemas.recipe import INTERLACE
+from schemas.recipe import PROFILES as RECIPE_PROFILES
 
 INTRO = """# Formats
 
 Generated from the tables in `pipeline/` that the code works with; do not edit by hand.
 
-The output is FFV1 version 3 in Matroska, every frame alone, with a checksum in every slice, in the
+The master is FFV1 version 3 in Matroska, every frame alone, with a checksum in every slice, in the
 source's own size, subsampling, bit depth and range. At strength 0 every sample is the source's.
 What is not named here ends as `UNSUPPORTED_FORMAT`, with a sentence that says what it is.
 """
@@ -56,7 +60,7 @@ line is the source's own, in every pixel format; a film frame that has only one 
 left out. The deinterlacer keeps the lines of one field and makes the others; it does not take gray
 of 9 to 14 bits nor 4:4:0 of more than 8.
 """
-POLICIES = {
+OF_FIELDS = {
     "keep": "restored apart and woven again; frames, rate and field order stay",
     "deinterlace": "a frame of every field, by FFmpeg's bwdif: twice the frames and the rate",
     "deinterlace-single": "a frame of every two fields, by FFmpeg's bwdif; frames and rate stay",
@@ -93,6 +97,40 @@ STREAMS = {
     "other data": "dropped, and named in the clip's `.json`",
 }
 
+PROFILES = """
+A recipe asks for more files than the master: `profiles = ["preservation", "access"]`. Each is
+derived from the verified master, decoded again and compared with it frame by frame, read back, and
+held to the policy of its profile; only then is the clip published, with all of its files or none.
+What a file cannot hold is said in the list `derived` of the clip's `.json`, stream by stream.
+"""
+KEPT = """
+Size, sample aspect, rotation, primaries, transfer curve, matrix, timestamps, timecode, chapters,
+tags and languages are kept but for what is named above. Full range becomes limited, RGB becomes
+BT.709 (below 720 lines BT.601), captions in SubRip become MP4 text; attachments and other captions
+are dropped. MXF holds tags under names with `comment_` before them, BT.601's transfer curve as
+BT.709's, which is the same, and sound cut, or filled with silence, to the length of the picture.
+QuickTime has its own list of languages; those it lacks are dropped.
+
+`PROFILE_REFUSED`, told by the survey before any work: MXF for interlaced pictures, less than
+256x120, other rates than those of television, a rotation, or YUV below 720 lines without a matrix
+(DNxHR would state BT.709); MP4 for odd sizes. `VFR_REFUSED`: MXF for a rate that varies.
+"""
+POLICIES = """
+The rules of each profile lie in `schemas/policies/`, as TOML; results are in the record's
+`policies`. `archive-restore policy FILE --policy NAME` checks any file by them, or by rules of your
+own:
+
+```toml
+[[rule]]
+name = "sound at 48 kHz"
+field = "audio.rates"
+operator = "all ="
+expected = 48000
+```
+
+A field that a file does not have breaks every rule but `absent`.
+"""
+
 
 def formats_markdown() -> str:
     """The text of `docs/formats.md`."""
@@ -123,12 +161,16 @@ def formats_markdown() -> str:
         table(("property", "in the output"), _properties()),
         "\nSound that Matroska cannot hold as it is ends the clip as `UNSUPPORTED_FORMAT`:\n",
         table(("kept", "refused"), [(_words(formats.SOUND), _words(formats.SOUND_REFUSED))]),
+        "\n## Profiles\n", table(PROFILE_HEAD, _profiles()), PROFILES + KEPT,
+        "## Policies\n", table(("profile", "rules"), _rules()), POLICIES,
+        "Operators: " + _list(OPERATORS) + ".\n",
+        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FIELDS.items())),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
 def _scans() -> str:
-    policies = [(f"`{name}`", POLICIES[name]) for name in INTERLACE]
+    policies = [(f"`{name}`", OF_FIELDS[name]) for name in INTERLACE]
     return SCANS.format(
         policies=table(("policy", "fields are"), policies), repeats=telecine.LEAST_REPEATS,
         stretch=telecine.STRETCH, tolerated=telecine.TOLERATED,
@@ -137,6 +179,25 @@ def _scans() -> str:
 
 def _left() -> str:
     return LEFT.format(**leader.KINDS, dark=blanking.DARK, frames=blanking.LEAST_FRAMES)
+
+
+PROFILE_HEAD = ("profile", "file", "format", "sound", "interlaced", "varying rate", "least PSNR")
+
+
+def _profiles() -> Iterator[tuple[str, ...]]:
+    yield ("`preservation`", "`<clip>_rst.mkv`", "FFV1 in Matroska, always made", "copied",
+           "kept", "kept", "lossless")  # fmt: skip
+    for name, form in FORMS.items():
+        rate = f" at {form.sound_rate} Hz" if form.sound_rate else ""
+        kept = "PCM" if form.sound_kept == PCM else _list(form.sound_kept)
+        sound = f"{kept}{rate} copied, other becomes `{form.sound_codec}`"
+        yield (f"`{name}`", f"`<clip>_rst{form.suffix}`", f"{form.title}, `{form.pix_fmt}`",
+               sound, form.interlaced, form.varying, f"{form.floor_db:.0f} dB")  # fmt: skip
+
+
+def _rules() -> Iterator[tuple[str, str]]:
+    for profile in RECIPE_PROFILES:
+        yield f"`{profile}`", ", ".join(rule.name for rule in load_policy(profile))
 
 
 def _properties() -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,6 +112,64 @@ def _say_faults(checked: Checked) -> None:
         sentences.setdefault(fault.uri, []).append(fault.sentence)
     for uri, told in sentences.items():
         output.say(f"{uri}: {'; '.join(told)}")
+
+
+def policy(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Video files: paths or s3:// addresses.")
+    ],
+    rules: Annotated[
+        str,
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            help="A profile, or a TOML file of rules; without it, what a published name tells.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Check files against a policy, rule by rule.
+
+    Ends with 0 when every rule holds for every file, with 3 when one is broken, and with 2 when a
+    policy or a file cannot be read, whatever the others say.
+
+    \b
+    Example:
+        archive-restore policy restored/clips/reel-0042/reel-0042_rst_sc.mp4 --policy access
+    """
+    results = [_judged(uri, rules) for uri in files]
+    broken = sum(not rule["passed"] for result in results for rule in result["rules"])
+    code = 2 if any(result["error"] for result in results) else DAMAGED_EXIT if broken else 0
+    if as_json:
+        output.emit({"files": results, "broken": broken, "exit_code": code})
+        raise typer.Exit(code)
+    for result in results:
+        if result["error"]:
+            output.log(f"{result['file']}: {result['error']}")
+        for rule in result["rules"]:
+            verdict = "pass" if rule["passed"] else "FAIL"
+            output.say(f"{verdict}  {result['file']}: {rule['sentence']}")
+    raise typer.Exit(code)
+
+
+def _judged(uri: str, rules: str) -> dict[str, Any]:
+    """What every rule finds in a file, or why none could look."""
+    from pipeline.fixity import local_file
+    from pipeline.policy import check_file, policy_of
+    from schemas.policy import load_policy
+    from schemas.recipe import Limits
+
+    name = rules or policy_of(uri.rpartition("/")[2])
+    result: dict[str, Any] = {"file": uri, "policy": name, "rules": [], "error": None}
+    try:
+        if not name:
+            raise ArchiveError("its name is none of a published file: give --policy")
+        with local_file(uri) as path:
+            outcomes = check_file(path, load_policy(name), Limits())
+    except ArchiveError as error:
+        return result | {"error": str(error)}
+    told = [outcome.to_dict() | {"sentence": str(outcome)} for outcome in outcomes]
+    return result | {"rules": told}
 
 
 def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:

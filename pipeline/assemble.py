@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 from pipeline import storage
 from pipeline.decoding import Decoder
-from pipeline.frames import AssemblyReport, Frame, Probe
+from pipeline.frames import AssemblyReport, Frame, Probe, to_ms
 from pipeline.measure import ClipMeasure, Luma, planes_to_luma
 from pipeline.muxing import assemble, stream_hashes
+from pipeline.outputs import make_outputs
 from pipeline.premis import Restoration, premis_xml
 from pipeline.provenance import Changes, Records, digital_source_type, file_tags
 from pipeline.record import Digest, sealed
 from pipeline.run import Row, Settings, clip_row
+from pipeline.scan import scan_order
 from pipeline.sources import fetch
 from pipeline.survey import Survey
 from pipeline.usage import Usage
@@ -41,19 +43,23 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     name, changes = str(clip["clip_id"]), Changes.between(survey, records)
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
         made = _made(clip, survey, records, settings, changes, Path(folder))
-        restored = Digest(made.path.name, made.path.stat().st_size, storage.sha256_file(made.path))
+        times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
+        order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
+        outputs = make_outputs(made.path, order, times_ms, settings.recipe, Path(folder))
+        restored, *others = outputs.digests()
         row = clip_row(clip, settings, "published") | facts(
             clip, survey, records, settings, changes
         )
         row |= made.measure.summary()
         row |= {"output_uri": settings.clip_uri(name), "output_sha256": restored.sha256}
         at = datetime.now(UTC).isoformat(timespec="seconds")
+        work = Restoration(clip, survey, settings, changes, restored, at, outputs.described(others))
         sidecars = {
             ".framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
             ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
-            ".premis.xml": premis_xml(Restoration(clip, survey, settings, changes, restored, at)),
+            ".premis.xml": premis_xml(work),
         }
-        storage.upload(made.path, settings.clip_uri(name))
+        outputs.publish(settings.out, name)
     for suffix, data in sidecars.items():
         storage.write_bytes(settings.clip_uri(name, suffix), data)
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")
@@ -63,8 +69,12 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
     row["seconds_total"] = round(spent.clock + sum(row[key] for key in SUMMED), 3)
     row["seconds_cpu"] = round(spent.cpu + row["seconds_cpu"], 3)
     row |= {"series_uri": series, "shot_rows": shot_rows(name, survey)}
-    files = [restored, *(Digest.of(restored.name + key, data) for key, data in sidecars.items())]
-    record = _record(survey, settings, made.report, row, files)
+    files = [
+        restored,
+        *others,
+        *(Digest.of(restored.name + key, data) for key, data in sidecars.items()),
+    ]
+    record = _record(survey, settings, made.report, row, files) | outputs.to_record()
     storage.write_bytes(settings.clip_uri(name, ".json"), sealed(record))
     return row
 

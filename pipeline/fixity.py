@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline import storage
 from pipeline.decoding import Decoder
+from pipeline.profiles import FORMS
 from pipeline.record import Digest, listed, read_record
 from pipeline.verify import plane_md5
 from schemas.errors import ClipFault
@@ -26,7 +27,8 @@ from schemas.recipe import Limits
 
 Problem = Literal["missing", "altered", "unreadable", "undecodable", "unexpected"]
 
-_PUBLISHED = re.compile(r"(.+_rst\.mkv)(\.(framemd5|sha256|premis\.xml|json))?")
+_DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
+_PUBLISHED = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
 
 
 class Fault(NamedTuple):
@@ -48,18 +50,20 @@ class Checked(NamedTuple):
 
 def published_files(prefix: str) -> Iterator[str]:
     """The address of every restored file below an output folder or a clip's folder, in order; of a
-    restored file, its own.
+    restored or derived file, that of the restored one.
 
-    A file counts as soon as one of its sidecars is there: a lost one is not overlooked.
+    A file counts as soon as one of those beside it is there: a lost one is not overlooked.
     """
-    if prefix.endswith("_rst.mkv"):
-        yield prefix
+    folder, _, name = prefix.rpartition("/")
+    match = _PUBLISHED.fullmatch(name)
+    if match and not match[3]:
+        yield f"{folder}/{match[1]}.mkv" if folder else f"{match[1]}.mkv"
         return
     clips = storage.join(prefix, "clips")
     root = clips if storage.folders(clips) else prefix
     for folder, uris in groupby(storage.listing(root), key=lambda uri: uri.rpartition("/")[0]):
         matches = [_PUBLISHED.fullmatch(uri.rpartition("/")[2]) for uri in uris]
-        yield from sorted({f"{folder}/{match[1]}" for match in matches if match})
+        yield from sorted({f"{folder}/{match[1]}.mkv" for match in matches if match})
 
 
 def check_published(uri: str, *, decode: bool = False) -> Checked:
@@ -83,7 +87,7 @@ def check_published(uri: str, *, decode: bool = False) -> Checked:
 
 def _check_file(uri: str, expected: Digest) -> Iterator[Fault]:
     try:
-        with _local(uri) as path:
+        with local_file(uri) as path:
             size, sha256 = storage.stat(path).size, storage.sha256_file(path)
     except ClipFault as fault:
         yield _unread(uri, fault, "the record names it, and it is not there")
@@ -97,7 +101,11 @@ def _check_file(uri: str, expected: Digest) -> Iterator[Fault]:
 def _check_frames(uri: str, limits: Limits) -> Iterator[Fault]:
     """The first frame that does not decode to the MD5 in the `.framemd5`."""
     try:
-        with _local(f"{uri}.framemd5") as md5s, _local(uri) as path, Decoder(path, limits) as out:
+        with (
+            local_file(f"{uri}.framemd5") as md5s,
+            local_file(uri) as path,
+            Decoder(path, limits) as out,
+        ):
             expected = _frame_md5s(md5s)
             for frame in out:
                 if plane_md5(frame.planes) != next(expected, ""):
@@ -124,7 +132,7 @@ def _frame_md5s(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _local(uri: str) -> Iterator[Path]:
+def local_file(uri: str) -> Iterator[Path]:
     """The file itself, or a download that is gone at the end."""
     if not storage.is_s3(uri):
         yield storage.local_path(uri)

@@ -46,7 +46,7 @@ def assemble(
         "limits": asdict(limits),
     }
     try:
-        report = _ask("pipeline.mux", request, limits)
+        report = ask("pipeline.mux", request, limits)
     except BaseException:
         out.unlink(missing_ok=True)
         raise
@@ -58,11 +58,11 @@ def stream_hashes(path: Path, limits: Limits) -> list[StreamHash]:
     """The payload hashes of every stream but the main picture, read by a limited child process."""
     request = {"work": "hash", "path": str(path.resolve()), "limits": asdict(limits)}
     names = [field.name for field in fields(StreamHash)]
-    streams = _ask("pipeline.mux", request, limits)["streams"]
+    streams = ask("pipeline.mux", request, limits)["streams"]
     return [StreamHash(**{name: stream[name] for name in names}) for stream in streams]
 
 
-def _ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
+def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
     """The last record of a child that sends signs of life until it is done."""
     with Child(module, request, limits) as child:
         while True:

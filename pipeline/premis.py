@@ -12,23 +12,36 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
+from pipeline.premis_elements import (
+    NAMESPACE,
+    SCHEMA,
+    XSI,
+    characteristics,
+    file_format,
+    file_object,
+    identifier,
+    node,
+    term,
+)
 from pipeline.provenance import Changes, digital_source_type
 from pipeline.record import Digest
 from pipeline.run import Settings
 from pipeline.survey import Survey
 
-NAMESPACE = "http://www.loc.gov/premis/v3"
-SCHEMA = "https://www.loc.gov/standards/premis/premis.xsd"
-_XSI = "http://www.w3.org/2001/XMLSchema-instance"
-_VOCABULARY = "http://id.loc.gov/vocabulary/preservation"
 # Software that decides the result, beside the program itself.
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "torch")
 
-ET.register_namespace("premis", NAMESPACE)
-ET.register_namespace("xsi", _XSI)
+
+class DerivedFile(NamedTuple):
+    """A file that was derived from the restored one: its profile, format, and what was checked."""
+
+    file: Digest
+    profile: str
+    format: str
+    checked: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class Restoration:
     changes: Changes
     restored: Digest
     at: str
+    derived: tuple[DerivedFile, ...] = ()
 
     @property
     def source(self) -> Digest:
@@ -61,42 +75,13 @@ class Restoration:
 def premis_xml(work: Restoration) -> bytes:
     """The document in UTF-8."""
     root = ET.Element(f"{{{NAMESPACE}}}premis", {"version": "3.0"})
-    root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {SCHEMA}")
-    root.extend([_source(work), _restored(work)])
+    root.set(f"{{{XSI}}}schemaLocation", f"{NAMESPACE} {SCHEMA}")
+    root.extend([_source(work), _restored(work), *(_derived(one, work) for one in work.derived)])
     root.extend([_fixity_event(work), _restoration_event(work), *_proof_events(work)])
+    root.extend(event for one in work.derived for event in _derived_events(one, work))
     root.extend([_program(work), _model(work)])
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
-
-
-# ---- elements ------------------------------------------------------------------------------------
-
-
-def _node(tag: str, *content: str | ET.Element) -> ET.Element:
-    """An element with a text, or with children in order."""
-    element = ET.Element(f"{{{NAMESPACE}}}{tag}")
-    for part in content:
-        if isinstance(part, str):
-            element.text = part
-        else:
-            element.append(part)
-    return element
-
-
-def _term(tag: str, text: str, vocabulary: str, code: str = "") -> ET.Element:
-    """An element with a term of a vocabulary, and the term's address where it has one."""
-    element = _node(tag, text)
-    element.set("authority", vocabulary)
-    element.set("authorityURI", f"{_VOCABULARY}/{vocabulary}")
-    if code:
-        element.set("valueURI", f"{_VOCABULARY}/{vocabulary}/{code}")
-    return element
-
-
-def _identifier(kind: str, type: str, value: str, *role: ET.Element) -> ET.Element:
-    """`<kind>Identifier`: type, value and, for a link, the role."""
-    name = f"{kind}Identifier"
-    return _node(name, _node(f"{name}Type", type), _node(f"{name}Value", value), *role)
 
 
 # ---- objects -------------------------------------------------------------------------------------
@@ -104,71 +89,56 @@ def _identifier(kind: str, type: str, value: str, *role: ET.Element) -> ET.Eleme
 
 def _source(work: Restoration) -> ET.Element:
     probe = work.survey.probe
-    designation = _node("formatName", f"{probe.codec} in {probe.container}")
-    note = _node("formatNote", "codec and container as FFmpeg names them")
-    return _file(
-        _identifier("object", "SHA-256", work.source.sha256),
-        _characteristics(
-            work.source, _node("format", _node("formatDesignation", designation), note)
-        ),
-        _node("originalName", work.source.name),
-        _derivation("is source of", "iso", work.restored, work),
+    designation = node("formatName", f"{probe.codec} in {probe.container}")
+    note = node("formatNote", "codec and container as FFmpeg names them")
+    return file_object(
+        identifier("object", "SHA-256", work.source.sha256),
+        characteristics(work.source, node("format", node("formatDesignation", designation), note)),
+        node("originalName", work.source.name),
+        _derivation("is source of", "iso", work.restored, "restoration", work),
     )
 
 
 def _restored(work: Restoration) -> ET.Element:
-    creator = _node(
-        "creatingApplication",
-        _node("creatingApplicationName", "archive-restore"),
-        _node("creatingApplicationVersion", work.settings.code),
-    )
-    container = _format("Matroska", "4", "PRONOM", "fmt/569")
+    container = file_format("Matroska", "4", "PRONOM", "fmt/569")
     registry = "Library of Congress Sustainability of Digital Formats"
-    picture = _format("FFV1 in Matroska", "FFV1 version 3", registry, "fdd000343")
-    return _file(
-        _identifier("object", "SHA-256", work.restored.sha256),
-        _identifier("object", "local", work.restored.name),
-        _characteristics(work.restored, container, picture, creator),
-        _derivation("has source", "", work.source, work),
+    picture = file_format("FFV1 in Matroska", "FFV1 version 3", registry, "fdd000343")
+    return file_object(
+        identifier("object", "SHA-256", work.restored.sha256),
+        identifier("object", "local", work.restored.name),
+        characteristics(work.restored, container, picture, _creator(work)),
+        _derivation("has source", "", work.source, "restoration", work),
+        *(_derivation("is source of", "iso", one.file, one.profile, work) for one in work.derived),
     )
 
 
-def _file(*content: ET.Element) -> ET.Element:
-    element = _node("object", *content)
-    element.set(f"{{{_XSI}}}type", "premis:file")
-    return element
-
-
-def _characteristics(file: Digest, *content: ET.Element) -> ET.Element:
-    algorithm = _term("messageDigestAlgorithm", "SHA-256", "cryptographicHashFunctions", "sha256")
-    return _node(
-        "objectCharacteristics",
-        _node("compositionLevel", "0"),
-        _node("fixity", algorithm, _node("messageDigest", file.sha256)),
-        _node("size", str(file.size)),
-        *content,
+def _derived(one: DerivedFile, work: Restoration) -> ET.Element:
+    name = node("format", node("formatDesignation", node("formatName", one.format)))
+    return file_object(
+        identifier("object", "SHA-256", one.file.sha256),
+        identifier("object", "local", one.file.name),
+        characteristics(one.file, name, _creator(work)),
+        _derivation("has source", "", work.restored, one.profile, work),
     )
 
 
-def _format(name: str, edition: str, registry: str, key: str) -> ET.Element:
-    return _node(
-        "format",
-        _node("formatDesignation", _node("formatName", name), _node("formatVersion", edition)),
-        _node(
-            "formatRegistry",
-            _node("formatRegistryName", registry),
-            _node("formatRegistryKey", key),
-        ),
+def _creator(work: Restoration) -> ET.Element:
+    return node(
+        "creatingApplication",
+        node("creatingApplicationName", "archive-restore"),
+        node("creatingApplicationVersion", work.settings.code),
     )
 
 
-def _derivation(subtype: str, code: str, other: Digest, work: Restoration) -> ET.Element:
-    return _node(
+def _derivation(
+    subtype: str, code: str, other: Digest, event: str, work: Restoration
+) -> ET.Element:
+    return node(
         "relationship",
-        _term("relationshipType", "derivation", "relationshipType", "der"),
-        _term("relationshipSubType", subtype, "relationshipSubType", code),
-        _identifier("relatedObject", "SHA-256", other.sha256),
-        _identifier("relatedEvent", "local", work.event_id("restoration")),
+        term("relationshipType", "derivation", "relationshipType", "der"),
+        term("relationshipSubType", subtype, "relationshipSubType", code),
+        identifier("relatedObject", "SHA-256", other.sha256),
+        identifier("relatedEvent", "local", work.event_id(event)),
     )
 
 
@@ -179,10 +149,10 @@ def _fixity_event(work: Restoration) -> ET.Element:
     """The source against the manifest's checksum; without one, the taking of its SHA-256."""
     at = work.survey.surveyed or work.at
     checksum, note = work.clip.get("checksum"), f"SHA-256 {work.source.sha256}"
-    kind = _term("eventType", "message digest calculation", "eventType", "mes")
+    kind = term("eventType", "message digest calculation", "eventType", "mes")
     detail = "the manifest has no checksum of the source"
     if checksum:
-        kind = _term("eventType", "fixity check", "eventType", "fix")
+        kind = term("eventType", "fixity check", "eventType", "fix")
         detail = f"the manifest's checksum is {str(checksum).lower()}"
     return _event("source-fixity", kind, at, detail, note, work, _object(work.source, "source"))
 
@@ -198,15 +168,15 @@ def _restoration_event(work: Restoration) -> ET.Element:
         "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
         "work_key": work.settings.work_key(work.source.sha256, work.clip),
     }  # fmt: skip
-    term = digital_source_type(work.changes.frames, len(work.survey.fill))
+    source_type = digital_source_type(work.changes.frames, len(work.survey.fill))
     return _event(
         "restoration",
-        _term("eventType", "modification", "eventType", "mod"),
+        term("eventType", "modification", "eventType", "mod"),
         work.at,
         "; ".join(f"{key}={value}" for key, value in facts.items()),
-        f"changed: {work.changes}; digitalSourceType={term}",
+        f"changed: {work.changes}; digitalSourceType={source_type}",
         work,
-        _identifier("linkingAgent", "SHA-256", work.settings.weights_sha256),
+        identifier("linkingAgent", "SHA-256", work.settings.weights_sha256),
         _object(work.source, "source"),
         _object(work.restored, "outcome"),
     )
@@ -218,15 +188,34 @@ def _proof_events(work: Restoration) -> list[ET.Element]:
     return [
         _event(
             "validation",
-            _term("eventType", "validation", "eventType", "val"),
+            term("eventType", "validation", "eventType", "val"),
             work.at, decoded, f"{work.changes.of_frames} frames are as sent", work,
             _object(work.restored, "source"),
         ),
         _event(
             "digest",
-            _term("eventType", "message digest calculation", "eventType", "mes"),
+            term("eventType", "message digest calculation", "eventType", "mes"),
             work.at, digests, f"SHA-256 {work.restored.sha256}", work,
             _object(work.restored, "source"),
+        ),
+    ]  # fmt: skip
+
+
+def _derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
+    """The making of a derived file, and what was found when it was decoded again."""
+    made = f"profile={one.profile}; {one.format}"
+    return [
+        _event(
+            one.profile,
+            term("eventType", "creation", "eventType", "cre"),
+            work.at, made, f"SHA-256 {one.file.sha256}", work,
+            _object(work.restored, "source"), _object(one.file, "outcome"),
+        ),
+        _event(
+            f"{one.profile}-validation",
+            term("eventType", "validation", "eventType", "val"),
+            work.at, "decoded again and compared with the restored file; policy of the profile",
+            one.checked, work, _object(one.file, "source"),
         ),
     ]  # fmt: skip
 
@@ -241,27 +230,27 @@ def _event(
     *links: ET.Element,
 ) -> ET.Element:
     """An event that succeeded: only what did is published. Links: agents first, then objects."""
-    role = _term("linkingAgentRole", "executing program", "eventRelatedAgentRole", "exe")
-    return _node(
+    role = term("linkingAgentRole", "executing program", "eventRelatedAgentRole", "exe")
+    return node(
         "event",
-        _identifier("event", "local", work.event_id(name)),
+        identifier("event", "local", work.event_id(name)),
         kind,
-        _node("eventDateTime", at),
-        _node("eventDetailInformation", _node("eventDetail", detail)),
-        _node(
+        node("eventDateTime", at),
+        node("eventDetailInformation", node("eventDetail", detail)),
+        node(
             "eventOutcomeInformation",
-            _term("eventOutcome", "success", "eventOutcome"),
-            _node("eventOutcomeDetail", _node("eventOutcomeDetailNote", note)),
+            term("eventOutcome", "success", "eventOutcome"),
+            node("eventOutcomeDetail", node("eventOutcomeDetailNote", note)),
         ),
-        _identifier("linkingAgent", "local", work.program, role),
+        identifier("linkingAgent", "local", work.program, role),
         *links,
     )
 
 
 def _object(file: Digest, role: str) -> ET.Element:
     code = {"source": "sou", "outcome": "out"}[role]
-    term = _term("linkingObjectRole", role, "eventRelatedObjectRole", code)
-    return _identifier("linkingObject", "SHA-256", file.sha256, term)
+    as_what = term("linkingObjectRole", role, "eventRelatedObjectRole", code)
+    return identifier("linkingObject", "SHA-256", file.sha256, as_what)
 
 
 # ---- agents --------------------------------------------------------------------------------------
@@ -269,23 +258,23 @@ def _object(file: Digest, role: str) -> ET.Element:
 
 def _program(work: Restoration) -> ET.Element:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return _node(
+    return node(
         "agent",
-        _identifier("agent", "local", work.program),
-        _node("agentName", "archive-restore"),
-        _term("agentType", "software", "agentType", "sof"),
-        _node("agentVersion", work.settings.code),
-        _node("agentNote", f"Python {platform.python_version()}, {libraries}"),
+        identifier("agent", "local", work.program),
+        node("agentName", "archive-restore"),
+        term("agentType", "software", "agentType", "sof"),
+        node("agentVersion", work.settings.code),
+        node("agentNote", f"Python {platform.python_version()}, {libraries}"),
     )
 
 
 def _model(work: Restoration) -> ET.Element:
     weights = work.settings.weights_sha256
-    return _node(
+    return node(
         "agent",
-        _identifier("agent", "SHA-256", weights),
-        _node("agentName", f"archive-restore model {work.settings.recipe.model}"),
-        _term("agentType", "software", "agentType", "sof"),
-        _node("agentVersion", work.settings.code),
-        _node("agentNote", f"video diffusion model, weights SHA-256 {weights}"),
+        identifier("agent", "SHA-256", weights),
+        node("agentName", f"archive-restore model {work.settings.recipe.model}"),
+        term("agentType", "software", "agentType", "sof"),
+        node("agentVersion", work.settings.code),
+        node("agentNote", f"video diffusion model, weights SHA-256 {weights}"),
     )

@@ -16,7 +16,12 @@ _SEAL = b', "record_sha256": "'
 
 def clip_uri(out: str, clip: str, suffix: str = "") -> str:
     """Where a clip's restored file, or a sidecar of it, is published."""
-    return storage.join(out, "clips", clip, f"{clip}_rst.mkv{suffix}")
+    return file_uri(out, clip, f"{clip}_rst.mkv{suffix}")
+
+
+def file_uri(out: str, clip: str, name: str) -> str:
+    """Where a file of a clip is published."""
+    return storage.join(out, "clips", clip, name)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """A child process that may be killed by what it reads: its limits, its output, what its death
 means.
 
-The child runs `python -m MODULE REQUEST` with a minimal environment, sets its own resource limits
-before it opens anything, and writes records to its standard output: one byte of kind, four bytes of
-size, the payload. The pipe is the bounded queue between both sides.
+The child runs `python -m MODULE REQUEST` with a minimal environment (a long request comes by
+standard input), sets its own resource limits before it opens anything, and writes records to its
+standard output: one byte of kind, four bytes of size, the payload. The pipe is the bounded queue
+between both sides.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +34,8 @@ RECORD = struct.Struct("<cI")
 MAX_JSON_BYTES = 64 << 20
 PIPE_BYTES = 1 << 20
 STDERR_BYTES = 4096
+# The system takes no argument of more than 128 KiB: some 20 000 timestamps.
+LONGEST_ARGUMENT = 100_000
 # Longest silence of a child: a picture that takes longer than this to decode is a hang.
 STALL_SECONDS = 300.0
 OPEN_FILES = 64
@@ -93,7 +97,7 @@ def run_child(work: Callable[[dict[str, Any], Output], None]) -> None:
     """Child side: calls `work(request, output)`; an expected fault becomes an `X` record."""
     output = Output()
     try:
-        work(json.loads(sys.argv[1]), output)
+        work(json.loads(sys.argv[1] if len(sys.argv) > 1 else sys.stdin.buffer.read()), output)
     except ClipFault as fault:
         output.send_json(b"X", {"reason": fault.reason.value, "sentence": fault.message})
     except MemoryError:
@@ -115,16 +119,23 @@ class Child:
         self.limits = limits
         self.waited_seconds = 0.0
         self._stderr = b""
-        command = [sys.executable, "-P", "-m", module, json.dumps(request)]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd="/",
-            env=child_environment(),
-        )
+        text = json.dumps(request).encode()
+        command = [sys.executable, "-P", "-m", module]
+        with tempfile.TemporaryFile() as long_request:
+            if len(text) <= LONGEST_ARGUMENT:
+                command.append(text.decode())
+            else:
+                long_request.write(text)
+                long_request.seek(0)
+            self.process = subprocess.Popen(
+                command,
+                stdin=long_request,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd="/",
+                env=child_environment(),
+            )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._out, self._err = self.process.stdout.fileno(), self.process.stderr.fileno()

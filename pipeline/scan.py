@@ -126,3 +126,11 @@ def settle(probe: Probe, scan: Scan, said: str | None) -> tuple[Probe, bool]:
             f"declared {WORDS[declared]}, but its lines are {WORDS[verdict]} (frames: {counts})",
         )
     return probe, treatment == "fields"
+
+
+def scan_order(probe: Probe, by_fields: bool, measured: str) -> str:
+    """progressive, tff or bff: what a clip is taken for, from what it declares or else measured."""
+    declared = SCAN_OF[probe.field_order]
+    if declared in ("tff", "bff"):
+        return declared
+    return measured if by_fields and measured in ("tff", "bff") else "progressive"

@@ -23,10 +23,11 @@ from pipeline import sources
 from pipeline.blanking import Blanking, BlankingMeter
 from pipeline.conversion import DONE, Conversion, plan
 from pipeline.decoding import Decoder
-from pipeline.frames import Frame, Probe
+from pipeline.frames import Frame, Probe, to_ms
 from pipeline.leader import LeaderMeter
 from pipeline.levels import LevelMeter, check_range
-from pipeline.scan import ScanMeter, settle
+from pipeline.profiles import check_profiles, is_regular
+from pipeline.scan import ScanMeter, scan_order, settle
 from pipeline.sequence import runs, words
 from pipeline.shards import Shot, Span
 from pipeline.shots import ShotDetector, flickers, log_quantiles
@@ -169,11 +170,15 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
     shots = shown.shots(recipe.deflicker)
     check_fill(asked_for, shots)
+    made = probe if conversion is None else conversion.probe(probe)
+    by_fields = by_fields and conversion is None
+    times_ms = [to_ms(at, made.time_base) for at in shown.pts]
+    order = scan_order(made, by_fields, measured.verdict)
+    check_profiles(recipe.profiles, made, order, is_regular(times_ms, made.fps))
     return Survey(
         str(row["clip_id"]), uri, sha256, token,
-        probe if conversion is None else conversion.probe(probe),
-        shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
-        by_fields=by_fields and conversion is None, scan_measured=measured.verdict,
+        made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
+        by_fields=by_fields, scan_measured=measured.verdict,
         range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
         conversion=conversion, source_pts=[] if conversion is None else seen.pts,
         blanking=shown.blanking.finish(), gaps=gaps, fill=fill,

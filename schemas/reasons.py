@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TRUNCATED = "TRUNCATED"
     FRAME_COUNT = "FRAME_COUNT"
     VFR_REFUSED = "VFR_REFUSED"
+    PROFILE_REFUSED = "PROFILE_REFUSED"
     SCAN_DISAGREES = "SCAN_DISAGREES"
     INTERLACE_REFUSED = "INTERLACE_REFUSED"
     FILL_REFUSED = "FILL_REFUSED"
@@ -140,6 +141,11 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Choose a profile that keeps timestamps, or leave the clip out.",
         "quarantined",
     ),
+    Reason.PROFILE_REFUSED: ReasonInfo(
+        "A profile of the recipe cannot hold the clip: its scan, size, rate or colour.",
+        "Leave that profile out of the clip's recipe (see the list of formats).",
+        "quarantined",
+    ),
     Reason.SCAN_DISAGREES: ReasonInfo(
         "Declared and measured scan type (progressive, field order) disagree.",
         "Look at the clip and set field_order in the manifest.",
@@ -233,7 +239,7 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.POLICY_FAIL: ReasonInfo(
         "The output breaks a rule of its profile; it was not published.",
-        "Read which rule in the clip's record; correct the recipe or the profile.",
+        "Read which rule in the sentence; correct the recipe or the policy.",
         "quarantined",
     ),
     Reason.DISK_FULL: ReasonInfo(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -18,13 +18,14 @@ from typing import Literal, NamedTuple, cast
 from schemas.errors import ArchiveError
 
 Model = Literal["fast", "base"]
-Profile = Literal["preservation"]
+Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
 Table = dict[str, object]
 
 MODELS: tuple[Model, ...] = ("fast", "base")
-PROFILES: tuple[Profile, ...] = ("preservation",)
+# The first is always made: it is the verified master that the others are derived from.
+PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "access")
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
 # Products of the slice grids that the FFV1 encoder accepts (columns from rows to twice the rows).
@@ -55,7 +56,7 @@ class Recipe:
     interlace: Interlace = "keep"  # of interlaced clips; `deinterlace` makes a frame of every field
     gaps: Gaps = "refused"  # missing numbers of image sequences
     shard_frames: int = 120  # frames per unit of work, at most
-    profile: Profile = "preservation"
+    profiles: tuple[Profile, ...] = PROFILES[:1]  # of the files made of a clip, see docs/formats.md
     slices: int = 16  # per FFV1 frame, each with its own checksum
     limits: Limits = field(default_factory=Limits)
 
@@ -106,6 +107,10 @@ def _is_share(value: object) -> bool:
     return type(value) in (int, float) and 0 <= cast(float, value) <= 1
 
 
+def _are_profiles(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(name in PROFILES for name in value)
+
+
 _RULES: dict[str, _Rule] = {
     "name": _Rule(
         lambda v: isinstance(v, str) and bool(_NAME.fullmatch(v)),
@@ -117,7 +122,7 @@ _RULES: dict[str, _Rule] = {
     "interlace": _one_of(*INTERLACE),
     "gaps": _one_of(*GAPS),
     "shard_frames": _integer(2, 10_000),
-    "profile": _one_of(*PROFILES),
+    "profiles": _Rule(_are_profiles, "a list of " + ", ".join(PROFILES)),
     "slices": _one_of(*SLICES),
     "limits": _Rule(lambda v: isinstance(v, Mapping), "a table"),
     "limits.max_pixels": _integer(256, 2**28),
@@ -197,8 +202,11 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
         faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
     if faults:
         raise ArchiveError(f"{where}: " + "; ".join(faults))
-    known = {item.name for item in fields(Recipe)} - {"limits", "strength"}
+    known = {item.name for item in fields(Recipe)} - {"limits", "strength", "profiles"}
     values = {key: table[key] for key in known & table.keys()}
+    wanted = cast(Collection[str], table.get("profiles", ()))
+    # in one order and with the master, so that equal wishes have equal digests
+    values["profiles"] = tuple(name for name in PROFILES if name in wanted or name == PROFILES[0])
     strength = float(cast(float, table.get("strength", Recipe.strength)))
     limits_table = cast(Mapping[str, int], limits)
     return Recipe(**values, strength=strength, limits=Limits(**limits_table))  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def test_the_default_recipe() -> None:
     recipe = load_recipe("film")
     assert recipe == Recipe() == RECIPES["film"]
     assert (recipe.model, recipe.strength) == ("fast", 1.0)
-    assert (recipe.shard_frames, recipe.profile, recipe.slices) == (120, "preservation", 16)
+    assert (recipe.shard_frames, recipe.profiles, recipe.slices) == (120, ("preservation",), 16)
 
 
 def test_a_recipe_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_digest_follows_every_setting() -> None:
 
 def test_the_digest_is_stable() -> None:
     # A new digest makes every clip new work: it changes only together with the recipe's fields.
-    assert Recipe().digest == "2bac4fa3f9460744ad08c3ada82f08f1d0b78d78cf5d765dd96ae7e8822e053f"
+    assert Recipe().digest == "c0183cc8fa6cd8224a913b204d73a392e09a5f1ecc31978883d1d954bb16ff4a"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,10 @@ def test_the_digest_is_stable() -> None:
         ("deflicker = 1", ["deflicker = 1", "true or false"]),
         ("slices = 5", ["slices = 5", "16"]),
         ("name = '../film'", ["name"]),
-        ("profile = 'access'", ["'access'", "preservation"]),
+        ("profile = 'access'", ["'profile'", "profiles"]),
+        ("profiles = ['acess']", ["'acess'", "preservation", "access"]),
+        ("profiles = [['access']]", ["'access'", "preservation"]),
+        ("profiles = 'access'", ["'access'", "a list of"]),
         ("limits = 3", ["limits = 3"]),
         ("[limits]\nframes = 3", ["'limits.frames'", "max_frames"]),
         ("[limits]\nmax_pixels = 0", ["limits.max_pixels = 0"]),

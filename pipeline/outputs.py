@@ -1,0 +1,78 @@
+"""All files of a clip: the verified master, what is derived from it, each held to its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.deriving import Derived, derive
+from pipeline.policy import enforce
+from pipeline.premis import DerivedFile
+from pipeline.profiles import FORMS
+from pipeline.record import Digest, file_uri
+from schemas.policy import Outcome
+from schemas.recipe import PROFILES, Recipe
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files that may be published: each is verified and breaks no rule of its profile."""
+
+    master: Path
+    derived: tuple[Derived, ...]
+    policies: Mapping[str, list[Outcome]]  # by profile
+
+    def digests(self) -> list[Digest]:
+        """The master's digest, and those of the derived files in order."""
+        paths = [self.master, *(one.path for one in self.derived)]
+        return [Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths]
+
+    def described(self, digests: Sequence[Digest]) -> tuple[DerivedFile, ...]:
+        """The derived files as the PREMIS document tells of them."""
+        return tuple(
+            DerivedFile(
+                digest, one.profile, FORMS[one.profile].title,
+                f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
+                f"{len(self.policies[one.profile])} rules hold",
+            )
+            for one, digest in zip(self.derived, digests, strict=True)
+        )  # fmt: skip
+
+    def publish(self, out: str, clip: str) -> None:
+        """Upload every file, and delete what an earlier recipe derived and this one does not."""
+        for path in (self.master, *(one.path for one in self.derived)):
+            storage.upload(path, file_uri(out, clip, path.name))
+        made = {one.profile for one in self.derived}
+        for profile, form in FORMS.items():
+            stale = file_uri(out, clip, self.master.stem + form.suffix)
+            if profile not in made and storage.exists(stale):
+                storage.delete(stale)
+
+    def to_record(self) -> dict[str, Any]:
+        """What the clip's record tells of them."""
+        judged = {
+            profile: [outcome.to_dict() for outcome in outcomes]
+            for profile, outcomes in self.policies.items()
+        }
+        return {"derived": [one.to_dict() for one in self.derived], "policies": judged}
+
+
+def make_outputs(
+    master: Path, order: str, times_ms: Sequence[int], recipe: Recipe, folder: Path
+) -> Outputs:
+    """Derive what the recipe asks for from the verified master, and check every file's policy.
+
+    Raises `ClipFault`; nothing is published before all of it holds.
+    """
+    limits = recipe.limits
+    policies: dict[str, list[Outcome]] = {PROFILES[0]: enforce(PROFILES[0], master, limits)}
+    derived = []
+    for profile in recipe.profiles:
+        if profile in FORMS:
+            one = derive(profile, master, order, times_ms, folder, limits)
+            policies[profile] = enforce(profile, one.path, limits)
+            derived.append(one)
+    return Outputs(master, tuple(derived), policies)
