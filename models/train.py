@@ -28,7 +28,6 @@ from models.network import Output, RestorationNet
 from models.restorer import windows
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
-DAMAGE_FLOOR = 0.01  # share of full scale; so that clean samples do not weigh everything
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ class TrainConfig:
     latent_weight: float = 0.3
     defect_weight: float = 6.0  # pixel loss inside defects, relative to outside
     defect_map_weight: float = 0.02  # binary cross entropy of the defect map
-    balance: float = 0.0  # 0: every error counts alike; 1: errors relative to the sample's damage
     seed: int = 0
     log_every: int = 50
     validate_every: int = 1000
@@ -84,25 +82,14 @@ def charbonnier(difference: Tensor, eps: float = 1e-3) -> Tensor:
 
 def loss_of(output: Output, batch: Batch, latent: Tensor, config: TrainConfig) -> dict[str, Tensor]:
     """The terms of the training loss and their weighted sum ``total``."""
-    sample = balance(batch, config.balance)
-    weight = sample * (1 + (config.defect_weight - 1) * batch.defects)
+    weight = 1 + (config.defect_weight - 1) * batch.defects
     pixel = (charbonnier(output.image - batch.clean) * weight).mean()
-    in_latent = (charbonnier(output.latent - latent) * sample).mean()
+    in_latent = charbonnier(output.latent - latent).mean()
     defects = torch.nn.functional.binary_cross_entropy_with_logits(
         output.defect_logits, batch.defects
     )
     total = pixel + config.latent_weight * in_latent + config.defect_map_weight * defects
     return {"total": total, "pixel": pixel, "latent": in_latent, "defects": defects}
-
-
-def balance(batch: Batch, exponent: float) -> Tensor:
-    """Weights (B, 1, 1, 1) of mean 1: (a sample's mean damage + DAMAGE_FLOOR)^-exponent.
-
-    Without it the worst samples decide, and what the network learns there costs the good ones.
-    """
-    damage = (batch.window[:, 0] - batch.clean).abs().mean((1, 2, 3))
-    weight = (damage + DAMAGE_FLOOR).pow(-exponent)
-    return (weight / weight.mean()).view(-1, 1, 1, 1)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

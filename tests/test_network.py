@@ -13,7 +13,7 @@ from models import checkpoint
 from models.bank import Bank, Mix, prepare
 from models.network import RestorationNet
 from models.restorer import CONTEXT, Restorer
-from models.train import TrainConfig, Trainer, balance, learning_rate, load_config
+from models.train import TrainConfig, Trainer, learning_rate, load_config
 
 RNG = np.random.default_rng(0)
 
@@ -226,16 +226,6 @@ def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path)
     )
     with pytest.raises(ValueError, match="'micro' network, this is a training of 'fast'"):
         Trainer(TrainConfig(size="fast"), [bank], tmp_path / "third", start=weights)
-
-
-def test_a_lightly_damaged_sample_weighs_more(bank: Path) -> None:
-    batch = Bank([bank], 32, Mix(), seed=0).batch(0, 4)
-    batch.window[:, 0] = batch.clean
-    batch.window[1, 0] += 0.1
-    weights = balance(batch, 0.5).flatten()
-    assert weights.mean() == pytest.approx(1)
-    assert weights[0] / weights[1] == pytest.approx((0.11 / 0.01) ** 0.5, rel=1e-3)
-    assert torch.equal(balance(batch, 0).flatten(), torch.ones(4))
 
 
 def test_learning_rate_and_configuration() -> None:
