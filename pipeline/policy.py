@@ -36,6 +36,6 @@ def enforce(profile: str, path: Path, limits: Limits) -> list[Outcome]:
 
 def policy_of(name: str) -> str:
     """The profile that a published file's name tells; empty for any other name."""
-    suffixes = {PROFILES[0]: "_rst.mkv"}
+    suffixes: dict[str, str] = {PROFILES[0]: "_rst.mkv"}
     suffixes |= {profile: f"_rst{form.suffix}" for profile, form in FORMS.items()}
     return next((profile for profile, suffix in suffixes.items() if name.endswith(suffix)), "")
