@@ -105,11 +105,12 @@ What a file cannot hold is said in the list `derived` of the clip's `.json`, str
 """
 KEPT = """
 Size, sample aspect, rotation, primaries, transfer curve, matrix, timestamps, timecode, chapters,
-tags and languages are kept but for what is named above. Full range becomes limited, RGB becomes
-BT.709 (below 720 lines BT.601), captions in SubRip become MP4 text; attachments and other captions
-are dropped. MXF holds tags under names with `comment_` before them, BT.601's transfer curve as
-BT.709's, which is the same, and sound cut, or filled with silence, to the length of the picture.
-QuickTime has its own list of languages; those it lacks are dropped.
+tags and languages are kept. Full range becomes limited, RGB becomes BT.709 (below 720 lines
+BT.601), captions in SubRip become MP4 text; attachments and other captions are dropped.
+
+MXF holds no chapters, captions and languages. It holds tags under names with `comment_` before
+them, BT.601's transfer curve as BT.709's, which is the same, and sound cut, or filled with silence,
+to the length of the picture. QuickTime has its own list of languages; those it lacks are dropped.
 
 `PROFILE_REFUSED`, told by the survey before any work: MXF for interlaced pictures, less than
 256x120, other rates than those of television, a rotation, or YUV below 720 lines without a matrix
