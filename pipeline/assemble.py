@@ -21,8 +21,9 @@ from pipeline.outputs import make_outputs
 from pipeline.premis import Restoration, premis_xml
 from pipeline.provenance import Changes, Records, digital_source_type, file_tags
 from pipeline.record import Digest, sealed
-from pipeline.run import Row, Settings, clip_row
+from pipeline.run import Row, clip_row
 from pipeline.scan import scan_order
+from pipeline.settings import Settings
 from pipeline.sources import fetch
 from pipeline.survey import Survey
 from pipeline.usage import Usage

@@ -21,7 +21,8 @@ from pipeline.admission import embargo
 from pipeline.estimate import Size, Stratum
 from pipeline.ledger import Ledger
 from pipeline.quarantine import Quarantine
-from pipeline.run import Settings, unchanged
+from pipeline.run import unchanged
+from pipeline.settings import Settings
 from pipeline.sources import source_token
 from pipeline.trial import measured
 from schemas.errors import ClipFault

@@ -28,7 +28,7 @@ from pipeline.premis_elements import (
 )
 from pipeline.provenance import Changes, digital_source_type
 from pipeline.record import Digest
-from pipeline.run import Settings
+from pipeline.settings import Settings
 from pipeline.survey import Survey
 
 # Software that decides the result, beside the program itself.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.run import Settings
 from pipeline.scan import WORDS
+from pipeline.settings import Settings
 from pipeline.survey import Survey
 from schemas.tables import DIGITAL_SOURCE_TYPES
 

@@ -22,7 +22,7 @@ from pipeline.sources import source_token
 from schemas.errors import ArchiveError, ClipFault
 
 if TYPE_CHECKING:
-    from pipeline.run import Settings
+    from pipeline.settings import Settings
 
 FAULTY = ("quarantined", "failed", "held")
 

@@ -21,7 +21,7 @@ from pipeline.events import Event
 from pipeline.ledger import Ledger
 from pipeline.measures import clip_measures
 from pipeline.quarantine import Quarantine
-from pipeline.settings import Settings as Settings
+from pipeline.settings import Settings
 from pipeline.sources import source_token
 from pipeline.stop import EXIT_CODES
 from pipeline.tables import write_tables

@@ -20,7 +20,8 @@ from pipeline.ledger import WorkerId
 from pipeline.measures import shard_measures
 from pipeline.patience import outlast
 from pipeline.restore import ShardRestorer
-from pipeline.run import Row, Settings, failed, unchanged
+from pipeline.run import Row, failed, unchanged
+from pipeline.settings import Settings
 from pipeline.shards import plan_shards
 from pipeline.sources import fetch, source_token
 from pipeline.survey import Survey, survey_clip

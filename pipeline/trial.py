@@ -20,7 +20,8 @@ from pipeline.decoding import Decoder, probe_file
 from pipeline.estimate import MEGA, Cost, Size, Trial, from_trials
 from pipeline.media import SegmentWriter
 from pipeline.restore import ShardRestorer
-from pipeline.run import Run, Settings
+from pipeline.run import Run
+from pipeline.settings import Settings
 from pipeline.shards import plan_shards
 from pipeline.sources import fetch, source_token
 from pipeline.survey import at_rate, survey_clip

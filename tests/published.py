@@ -11,7 +11,7 @@ from pipeline.assemble import assemble_clip
 from pipeline.decoding import Decoder
 from pipeline.ledger import Ledger
 from pipeline.media import SegmentWriter
-from pipeline.run import Settings
+from pipeline.settings import Settings
 from pipeline.survey import Survey, survey_clip
 from schemas.recipe import Recipe
 

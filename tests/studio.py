@@ -9,7 +9,8 @@ from typing import Any
 from pipeline import storage
 from pipeline.assemble import assemble_clip
 from pipeline.restore import ShardRestorer
-from pipeline.run import Run, Settings
+from pipeline.run import Run
+from pipeline.settings import Settings
 from pipeline.shards import plan_shards
 from pipeline.survey import Survey, survey_clip
 from schemas.recipe import Recipe
