@@ -22,8 +22,9 @@ from jobs.report_index import index_page
 from jobs.stills import Still, begin_middle_end, jpeg, stills
 from pipeline import storage
 from pipeline.conversion import Conversion
+from pipeline.copies import local_copy
 from pipeline.frames import Probe
-from pipeline.sources import fetch
+from pipeline.sources import fetched
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -137,12 +138,14 @@ def _pictures(entry: Entry, folder: str) -> Pictures:
 
 
 def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
-    source = fetch(entry.text("source_uri"), cache)
-    restored = storage.local_copy(entry.text("output_uri"), cache)
     indices = begin_middle_end(int(entry.number("frames") or 0))
     done = entry.text("conversion")
     conversion = Conversion.parse(done) if done else None
-    seen = stills(source, restored, indices, Limits(), conversion)
+    with (
+        fetched(entry.text("source_uri"), cache) as source,
+        local_copy(entry.text("output_uri"), cache) as restored,
+    ):
+        seen = stills(source, restored, indices, Limits(), conversion)
     frames = {str(still.index): _save(still, folder, mark) for still in seen.frames}
     thumbnail, sar = f"{mark}-thumb.jpg", seen.source.sar
     middle = seen.frames[len(seen.frames) // 2].thumbnail(sar)

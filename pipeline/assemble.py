@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import storage
+from pipeline import copies, storage
 from pipeline.decoding import Decoder
 from pipeline.frames import AssemblyReport, Frame, Probe, to_ms
 from pipeline.measure import ClipMeasure, Luma, planes_to_luma
@@ -24,7 +25,7 @@ from pipeline.record import Digest, sealed
 from pipeline.run import Row, clip_row
 from pipeline.scan import scan_order
 from pipeline.settings import Settings
-from pipeline.sources import fetch
+from pipeline.sources import fetched
 from pipeline.survey import Survey
 from pipeline.usage import Usage
 from pipeline.verify import framemd5, plane_md5, verify_output
@@ -94,15 +95,15 @@ def _made(
 ) -> Made:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
-    source = fetch(survey.source_uri, cache)
     out = folder / f"{clip['clip_id']}_rst.mkv"
     segments = [_fetched(record, folder) for record in records.values()]
     tags = file_tags(survey, settings, changes)
-    report = assemble(segments, source, survey.probe, survey.pts, out, tags, limits)
     crcs = [crc for record in records.values() for crc in record["crc32"]]
-    hashes = stream_hashes(source, limits)
-    verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
-    measure, md5s = measured(verified, source, reference_of(clip, cache), survey, limits)
+    with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
+        report = assemble(segments, source, survey.probe, survey.pts, out, tags, limits)
+        hashes = stream_hashes(source, limits)
+        verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
+        measure, md5s = measured(verified, source, reference, survey, limits)
     return Made(out, report, measure, md5s)
 
 
@@ -129,10 +130,16 @@ def _fetched(record: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def reference_of(clip: Row, cache: Path) -> Path | None:
-    """A local copy of the clean reference, when the manifest names one."""
+@contextmanager
+def reference_of(clip: Row, cache: Path) -> Iterator[Path | None]:
+    """A local copy of the clean reference, when the manifest names one, freed at the end."""
     uri = clip.get("reference_uri")
-    return storage.local_copy(str(uri), cache) if uri else None
+    if not uri:
+        yield None
+        return
+    with copies.local_copy(str(uri), cache) as path:
+        yield path
+    copies.discard(str(uri), cache)
 
 
 def measured(

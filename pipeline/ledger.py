@@ -182,10 +182,6 @@ class Ledger:
         """Return whether the clip is committed: one request, whatever the size of the run."""
         return clip in self._rows or storage.exists(self._at("done", f"{_safe(clip)}.json"))
 
-    def done_clips(self) -> set[str]:
-        """Return the ids of the committed clips without reading their rows."""
-        return {_stem(uri) for uri in self._done_uris()}
-
     def reopen(self, clip: str) -> None:
         """Forget a clip that did not end well, with its segments: the run tries it afresh."""
         uri = self._at("done", f"{_safe(clip)}.json")

@@ -140,14 +140,6 @@ RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
 }
 
 
-class RawPlane(Protocol):
-    """A plane as the decoder holds it: padded rows, bottom-up when `line_size` is negative."""
-
-    @property
-    def line_size(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
-
-
 class Picture(Protocol):
     """A picture as the decoder holds it."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import storage
+from pipeline import copies, storage
 from pipeline.allow import reached
 from pipeline.sequence import PATTERN, gaps, is_sequence, numbers
 from schemas.errors import ClipFault
@@ -64,20 +66,27 @@ def source_token(uri: str) -> str:
     return f"{size}:{digest.hexdigest()}"
 
 
-def fetch(uri: str, cache: Path) -> Path:
+@contextmanager
+def fetched(uri: str, cache: Path) -> Iterator[Path]:
     """A local path with the source's content; of a sequence, its pattern."""
     if not is_sequence(uri):
-        return storage.local_copy(uri, cache)
+        with copies.local_copy(uri, cache) as path:
+            yield path
+        return
     found = members(uri)
     if not storage.is_s3(uri):
-        return storage.local_path(uri)
-    folder = cache / hashlib.sha256(f"{uri}\n{source_token(uri)}".encode()).hexdigest()[:24]
-    for member in found:
-        path = folder / member.rpartition("/")[2]
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            storage.download(member, path)
-    return folder / uri.rpartition("/")[2]
+        yield storage.local_path(uri)
+        return
+
+    def make(folder: Path) -> None:
+        part = folder.with_name(folder.name + ".part")
+        part.mkdir(exist_ok=True)
+        for member in found:
+            storage.download(member, part / member.rpartition("/")[2])
+        part.rename(folder)
+
+    with copies.held(cache, uri, source_token(uri), make) as folder:
+        yield folder / uri.rpartition("/")[2]
 
 
 def checksum(path: Path, algorithm: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pipeline import storage
+from pipeline import copies, storage
 from pipeline.assemble import assemble_clip
 from pipeline.files import is_full
 from pipeline.ledger import WorkerId
@@ -23,7 +23,7 @@ from pipeline.restore import ShardRestorer
 from pipeline.run import Row, failed, unchanged
 from pipeline.settings import Settings
 from pipeline.shards import plan_shards
-from pipeline.sources import fetch, source_token
+from pipeline.sources import fetched, source_token
 from pipeline.survey import Survey, survey_clip
 from pipeline.usage import Usage
 from schemas.errors import ClipFault
@@ -51,10 +51,11 @@ def left_row(clip: Row, reason: Reason) -> Row:
 
 def ended(row: Row, settings: Settings) -> Row:
     """The clip's row as the flow carries it, committed: the first end a clip comes to is the one
-    that counts.
+    that counts. The copy of its source that this node has goes.
     """
     clip = str(row["clip_id"])
     settings.ledger.commit_clip(clip, row)
+    copies.discard(str(row["source_uri"]), Path(settings.cache))
     return {"clip_id": clip, "kind": "clip", "body": json.dumps(row, default=str)}
 
 
@@ -170,8 +171,10 @@ class Restoration:
         restorer = self._restorers[recipe.digest]
         survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
         shard = plan_shards(survey.shots, recipe.shard_frames)[index]
-        source = fetch(str(clip["source_uri"]), Path(settings.cache))
-        with tempfile.TemporaryDirectory(prefix="ar-shard-") as folder:
+        with (
+            fetched(str(clip["source_uri"]), Path(settings.cache)) as source,
+            tempfile.TemporaryDirectory(prefix="ar-shard-") as folder,
+        ):
             path = Path(folder) / f"{index}.mkv"
             record = restorer.restore(source, survey, shard, path)
             uri = segment_uri(settings, name, index)

@@ -9,7 +9,6 @@ Trouble is a `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, ST
 STORE_ERROR or URI_REFUSED; what of it passes by itself is waited out (`pipeline/patience.py`).
 """
 
-import fcntl
 import functools
 import hashlib
 import os
@@ -210,37 +209,6 @@ def upload(path: str | Path, uri: str | Path) -> None:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} has {stored} bytes, {size} were sent")
 
 
-def local_copy(uri: str | Path, cache_dir: str | Path) -> Path:
-    """Return a local path with the content: the file itself, or a download kept in `cache_dir`.
-
-    A download is kept by address and token, so a changed object is fetched anew; processes that ask
-    for the same one at once share a single download.
-    """
-    if not is_s3(uri):
-        stat(uri)
-        return local_path(uri)
-    before = stat(uri)
-    target = Path(cache_dir, f"{_cache_stem(uri)}-{_short_hash(before.token)}{_suffix(uri)}")
-    lock = target.with_name(target.name + ".lock")
-    with files.faults(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if not target.is_file() or target.stat().st_size != before.size:
-                download(uri, target)
-                if stat(uri) != before or target.stat().st_size != before.size:
-                    target.unlink()
-                    raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
-    return target
-
-
-def discard_copy(uri: str | Path, cache_dir: str | Path) -> None:
-    """Free what `local_copy` downloaded for this address; a local source is never touched."""
-    if is_s3(uri):
-        for path in Path(cache_dir).glob(f"{_cache_stem(uri)}-*"):
-            path.unlink(missing_ok=True)
-
-
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a local file, 64 hex digits."""
     with files.faults(Path(path)), Path(path).open("rb") as stream:
@@ -426,17 +394,3 @@ def _store_faults(uri: str | Path, passed: tuple[str, ...] = ()) -> Iterator[Non
         raise ClipFault(Reason.ACCESS_DENIED, f"{uri}: no credentials found") from error
     except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
         raise ClipFault(Reason.STORE_ERROR, f"{uri}: {error}") from error
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _cache_stem(uri: str | Path) -> str:
-    return _short_hash(str(uri))
-
-
-def _suffix(uri: str | Path) -> str:
-    """Return the object's extension, which helps to name a container, if it is a plain one."""
-    suffix = Path(_split(uri)[1]).suffix
-    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""

@@ -152,38 +152,38 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         sources.refuse_gaps(uri)
     token = sources.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
-    path = sources.fetch(uri, cache)
-    sha256 = check_fixity(path, row)
-    asked_for = parse_frames(str(row["fill"])) if row.get("fill") and recipe.strength else []
-    fill = [frame for run in asked_for for frame in run]
-    seen = _Pass(path, recipe.limits, fill=fill)
-    probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
-    said, measured = row.get("field_order"), seen.scan.finish()
-    probe, by_fields = settle(probe, measured, said)
-    check_range(probe, seen.levels.verdict)
-    policy, gaps = asked(row, recipe, "interlace"), sources.missing(uri)
-    if policy != "keep" and gaps:
-        raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
-    conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
-    if fill and (by_fields or conversion):
-        raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
-    shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
-    shots = shown.shots(recipe.deflicker)
-    check_fill(asked_for, shots)
-    made = probe if conversion is None else conversion.probe(probe)
-    by_fields = by_fields and conversion is None
-    times_ms = [to_ms(at, made.time_base) for at in shown.pts]
-    order = scan_order(made, by_fields, measured.verdict)
-    check_profiles(recipe.profiles, made, order, is_regular(times_ms, made.fps))
-    return Survey(
-        str(row["clip_id"]), uri, sha256, token,
-        made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
-        by_fields=by_fields, scan_measured=measured.verdict,
-        range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
-        conversion=conversion, source_pts=[] if conversion is None else seen.pts,
-        blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
-        recipe_sha256=recipe.digest,
-    )  # fmt: skip
+    with sources.fetched(uri, cache) as path:
+        sha256 = check_fixity(path, row)
+        asked_for = parse_frames(str(row["fill"])) if row.get("fill") and recipe.strength else []
+        fill = [frame for run in asked_for for frame in run]
+        seen = _Pass(path, recipe.limits, fill=fill)
+        probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
+        said, measured = row.get("field_order"), seen.scan.finish()
+        probe, by_fields = settle(probe, measured, said)
+        check_range(probe, seen.levels.verdict)
+        policy, gaps = asked(row, recipe, "interlace"), sources.missing(uri)
+        if policy != "keep" and gaps:
+            raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
+        conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
+        if fill and (by_fields or conversion):
+            raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
+        shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
+        shots = shown.shots(recipe.deflicker)
+        check_fill(asked_for, shots)
+        made = probe if conversion is None else conversion.probe(probe)
+        by_fields = by_fields and conversion is None
+        times_ms = [to_ms(at, made.time_base) for at in shown.pts]
+        order = scan_order(made, by_fields, measured.verdict)
+        check_profiles(recipe.profiles, made, order, is_regular(times_ms, made.fps))
+        return Survey(
+            str(row["clip_id"]), uri, sha256, token,
+            made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
+            by_fields=by_fields, scan_measured=measured.verdict,
+            range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
+            conversion=conversion, source_pts=[] if conversion is None else seen.pts,
+            blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
+            recipe_sha256=recipe.digest,
+        )  # fmt: skip
 
 
 def check_fill(asked_for: Sequence[range], shots: Sequence[Shot]) -> None:

@@ -23,7 +23,7 @@ from pipeline.restore import ShardRestorer
 from pipeline.run import Run
 from pipeline.settings import Settings
 from pipeline.shards import plan_shards
-from pipeline.sources import fetch, source_token
+from pipeline.sources import fetched, source_token
 from pipeline.survey import at_rate, survey_clip
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
@@ -43,7 +43,8 @@ def devices() -> tuple[str, int]:
 def measured(row: Row, recipe: Recipe, cache: Path) -> Size:
     """How much work a source is by its header. Raises ClipFault."""
     uri = str(row["source_uri"])
-    probe = probe_file(fetch(uri, cache), recipe.limits)
+    with fetched(uri, cache) as source:
+        probe = probe_file(source, recipe.limits)
     probe = at_rate(probe, row.get("expected_fps"), range(probe.frames_declared or 1))
     frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(uri).partition(":")[0])
@@ -66,13 +67,13 @@ def _pairs(
 ) -> Iterable[tuple[Trial, Trial]]:
     for number, row in enumerate(islice(rows, 2 * CLIPS)):
         try:
-            source = fetch(str(row["source_uri"]), cache)
-            if number == 0:  # what the libraries do once is no cost of a clip
-                _trial(row, source, SHORT, settings, restorer, folder / "first")
-            short, long = (
-                _trial(row, source, frames, settings, restorer, folder / f"{number}-{frames}")
-                for frames in (SHORT, LONG)
-            )
+            with fetched(str(row["source_uri"]), cache) as source:
+                if number == 0:  # what the libraries do once is no cost of a clip
+                    _trial(row, source, SHORT, settings, restorer, folder / "first")
+                short, long = (
+                    _trial(row, source, frames, settings, restorer, folder / f"{number}-{frames}")
+                    for frames in (SHORT, LONG)
+                )
         except ClipFault:  # a clip that would end with a reason says nothing about the others
             continue
         if long.megapixel_frames > short.megapixel_frames:

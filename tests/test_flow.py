@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -168,7 +169,12 @@ def test_faults_in_the_manifest_start_nothing(clips: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_on_a_real_object_store(clips: Path, tmp_path: Path, s3_prefix: str) -> None:
+def test_the_same_on_a_real_object_store(
+    clips: Path, tmp_path: Path, s3_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
     for name in ("sound.mkv", "web.mp4", "deep.mkv"):
         storage.upload(clips / name, f"{s3_prefix}/in/{name}")
     manifest = write_manifest(tmp_path / "m.csv", good_rows(f"{s3_prefix}/in"))
@@ -184,6 +190,7 @@ def test_the_same_on_a_real_object_store(clips: Path, tmp_path: Path, s3_prefix:
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are gone
+    assert list((disk / "archive-restore").iterdir()) == []  # and the copies of sources
     again = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
     )

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -45,7 +44,6 @@ def test_missing_is_not_found(store_root: str) -> None:
     assert reason_of(lambda: storage.stat(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.download(uri, "/tmp/never")) is Reason.NOT_FOUND
-    assert reason_of(lambda: storage.local_copy(uri, "/tmp/never")) is Reason.NOT_FOUND
 
 
 def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(store_root: str) -> None:
@@ -217,41 +215,6 @@ def test_other_addresses_are_refused_without_io(uri: str) -> None:
 def test_file_addresses(tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(b"a")
     assert storage.read_bytes(f"file://{tmp_path}/a%20b") == b"a"
-
-
-def test_local_copy_of_a_file_is_the_file(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"a")
-    assert storage.local_copy(str(tmp_path / "a"), tmp_path / "cache") == tmp_path / "a"
-    storage.discard_copy(str(tmp_path / "a"), tmp_path / "cache")
-    assert (tmp_path / "a").exists()
-
-
-def test_local_copy_is_kept_until_the_object_changes(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
-    storage.write_bytes(uri, b"one")
-    first = storage.local_copy(uri, tmp_path)
-    kept = first.stat().st_mtime_ns
-    assert first.suffix == ".mkv"
-    assert storage.local_copy(uri, tmp_path) == first
-    assert first.stat().st_mtime_ns == kept
-    storage.write_bytes(uri, b"two")
-    second = storage.local_copy(uri, tmp_path)
-    assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
-    storage.discard_copy(uri, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def _copy(uri: str, folder: str) -> tuple[str, int]:
-    path = storage.local_copy(uri, folder)
-    return str(path), path.stat().st_ino
-
-
-def test_local_copy_by_two_processes_is_one_download(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
-    storage.write_bytes(uri, bytes(2**20))
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        results = pool.starmap(_copy, [(uri, str(tmp_path))] * 6, chunksize=1)
-    assert len(set(results)) == 1
 
 
 @pytest.mark.parametrize(
