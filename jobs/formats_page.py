@@ -52,7 +52,8 @@ counted at the source's rate. What was done is in the clip's row, the file's tag
 (`RESTORATION_INTERLACE`) and the PREMIS document. A clip that does not allow what is asked for is
 held as `INTERLACE_REFUSED`: deinterlacing a clip that is, or whose lines are, progressive; `ivtc`
 without a steady cadence, where the rate varies, or where the cadence breaks, as edited video does.
-`field_order` in the manifest settles what the scan is.
+`field_order` in the manifest settles what the scan is. Of a file that declares none, the output
+declares the field order that its lines show.
 
 The cadence is found by the repeated fields: {repeats} of them in step are needed, and no {stretch}
 frames may hold more than {tolerated} that are out of step. Undoing it only sorts fields, so every

@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 USER = 1000  # of the image
 KEEP_SECONDS = 600  # the cluster, after the job, for whoever wants to look
 SECRET = "archive-restore"
+LABEL = "app.kubernetes.io/name"
 KUBECTL = "registry.k8s.io/kubectl:v1.34.1"
 HEAD = {"cpu": "2", "memory": "8Gi"}
 WORKER = {"cpu": "4", "memory": "16Gi"}
@@ -35,20 +36,19 @@ def raycronjob(plan: Plan) -> dict[str, str]:
 
 
 def rayjob(plan: Plan) -> dict[str, str]:
-    """A CronJob that makes a RayJob and waits for its end, with what it needs to be allowed to."""
+    """A CronJob that makes a RayJob and waits for its end, with what it needs to be allowed to.
+
+    The image of kubectl has no shell. Whether a night ended well or not, its RayJob has an end;
+    those of nights before, which the selector finds as well, have theirs.
+    """
     made = _object("ray.io/v1", "RayJob", plan.name, spec=rayjob_spec(plan))
-    made["metadata"] = {"generateName": f"{plan.name}-"}
-    command = (
-        'job=$(kubectl create -f /job/rayjob.json -o name) && kubectl wait "$job" --timeout=24h'
-        " --for=jsonpath='{.status.jobDeploymentStatus}'=Complete"
-    )
-    container = {
-        "name": "submit", "image": KUBECTL, "command": ["/bin/sh", "-c", command],
-        "securityContext": _restricted(),
-        "volumeMounts": [{"name": "job", "mountPath": "/job"}],
-    }  # fmt: skip
+    made["metadata"] = {"generateName": f"{plan.name}-", "labels": {LABEL: plan.name}}
+    wait = ["wait", "rayjobs", f"--selector={LABEL}={plan.name}",
+            "--for=jsonpath={.status.endTime}", "--timeout=24h"]  # fmt: skip
     pod = {
-        "serviceAccountName": plan.name, "restartPolicy": "Never", "containers": [container],
+        "serviceAccountName": plan.name, "restartPolicy": "Never",
+        "initContainers": [_kubectl("submit", ["create", "--filename=/job/rayjob.json"])],
+        "containers": [_kubectl("wait", wait)],
         "volumes": [{"name": "job", "configMap": {"name": plan.name}}],
     }  # fmt: skip
     job = {"backoffLimit": 0, "template": {"spec": pod}}
@@ -110,6 +110,14 @@ def _pod(plan: Plan, name: str, resources: Manifest) -> Manifest:
         "volumeMounts": [{"name": "work", "mountPath": "/tmp"}],
     }  # fmt: skip
     return {"spec": {"containers": [container], "volumes": [{"name": "work", "emptyDir": {}}]}}
+
+
+def _kubectl(name: str, words: list[str]) -> Manifest:
+    return {
+        "name": name, "image": KUBECTL, "command": ["kubectl", *words],
+        "securityContext": _restricted(),
+        "volumeMounts": [{"name": "job", "mountPath": "/job"}],
+    }  # fmt: skip
 
 
 def _restricted() -> Manifest:

@@ -111,6 +111,7 @@ def frame_scan(before: Lines, frame: Lines, after: Lines) -> str | None:
 def settle(probe: Probe, scan: Scan, said: str | None) -> tuple[Probe, bool]:
     """The probe with the field order that holds, and whether the clip is restored by fields.
 
+    Of a file that declares none, the order that its lines show holds where they are interlaced.
     `said` is the manifest's word, which is believed. Raises `ClipFault(SCAN_DISAGREES)` where the
     file and its lines disagree and nobody has said which is right.
     """
@@ -125,6 +126,8 @@ def settle(probe: Probe, scan: Scan, said: str | None) -> tuple[Probe, bool]:
             Reason.SCAN_DISAGREES,
             f"declared {WORDS[declared]}, but its lines are {WORDS[verdict]} (frames: {counts})",
         )
+    if declared == "unknown" and treatment == "fields":  # FFV1 would state progressive
+        return replace(probe, field_order=ORDER_OF[verdict]), True
     return probe, treatment == "fields"
 
 

@@ -10,8 +10,9 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline import copies, storage
 from pipeline.assemble import assemble_clip
@@ -19,7 +20,6 @@ from pipeline.files import is_full
 from pipeline.ledger import WorkerId
 from pipeline.measures import shard_measures
 from pipeline.patience import outlast
-from pipeline.restore import ShardRestorer
 from pipeline.run import Row, failed, unchanged
 from pipeline.settings import Settings
 from pipeline.shards import plan_shards
@@ -28,6 +28,9 @@ from pipeline.survey import Survey, survey_clip
 from pipeline.usage import Usage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
+
+if TYPE_CHECKING:
+    from pipeline.restore import ShardRestorer
 
 DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is quarantined
 log = logging.getLogger(__name__)
@@ -133,8 +136,10 @@ class Restoration:
     """A shard row in; the same row out with its segment in the ledger. Holds the loaded model."""
 
     def __init__(self, settings: Settings, cluster: Cluster, threads: int | None) -> None:
+        from pipeline.restore import ShardRestorer  # PyTorch: only in workers that use the model
+
         self.settings, self.cluster = settings, cluster
-        self._threads = threads
+        self._load = partial(ShardRestorer, threads=threads)
         self._restorers: dict[str, ShardRestorer] = {}  # by digest of the recipe
 
     def __call__(self, row: Row) -> Row:
@@ -167,7 +172,7 @@ class Restoration:
         settings, name, begun = self.settings.of(clip), str(clip["clip_id"]), Usage.now()
         recipe = settings.recipe
         if recipe.digest not in self._restorers:
-            self._restorers[recipe.digest] = ShardRestorer(recipe, self._threads)
+            self._restorers[recipe.digest] = self._load(recipe)
         restorer = self._restorers[recipe.digest]
         survey = Survey.from_json(storage.read_bytes(survey_uri(settings, name)))
         shard = plan_shards(survey.shots, recipe.shard_frames)[index]

@@ -62,7 +62,7 @@ class Survey:
     range_measured: str = "unknown"
     recipe_sha256: str = ""  # of the recipe that the clip is restored by
     surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
-    field_order: str = "unknown"  # before a conversion
+    field_order: str = "unknown"  # that the source declares
     conversion: Conversion | None = None
     source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
     blanking: Blanking = field(default_factory=Blanking)
@@ -179,7 +179,8 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
             str(row["clip_id"]), uri, sha256, token,
             made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
             by_fields=by_fields, scan_measured=measured.verdict,
-            range_measured=seen.levels.verdict, surveyed=surveyed, field_order=probe.field_order,
+            range_measured=seen.levels.verdict, surveyed=surveyed,
+            field_order=seen.probe.field_order,
             conversion=conversion, source_pts=[] if conversion is None else seen.pts,
             blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
             recipe_sha256=recipe.digest,

@@ -38,7 +38,8 @@ PLANAR_MORE = (
 class Form:
     """A codec in a container: what it can hold, and which properties the file states.
 
-    `states` are of sar, order, colour, range: what the file itself says when it is read.
+    `states` are of sar, order, colour, range: what the file itself says when it is read. `odd` is
+    what MediaInfo reads in another way.
     """
 
     suffix: str
@@ -56,6 +57,7 @@ class Form:
     muxer: str | None = None
     coded: dict[str, str] = field(default_factory=dict)
     grain: int = 0
+    odd: str = ""
 
     def clip(self, pix_fmt: str, scan: str, levels: str) -> Clip:
         """The clip to write, with every tag set, whether the file can hold it or not."""
@@ -104,12 +106,13 @@ FORMS: dict[str, Form] = {
     "dnxhr-mxf": Form("mxf", "dnxhd", ("yuv422p", "yuv422p10le"), scans=("progressive",),
         states="order range", size=(256, 120)),
     "dnxhr444-mxf": Form("mxf", "dnxhd", ("yuv444p10le",), scans=("progressive",),
-        states="order", size=(256, 120)),
+        states="order", size=(256, 120), odd="color_range"),  # taken for RGB
     "dnxhd-mxf": Form("mxf", "dnxhd", ("yuv422p",), scans=("progressive", "tff"),
         states="order colour range", size=(1920, 1080), frames=5, options={"b": "120M"}),
     "imx-mxf": Form("mxf", "mpeg2video", ("yuv422p",), scans=("tff",),
         states="order range", size=(720, 608), frames=5, options=D10, muxer="mxf_d10",
         field_options={"tff": {"flags": "+ildct+low_delay"}}, grain=40,
+        odd="height pixel_aspect_ratio",  # without the 32 lines above the picture
         sound=Sound("pcm_s16le", layout="4.0")),
     "mpeg2-mpg": Form("mpg", "mpeg2video", ("yuv420p",), states="order colour range",
         sound=Sound("mp2")),

@@ -22,11 +22,12 @@ from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.format_cases import FORMS, RANGES, Form, every_case, few_cases
 from tests.media_factory import Clip, write_clip
+from tests.mediainfo import differences
 from tests.seen import Seen, look
 from tests.studio import Studio
 
 CASES = every_case() if os.environ.get("TEST_MEDIA") == "1" else few_cases()
-STATED_BY_PICTURES = {"progressive": 0, "tff": 2, "bff": 3}
+SHOWN = {"progressive": 0, "tff": 2, "bff": 3}
 ORDERS = {"progressive": {1}, "tff": {2, 4}, "bff": {3, 5}}
 
 
@@ -49,8 +50,8 @@ def test_a_format_survives_untouched(
     assert after.md5s == before.md5s
     assert [line.split()[-1] for line in restored.framemd5.splitlines()[9:]] == before.md5s
     assert after.seconds == [Fraction(round(1000 * at), 1000) for at in before.seconds]
-    # where the container states no field order, the pictures may
-    order = before.order or (STATED_BY_PICTURES[clip.scan] if all(before.flagged) else 0)
+    # where the container states no field order, the lines show it
+    order = before.order or SHOWN[clip.scan]
     assert after.order == order
     assert after.flagged == [order > 1] * clip.frames
     assert restored.survey.by_fields == (clip.scan != "progressive")
@@ -58,6 +59,7 @@ def test_a_format_survives_untouched(
         assert getattr(after, name) == getattr(before, name), name
     assert abs(after.fps / before.fps - 1) < 1e-6
     assert len(after.sounds) == len(clip.sounds)
+    assert differences(source, restored.path) == set(form.odd.split())
 
 
 def stated(seen: Seen, clip: Clip) -> set[str]:

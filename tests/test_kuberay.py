@@ -46,7 +46,7 @@ def test_the_ray_cron_job_keeps_to_its_schema() -> None:
 
 def test_the_ray_job_keeps_to_its_schema() -> None:
     made = ray_job()
-    assert made["metadata"] == {"generateName": "archive-restore-"}  # each night another name
+    assert made["metadata"]["generateName"] == "archive-restore-"  # each night another name
     check(RAY_JOB, made["spec"])
 
 
@@ -63,8 +63,15 @@ def test_a_night_never_overlaps_and_may_do_no_more_than_it_must() -> None:
     assert (spec["concurrencyPolicy"], spec["schedule"]) == ("Forbid", "0 20 * * *")
     job = spec["jobTemplate"]["spec"]
     assert job["backoffLimit"] == 0
-    (container,) = job["template"]["spec"]["containers"]
-    assert "kubectl wait" in container["command"][-1]  # so that Forbid holds until it has ended
+    pod = job["template"]["spec"]
+    (create,), (wait,) = pod["initContainers"], pod["containers"]
+    assert create["command"] == ["kubectl", "create", "--filename=/job/rayjob.json"]
+    # Forbid holds until the night has ended, also one whose exit code is not 0
+    ((label, name),) = ray_job()["metadata"]["labels"].items()
+    assert wait["command"][:4] == [
+        "kubectl", "wait", "rayjobs", f"--selector={label}={name}"
+    ]  # fmt: skip
+    assert "--for=jsonpath={.status.endTime}" in wait["command"]
     (rule,) = objects["Role"]["rules"]
     assert rule["resources"] == ["rayjobs"] and "delete" not in rule["verbs"]
     assert (

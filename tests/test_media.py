@@ -39,6 +39,7 @@ from pipeline.planes import PLANAR, RELAID, Component, Source, extract_planes, p
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from tests.media_factory import H264, Clip, Sound, draw_planes, read_counter, to_frame, write_clip
+from tests.mediainfo import differences, streams
 
 LIMITS = Limits()
 PROBE = Probe(
@@ -221,6 +222,14 @@ def test_output_holds_the_picture_and_everything_beside_it(pal: Trip) -> None:
         assert texts == [b"Erste Zeile", b"Zweite"]
         note = out.streams.attachments[0]
         assert (note.data, note.mimetype, note.name) == (b"from the can", "text/plain", "notes.txt")
+
+
+def test_another_reader_finds_nothing_changed(pal: Trip) -> None:
+    source = pal.out.parent / "source.mkv"
+    assert {kind: len(found) for kind, found in streams(source).items()} == {
+        "Video": 1, "Audio": 2, "Text": 1, "Menu": 1,
+    }  # fmt: skip
+    assert differences(source, pal.out) == set()
 
 
 def test_output_declares_what_the_source_declares(pal: Trip) -> None:
