@@ -8,8 +8,8 @@ from pipeline import blanking, formats, leader, levels, scan, telecine
 from pipeline.facts import FIELDS
 from pipeline.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
 from pipeline.profiles import FORMS, PCM
-from pipeline.sequence import SUFFIXES
 from pipeline.verify import SAME
+from schemas.manifest import SEQUENCE_SUFFIXES
 from schemas.policy import OPERATORS, load_policy
 from schemas.recipe import INTERLACE
 from schemas.recipe import PROFILES as RECIPE_PROFILES
@@ -147,7 +147,7 @@ def formats_markdown() -> str:
     parts = [
         INTRO,
         "## Containers\n", table(("container", "in FFmpeg's words"), _named(formats.CONTAINERS)),
-        SEQUENCES.format(suffixes=", ".join(f"`.{suffix}`" for suffix in SUFFIXES)),
+        SEQUENCES.format(suffixes=", ".join(f"`.{suffix}`" for suffix in SEQUENCE_SUFFIXES)),
         "## Video codecs\n", table(("lossless", "decoders"), _named(formats.LOSSLESS)),
         "", table(("lossy", "decoders"), _named(formats.LOSSY)),
         "\n## Pixel formats\n",

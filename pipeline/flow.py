@@ -26,7 +26,6 @@ from pipeline.events import Event
 from pipeline.ledger import WorkerId
 from pipeline.manifest import read_manifest
 from pipeline.run import Run
-from pipeline.stages import Assembly, Restoration, SurveyStage
 from pipeline.stop import Stop
 from schemas.errors import ArchiveError, ClipFault
 from schemas.recipe import Recipe
@@ -84,6 +83,8 @@ def _broken_off() -> Iterator[None]:
 
 def flow(work: Run) -> ray.data.Dataset:
     """Rows of clips in, rows of clips and shards out; no stage waits for all of the one before."""
+    from pipeline.stages import Assembly, Restoration, SurveyStage  # OpenCV: only with work to do
+
     gpus, cpus = devices()
     work.device, work.workers = "gpu" if gpus else "cpu", gpus or cpus
     actors: Any = Restoration  # a class here, which Ray's annotation does not foresee

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-SUFFIXES = ("dpx", "tif", "tiff", "png")
-PATTERN = re.compile(rf"([^%]*)%0([1-9])d(\.(?:{'|'.join(SUFFIXES)}))", re.IGNORECASE)
+from schemas.manifest import SEQUENCE
 
 
 def is_sequence(uri: str | Path) -> bool:
     """Whether an address is the pattern of a sequence."""
-    return PATTERN.fullmatch(str(uri)) is not None
+    return SEQUENCE.fullmatch(str(uri)) is not None
 
 
 def numbers(pattern: str | Path, names: Iterable[str]) -> list[int]:
     """The numbers of the files of a pattern among the given addresses, in order."""
-    match = PATTERN.fullmatch(str(pattern))
+    match = SEQUENCE.fullmatch(str(pattern))
     assert match is not None
     stem, digits, suffix = match.groups()
     found = []

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pipeline import copies, storage
 from pipeline.allow import reached
-from pipeline.sequence import PATTERN, gaps, is_sequence, numbers
+from pipeline.sequence import gaps, is_sequence, numbers
 from schemas.errors import ClipFault
+from schemas.manifest import SEQUENCE
 from schemas.reasons import Reason
 
 CHUNK_BYTES = 1 << 20
@@ -18,7 +19,7 @@ CHUNK_BYTES = 1 << 20
 
 def members(uri: str) -> list[str]:
     """The address of every file of a sequence. Raises `ClipFault` for none."""
-    stem, digits, suffix = PATTERN.fullmatch(uri).groups()  # type: ignore[union-attr]
+    stem, digits, suffix = SEQUENCE.fullmatch(uri).groups()  # type: ignore[union-attr]
     return [f"{stem}{number:0{digits}}{suffix}" for number in _numbers(uri)]
 
 

@@ -24,6 +24,9 @@ DECISIVE = ("field_order", "expected_fps", "fill", *OVERRIDES)
 FIELD_ORDERS = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
+SEQUENCE_SUFFIXES = ("dpx", "tif", "tiff", "png")
+# The files of an image sequence: what is before the number, its digits, what is after.
+SEQUENCE = re.compile(rf"([^%]*)%0([1-9])d(\.(?:{'|'.join(SEQUENCE_SUFFIXES)}))", re.IGNORECASE)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.,-]*:")  # a comma: FFmpeg's subfile,,start,0:
 _FILE_URI = re.compile(r"file://(localhost)?(?=/)")
@@ -80,8 +83,9 @@ def _harmless_characters(text: str) -> bool:
 
 
 def _harmless_address(text: str) -> bool:
-    """The same, also percent-encoded."""
-    return _harmless_characters(text) and _harmless_characters(unquote(text))
+    """The same, also percent-encoded; the number of a sequence's files, `%06d`, is no encoding."""
+    plain = text if SEQUENCE.fullmatch(text) else unquote(text)
+    return _harmless_characters(text) and _harmless_characters(plain)
 
 
 def _no_backslash(text: str) -> bool:

@@ -114,6 +114,16 @@ def test_every_hostile_value_is_refused_before_any_io(monkeypatch: pytest.Monkey
     assert not any("secret" in str(fault) for fault in faults)
 
 
+@pytest.mark.parametrize(
+    "uri", ["s3://films/reel_%06d.dpx", "/mnt/films/reel_%04d.TIFF", "reel %08d.png"]
+)
+def test_the_pattern_of_a_sequence_is_no_percent_encoding(uri: str) -> None:
+    row = {"clip_id": "reel", "source_uri": uri, "expected_fps": "24"}
+    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] == []
+    row["source_uri"] = f"{uri}%0a"
+    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] != []
+
+
 # Places that are allowed
 
 

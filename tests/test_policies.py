@@ -141,7 +141,7 @@ def test_the_writer_may_do_what_a_night_does_and_delete_nothing_published(
 
 
 def test_the_reader_reads_sources_and_nothing_else(calls: list[Call], tmp_path: Path) -> None:
-    from pipeline.sources import fetch, source_token
+    from pipeline.sources import fetched, source_token
 
     for name in ("a.mkv", "reel/f_01.png", "reel/f_02.png"):
         storage.write_bytes(f"s3://source-bucket/source-prefix/{name}", b"film")
@@ -149,7 +149,8 @@ def test_the_reader_reads_sources_and_nothing_else(calls: list[Call], tmp_path: 
     for name in ("a.mkv", "reel/f_%02d.png"):
         uri = f"s3://source-bucket/source-prefix/{name}"
         source_token(uri)
-        fetch(uri, tmp_path)
+        with fetched(uri, tmp_path):
+            pass
     assert calls and [call for call in calls if not allows("reader", call)] == []
     actions = {a for s in policy("reader") for a in [s["Action"]]}
     assert actions == {"s3:GetObject", "s3:ListBucket"}

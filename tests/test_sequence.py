@@ -14,7 +14,7 @@ import pytest
 from pipeline.decoding import Decoder
 from pipeline.media import Limits
 from pipeline.sequence import gaps, is_sequence, numbers, runs
-from pipeline.sources import fetch, members, source_token
+from pipeline.sources import fetched, members, source_token
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -180,5 +180,5 @@ def test_only_the_names_of_the_pattern_count() -> None:
 
 def test_a_file_is_fetched_as_it_is(scan: Path, tmp_path: Path) -> None:
     one = Path(members(str(scan))[0])
-    assert fetch(str(one), tmp_path) == one
-    assert fetch(str(scan), tmp_path) == scan
+    with fetched(str(one), tmp_path) as file, fetched(str(scan), tmp_path) as pattern:
+        assert (file, pattern) == (one, scan)
