@@ -177,16 +177,24 @@ def test_the_same_on_a_real_object_store(
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
     for name in ("sound.mkv", "web.mp4", "deep.mkv"):
         storage.upload(clips / name, f"{s3_prefix}/in/{name}")
-    manifest = write_manifest(tmp_path / "m.csv", good_rows(f"{s3_prefix}/in"))
+    reel = Clip(codec="png", pix_fmt="gbrp", coded="rgb24", frames=5, options={})
+    write_clip(tmp_path / "reel_%04d.png", reel)
+    for path in tmp_path.glob("reel_*.png"):
+        storage.upload(path, f"{s3_prefix}/in/{path.name}")
+    scan = {"clip_id": "reel", "source_uri": f"{s3_prefix}/in/reel_%04d.png", "expected_fps": "24"}
+    manifest = write_manifest(tmp_path / "m.csv", [*good_rows(f"{s3_prefix}/in"), scan])
     storage.upload(manifest, f"{s3_prefix}/in/m.csv")
     out = f"{s3_prefix}/out"
     summary = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
     )
-    assert summary["clips"]["published"] == 3 and summary["exit_code"] == 0
+    assert summary["clips"]["published"] == 4 and summary["exit_code"] == 0
     for row in good_rows(clips):
         check_published(out, row["clip_id"], Path(row["source_uri"]), tmp_path)
-    assert query(out, "SELECT count(*) AS n FROM clips").to_pylist() == [{"n": 3}]
+    frames = query(out, "SELECT clip_id, frames FROM clips ORDER BY clip_id").to_pylist()
+    assert {row["clip_id"]: row["frames"] for row in frames} == {
+        "deep": 9, "reel": 5, "sound": 14, "web": 30,
+    }  # fmt: skip
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are gone
@@ -194,7 +202,7 @@ def test_the_same_on_a_real_object_store(
     again = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
     )
-    assert again["clips"]["up_to_date"] == 3 and again["exit_code"] == 0
+    assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0
 
 
 def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) -> None:
