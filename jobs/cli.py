@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jobs import alerting, audit, config, lab, output, planning, preserve, quarantine, schedule
+from jobs import (
+    alerting,
+    audit,
+    config,
+    lab,
+    output,
+    planning,
+    preserve,
+    quarantine,
+    schedule,
+    triage,
+)
 from jobs.errors import Commands
 from jobs.options import (
     CpuHours,
@@ -285,6 +296,7 @@ def doctor(
 
 for command in (
     planning.plan,
+    triage.triage,
     summary,
     preserve.package,
     preserve.verify,

@@ -6,13 +6,15 @@ frames each side of it, so a shot cut into shards gives the picture of the whole
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models import checkpoint, tiling
@@ -109,13 +111,27 @@ class Restorer:
             draw = seed * 1_000_003 + first_index + i
             yield self._restore(ladder, window, trust, seed=draw, curve=curve)
 
-    def _restore(
-        self, ladder: Ladder, window: Tensor, trust: Tensor, seed: int, curve: Curve
-    ) -> Restored:
+    def defects(self, frames: Sequence[Image]) -> NDArray[np.bool_]:
+        """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
+        blotch, (H, W).
+        """
+        window, trust = next(islice(windows(frames), len(frames) // 2, None))
+        found = self._pictures(Ladder(self.net, *window.shape[-2:]), window, trust, seed=0)
+        mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
+        return mask
+
+    def _pictures(
+        self, ladder: Ladder, window: Tensor, trust: Tensor, seed: int
+    ) -> tiling.Pictures:
         def attempt(net: RestorationNet, side: int) -> tiling.Pictures:
             return tiling.restored(net, window, trust, steps=self.steps, seed=seed, side=side)
 
-        found = ladder.frame(attempt)
+        return ladder.frame(attempt)
+
+    def _restore(
+        self, ladder: Ladder, window: Tensor, trust: Tensor, seed: int, curve: Curve
+    ) -> Restored:
+        found = self._pictures(ladder, window, trust, seed)
         return Restored(
             np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
             float(found.alpha.mean()),
