@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that it is not the last that one process works on alone."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """What takes long begins first, and one process does all of it: never two Rays at once."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        item.add_marker(pytest.mark.xdist_group("slow"))
+    items[:] = slow + [item for item in items if item not in set(slow)]
 
 
 @pytest.fixture(autouse=True)
