@@ -53,10 +53,8 @@ class Nodes:
     def _start(self, *options: str) -> None:
         command = [str(RAY), "start", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--num-gpus=0"]
         command += ["--object-store-memory=150000000", "--disable-usage-stats"]
-        # each its own: beginning, a node empties the working directories of its temp-dir, and
-        # without the agent's port a head that is not alone on its machine takes no jobs
+        # each its own: beginning, a node empties the working directories of its temp-dir
         command += [f"--temp-dir={tempfile.mkdtemp(dir=self.folder)}", *options]
-        command += [f"--dashboard-agent-listen-port={free_ports(1)[0]}"]
         subprocess.run(command, check=True, env=self.env, capture_output=True, timeout=180)
 
     def raylets(self) -> set[int]:
