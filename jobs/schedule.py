@@ -190,8 +190,7 @@ def render(
     plan = Plan(name, words, _clock("--at", at), program, image, zone, workers, gpus)
     files = TARGETS[target](plan)
     if into is not None:
-        for file, text in files.items():
-            (into / file).write_text(text, encoding="utf-8")
+        _write(files, into)
     if as_json:
         output.emit({"files": files, "exit_code": 0})
     else:
@@ -215,3 +214,12 @@ def _systemd_word(word: str) -> str:
     """A word of a command line as systemd reads it back."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return escaped if re.fullmatch(r"[\w@%+=:,./-]+", escaped) else f'"{escaped}"'
+
+
+def _write(files: dict[str, str], into: Path) -> None:
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (into / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ArchiveError(f"--into {into}: {error.strerror or error}") from error

@@ -114,3 +114,12 @@ def test_a_pod_sees_no_path_of_this_machine(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "give an s3:// address" in result.stderr
+
+
+def test_a_folder_is_made_and_one_that_cannot_be_is_an_error_in_words(tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "units"
+    assert render("--target", "systemd", "--into", str(folder)).exit_code == 0
+    assert len(list(folder.iterdir())) == 2
+    (tmp_path / "file").write_text("")
+    result = render("--target", "cron", "--into", str(tmp_path / "file"))
+    assert result.exit_code == 2 and "File exists" in result.stderr
