@@ -19,8 +19,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/archive-restore demo --out demo
 
+# What takes long starts a Ray, and two of them at once on one machine disturb each other.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m slow
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,15 +15,6 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, and one process does all of it: never two Rays at once."""
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    for item in slow:
-        item.add_marker(pytest.mark.xdist_group("slow"))
-    items[:] = slow + [item for item in items if item not in set(slow)]
-
-
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> Iterator[None]:
     """Seeds global generators for the test and restores them after it."""
