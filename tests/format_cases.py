@@ -39,7 +39,7 @@ class Form:
     """A codec in a container: what it can hold, and which properties the file states.
 
     `states` are of sar, order, colour, range: what the file itself says when it is read. `odd` is
-    what MediaInfo reads in another way.
+    what MediaInfo reads in another way, of some of its clips.
     """
 
     suffix: str
@@ -126,9 +126,11 @@ FORMS: dict[str, Form] = {
     "dvcpro50": Form("mov", "dvvideo", ("yuv422p",), scans=("bff",), states="sar order colour",
         size=(720, 576), frames=5),
     "jpeg2000-mxf": Form("mxf", "jpeg2000", ("yuv422p10le", "yuv422p", "gbrp12le"),
-        scans=("progressive",), states="sar order range", options={"pred": "1"}),
+        scans=("progressive",), states="sar order range", options={"pred": "1"},
+        odd="bit_depth chroma_subsampling"),  # RGB of 12 bits in FFV1 is read as 16
     "jpeg2000-mov": Form("mov", "jpeg2000", ("yuv422p10le", "gray16le"), scans=("progressive",),
-        states="sar order colour", options={"pred": "1"}),
+        states="sar order colour", options={"pred": "1"},
+        odd="chroma_subsampling"),  # gray in FFV1 has none, in JPEG 2000 it is 4:0:0
     "h264-mp4": Form("mp4", "libx264", ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le"),
         ranges=("limited", "full"), states=ALL, options=X264,
         field_options=X264_FIELDS, sound=Sound("aac")),
