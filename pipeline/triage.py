@@ -34,9 +34,8 @@ from schemas.recipe import Recipe
 SAMPLES = 3  # frames of a shot that are looked at, with those around them
 REACH = max(OFFSETS)
 # Thresholds, from clean and aged validation clips (docs/experiments.md, 2026-11-23).
-LINE = (
-    0.2  # of the height: how long an upright mark is a scratch; of the width, a level one a dropout
-)
+# An upright mark of this much of the height is a scratch, a level one of the width a dropout.
+LINE = 0.2
 SLENDER = 6  # times as long as wide
 DIRT_SHARE = 1.1e-3  # of the pixels
 NOISE = 5.0  # code values
