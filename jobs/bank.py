@@ -19,11 +19,14 @@ import cv2
 import numpy as np
 
 from models.damage import Codec, age
+from models.dead_leaves import dead_leaves
 from pipeline.media import codec_round_trip, read_rgb
 
 Row = dict[str, Any]  # one entry of index.json
 Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]
 Reader = Callable[[Path], np.ndarray]  # (T, H, W, 3) uint8
+Maker = Callable[["Layout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
+PROCEDURAL = "dead leaves"  # the source of sequences that nobody filmed
 CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
 STILL = 0.02  # ... and that a repeated frame does not reach
 TRIES = 20
@@ -38,6 +41,7 @@ class Layout:
     least_scale: float = 0.5  # clips are downscaled by a factor between this and 1
     grey_share: float = 0.08
     double_step_share: float = 0.2  # sequences that take every second frame
+    procedural_share: float = 0.2  # sequences of dead leaves (models/dead_leaves.py)
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,19 @@ class Item:
     place: int
 
 
-def plan(data: Path, count: int, preset: str = "film_train") -> list[Item]:
-    """`count` sequences over the clips and photos of a folder, a clip twice as often as a photo."""
+def plan(data: Path, count: int, preset: str = "film_train", procedural: float = 0.0) -> list[Item]:
+    """`count` sequences over the clips and photos of a folder, a clip twice as often as a photo,
+    and a share of procedural ones.
+    """
     videos = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
     photos = sorted(data.glob("photo/*.jpg"))
     turns = [path.relative_to(data).as_posix() for path in videos + photos + videos]
     if not turns:
         raise ValueError(f"no *.mp4, video/*.mp4 or photo/*.jpg in {data}")
-    return [Item(turns[row % len(turns)], preset, row) for row in range(count)]
+    drawn = round(count * procedural)
+    sources = [turns[row % len(turns)] for row in range(count - drawn)]
+    sources += [f"{PROCEDURAL}/{row % 16}" for row in range(drawn)]  # groups, for the workers
+    return [Item(source, preset, row) for row, source in enumerate(sources)]
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -108,14 +117,12 @@ def _fill_source(job: Job) -> list[Row]:
     cv2.setNumThreads(1)
     bank = {n: np.load(out / f"{n}.npy", mmap_mode="r+") for n in ("clean", "damaged", "mask")}
     path = data / items[0][1].source
-    kind = "photo" if path.suffix == ".jpg" else "video"
-    picture = read_photo(path) if kind == "photo" else read(path)
+    make = _maker(items[0][1].source, path, read)
     rows = []
     for row, item in items:
         rng = np.random.Generator(np.random.PCG64([seed, item.place]))
         grey = bool(rng.random() < layout.grey_share)
-        make = pan if kind == "photo" else cut_out
-        clean, origin = make(picture, layout, rng)
+        clean, origin = make(layout, rng)
         clean = greyscale(clean) if grey else clean
         aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
         keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
@@ -123,9 +130,20 @@ def _fill_source(job: Job) -> list[Row]:
         bank["clean"][row] = clean
         bank["damaged"][row] = damaged
         bank["mask"][row] = np.any(list(aged.masks.values()), axis=0)
-        facts = {"kind": kind, "grey": grey, "psnr": psnr(damaged, clean)}
+        facts = {"grey": grey, "psnr": psnr(damaged, clean)}
         rows.append({"row": row} | asdict(item) | facts | origin | {"severity": aged.severity})
     return rows
+
+
+def _maker(source: str, path: Path, read: Reader) -> Maker:
+    """What makes the sequences of one source."""
+    if source.startswith(PROCEDURAL):
+        return lambda layout, rng: (dead_leaves(rng, layout.frames, layout.size), {})
+    if path.suffix == ".jpg":
+        photo = read_photo(path)
+        return lambda layout, rng: pan(photo, layout, rng)
+    clip = read(path)
+    return lambda layout, rng: cut_out(clip, layout, rng)
 
 
 def read_photo(path: Path) -> np.ndarray:

@@ -72,10 +72,11 @@ LEFT = """Some frames are no picture. They are published as they are, each run a
 - `flat` ({flat} frames or more): black leader, and any other frame of one level.
 - `bars` ({bars} or more): colour bars and steps, in rows of falling or rising luma.
 - `slate` ({slate} or more): frames that stand still without any grain, on mostly even ground. A
-  still picture with grain is restored, and so is a slate on noisy tape.
+  still picture with grain is restored, and so is a slate on noisy tape, unless it is `asked`.
+- `asked`: the frames that the manifest names in `leave`, whatever they are.
 
 A single black frame is damage. `left` in `tables/shots` says what was left, `frames_left` in
-`tables/clips` how much of the clip.
+`tables/clips` how much of the clip; the measures of a clip are of its other frames.
 
 Lines and columns at the edges that are no picture stay as they are, too: black bars and blanking
 (at most {dark} of 255 in every frame), and among the first and last sixteenth of the lines those

@@ -14,7 +14,9 @@ from models.checkpoint import sha256
 from models.train import Trainer, load_config
 from schemas.errors import ArchiveError
 
-VALIDATION = Layout(frames=12, size=128, grey_share=0.0, double_step_share=0.0)
+VALIDATION = Layout(
+    frames=12, size=128, grey_share=0.0, double_step_share=0.0, procedural_share=0.0
+)
 VALIDATION_PRESETS = ("film", "g25", "tape", "web")  # eight sequences of each
 
 
@@ -56,7 +58,11 @@ def prepared_bank(
 ) -> Path:
     """The bank in ``folder``, built from ``data`` and prepared unless it is there already."""
     if not (folder / "index.json").exists():
-        items = [item for preset, count in presets.items() for item in plan(data, count, preset)]
+        items = [
+            item
+            for preset, count in presets.items()
+            for item in plan(data, count, preset, layout.procedural_share)
+        ]
         build_bank(data, folder, items, layout=layout, workers=workers)
     if not (folder / "exposure.npy").exists():
         training_bank.prepare(folder, workers)

@@ -24,6 +24,7 @@ from torch import Tensor
 from models import checkpoint
 from models.bank import Bank, Batch, Mix
 from models.exposure import Image
+from models.grow import grown
 from models.network import Output, RestorationNet
 from models.restorer import windows
 
@@ -154,14 +155,11 @@ class Trainer:
 
     def _start_from(self, weights: Path) -> None:
         """Begin with trained weights, VAE included: another stage, on other data or a new
-        schedule.
+        schedule. Those of a smaller size are grown into this one.
         """
         trained = checkpoint.load(weights)
         if trained.size != self.config.size:
-            raise ValueError(
-                f"{weights.name} holds a {trained.size!r} network, this is a training of "
-                f"{self.config.size!r}"
-            )
+            trained = grown(trained, self.config.size)
         self.net.load_state_dict(trained.state_dict())
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})

@@ -18,7 +18,7 @@ from pipeline.decoding import Decoder
 from pipeline.frames import AssemblyReport, Frame, Probe, to_ms
 from pipeline.measure import ClipMeasure, Luma, planes_to_luma
 from pipeline.muxing import assemble, stream_hashes
-from pipeline.outputs import make_outputs
+from pipeline.outputs import make_outputs, retire
 from pipeline.premis import Restoration, premis_xml
 from pipeline.provenance import Changes, Records, digital_source_type, file_tags
 from pipeline.record import Digest, sealed
@@ -53,7 +53,7 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
             clip, survey, records, settings, changes
         )
         row |= made.measure.summary()
-        row |= {"output_uri": settings.clip_uri(name), "output_sha256": restored.sha256}
+        row |= {"output_uri": settings.clip_uri(clip), "output_sha256": restored.sha256}
         at = datetime.now(UTC).isoformat(timespec="seconds")
         work = Restoration(clip, survey, settings, changes, restored, at, outputs.described(others))
         sidecars = {
@@ -63,7 +63,7 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
         }
         outputs.publish(settings.out, name)
     for suffix, data in sidecars.items():
-        storage.write_bytes(settings.clip_uri(name, suffix), data)
+        storage.write_bytes(settings.clip_uri(clip, suffix), data)
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")
     frames = [{"clip_id": name, **frame} for frame in made.measure.frames()]
     storage.write_bytes(series, json.dumps(frames).encode())
@@ -77,7 +77,8 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
         *(Digest.of(restored.name + key, data) for key, data in sidecars.items()),
     ]
     record = _record(survey, settings, made.report, row, files) | outputs.to_record()
-    storage.write_bytes(settings.clip_uri(name, ".json"), sealed(record))
+    retire(settings.out, name, {*record["files"], f"{restored.name}.json"})
+    storage.write_bytes(settings.clip_uri(clip, ".json"), sealed(record))
     return row
 
 
@@ -95,7 +96,7 @@ def _made(
 ) -> Made:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
-    out = folder / f"{clip['clip_id']}_rst.mkv"
+    out = folder / settings.clip_uri(clip).rpartition("/")[2]
     segments = [_fetched(record, folder) for record in records.values()]
     tags = file_tags(survey, settings, changes)
     crcs = [crc for record in records.values() for crc in record["crc32"]]
@@ -146,7 +147,8 @@ def measured(
     output: Iterator[Frame], source: Path, reference: Path | None, survey: Survey, limits: Limits
 ) -> tuple[ClipMeasure, list[str]]:
     """Measures of source and output side by side, and the MD5 of every output frame."""
-    measure = ClipMeasure([shot.start for shot in survey.shots])
+    left = [index for index, shot in enumerate(survey.shots) if shot.left]
+    measure = ClipMeasure([shot.start for shot in survey.shots], left=left)
     md5s: list[str] = []
     with Decoder(source, limits, conversion=survey.conversion) as decoder:
         truths = _lumas(reference, survey.probe, limits)

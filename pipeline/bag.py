@@ -18,8 +18,8 @@ from typing import Any
 import bagit
 
 from pipeline import storage
-from pipeline.fixity import Checked, Fault, check_published
-from pipeline.record import clip_uri, listed, read_record
+from pipeline.fixity import Checked, Fault, check_published, published_files
+from pipeline.record import file_uri, listed, read_record
 from schemas.errors import ArchiveError
 from schemas.manifest import CLIP_ID
 
@@ -51,12 +51,18 @@ def check_request(clips: list[str], out: str, folder: Path) -> None:
     for clip in clips:
         if not re.fullmatch(CLIP_ID, clip):
             told.append(f"{clip!r} is no clip id")
-        elif not storage.exists(clip_uri(out, clip, ".json")):
+        elif _published(clip, out) is None:
             told.append(f"{clip} is not published in {out}")
         elif (folder / clip).exists():
             told.append(f"{folder / clip} exists")
     if told:
         raise ArchiveError("; ".join(told))
+
+
+def _published(clip: str, out: str) -> str | None:
+    """The restored file of a clip that has its record, if there is one."""
+    files = published_files(file_uri(out, clip, ""))
+    return next((uri for uri in files if storage.exists(f"{uri}.json")), None)
 
 
 def make_bag(clip: str, out: str, folder: Path, options: BagOptions) -> Path:
@@ -66,7 +72,9 @@ def make_bag(clip: str, out: str, folder: Path, options: BagOptions) -> Path:
     is gone or has changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    uri, target = clip_uri(out, clip), folder / clip
+    uri, target = _published(clip, out), folder / clip
+    if uri is None:
+        raise ArchiveError(f"{clip} is not published in {out}")
     with tempfile.TemporaryDirectory(prefix=f".{clip}.", dir=folder) as staging:
         bag = Path(staging) / "bag"
         record = _fetch(uri, bag)

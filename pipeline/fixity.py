@@ -28,7 +28,8 @@ from schemas.recipe import Limits
 Problem = Literal["missing", "altered", "unreadable", "undecodable", "unexpected"]
 
 _DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
-_PUBLISHED = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
+# 1: the stem of the clip's files, 3: the sidecar's kind
+PUBLISHED_NAME = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
 
 
 class Fault(NamedTuple):
@@ -55,14 +56,14 @@ def published_files(prefix: str) -> Iterator[str]:
     A file counts as soon as one of those beside it is there: a lost one is not overlooked.
     """
     folder, _, name = prefix.rpartition("/")
-    match = _PUBLISHED.fullmatch(name)
+    match = PUBLISHED_NAME.fullmatch(name)
     if match and not match[3]:
         yield f"{folder}/{match[1]}.mkv" if folder else f"{match[1]}.mkv"
         return
     clips = storage.join(prefix, "clips")
     root = clips if storage.folders(clips) else prefix
     for folder, uris in groupby(storage.listing(root), key=lambda uri: uri.rpartition("/")[0]):
-        matches = [_PUBLISHED.fullmatch(uri.rpartition("/")[2]) for uri in uris]
+        matches = [PUBLISHED_NAME.fullmatch(uri.rpartition("/")[2]) for uri in uris]
         yield from sorted({f"{folder}/{match[1]}.mkv" for match in matches if match})
 
 

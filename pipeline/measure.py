@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,18 @@ class ClipMeasure:
     `shot_starts` are the indices of the first frame of each shot (0 may be left out); what compares
     frames over time starts anew there. Costly measures are taken on the first and then every
     `every`-th frame of a shot: by default every 4th, on frames above 600,000 pixels every
-    (pixels / 150,000)-th. Memory: two frames, and a few numbers per frame of the clip.
+    (pixels / 150,000)-th. The shots `left` (by index) are no picture and no part of the summary.
+    Memory: two frames, and a few numbers per frame of the clip.
     """
 
-    def __init__(self, shot_starts: Sequence[int] = (0,), every: int | None = None) -> None:
+    def __init__(
+        self,
+        shot_starts: Sequence[int] = (0,),
+        every: int | None = None,
+        left: Collection[int] = (),
+    ) -> None:
         self._starts = sorted({0, *shot_starts})
+        self._left = sorted(left)
         self._every = every
         self._shot = 0
         self._shots = array("q")
@@ -102,11 +109,13 @@ class ClipMeasure:
     def summary(self) -> dict[str, float]:
         """One number per column of tables/clips; NaN where nothing could be measured.
 
-        That is every `ref_` column without a reference, and what needs more frames than there are.
+        That is every `ref_` column without a reference, what needs more frames than there are, and
+        all of a clip without a picture.
         """
         shots = np.array(self._shots, np.int64)
+        shown = ~np.isin(shots, self._left)
         return {
-            name: metric.pool(np.array(self._columns[name], np.float64), shots)
+            name: metric.pool(np.array(self._columns[name], np.float64)[shown], shots[shown])
             for name, metric in metric_columns().items()
             if metric.pool is not None
         }

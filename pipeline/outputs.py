@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import storage
 from pipeline.deriving import Derived, derive
+from pipeline.fixity import PUBLISHED_NAME
 from pipeline.policy import enforce
 from pipeline.premis import DerivedFile
 from pipeline.profiles import FORMS
@@ -42,14 +43,9 @@ class Outputs:
         )  # fmt: skip
 
     def publish(self, out: str, clip: str) -> None:
-        """Upload every file, and delete what an earlier recipe derived and this one does not."""
+        """Upload every file."""
         for path in (self.master, *(one.path for one in self.derived)):
             storage.upload(path, file_uri(out, clip, path.name))
-        made = {one.profile for one in self.derived}
-        for profile, form in FORMS.items():
-            stale = file_uri(out, clip, self.master.stem + form.suffix)
-            if profile not in made and storage.exists(stale):
-                storage.delete(stale)
 
     def to_record(self) -> dict[str, Any]:
         """What the clip's record tells of them."""
@@ -58,6 +54,17 @@ class Outputs:
             for profile, outcomes in self.policies.items()
         }
         return {"derived": [one.to_dict() for one in self.derived], "policies": judged}
+
+
+def retire(out: str, clip: str, names: Collection[str]) -> None:
+    """Delete what an earlier recipe published of a clip under other names than these, its record
+    first.
+    """
+    uris = storage.listing(file_uri(out, clip, ""))
+    stale = [uri for uri in uris if (name := uri.rpartition("/")[2]) not in names
+             and PUBLISHED_NAME.fullmatch(name)]  # fmt: skip
+    for uri in sorted(stale, key=lambda uri: not uri.endswith(".json")):
+        storage.delete(uri)
 
 
 def make_outputs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from pipeline import storage
 _SEAL = b', "record_sha256": "'
 
 
-def clip_uri(out: str, clip: str, suffix: str = "") -> str:
-    """Where a clip's restored file, or a sidecar of it, is published."""
-    return file_uri(out, clip, f"{clip}_rst.mkv{suffix}")
+def restored_name(clip: str, words: Sequence[str] = ()) -> str:
+    """The name of a clip's restored file; `words` say what it has that its source has not."""
+    return f"{'_'.join([clip, *words])}_rst.mkv"
 
 
 def file_uri(out: str, clip: str, name: str) -> str:

@@ -267,9 +267,9 @@ def failed(row: Mapping[str, Any], fault: ClipFault, settings: Settings) -> Row:
     }  # fmt: skip
 
 
-def published_record(clip: str, settings: Settings) -> Row | None:
+def published_record(row: Row, settings: Settings) -> Row | None:
     """The record beside a clip's published file, if there is one."""
-    uri = settings.clip_uri(clip, ".json")
+    uri = settings.of(row).clip_uri(row, ".json")
     if not storage.exists(uri):
         return None
     return dict(json.loads(storage.read_bytes(uri)))
@@ -281,7 +281,7 @@ def unchanged(row: Row, settings: Settings, source_sha256: str | None = None) ->
     Without a checksum the source's size and modification mark decide, so that a night with nothing
     to do reads no source.
     """
-    record = published_record(str(row["clip_id"]), settings)
+    record = published_record(row, settings)
     if record is None:
         return None
     if source_sha256 is None:

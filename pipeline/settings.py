@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models import pins
+from pipeline.conversion import DONE
 from pipeline.ledger import Ledger
-from pipeline.record import clip_uri
+from pipeline.record import file_uri, restored_name
 from schemas.manifest import DECISIVE
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -47,6 +48,23 @@ class Settings:
         parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *said)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def clip_uri(self, clip: str, suffix: str = "") -> str:
+    def clip_uri(self, row: Mapping[str, Any], suffix: str = "") -> str:
         """Where a clip's restored file, or a sidecar of it, is published."""
-        return clip_uri(self.out, clip, suffix)
+        name = restored_name(str(row["clip_id"]), frames_made(row, self.recipe))
+        return file_uri(self.out, str(row["clip_id"]), name + suffix)
+
+
+def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
+    """A setting of the recipe, or what the manifest's row has in its place."""
+    return str(row.get(setting) or getattr(recipe, setting))
+
+
+def frames_made(row: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """Words for frames that the source does not have: made of fields, or where one was missing.
+
+    Where the clip does not allow what is asked for, it ends with a reason code: a file that is
+    published keeps what its name says.
+    """
+    policy = asked(row, recipe, "interlace")
+    words = [DONE[policy]] if policy in DONE else []
+    return [*words, "filled"] if row.get("fill") and recipe.strength else words

@@ -29,6 +29,7 @@ from pipeline.levels import LevelMeter, check_range
 from pipeline.profiles import check_profiles, is_regular
 from pipeline.scan import ScanMeter, scan_order, settle
 from pipeline.sequence import runs, words
+from pipeline.settings import asked
 from pipeline.shards import Shot, Span
 from pipeline.shots import ShotDetector, flickers, log_quantiles
 from pipeline.telecine import Cadence
@@ -37,6 +38,7 @@ from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
+ASKED = "asked"  # why frames are left as they are that the manifest names
 NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
 
 
@@ -154,7 +156,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     with sources.fetched(uri, cache) as path:
         sha256 = check_fixity(path, row)
-        asked_for = parse_frames(str(row["fill"])) if row.get("fill") and recipe.strength else []
+        asked_for = frames_of(row, "fill") if recipe.strength else []
         fill = [frame for run in asked_for for frame in run]
         seen = _Pass(path, recipe.limits, fill=fill)
         probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
@@ -168,7 +170,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         if fill and (by_fields or conversion):
             raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
         shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
-        shots = shown.shots(recipe.deflicker)
+        shots = shown.shots(recipe.deflicker, frames_of(row, "leave"))
         check_fill(asked_for, shots)
         made = probe if conversion is None else conversion.probe(probe)
         by_fields = by_fields and conversion is None
@@ -187,6 +189,11 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         )  # fmt: skip
 
 
+def frames_of(row: Mapping[str, Any], column: str) -> list[range]:
+    """The runs of frames that a column of the manifest names."""
+    return parse_frames(str(row[column])) if row.get(column) else []
+
+
 def check_fill(asked_for: Sequence[range], shots: Sequence[Shot]) -> None:
     """Raises `ClipFault(FILL_REFUSED)` for a run of frames that cannot be made from its shot."""
     for run in asked_for:
@@ -194,11 +201,6 @@ def check_fill(asked_for: Sequence[range], shots: Sequence[Shot]) -> None:
         if len(run) > LONGEST or not inside:
             why = "not inside one shot" if len(run) <= LONGEST else f"more than {LONGEST} in a row"
             raise ClipFault(Reason.FILL_REFUSED, f"frames {run.start} to {run.stop - 1} are {why}")
-
-
-def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
-    """A setting of the recipe, or what the manifest's row has in its place."""
-    return str(row.get(setting) or getattr(recipe, setting))
 
 
 class _Pass:
@@ -240,14 +242,24 @@ class _Pass:
         if not self.leader.add(luma):  # bars and slates fill the frame
             self.blanking.add(luma)
 
-    def shots(self, deflicker: bool) -> list[Shot]:
-        """The shots, parted also where frames are missing and where frames are left as they are."""
-        left = self.leader.finish()
-        kinds = {run.start: run.kind for run in left}
-        edges = {0, len(self.pts), *(edge for run in left for edge in run[:2])}
-        edges |= {shot.start for shot in self._cuts.finish()} - {
-            frame for run in left for frame in range(run.start + 1, run.stop)
-        }
+    def shots(self, deflicker: bool, leave: Sequence[range]) -> list[Shot]:
+        """The shots, parted also where frames are missing and where frames are left as they are,
+        found or named. Raises ClipFault for a frame that the clip does not have.
+        """
+        count = len(self.pts)
+        if leave and leave[-1].stop > count:
+            raise ClipFault(
+                Reason.MANIFEST_INVALID,
+                f"leave names frame {leave[-1].stop - 1}, the last one is {count - 1}",
+            )
+        kinds = [""] * count
+        for start, stop, kind in (
+            *self.leader.finish(),
+            *((r.start, r.stop, ASKED) for r in leave),
+        ):
+            kinds[start:stop] = [kind] * (stop - start)
+        edges = {0, count, *(i for i, (a, b) in enumerate(pairwise(kinds), start=1) if a != b)}
+        edges |= {shot.start for shot in self._cuts.finish() if not kinds[shot.start]}
         if self.probe.container == "image2":  # whose timestamps are numbers of files
             edges |= {i for i, (a, b) in enumerate(pairwise(self.pts), start=1) if b > a + 1}
         light = np.array(self._quantiles)
@@ -255,8 +267,8 @@ class _Pass:
             Shot(
                 start,
                 stop,
-                deflicker and start not in kinds and flickers(light[start:stop]),
-                kinds.get(start, ""),
+                deflicker and not kinds[start] and flickers(light[start:stop]),
+                kinds[start],
             )
             for start, stop in pairwise(sorted(edges))
         ]

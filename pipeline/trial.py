@@ -101,7 +101,7 @@ def _trial(
     restored = _seconds() - busy
     assemble_clip(clip, survey, records, settings)
     seconds = restored if checkpoint.gpus() else _seconds() - started
-    size = Path(settings.clip_uri(folder.name)).stat().st_size
+    size = Path(settings.clip_uri(clip)).stat().st_size
     return Trial(len(survey.pts) * probe.width * probe.height / MEGA, seconds, size)
 
 

@@ -20,7 +20,7 @@ CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 # Columns whose value takes the place of the recipe's setting of that name.
 OVERRIDES = ("interlace", "gaps")
 # Columns that decide what is made of a clip's pictures.
-DECISIVE = ("field_order", "expected_fps", "fill", *OVERRIDES)
+DECISIVE = ("field_order", "expected_fps", "fill", "leave", *OVERRIDES)
 FIELD_ORDERS = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
@@ -326,6 +326,13 @@ COLUMNS: dict[str, ManifestColumn] = {
         "Frames that are lost or spoiled and are to be made anew from those around them: numbers, "
         "from 0, and ranges, in order. At most 8 in a row, none at the edge of a shot.",
         "103-105 210",
+        (Rule(_parses(parse_frames), "is not frame numbers in order, such as 103-105 210"),),
+        {"type": "string", "pattern": f"^{_FRAMES}$"},
+    ),
+    "leave": ManifestColumn(
+        "Frames that are to be left as they are, such as a slate on noisy tape: numbers, from 0, "
+        "and ranges, in order, counted as they are published.",
+        "0-124",
         (Rule(_parses(parse_frames), "is not frame numbers in order, such as 103-105 210"),),
         {"type": "string", "pattern": f"^{_FRAMES}$"},
     ),

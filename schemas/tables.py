@@ -77,7 +77,10 @@ CLIPS: Columns = {
     "source_frames": integer(
         "Frames of the source: other than `frames` after a conversion.", "frames"
     ),
-    "frames_left": integer("Frames of leader, bars and slates, left as they are.", "frames"),
+    "frames_left": integer(
+        "Frames of leader, bars and slates, and those the manifest names, left as they are.",
+        "frames",
+    ),
     "frames_filled": integer("Frames made anew from those around them, as was asked.", "frames"),
     "gaps": text("Numbers that an image sequence has no file of, as was allowed."),
     "width": integer("Width of a frame.", "pixels"),
@@ -142,7 +145,9 @@ SHOTS: Columns = {
     "stop": integer("Frame after the last.", "frames", required=True),
     "frames": integer("Length.", "frames"),
     "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
-    "left": text("What it is, if no picture and left as it is.", values=("flat", "bars", "slate")),
+    "left": text(
+        "What it is, if no picture and left as it is.", values=("flat", "bars", "slate", "asked")
+    ),
     "flickers": flag("Whether the exposure is unsteady, and corrected."),
 }
 

@@ -49,8 +49,8 @@ class Studio:
             records[shard.index] = record | {"uri": str(path)}
         clip = {"clip_id": name, "source_uri": str(source), **row}
         published = assemble_clip(clip, survey, records, self.settings)
-        text = storage.read_bytes(self.settings.clip_uri(name, ".framemd5")).decode()
-        return Restored(survey, published, Path(self.settings.clip_uri(name)), text)
+        text = storage.read_bytes(self.settings.clip_uri(clip, ".framemd5")).decode()
+        return Restored(survey, published, Path(self.settings.clip_uri(clip)), text)
 
 
 def clip_id(source: Path) -> str:

@@ -18,6 +18,7 @@ from jobs.bank import (
     plan,
     thumbnail_changes,
 )
+from models.dead_leaves import dead_leaves
 from pipeline.media import write_rgb
 
 SMALL = Layout(frames=6, size=48)
@@ -114,6 +115,25 @@ def test_plan_takes_clips_twice_as_often_as_photos(media: Path) -> None:
     sources = [item.source for item in plan(media, 50)]
     assert sources.count("photo/photo.jpg") == 10
     assert sources.count("video/clip0.mp4") == sources.count("video/clip1.mp4") == 20
+
+
+def test_a_share_of_a_plan_is_procedural(media: Path, tmp_path: Path) -> None:
+    items = plan(media, 10, "web_train", 0.4)
+    drawn = [item.source for item in items if item.source.startswith("dead leaves")]
+    assert len(items) == 10 and len(drawn) == 4
+    build_bank(media, tmp_path / "bank", items, SMALL, 0, 1, read, codec)
+    clean = np.load(tmp_path / "bank" / "clean.npy")
+    assert all(row.std() > 2 for row in clean)
+
+
+def test_dead_leaves_move_and_hide_one_another() -> None:
+    clips = [dead_leaves(np.random.default_rng(seed), 5, 64) for seed in (1, 1, 2)]
+    assert clips[0].shape == (5, 64, 64, 3) and clips[0].dtype == np.uint8
+    assert (clips[0] == clips[1]).all() and (clips[0] != clips[2]).any()
+    changes = thumbnail_changes(clips[0])
+    assert (changes > 0.02).all() and (changes < 28).all()
+    contrast = [np.abs(np.diff(clip[0].astype(int), axis=1)).mean() for clip in clips]
+    assert min(contrast) > 2  # edges and texture
 
 
 def test_plan_needs_media(tmp_path: Path) -> None:

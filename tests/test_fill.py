@@ -131,6 +131,7 @@ def test_a_clip_is_filled_where_the_manifest_asks(
         difference = found[index][inner].astype(float) - truth[index][inner]
         assert np.square(difference).mean() < 9
     assert whole.row["frames_filled"] == 2
+    assert whole.path.name == "spoiled_filled_rst.mkv"
     assert whole.row["digital_source_type"] == GENERATED
 
 
@@ -139,6 +140,7 @@ def test_nothing_is_filled_unasked_or_at_strength_zero(
 ) -> None:
     published = Studio(tmp_path, Recipe(strength=0.0)).publish(spoiled[0], fill="5-6")
     assert published.row["frames_changed"] == published.row["frames_filled"] == 0
+    assert published.path.name == "spoiled_rst.mkv"
 
 
 @pytest.mark.parametrize(

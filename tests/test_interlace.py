@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.bag import BagOptions, make_bag
 from pipeline.conversion import Conversion, plan
 from pipeline.decoding import Decoder
 from pipeline.fields import field_of, woven
+from pipeline.fixity import check_published
 from pipeline.frames import to_ms
 from pipeline.media import Limits
+from pipeline.run import unchanged
 from pipeline.shards import plan_shards
 from pipeline.survey import Survey
 from pipeline.telecine import Cadence, film_frames
@@ -172,7 +175,9 @@ def test_fields_become_frames(policy: str, order: str, studio: Studio, tmp_path:
     assert after.fps == 25 * rate
     assert after.seconds == [Fraction(i, 25 * rate) for i in range(13 * rate)]
     assert after.sounds == before.sounds
-    assert restored.row["interlace"] == policy.replace("interlace", "interlaced")
+    word = policy.replace("interlace", "interlaced")
+    assert restored.row["interlace"] == word
+    assert restored.path.name == f"{policy}-{order}_{word}_rst.mkv"
     with Decoder(restored.path, Limits()) as decoder:
         frames = list(decoder)
     for frame in frames:  # the lines of the field that is due are the source's own
@@ -253,6 +258,26 @@ def test_what_a_row_asks_for_makes_other_work(studio: Studio) -> None:
     plain = studio.settings.work_key("0" * 64, {"notes": "x"})
     assert plain == studio.settings.work_key("0" * 64, {"interlace": None})
     assert plain != studio.settings.work_key("0" * 64, {"interlace": "ivtc"})
+
+
+def test_a_file_is_retired_when_the_clip_gets_another_name(tmp_path: Path) -> None:
+    source = tmp_path / "reel.mkv"
+    write_clip(source, Clip(scan="tff", field_order=2, width=WIDTH, height=HEIGHT, frames=6))
+    studio = Studio(tmp_path, Recipe(strength=0.0, profiles=("preservation", "access")))
+    row = {"clip_id": "reel", "source_uri": str(source), "interlace": "deinterlace"}
+    made = studio.publish(source, interlace="deinterlace")
+    assert unchanged(row, studio.settings) and not unchanged(
+        row | {"interlace": None}, studio.settings
+    )
+    make_bag("reel", studio.settings.out, tmp_path / "bags", BagOptions("Archive"))
+    assert (tmp_path / "bags" / "reel" / "data" / "reel_deinterlaced_rst_sc.mp4").is_file()
+    kept = studio.publish(source)
+    kinds = ("", ".framemd5", ".json", ".premis.xml", ".sha256")
+    names = {path.name for path in made.path.parent.iterdir()}
+    assert names == {f"reel_rst.mkv{kind}" for kind in kinds} | {"reel_rst_sc.mp4"}
+    assert check_published(str(kept.path)).faults == []
+    assert unchanged(row | {"interlace": None}, studio.settings)
+    assert not unchanged(row, studio.settings)
 
 
 def test_a_conversion_is_read_back_from_its_words() -> None:

@@ -231,6 +231,20 @@ def test_an_empty_or_short_clip_has_a_summary_of_nothing() -> None:
     assert np.isnan(result["temporal_diff_before"])
 
 
+def test_frames_that_are_no_picture_are_no_part_of_the_summary() -> None:
+    clip = ClipMeasure([3], every=1, left=[0])
+    for index in range(6):
+        black = np.full_like(scene(), 16)
+        pair = (black, black) if index < 3 else (noisy(scene(), 9, index), scene())
+        clip.add(*pair)
+    picture = measured([noisy(scene(), 9, i) for i in (3, 4, 5)], [scene()] * 3)
+    assert clip.summary() == pytest.approx(picture, nan_ok=True)
+    assert len(clip.frames()) == 6
+    nothing = ClipMeasure(left=[0])
+    nothing.add(scene(), scene())
+    assert all(np.isnan(list(nothing.summary().values())))
+
+
 def test_frames_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="agree in size"):
         ClipMeasure().add(scene(), scene()[:-1])

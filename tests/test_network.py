@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from models import checkpoint
 from models.bank import Bank, Mix, prepare
+from models.grow import grown
 from models.network import RestorationNet
 from models.restorer import CONTEXT, Restorer
 from models.train import TrainConfig, Trainer, learning_rate, load_config
@@ -224,8 +225,38 @@ def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path)
         checkpoint.load(weights).restore(frames, trust, 1, 0.0, 0).image,
         atol=1e-5,
     )
-    with pytest.raises(ValueError, match="'micro' network, this is a training of 'fast'"):
-        Trainer(TrainConfig(size="fast"), [bank], tmp_path / "third", start=weights)
+    third = Trainer(
+        TrainConfig(size="fast"), [bank], tmp_path / "third", start=weights,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    assert third.net.size == "fast"
+    assert torch.allclose(
+        third.averaged().restore(frames, trust, 1, 0.0, 0).image,
+        checkpoint.load(weights).restore(frames, trust, 1, 0.0, 0).image,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(("small", "large"), [("micro", "fast"), ("micro", "base")])
+def test_a_grown_network_gives_the_same_pictures_and_can_learn_more(small: str, large: str) -> None:
+    torch.manual_seed(1)
+    net = RestorationNet(small)
+    for parameter in net.parameters():  # no layer that only passes zeros on
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    wide = grown(net, large)
+    frames, trust = window()
+    t, eps, kappa = torch.tensor([0.4]), torch.randn(1, 24, 12, 16), torch.full((1, 1, 12, 16), 0.2)
+    pictures = [n(frames, trust, t, eps, frames[:, 0], kappa) for n in (net, wide)]
+    for name in ("image", "latent", "defect_logits", "alpha"):
+        before, after = (getattr(picture, name) for picture in pictures)
+        assert torch.allclose(before, after, atol=1e-4), name
+    assert before.std() > 1e-3  # the comparison is of something
+    pictures[1].image.square().mean().backward()
+    old = net.denoiser.inp.out_channels
+    reads_new = wide.denoiser.enc4[0].conv1.weight.grad[:, old:]
+    assert reads_new.abs().max() > 0  # what new channels say is listened to from the first step
+    with pytest.raises(ValueError, match=f"no room for a '{large}' one"):
+        grown(wide, small)
 
 
 def test_learning_rate_and_configuration() -> None:

@@ -100,7 +100,7 @@ def night(out: str) -> None:
         ledger.commit_segment("a", 0, {"uri": "x"})
         storage.write_bytes(f"{ledger.uri}/segments/a/0.mkv", b"media")
         storage.delete(f"{ledger.uri}/segments/a/0.mkv")
-        storage.write_bytes(work.settings.clip_uri("a"), b"film")
+        storage.write_bytes(work.settings.clip_uri(rows[0]), b"film")
         ledger.stop(Reason.CANCELLED)
         bad = failed(rows[1], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
         for row in (clip_row(rows[0], work.settings, "published"), bad):

@@ -14,6 +14,7 @@ from pipeline.decoding import Decoder
 from pipeline.fields import field_of
 from pipeline.leader import LeaderMeter, Left
 from pipeline.media import Limits
+from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 from tests.studio import Studio
 from tests.test_media import PROBE
@@ -176,3 +177,22 @@ def test_all_of_it_is_published_as_it_was(tmp_path: Path) -> None:
             assert plane[: edges.top // scale].all() and plane[:, :left].all()
             assert plane[height - edges.bottom // scale :].all()
         assert not same[0][edges.top : HEIGHT - edges.bottom, edges.left :].all()
+
+
+def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    chroma = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
+    lumas = [black(2, rng) for _ in range(8)]
+    lumas += [np.clip(slate() + rng.normal(0, 3, (HEIGHT, WIDTH)), 0, 255) for _ in range(6)]
+    lumas += [picture(i, rng) for i in range(6)]
+    frames = [(luma.astype(np.uint8), chroma, chroma) for luma in lumas]
+    probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
+    source = write_planes(tmp_path / "clip.mkv", probe, frames)
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
+    restored = studio.publish(source, leave="6-13 19")
+    shots = [(shot["start"], shot["stop"], shot["left"]) for shot in restored.row["shot_rows"]]
+    assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
+    assert (restored.row["frames_left"], restored.row["frames_changed"]) == (15, 5)
+    assert restored.row["work_key"] != studio.settings.work_key(restored.row["source_sha256"], {})
+    with pytest.raises(ClipFault, match="leave names frame 20, the last one is 19"):
+        studio.survey(source, leave="3 20")
