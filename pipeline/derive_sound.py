@@ -13,15 +13,13 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from pipeline.packets import Carried, codec_name, payload_of
-from pipeline.profiles import PCM, Form
+from pipeline.profiles import LAYOUTS, PCM, Form
 from pipeline.tags import texts
 
 # Matroska's clock is 1 ms: a gap in the sound is one only beyond this.
 GAP_SECONDS = Fraction(3, 1000)
 AAC_RATES = (44100, 48000)
 AAC_BITS = 320_000
-# Matroska states how many channels there are, not which.
-LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 class Track:

@@ -96,6 +96,7 @@ class Probe:
     data: tuple[str, ...]
     chapters: int
     timecode: str | None
+    channels: tuple[int, ...] = ()  # of each sound track
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values; fractions as "num/den"."""
@@ -119,7 +120,7 @@ def _typed(kind: str, value: Any) -> Any:  # noqa: ANN401
             raise ValueError(f"{kind} expected, got nothing")
         return None
     if kind.startswith("tuple"):
-        return tuple(str(item) for item in value)
+        return tuple(int(item) if "int" in kind else str(item) for item in value)
     types: dict[str, Any] = {"Fraction": Fraction, "int": int, "float": float, "str": str}
     return types[kind.split(" ")[0]](value)
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import av
 import av.filter
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -113,6 +114,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         colorspace=int(context.colorspace),
         rotation=_rotation(container),
         audio=_codecs(container, "audio"),
+        channels=tuple(_channels(stream) for stream in container.streams.audio),
         subtitles=_codecs(container, "subtitle"),
         attachments=_codecs(container, "attachment"),
         data=_codecs(container, "data"),
@@ -190,6 +192,10 @@ def _rotation(container: InputContainer) -> int:
 def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
     streams = [stream for stream in container.streams if stream.type == kind]
     return tuple(getattr(stream.codec_context, "name", None) or "unknown" for stream in streams)
+
+
+def _channels(stream: AudioStream) -> int:
+    return int(getattr(stream.codec_context, "channels", 0))  # a codec nobody knows has no context
 
 
 def _timecode(container: InputContainer) -> str | None:

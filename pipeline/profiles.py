@@ -29,6 +29,8 @@ RATE_TOLERANCE = 1e-5  # Matroska holds a rate as whole nanoseconds
 DNXHR_MATRICES, UNSPECIFIED, HD_LINES = (1, 5, 6, 9), 2, 720
 LIMITED, FULL = 1, 2
 DNXHR_LEAST = (256, 120)
+# Layouts of the AAC encoder. Matroska states how many channels there are, not which.
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,10 @@ def refusal(form: Form, probe: Probe, order: str) -> str:
         return f"pictures that are {WORDS[order]}"
     if form.pix_fmt == "yuv420p" and (probe.width % 2 or probe.height % 2):
         return f"the odd size {size}"
+    for codec, channels in zip(probe.audio, probe.channels, strict=False):
+        coded = form.sound_codec if codec not in form.sound_kept else codec
+        if coded == "aac" != codec and channels not in LAYOUTS:
+            return f"a sound track of {channels} channels as AAC"
     return _mxf_refusal(probe, size) if form.container == "mxf" else ""
 
 

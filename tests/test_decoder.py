@@ -131,7 +131,7 @@ def test_the_probe_says_what_was_written(tmp_path: Path) -> None:
         sar=Fraction(16, 15), frames_declared=None, start_pts=0, duration_pts=None,
         duration_seconds=probe.duration_seconds, field_order="tt", color_range=1, color_primaries=5,
         color_trc=6, colorspace=5, rotation=0, audio=("pcm_s24le",), subtitles=("srt",),
-        attachments=("unknown",), data=(), chapters=1, timecode="10:00:00:00",
+        attachments=("unknown",), data=(), chapters=1, timecode="10:00:00:00", channels=(2,),
     )  # fmt: skip
     assert Probe.from_dict(json.loads(json.dumps(probe.to_dict()))) == probe
 

@@ -360,11 +360,26 @@ def test_refusals(tmp_path: Path) -> None:
         "rotation": refusal(mxf, replace(probe, rotation=90), "progressive"),
         "matrix 2": refusal(mxf, replace(probe, colorspace=2), "progressive"),
         "bottom field": refusal(mxf, probe, "bff"),
+        "7 channels as AAC": refusal(
+            access, replace(probe, audio=("aac", "pcm_s16le"), channels=(7, 7)), "progressive"
+        ),
     }
     assert all(part in sentence for part, sentence in told.items()), told
+    many = replace(probe, audio=("aac", "pcm_s16le"), channels=(7, 6))  # AAC is copied
+    assert refusal(access, many, "progressive") == ""
     with pytest.raises(ClipFault) as caught:
         check_profiles(PROFILES, probe, "progressive", regular=False)
     assert caught.value.reason is Reason.VFR_REFUSED
+
+
+def test_sound_that_access_cannot_code_is_refused_before_any_work(tmp_path: Path) -> None:
+    source = tmp_path / "reel.mkv"
+    write_clip(source, Clip(frames=4, sounds=(Sound("pcm_s16le", layout="6.1"),)))
+    settings = settings_for(tmp_path, parse_recipe("profiles = ['access']"))
+    with pytest.raises(ClipFault, match="a sound track of 7 channels as AAC") as caught:
+        publish(tmp_path, source, settings)
+    assert caught.value.reason is Reason.PROFILE_REFUSED
+    assert not (tmp_path / "reel-segment.mkv").exists()
 
 
 def test_times_and_timecodes_of_fields() -> None:
