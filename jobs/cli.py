@@ -303,6 +303,7 @@ for command in (
     preserve.policy,
     lab.evaluate,
     lab.train,
+    lab.tune,
     lab.demo,
 ):
     app.command()(command)

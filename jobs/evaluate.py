@@ -89,14 +89,21 @@ def _restorer(size: str, steps: int, weights: Path | None) -> Restorer:
     return Restorer(size, steps, weights=weights)
 
 
-def restore_with_model(clip: Clip, size: str, steps: int, weights: Path | None) -> Clip:
+def restore_with_model(
+    clip: Clip, size: str, steps: int = 1, weights: Path | None = None, deflicker: bool = True
+) -> Clip:
     """One shot through the model as the pipeline runs it: exposure is corrected if it flickers."""
     restorer = _restorer(size, steps, weights)
-    levels = [log_quantiles(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in clip]
     images = (frame.astype(np.float32) / 255 for frame in clip)
-    restored = restorer.stream(images, deflicker=flickers(np.stack(levels)))
+    restored = restorer.stream(images, deflicker=deflicker and is_unsteady(clip))
     frames = [np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in restored]
     return np.stack(frames)
+
+
+def is_unsteady(clip: Clip) -> bool:
+    """Whether the exposure of a shot flickers."""
+    levels = [log_quantiles(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in clip]
+    return flickers(np.stack(levels))
 
 
 def one_shot(frames: Iterable[NDArray[np.uint8]], count: int) -> tuple[int, Clip]:
@@ -112,14 +119,19 @@ def one_shot(frames: Iterable[NDArray[np.uint8]], count: int) -> tuple[int, Clip
     return longest.start, np.stack(held[longest.start : longest.stop][:count])
 
 
+def shrunk(clip: Clip, max_side: int | None) -> Clip:
+    """The clip with no side above `max_side`."""
+    side = max(clip.shape[1:3])
+    if not max_side or side <= max_side:
+        return clip
+    size = round(clip.shape[2] * max_side / side), round(clip.shape[1] * max_side / side)
+    return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip])
+
+
 def make_sample(path: Path, preset: str, options: Options) -> Sample:
     """Read, shrink if asked and age one clip; the same seed and file name give the same bytes."""
     start, truth = one_shot(read_rgb(path), options.frames)
-    side = max(truth.shape[1:3])
-    if options.max_side and side > options.max_side:
-        scale = options.max_side / side
-        size = round(truth.shape[2] * scale), round(truth.shape[1] * scale)
-        truth = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in truth])
+    truth = shrunk(truth, options.max_side)
     seed = zlib.crc32(f"{options.seed} {path.name}".encode())
     return Sample(path.stem, preset, start, truth, age(truth, preset, seed, codec_round_trip))
 
@@ -174,7 +186,7 @@ def _quiet_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _over_clips(work: Callable[[T], R], tasks: Sequence[T], jobs: int, doing: str) -> list[R]:
+def over_clips(work: Callable[[T], R], tasks: Sequence[T], jobs: int, doing: str) -> list[R]:
     """Results in the order of the tasks, `jobs` processes at a time; one line of log for each."""
     results: list[R] = []
 
@@ -197,7 +209,7 @@ def tune(
     """Mean PSNR by preset, peer and strength."""
     if not peers:
         return {}
-    answers = _over_clips(partial(try_strengths, peers=peers), tasks, jobs, "tuned")
+    answers = over_clips(partial(try_strengths, peers=peers), tasks, jobs, "tuned")
     curves: dict[str, dict[str, dict[float, float]]] = {}
     for preset in dict.fromkeys(task[1] for task in tasks):
         mine = [answer for task, answer in zip(tasks, answers, strict=True) if task[1] == preset]
@@ -230,7 +242,7 @@ def evaluate(
             run = partial(peer.run, strength=best)
             methods[preset].append(Method(name, "filter" if peer.single else "chain", run, best))
         methods[preset] += extra
-    results = _over_clips(partial(score_clip, methods=methods), tasks, jobs, "scored")
+    results = over_clips(partial(score_clip, methods=methods), tasks, jobs, "scored")
     return Result(results, curves)
 
 

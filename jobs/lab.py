@@ -9,6 +9,7 @@ import typer
 
 from jobs import output
 from jobs.options import Json
+from schemas.errors import ArchiveError
 
 
 def evaluate(
@@ -84,6 +85,56 @@ def train(
             config, data, out, valid=valid, steps=steps, workers=workers, start=start
         )  # fmt: skip
     output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
+
+
+def tune(
+    data: Annotated[list[Path], typer.Argument(help="Clips, or folders of clips.")],
+    out: Annotated[Path, typer.Option(metavar="RECIPE", help="The recipe that is written.")],
+    damage: Annotated[
+        list[str] | None, typer.Option(help="Simulator preset for clean clips; repeatable.")
+    ] = None,
+    without_reference: Annotated[
+        bool, typer.Option("--without-reference", help="The clips are damaged: no truth is known.")
+    ] = False,
+    model: Annotated[list[str] | None, typer.Option(help="One size only; repeatable.")] = None,
+    recipe: Annotated[str, typer.Option(help="What all else is taken from.")] = "film",
+    frames: Annotated[int, typer.Option(help="Frames of each clip.")] = 24,
+    max_side: Annotated[
+        int | None, typer.Option(help="Longest side of a picture; larger ones are downscaled.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of damage and folds.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Clips at once.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Choose a recipe's model, strength and de-flickering by cross-validation.
+
+    Clean clips are aged by the simulator and every candidate is scored against the truth. Clips of
+    the archive itself, --without-reference, are scored by their own frames that the model did not
+    see, carried along the motion.
+
+    \b
+    Example:
+        archive-restore tune reels/ --without-reference --out recipes/newsreels.toml
+    """
+    from jobs.evaluate import Options
+    from jobs.tune import tune_command
+    from schemas.recipe import MODELS
+
+    if damage and without_reference:
+        raise ArchiveError("--damage is for clean clips: leave out one of the two options")
+    with output.quiet_stdout(as_json):
+        result = tune_command(
+            data,
+            out,
+            presets=None if without_reference else tuple(damage or ("film",)),
+            models=model or MODELS,
+            recipe=recipe,
+            options=Options(frames, seed, max_side),
+            folds=folds,
+            jobs=jobs,
+        )
+    output.emit(result) if as_json else output.say(f"{result['markdown']}\nrecipe: {out}")
 
 
 def demo(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.exposure import LUMA, Image, warp
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
+REACH = max(OFFSETS)
 TRUST = 14.0  # mean |difference| in code values over 7x7 above which a match is not believed
 FILL_SIGMA = 14.0  # pixels over which flow is carried into places with no believable match
 

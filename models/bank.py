@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.alignment import OFFSETS, Aligner, Frame
+from models.alignment import OFFSETS, REACH, Aligner, Frame
 from models.exposure import ExposureChain, flickers, log_quantiles, small_luma
 
 MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
-REACH = max(OFFSETS)
 ARRAYS = ("clean", "levelled", "mask", "exposure")  # what training reads of a bank
 
 

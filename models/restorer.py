@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import checkpoint, tiling
-from models.alignment import OFFSETS, Aligner, Frame
+from models.alignment import OFFSETS, REACH, Aligner, Frame
 from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
 from models.memory import Ladder, Rung
 from models.network import RestorationNet
 
-REACH = max(OFFSETS)
 CONTEXT = EXPOSURE_CONTEXT + REACH  # frames each side of a shard that its frames depend on
 
 
