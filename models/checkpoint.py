@@ -26,7 +26,12 @@ def save(net: RestorationNet, path: Path, training: dict[str, object]) -> None:
         name: (value if name.startswith("vae.") else value.half()).contiguous()
         for name, value in net.state_dict().items()
     }
-    config = {"size": net.size, "channels": net.channels, "training": training}
+    config = {
+        "size": net.size,
+        "channels": net.channels,
+        "severe": net.severe,
+        "training": training,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(
         tensors, path, metadata={"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
@@ -47,7 +52,7 @@ def load(path: Path, expected_sha256: str | None = None) -> RestorationNet:
             raise ValueError(f"{path.name} is not an {FORMAT} weights file")
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     config = json.loads(header["config"])
-    net = RestorationNet(config["size"], config["channels"])
+    net = RestorationNet(config["size"], config["channels"], config.get("severe", False))
     net.load_state_dict(tensors)
     return net.eval().requires_grad_(False)
 

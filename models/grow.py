@@ -13,11 +13,11 @@ from models.network import SIZES, RestorationNet, Size
 
 
 @torch.no_grad()
-def grown(net: RestorationNet, size: str) -> RestorationNet:
-    """A network of ``size`` that computes what ``net`` computes; ValueError if it is smaller
-    anywhere.
+def grown(net: RestorationNet, size: str, severe: bool = False) -> RestorationNet:
+    """A network of ``size`` that computes what ``net`` computes; ValueError if it has less of
+    anything.
     """
-    wide = RestorationNet(size, net.channels)
+    wide = RestorationNet(size, net.channels, severe)
     state = wide.state_dict()
     for name, value in net.state_dict().items():
         room = state[name].shape if name in state else ()

@@ -75,7 +75,7 @@ class Ladder:
 
 def _on_cpu(net: RestorationNet) -> RestorationNet:
     """A copy that asks nothing of the device that is full."""
-    copied = RestorationNet(net.size, net.channels)
+    copied = RestorationNet(net.size, net.channels, net.severe)
     copied.load_state_dict({name: value.cpu() for name, value in net.state_dict().items()})
     copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return copied.eval().requires_grad_(False)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from models import bridge
 from models.alignment import OFFSETS
+from models.severity import FEATURES, severity
 from models.vae import LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
@@ -106,17 +107,35 @@ class Encoder(nn.Module):
         return F.conv2d(image, kernels, self.inp.bias, stride=2, padding=2)
 
 
+class Severity(nn.Module):
+    """Noise levels of the frame (models/severity.py) as an addition to the time embedding; begins
+    as none.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inp = nn.Linear(FEATURES, width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        added: Tensor = self.out(F.silu(self.inp(levels)))
+        return added
+
+
 class Denoiser(nn.Module):
     """U-Net over latents at 1/4, 1/8 and 1/16: predicts the clean latent as z_d plus a residual."""
 
     EMBEDDING = 64
 
-    def __init__(self, size: Size, channels: int) -> None:
+    def __init__(self, size: Size, channels: int, severe: bool) -> None:
         super().__init__()
         w4, w8, w16 = size.levels
         n = len(OFFSETS)
         inputs = channels * (2 + n) + n + 1 + size.quarter  # z_t, z_d, neighbours, trust, kappa, s4
         self.embed = nn.Sequential(nn.Linear(self.EMBEDDING, self.EMBEDDING), nn.SiLU())
+        self.severity = Severity(self.EMBEDDING) if severe else None
         self.inp = nn.Conv2d(inputs, w4, 3, padding=1)
         self.enc4 = self._level(w4, size.blocks)
         self.down8 = nn.Conv2d(w4, w8, 3, stride=2, padding=1)
@@ -135,10 +154,12 @@ class Denoiser(nn.Module):
         return nn.ModuleList(Res(width, self.EMBEDDING) for _ in range(blocks))
 
     def forward(
-        self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor
+        self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Estimate of z and the last features (B, w4, H/4, W/4)."""
         e = self.embed(time_embedding(t, self.EMBEDDING).to(z_t.dtype))
+        if self.severity is not None:
+            e = e + self.severity(levels.to(z_t.dtype))
         x4 = _through(
             self.enc4,
             self.inp(_joined(z_t * LATENT_SCALE, z_d * LATENT_SCALE, condition)),
@@ -184,12 +205,12 @@ class RestorationNet(nn.Module):
     picture.
     """
 
-    def __init__(self, size: str = "fast", channels: int = 24) -> None:
+    def __init__(self, size: str = "fast", channels: int = 24, severe: bool = False) -> None:
         super().__init__()
-        self.size, self.channels = size, channels
+        self.size, self.channels, self.severe = size, channels, severe
         self.vae = LinearVAE(channels)
         self.encoder = Encoder(SIZES[size])
-        self.denoiser = Denoiser(SIZES[size], channels)
+        self.denoiser = Denoiser(SIZES[size], channels, severe)
         self.decoder = Decoder(SIZES[size], channels)
 
     def condition(
@@ -228,23 +249,39 @@ class RestorationNet(nn.Module):
         """
         z_d, condition, s2, s4 = self.condition(window, trust, kappa)
         z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
-        latent, features = self.denoiser(z_t, t, z_d, condition)
+        latent, features = self.denoiser(z_t, t, z_d, condition, self.levels(window, trust))
         return self.decode(window[:, 0], latent, features, s2, s4)
+
+    def levels(self, window: Tensor, trust: Tensor) -> Tensor:
+        """What the network is told of the whole frame, (B, FEATURES); zeros where it does not
+        ask.
+        """
+        if self.severe:
+            return severity(window, trust)
+        return window.new_zeros(len(window), FEATURES)
 
     @torch.inference_mode()
     def restore(
-        self, window: Tensor, trust: Tensor, steps: int, kappa: float, seed: bridge.Noise | int
+        self,
+        window: Tensor,
+        trust: Tensor,
+        steps: int,
+        kappa: float,
+        seed: bridge.Noise | int,
+        levels: Tensor | None = None,
     ) -> Output:
         """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of
-        MULTIPLE. ``seed`` is of the sampler's noise, or the noise itself.
+        MULTIPLE. ``seed`` is of the sampler's noise, or the noise itself; ``levels`` are those of
+        the whole frame where the window is a tile of it.
         """
+        levels = self.levels(window, trust) if levels is None else levels
         b, _, _, height, width = window.shape
         plane = window.new_full((b, 1, height // 4, width // 4), kappa)
         z_d, condition, s2, s4 = self.condition(window, trust, plane)
         features = [z_d]
 
         def denoise(z_t: Tensor, t: Tensor) -> Tensor:
-            z0, features[0] = self.denoiser(z_t, t, z_d, condition)
+            z0, features[0] = self.denoiser(z_t, t, z_d, condition, levels)
             return z0
 
         size = height // 4, width // 4

@@ -74,6 +74,7 @@ def restored(
     """
     device = next(net.parameters()).device
     height, width = window.shape[-2:]
+    levels = net.levels(window[None], trust[None]).to(device)
     window, trust = padded(window)[None], padded(trust)[None]
     size = window.shape[-2:]
     found = torch.empty(5, *size)
@@ -82,7 +83,8 @@ def restored(
         part = (..., *tile.computed)
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            out = net.restore(window[part].to(device), trust[part].to(device), steps, kappa, noise)
+            here = window[part].to(device), trust[part].to(device)
+            out = net.restore(*here, steps, kappa, noise, levels)
         planes = torch.cat([out.image, out.alpha, out.defect_logits], 1)[0].float()
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]

@@ -36,6 +36,7 @@ class TrainConfig:
     """Every setting of a training; one TOML file (models/recipes/*.toml)."""
 
     size: str = "fast"
+    severe: bool = False  # whether the network is told the noise levels of the frame
     steps: int = 14000
     batch: int = 8
     crop: int = 80
@@ -120,7 +121,9 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         self.data = Bank(banks, config.crop, config.mix, config.seed)
-        self.net = RestorationNet(config.size).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = RestorationNet(config.size, severe=config.severe).to(
+            self.device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self.optimiser = self._optimiser()
         self.step, self.cpu_seconds = 0, 0.0
@@ -158,8 +161,8 @@ class Trainer:
         schedule. Those of a smaller size are grown into this one.
         """
         trained = checkpoint.load(weights)
-        if trained.size != self.config.size:
-            trained = grown(trained, self.config.size)
+        if (trained.size, trained.severe) != (self.config.size, self.config.severe):
+            trained = grown(trained, self.config.size, self.config.severe)
         self.net.load_state_dict(trained.state_dict())
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})
@@ -237,7 +240,7 @@ class Trainer:
 
     def averaged(self) -> RestorationNet:
         """A copy of the network with the averaged weights, in evaluation mode."""
-        net = RestorationNet(self.config.size, self.net.channels)
+        net = RestorationNet(self.config.size, self.net.channels, self.net.severe)
         net.load_state_dict(self.ema)
         return net.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 

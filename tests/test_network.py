@@ -14,6 +14,7 @@ from models.bank import Bank, Mix, prepare
 from models.grow import grown
 from models.network import RestorationNet
 from models.restorer import CONTEXT, Restorer
+from models.severity import severity
 from models.train import TrainConfig, Trainer, learning_rate, load_config
 
 RNG = np.random.default_rng(0)
@@ -318,3 +319,53 @@ def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> N
         strict=True,
     ):
         assert np.abs(a.image - b.image).max() < 2 / 255  # bf16 autocast on the GPU
+
+
+def noisy_window(sigma: float, match: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Five frames of one textured picture with noise of their own; or of five pictures."""
+    rng = torch.Generator().manual_seed(5)
+    scenes = torch.rand(5, 3, 96, 128, generator=rng)
+    if match:
+        scenes = scenes[:1].expand(5, -1, -1, -1)
+    scenes = 0.3 + 0.4 * scenes
+    noise = sigma / 255 * torch.randn(scenes.shape, generator=rng)
+    return (scenes + noise)[None], torch.full((1, 4, 96, 128), 1.0 if match else 0.0)
+
+
+def test_severity_tells_noise_from_texture() -> None:
+    levels = [severity(*noisy_window(sigma))[0] for sigma in (0.0, 5.0, 25.0)]
+    code_values = [2 ** (4 * level[:3]) - 1 for level in levels]
+    assert code_values[0].max() < 0.01  # texture that is the same in all frames is no noise
+    # luma is the mean of three channels, a difference has twice the variance of a frame
+    expected = 5 * (2 / 3) ** 0.5
+    assert code_values[1][1] == pytest.approx(expected, rel=0.05)
+    assert code_values[2][1] == pytest.approx(5 * expected, rel=0.05)
+    assert code_values[1][0] < code_values[1][1] < code_values[1][2]
+    assert [float(level[4]) for level in levels] == [1, 1, 1]
+    assert levels[0][3] > levels[0][1]  # within the frame texture is seen
+
+
+def test_severity_without_a_match_says_so() -> None:
+    level = severity(*noisy_window(5.0, match=False))[0]
+    assert level[:3].abs().max() == 0 and level[4] == 0 and level[3] > 0
+    assert torch.isfinite(level).all()
+
+
+def test_a_network_that_is_told_of_severity_begins_as_one_that_is_not(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net = RestorationNet("micro")
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    told = grown(net, "micro", severe=True)
+    frames, trust = noisy_window(10.0)
+    same = [n.restore(frames, trust, 1, 0.0, 0).image for n in (net, told)]
+    assert torch.allclose(*same, atol=1e-5)
+    torch.nn.init.normal_(told.denoiser.severity.out.weight, 0, 0.5)
+    found = told.restore(frames, trust, 1, 0.0, 0).image
+    assert not torch.allclose(found, same[0], atol=1e-3)
+    checkpoint.save(told, tmp_path / "told.safetensors", {})
+    again = checkpoint.load(tmp_path / "told.safetensors")
+    assert again.severe
+    assert torch.allclose(again.restore(frames, trust, 1, 0.0, 0).image, found, atol=1e-3)
+    with pytest.raises(ValueError, match="no room"):
+        grown(told, "micro", severe=False)

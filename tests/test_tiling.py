@@ -67,6 +67,20 @@ def test_the_picture_does_not_depend_on_the_tiles(
     torch.testing.assert_close(whole.image, tiled.image, rtol=0, atol=tolerance)
 
 
+def test_tiles_are_told_the_levels_of_the_whole_frame(
+    frames: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    torch.manual_seed(4)
+    told = RestorationNet("micro", severe=True).eval().requires_grad_(False)
+    for parameter in told.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    window, trust = frames[0].clone(), 0.5 + frames[1] / 2
+    window[..., : WIDTH // 2] *= 0.1  # so that the noise of a tile is not that of the frame
+    whole = restored(told, window, trust, steps=1, seed=5)
+    tiled = restored(told, window, trust, steps=1, seed=5, side=256)
+    torch.testing.assert_close(whole.image, tiled.image, rtol=0, atol=1e-5)
+
+
 def test_the_margin_is_what_makes_them_equal(
     net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,59 @@
+"""How strong a frame's noise is, measured over the whole frame: what a place alone cannot tell.
+
+Fine texture that moves looks like grain to a network that sees a part of the picture. How much two
+frames differ where their match is believed tells the two apart, and holds for the frame. FFDNet
+(Zhang, Zuo and Zhang, TIP 2018) is told such a level; here it is measured and goes into FiLM.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.alignment import OFFSETS
+
+FEATURES = 5
+BLOCK = 8  # pixels
+BELIEVED = 0.5  # mean trust of a block from which on its match counts
+NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
+
+
+@torch.no_grad()
+def severity(window: Tensor, trust: Tensor) -> Tensor:
+    """Noise levels (B, FEATURES) of windows (B, 1 + neighbours, 3, H, W), centre first, with trust
+    (B, neighbours, H, W).
+
+    Deviation between the centre and its nearest neighbours: luma, 20 and 50 % quantiles of the
+    blocks, and colour, 20 %; deviation within the centre, 20 %; each log2(1 + code values) / 4.
+    The last is the share of blocks whose match is believed; without any the first three are 0.
+    """
+    window, trust = window.float(), trust.float()
+    luma, centre = window.mean(2), window[:, 0]
+    colour = window[:, :, 0] - window[:, :, 2]
+    steps = [_deviation(plane[:, 1 + k] - plane[:, 0]) for plane in (luma, colour) for k in NEAREST]
+    count = len(NEAREST)
+    between = [torch.stack(steps[:count], 1).flatten(1), torch.stack(steps[count:], 1).flatten(1)]
+    believed = F.avg_pool2d(trust[:, list(NEAREST)], BLOCK).flatten(1) > BELIEVED
+    fine = centre.mean(1)[:, 1:-1, 1:-1] * 4 - (
+        centre.mean(1)[:, :-2, 1:-1] + centre.mean(1)[:, 2:, 1:-1]
+        + centre.mean(1)[:, 1:-1, :-2] + centre.mean(1)[:, 1:-1, 2:]
+    )  # fmt: skip
+    within = _deviation(fine / 20**0.5).flatten(1)  # a Laplacian: 20 times the variance of noise
+    rows = []
+    for i in range(len(window)):
+        known = believed[i]
+        values = [
+            between[0][i][known].quantile(0.2), between[0][i][known].quantile(0.5),
+            between[1][i][known].quantile(0.2),
+        ] if known.any() else [window.new_zeros(())] * 3  # fmt: skip
+        levels = torch.stack([*values, within[i].quantile(0.2)])
+        rows.append(torch.cat([torch.log2(1 + 255 * levels) / 4, known.float().mean()[None]]))
+    return torch.stack(rows)
+
+
+def _deviation(plane: Tensor) -> Tensor:
+    """Standard deviation of a plane (B, H, W) within each block."""
+    plane = plane[:, None]
+    mean, square = F.avg_pool2d(plane, BLOCK), F.avg_pool2d(plane.square(), BLOCK)
+    return (square - mean.square()).clamp_min(0).sqrt()[:, 0]
