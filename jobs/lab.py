@@ -107,11 +107,11 @@ def tune(
     jobs: Annotated[int, typer.Option(help="Clips at once.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Choose a recipe's model, strength and de-flickering by cross-validation.
+    """Choose a model and a strength by cross-validation.
 
-    Clean clips are aged by the simulator and every candidate is scored against the truth. Clips of
-    the archive itself, --without-reference, are scored by their own frames that the model did not
-    see, carried along the motion.
+    De-flickering is chosen too, and a recipe written. Clean clips are aged by the simulator and
+    every candidate is scored against the truth. Clips of the archive itself, --without-reference,
+    are scored by their own frames that the model did not see, carried along the motion.
 
     \b
     Example:
