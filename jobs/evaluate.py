@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from jobs.evaluate_report import ClipResult, Result, Row, Tile, publish
 from jobs.output import log
 from jobs.peers import PEERS, Peer
+from jobs.perceptual import perceptual
 from jobs.scores import psnr_of, score, timed
 from models.damage import Aged, age
 from models.damage_presets import PRESETS
@@ -173,7 +174,7 @@ def score_clip(task: Task, methods: Mapping[str, Sequence[Method]]) -> ClipResul
         row: Row = {"clip": sample.clip, "preset": sample.preset, "method": method.name}
         row |= {"family": method.family, "strength": method.strength, "seed": task[2].seed}
         row |= {"start": sample.start, "frames": count, "width": width, "height": height}
-        row |= score(done.clip, truth, sample.aged.masks)
+        row |= score(done.clip, truth, sample.aged.masks) | perceptual(done.clip, truth)
         row["cpu_s_per_frame"] = done.cpu_seconds / count
         row["wall_s_per_frame"] = done.wall_seconds / count
         row["damage"] = json.dumps(sample.aged.severity)
@@ -270,15 +271,16 @@ def evaluate_command(
     methods: Sequence[str] | None = None,
     jobs: int = 1,
     *,
-    size: str = "fast",
+    sizes: Sequence[str] = ("fast",),
     steps: int = 1,
     weights: Path | None = None,
     max_side: int | None = None,
 ) -> dict[str, object]:
     """Evaluate, write the files below `out` and return what they say, JSON-ready.
 
-    `methods` are names of `PEERS` and "ours"; None is all of them. Doing nothing is always scored.
-    `rows` of the answer is the table (a row per preset and method), `markdown` its printed form.
+    Of several `sizes` the last is the one that verdicts and pictures are of. `methods` are names of
+    `PEERS` and "ours"; None is all of them. Doing nothing is always scored. `rows` of the answer is
+    the table (a row per preset and method), `markdown` its printed form.
     """
     known = [*PEERS, "ours"]
     wanted = known if methods is None else [name for name in methods if name != "identity"]
@@ -288,15 +290,17 @@ def evaluate_command(
     if frames < 1:
         raise ArchiveError(f"at least one frame of each clip is needed, not {frames}")
     clips = find_clips(data)
+    if weights and len(sizes) > 1:
+        raise ArchiveError("weights are of one size: name one")
     ours: list[Method] = []
-    if "ours" in wanted:
-        settings = {"size": size, "steps": steps, "weights": weights}
-        run = partial(restore_with_model, **settings)  # type: ignore[arg-type]
+    for size in sizes if "ours" in wanted else ():
+        run = partial(restore_with_model, size=size, steps=steps, weights=weights)
         prepare = partial(_restorer, size, steps, weights)
-        ours = [Method("ours", "ours", run, prepare=prepare)]
+        name = f"ours {size}" if len(sizes) > 1 else "ours"
+        ours.append(Method(name, "ours", run, prepare=prepare))
     peers = {name: PEERS[name] for name in wanted if name in PEERS}
     options = Options(frames, seed, max_side)
     result = evaluate(clips, presets, options, peers, ours, jobs)
     asked = {"frames": frames, "seed": seed, "max_side": max_side, "presets": list(presets)}
-    model = {"size": size, "steps": steps} if ours else None
+    model = {"sizes": list(sizes), "steps": steps} if ours else None
     return publish(result, out, {**asked, "clips": [c.name for c in clips], "model": model})

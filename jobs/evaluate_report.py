@@ -29,6 +29,8 @@ TITLES = {
     "td": "td",
     "fl": "fl",
     "sharp": "sharp",
+    "vmaf": "VMAF",
+    "jod": "JOD",
     "psnr_in_scratch_db": "in scratches",
     "psnr_in_dust_db": "in dust",
     "psnr_in_blotch_db": "in blotches",
@@ -131,7 +133,7 @@ def verdicts(summary: Sequence[Row]) -> dict[str, Row]:
         rows = [row for row in summary if row["preset"] == preset]
         filters = [row for row in rows if row["family"] == "filter"]
         best: Row = max(filters, key=lambda row: _number(row["psnr_db"]), default={})
-        ours: Row = next((row for row in rows if row["family"] == "ours"), {})
+        ours: Row = next((row for row in reversed(rows) if row["family"] == "ours"), {})
         answer[preset] = {
             "best_filter": best.get("method"),
             "best_filter_gain_db": _number(best.get("gain_db")),
@@ -166,7 +168,9 @@ def _interval(row: Row, name: str) -> str:
 def _cell(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    digits = {"ssim": 3, "cpu_s_per_frame": 3, "td": 1, "psnr_in_scratch_db": 1}.get(name, 2)
+    digits = {"ssim": 3, "cpu_s_per_frame": 3, "td": 1, "psnr_in_scratch_db": 1, "vmaf": 1}.get(
+        name, 2
+    )
     return f"{value:.{digits}f}"
 
 
@@ -183,7 +187,8 @@ def sheet(result: Result, limit: int = 12) -> Picture:
             if row["preset"] == clip.preset and row["family"] in ("filter", "chain")
         ]  # fmt: skip
         best = max(others, key=lambda row: _number(row["psnr_db"]), default=None)
-        names = ["identity", *([str(best["method"])] if best else []), "ours", "truth"]
+        own = [str(row["method"]) for row in clip.rows if row["family"] == "ours"]
+        names = ["identity", *([str(best["method"])] if best else []), *own[-1:], "truth"]
         psnr = {str(row["method"]): _number(row["psnr_db"]) for row in clip.rows}
         tiles = []
         for name in (name for name in names if name in clip.pictures):

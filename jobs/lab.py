@@ -19,7 +19,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
     method: Annotated[list[str] | None, typer.Option(help="One method only; repeatable.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Other weights than the shipped.")] = None,
-    size: Annotated[str, typer.Option(help="Size of the model.")] = "fast",
+    size: Annotated[
+        list[str] | None, typer.Option(help="Size of the model; repeatable; default fast.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 1,
     max_side: Annotated[
         int | None, typer.Option(help="Longest side of a picture; larger ones are downscaled.")
@@ -48,7 +50,7 @@ def evaluate(
             out,
             method,
             jobs,
-            size=size,
+            sizes=size or ("fast",),
             steps=steps,
             weights=weights,
             max_side=max_side,

@@ -15,6 +15,7 @@ from jobs import evaluate as module
 from jobs.evaluate import Method, Options, evaluate, evaluate_command, keep, make_sample, one_shot
 from jobs.evaluate_report import Result, Tile, markdown, sheet, summarise, verdicts
 from jobs.peers import PEERS, Peer, run_filters
+from jobs.perceptual import perceptual, vmaf
 from jobs.scores import bootstrap, psnr_of, score, timed
 from models.damage import age
 from pipeline.media import write_rgb
@@ -119,6 +120,46 @@ def test_sharpness_tells_blur_from_noise() -> None:
     truth = moving()
     assert score(soften(truth), truth, {})["sharp"] < 0.9
     assert score(age(truth, "g25", 0).frames, truth, {})["sharp"] > 1.5
+
+
+def test_vmaf_ranks_what_people_see() -> None:
+    clip = moving(6, (96, 128))
+    noise = np.random.default_rng(3).normal(0, 25, clip.shape)
+    noisy = np.clip(clip + noise, 0, 255).astype(np.uint8)
+    same, worse = (vmaf(one, clip) for one in (clip, noisy))
+    assert same > 95 > worse + 10
+
+
+def test_perceptual_scores_are_unknown_where_nothing_measures_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip = moving(3)
+    monkeypatch.setattr("jobs.perceptual._has_vmaf", lambda: False)
+    monkeypatch.setattr("jobs.perceptual._cvvdp", lambda: None)
+    assert all(map(math.isnan, perceptual(clip, clip).values()))
+    calls = []
+
+    class Metric:
+        def predict(self, *clips: np.ndarray, **how: object) -> tuple[float, None]:
+            calls.append((*clips, how))
+            return 9.5, None
+
+    monkeypatch.setattr("jobs.perceptual._cvvdp", Metric)
+    assert perceptual(clip, clip)["jod"] == 9.5
+    assert calls[0][2] == {"dim_order": "FHWC", "frames_per_second": 24}
+
+
+def test_several_sizes_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    given = {"data": [folder], "presets": ["g25"], "frames": 3, "methods": ["ours"]}
+    answer = evaluate_command(**given, out=tmp_path / "two", sizes=("fast", "fast"))  # type: ignore[arg-type]
+    methods = {row["method"] for row in answer["rows"]}  # type: ignore[index, attr-defined]
+    assert methods == {"identity", "ours fast"}
+    assert answer["verdicts"]["g25"]["gain_db"] > 0  # type: ignore[index]
+    assert all(row["vmaf"] > 0 for row in answer["rows"])  # type: ignore[attr-defined]
+    with pytest.raises(ArchiveError, match="weights are of one size"):
+        evaluate_command(
+            **given, out=tmp_path / "x", sizes=("fast", "base"), weights=tmp_path / "w"
+        )  # type: ignore[arg-type]
 
 
 def test_bootstrap_brackets_the_mean_and_leaves_out_the_unknown() -> None:
