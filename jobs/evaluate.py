@@ -29,8 +29,9 @@ from jobs.perceptual import perceptual
 from jobs.scores import psnr_of, score, timed
 from models.damage import Aged, age
 from models.damage_presets import PRESETS
+from models.exposure import flickers, region_levels
 from pipeline.media import codec_round_trip, read_rgb
-from pipeline.shots import ShotDetector, flickers, log_quantiles
+from pipeline.shots import ShotDetector
 from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def restore_with_model(
 
 def is_unsteady(clip: Clip) -> bool:
     """Whether the exposure of a shot flickers."""
-    levels = [log_quantiles(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in clip]
+    levels = [region_levels(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in clip]
     return flickers(np.stack(levels))
 
 

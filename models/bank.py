@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.alignment import OFFSETS, REACH, Aligner, Frame
-from models.exposure import ExposureChain, flickers, log_quantiles, small_luma
+from models.exposure import ExposureChain, flickers, region_levels, small_luma
 
 MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
 ARRAYS = ("clean", "levelled", "mask", "exposure")  # what training reads of a bank
@@ -75,8 +75,7 @@ def _prepare_part(folder: Path, part: NDArray[np.int64]) -> NDArray[np.float32]:
     exposure = np.zeros((len(part), damaged.shape[1], 2), np.float32)
     for k, n in enumerate(part):
         frames = [frame.astype(np.float32) / 255 for frame in damaged[n]]
-        quantiles = np.array([log_quantiles(small_luma(frame)) for frame in frames])
-        if flickers(quantiles):
+        if flickers(np.array([region_levels(small_luma(frame)) for frame in frames])):
             frames = [image for image, _ in ExposureChain().run(frames)]
         levelled[n] = [np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8) for frame in frames]
         exposure[k] = _exposures(clean[n], levelled[n], mask[n])

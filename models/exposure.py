@@ -22,7 +22,8 @@ Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 REACH = 8  # frames each side whose mean exposure is the target
 PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
 CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
-GATE = 0.025  # median |second difference| of log quantiles above which a shot flickers
+GATE = 0.025  # median |second difference| of log brightness above which a shot flickers
+FLOOR = 4.0  # code value below which brightness is not told apart
 PIVOT = float(
     np.log(100.0)
 )  # log code value that curves turn around: keeps gain and gamma uncorrelated
@@ -51,11 +52,27 @@ def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
     return quantiles
 
 
-def flickers(quantiles: NDArray[np.float64]) -> bool:
-    """Whether a shot of (T, 3) log quantiles flickers; content that changes smoothly does not."""
-    if len(quantiles) < 5:
+def region_levels(luma: NDArray[Any]) -> NDArray[np.float64]:
+    """Natural log of the mean of each of 4x4 parts of 8-bit scaled luma (H, W), floored at FLOOR,
+    (16,).
+    """
+    small = cv2.resize(luma, (64, 36), interpolation=cv2.INTER_AREA).astype(np.float64)
+    levels: NDArray[np.float64] = np.log(
+        np.maximum(small.reshape(4, 9, 4, 16).mean((1, 3)), FLOOR)
+    ).ravel()
+    return levels
+
+
+def flickers(levels: NDArray[np.float64]) -> bool:
+    """Whether a shot of (T, 16) region levels flickers: brightness jumps, and does so in all parts
+    of the frame alike. What moves changes one part and not the other.
+    """
+    if len(levels) < 5:
         return False
-    return bool(np.median(np.abs(np.diff(quantiles, n=2, axis=0))) > GATE)
+    bends = np.diff(levels, n=2, axis=0)
+    whole = np.median(bends, axis=1)
+    apart = np.median(np.abs(bends - whole[:, None]), axis=1)
+    return bool(np.median(np.abs(whole)) > max(GATE, float(np.median(apart))))
 
 
 def small_luma(image: Image) -> NDArray[np.uint8]:

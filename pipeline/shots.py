@@ -19,10 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.exposure import flickers
-from models.exposure import log_quantiles as exact_log_quantiles
-
-__all__ = ["Shot", "ShotDetector", "flickers", "log_quantiles"]
+__all__ = ["Shot", "ShotDetector"]
 
 Luma = NDArray[np.uint8]
 
@@ -37,8 +34,6 @@ FACTOR = 1.5
 MARGIN = 0.15
 # Scores each side whose median is the surroundings.
 AROUND = 6
-# Greatest width of the picture that exposure is measured on.
-EXPOSURE_WIDTH = 160
 
 
 class Shot(NamedTuple):
@@ -109,17 +104,6 @@ class ShotDetector:
             borderMode=cv2.BORDER_REPLICATE,
         )
         return _unlike(before, moved)
-
-
-def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
-    """Log of the 20, 50 and 80 % quantiles of 8-bit luma (H, W), (3,); of a reduced picture, for
-    speed."""
-    height, width = luma.shape
-    if width <= EXPOSURE_WIDTH:
-        return exact_log_quantiles(luma)
-    size = (EXPOSURE_WIDTH, max(1, round(height * EXPOSURE_WIDTH / width)))
-    small = cv2.resize(luma.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return exact_log_quantiles(small)
 
 
 def _view(luma: NDArray[Any]) -> _View:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.exposure import flickers, region_levels
 from models.fill import LONGEST
 from pipeline import sources
 from pipeline.blanking import Blanking, BlankingMeter
@@ -31,7 +32,7 @@ from pipeline.scan import ScanMeter, scan_order, settle
 from pipeline.sequence import runs, words
 from pipeline.settings import asked
 from pipeline.shards import Shot, Span
-from pipeline.shots import ShotDetector, flickers, log_quantiles
+from pipeline.shots import ShotDetector
 from pipeline.telecine import Cadence
 from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
@@ -220,7 +221,7 @@ class _Pass:
         self.colour, self.scan, self.levels = _Colour(), ScanMeter(), LevelMeter()
         self.cadence, self.leader, self.blanking = Cadence(), LeaderMeter(), BlankingMeter()
         self._cuts = ShotDetector()
-        self._quantiles: list[NDArray[np.float64]] = []
+        self._levels: list[NDArray[np.float64]] = []
         with Decoder(path, limits, conversion=conversion) as decoder:
             for frame in decoder:
                 self._add(frame, decoder.probe)
@@ -237,7 +238,7 @@ class _Pass:
         self.scan.add(luma)
         self.cadence.add(luma)
         self.levels.add(luma)
-        self._quantiles.append(log_quantiles(luma))
+        self._levels.append(region_levels(luma))
         self.colour.add(frame, probe)
         if not self.leader.add(luma):  # bars and slates fill the frame
             self.blanking.add(luma)
@@ -262,7 +263,7 @@ class _Pass:
         edges |= {shot.start for shot in self._cuts.finish() if not kinds[shot.start]}
         if self.probe.container == "image2":  # whose timestamps are numbers of files
             edges |= {i for i, (a, b) in enumerate(pairwise(self.pts), start=1) if b > a + 1}
-        light = np.array(self._quantiles)
+        light = np.array(self._levels)
         return [
             Shot(
                 start,

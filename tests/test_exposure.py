@@ -10,7 +10,7 @@ from models.exposure import (
     ExposureChain,
     fit_step,
     flickers,
-    log_quantiles,
+    region_levels,
     small_luma,
 )
 from models.restorer import windows
@@ -63,11 +63,19 @@ def test_steady_footage_passes_almost_unchanged(pan: list[np.ndarray]) -> None:
 
 def test_the_gate_knows_flicker_from_motion(pan: list[np.ndarray]) -> None:
     def gate(frames: list[np.ndarray]) -> bool:
-        return flickers(np.array([log_quantiles(small_luma(frame)) for frame in frames]))
+        return flickers(np.array([region_levels(small_luma(frame)) for frame in frames]))
 
     assert not gate(pan)
     assert gate(flickered(pan, 0.08))
     assert not gate(pan[:4])
+    size = pan[0].shape
+    jumping = []  # a large bright thing that is somewhere else in every frame
+    for frame in pan:
+        y, x = RNG.integers(0, 2, 2) * np.array(size[:2]) // 2
+        jumping.append(frame.copy())
+        jumping[-1][y : y + size[0] // 2, x : x + size[1] // 2] *= 2.5
+    assert not gate(jumping)
+    assert gate(flickered(jumping, 0.3))
 
 
 def test_a_fade_is_not_taken_for_flicker(pan: list[np.ndarray]) -> None:

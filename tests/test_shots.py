@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from models.exposure import flickers, region_levels
 from pipeline.media import read_rgb
-from pipeline.shots import Shot, ShotDetector, flickers, log_quantiles
+from pipeline.shots import Shot, ShotDetector
 
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
 # Looked at frame by frame.
@@ -108,15 +109,15 @@ def test_the_gate_tells_flicker_from_content() -> None:
         np.clip(frame * rng.uniform(0.85, 1.1), 0, 255).astype(np.uint8) for frame in steady
     ]
     fading = [(frame * (1 - index / 60)).astype(np.uint8) for index, frame in enumerate(steady)]
-    measured = [np.array([log_quantiles(f) for f in clip]) for clip in (steady, unsteady, fading)]
-    assert measured[0].shape == (40, 3)
-    assert [flickers(quantiles) for quantiles in measured] == [False, True, False]
+    measured = [np.array([region_levels(f) for f in clip]) for clip in (steady, unsteady, fading)]
+    assert measured[0].shape == (40, 16)
+    assert [flickers(levels) for levels in measured] == [False, True, False]
 
 
 def test_exposure_is_measured_alike_at_every_size() -> None:
     frame = scene(13, 1)[0]
     large = cv2.resize(frame, (1440, 1080), interpolation=cv2.INTER_CUBIC)
-    np.testing.assert_allclose(log_quantiles(large), log_quantiles(frame), atol=0.02)
+    np.testing.assert_allclose(region_levels(large), region_levels(frame), atol=0.02)
 
 
 @pytest.mark.skipif(not FOOTAGE, reason="ARCHIVE_RESTORE_DATA is not set")
