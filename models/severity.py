@@ -28,16 +28,15 @@ def severity(window: Tensor, trust: Tensor) -> Tensor:
     blocks, and colour, 20 %; deviation within the centre, 20 %; each log2(1 + code values) / 4.
     The last is the share of blocks whose match is believed; without any the first three are 0.
     """
-    window, trust = window.float(), trust.float()
-    luma, centre = window.mean(2), window[:, 0]
-    colour = window[:, :, 0] - window[:, :, 2]
-    steps = [_deviation(plane[:, 1 + k] - plane[:, 0]) for plane in (luma, colour) for k in NEAREST]
-    count = len(NEAREST)
-    between = [torch.stack(steps[:count], 1).flatten(1), torch.stack(steps[count:], 1).flatten(1)]
-    believed = F.avg_pool2d(trust[:, list(NEAREST)], BLOCK).flatten(1) > BELIEVED
-    fine = centre.mean(1)[:, 1:-1, 1:-1] * 4 - (
-        centre.mean(1)[:, :-2, 1:-1] + centre.mean(1)[:, 2:, 1:-1]
-        + centre.mean(1)[:, 1:-1, :-2] + centre.mean(1)[:, 1:-1, 2:]
+    frames = window[:, [0, *(1 + k for k in NEAREST)]].float()
+    red, green, blue = frames.unbind(2)
+    luma, colour = (red + green + blue) / 3, red - blue
+    between = [_deviation(plane[:, 1:] - plane[:, :1]).flatten(1) for plane in (luma, colour)]
+    believed = F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK).flatten(1) > BELIEVED
+    centre = luma[:, :1]
+    fine = 4 * centre[..., 1:-1, 1:-1] - (
+        centre[..., :-2, 1:-1] + centre[..., 2:, 1:-1]
+        + centre[..., 1:-1, :-2] + centre[..., 1:-1, 2:]
     )  # fmt: skip
     within = _deviation(fine / 20**0.5).flatten(1)  # a Laplacian: 20 times the variance of noise
     rows = []
@@ -52,8 +51,7 @@ def severity(window: Tensor, trust: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
-def _deviation(plane: Tensor) -> Tensor:
-    """Standard deviation of a plane (B, H, W) within each block."""
-    plane = plane[:, None]
-    mean, square = F.avg_pool2d(plane, BLOCK), F.avg_pool2d(plane.square(), BLOCK)
-    return (square - mean.square()).clamp_min(0).sqrt()[:, 0]
+def _deviation(planes: Tensor) -> Tensor:
+    """Standard deviation of planes (B, N, H, W) within each block."""
+    mean, square = F.avg_pool2d(planes, BLOCK), F.avg_pool2d(planes.square(), BLOCK)
+    return (square - mean.square()).clamp_min(0).sqrt()
