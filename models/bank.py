@@ -36,6 +36,7 @@ class Mix:
     broken_flow: float = 0.05  # samples with one unrelated neighbour
     still: float = 0.3  # samples whose scene stands still while its damage goes on
     upright: float = 0.7  # of those, with upright structure that belongs to the scene
+    bare: float = 0.0  # of the banks' damage: its scratches, dust and blotches alone
     pillarbox: float = 0.06  # samples with a black bar beside the picture
 
 
@@ -198,7 +199,10 @@ class Bank:
             frames = damaged[n][where].astype(np.float32)
             gain, offset = exposures[n, centre]
             target = np.clip(clean[REACH] * gain + offset, 0, 255)
-            defects = masks[n][where][REACH].astype(np.float32)
+            hit = masks[n][where] > 0
+            defects = hit[REACH].astype(np.float32)
+            if rng.random() < self._mix.bare:  # a transfer without grain, or cleaned of it before
+                frames = np.where(hit[..., None], frames, np.clip(clean * gain + offset, 0, 255))
         if rng.random() < self._mix.still:  # damage goes on, the scene stands still
             scene = gain * clean[REACH]
             if rng.random() < self._mix.upright:

@@ -154,6 +154,18 @@ TINY = TrainConfig(
 )
 
 
+def test_bare_samples_have_their_defects_and_nothing_else(bank: Path) -> None:
+    mix = Mix(noise=0, clean=0, missing=0, broken_flow=0, still=0, pillarbox=0, bare=1)
+    found = 0
+    for step in range(6):
+        batch = Bank([bank], 48, mix, 0).batch(step, 2)
+        hit = batch.defects.expand(-1, 3, -1, -1) > 0
+        change = (batch.window[:, 0] - batch.clean).abs()
+        assert change[~hit].max() < 1e-5
+        found += int(change[hit].gt(0.1).sum())
+    assert found > 100
+
+
 def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> None:
     def pumping(frames: np.ndarray) -> float:
         return float(np.diff(frames.mean((2, 3, 4)), n=2, axis=1).std())
@@ -274,10 +286,10 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
         load_config(path)
 
 
-@pytest.fixture(scope="module")
-def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+@pytest.fixture(scope="module", params=[False, True], ids=["", "severe"])
+def restorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Restorer:
     path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
-    checkpoint.save(randomised(RestorationNet("micro")), path, {})
+    checkpoint.save(randomised(RestorationNet("micro", severe=request.param)), path, {})
     return Restorer(weights=path, device="cpu")
 
 
