@@ -16,6 +16,7 @@ from models.alignment import OFFSETS
 FEATURES = 5
 BLOCK = 8  # pixels
 BELIEVED = 0.5  # mean trust of a block from which on its match counts
+EXPOSED = 16, 239  # code values between which noise is not clipped
 NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
 
 
@@ -28,11 +29,10 @@ def severity(window: Tensor, trust: Tensor) -> Tensor:
     blocks, and colour, 20 %; deviation within the centre, 20 %; each log2(1 + code values) / 4.
     The last is the share of blocks whose match is believed; without any the first three are 0.
     """
-    frames = window[:, [0, *(1 + k for k in NEAREST)]].float()
-    red, green, blue = frames.unbind(2)
-    luma, colour = (red + green + blue) / 3, red - blue
-    between = [_deviation(plane[:, 1:] - plane[:, :1]).flatten(1) for plane in (luma, colour)]
-    believed = F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK).flatten(1) > BELIEVED
+    frames = _nearest(window)
+    luma, colour = _luma(frames), frames[:, :, 0] - frames[:, :, 2]
+    between = [_between(plane).flatten(1) for plane in (luma, colour)]
+    believed = _believed(trust).flatten(1)
     centre = luma[:, :1]
     fine = 4 * centre[..., 1:-1, 1:-1] - (
         centre[..., :-2, 1:-1] + centre[..., 2:, 1:-1]
@@ -49,6 +49,40 @@ def severity(window: Tensor, trust: Tensor) -> Tensor:
         levels = torch.stack([*values, within[i].quantile(0.2)])
         rows.append(torch.cat([torch.log2(1 + 255 * levels) / 4, known.float().mean()[None]]))
     return torch.stack(rows)
+
+
+@torch.no_grad()
+def noise_level(window: Tensor, trust: Tensor) -> float | None:
+    """Deviation of luma noise in code values, of a window (1 + neighbours, 3, H, W) with trust
+    (neighbours, H, W): the 20 % quantile over blocks whose match is believed and that are neither
+    black nor white; None without such a block.
+    """
+    luma = _luma(_nearest(window[None]))
+    between = _between(luma) / 2**0.5  # of two frames, with noise in both
+    level = F.avg_pool2d(luma[:, :1], BLOCK)
+    told = (level > EXPOSED[0] / 255) & (level < EXPOSED[1] / 255) & _believed(trust[None])
+    return float(255 * between[told].quantile(0.2)) if told.any() else None
+
+
+def _nearest(window: Tensor) -> Tensor:
+    """The centre frames and their nearest neighbours."""
+    return window[:, [0, *(1 + k for k in NEAREST)]].float()
+
+
+def _luma(frames: Tensor) -> Tensor:
+    """Mean of the channels, added in one order on every machine."""
+    red, green, blue = frames.unbind(2)
+    return (red + green + blue) / 3
+
+
+def _between(planes: Tensor) -> Tensor:
+    """Deviation of each neighbour's difference from the centre, within each block."""
+    return _deviation(planes[:, 1:] - planes[:, :1])
+
+
+def _believed(trust: Tensor) -> Tensor:
+    """Blocks of the nearest neighbours whose match counts."""
+    return F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK) > BELIEVED
 
 
 def _deviation(planes: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from models.bridge import Noise
 from models.network import MULTIPLE, RestorationNet
+from models.restraint import restrained
+from models.severity import noise_level
 
 MARGIN = 128  # pixels around a tile that are computed and thrown away; a multiple of MULTIPLE
 KAPPA = 0.2  # bridge noise of more than one step, pixel units of [0, 1]
@@ -74,6 +76,7 @@ def restored(
     """
     device = next(net.parameters()).device
     height, width = window.shape[-2:]
+    source, noise_here = window[0], noise_level(window, trust)
     levels = net.levels(window[None], trust[None]).to(device)
     window, trust = padded(window)[None], padded(trust)[None]
     size = window.shape[-2:]
@@ -88,7 +91,8 @@ def restored(
         planes = torch.cat([out.image, out.alpha, out.defect_logits], 1)[0].float()
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]
-    return Pictures(found[:3], found[3], found[4])
+    image = restrained(found[:3], source, found[4], noise_here)
+    return Pictures(image, found[3], found[4])
 
 
 def _corner(tile: Tile) -> tuple[int, int]:

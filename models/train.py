@@ -25,10 +25,12 @@ from models import checkpoint
 from models.bank import Bank, Batch, Mix
 from models.exposure import Image
 from models.grow import grown
+from models.muon import Muon, is_kernel
 from models.network import Output, RestorationNet
 from models.restorer import windows
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
+OPTIMISERS = ("adamw", "muon", "sgd")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class TrainConfig:
     warmup: int = 200
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
-    optimiser: str = "adamw"  # or "sgd"
+    optimiser: str = "adamw"  # one of OPTIMISERS; "muon" is for kernels, AdamW for what is left
     clip: float = 1.0
     ema: float = 0.999
     bridge_share: float = 0.25  # of the samples once the bridge stage has begun
@@ -59,6 +61,10 @@ class TrainConfig:
     validate_every: int = 1000
     mix: Mix = field(default_factory=Mix)
     banks: dict[str, int] = field(default_factory=lambda: {"film_train": 1386})  # sequences each
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser {self.optimiser!r}: choose of {', '.join(OPTIMISERS)}")
 
 
 def load_config(path: Path, **overrides: object) -> TrainConfig:
@@ -125,7 +131,7 @@ class Trainer:
             self.device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
-        self.optimiser = self._optimiser()
+        self.optimisers = self._optimisers()
         self.step, self.cpu_seconds = 0, 0.0
         if (out / "last.pt").exists():
             self._resume()
@@ -134,15 +140,17 @@ class Trainer:
         else:
             self._fit_vae(banks[0])
 
-    def _optimiser(self) -> torch.optim.Optimizer:
-        if self.config.optimiser == "sgd":
-            return torch.optim.SGD(self.net.parameters(), lr=self.config.lr, momentum=0.9)
-        return torch.optim.AdamW(
-            self.net.parameters(),
-            lr=self.config.lr,
-            betas=self.config.betas,
-            weight_decay=self.config.weight_decay,
-        )
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        config, parameters = self.config, list(self.net.parameters())
+        chosen: list[torch.optim.Optimizer] = []
+        if config.optimiser == "sgd":
+            return [torch.optim.SGD(parameters, lr=config.lr, momentum=0.9)]
+        if config.optimiser == "muon":
+            chosen = [Muon(filter(is_kernel, parameters), config.lr, config.weight_decay)]
+            parameters = [p for p in parameters if not is_kernel(p)]
+        decay = config.weight_decay
+        adamw = torch.optim.AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=decay)
+        return [*chosen, adamw]
 
     def _fit_vae(self, bank: Path) -> None:
         clean = np.load(bank / "clean.npy", mmap_mode="r")
@@ -198,19 +206,20 @@ class Trainer:
 
     def _advance(self, batch: Batch) -> dict[str, float]:
         rate = learning_rate(self.step, self.config)
-        for group in self.optimiser.param_groups:
+        for group in (g for optimiser in self.optimisers for g in optimiser.param_groups):
             group["lr"] = rate
         batch = Batch(*(t.to(self.device) for t in vars(batch).values()))
         t, kappa, eps = self._times(len(batch.clean))
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             output = self.net(batch.window, batch.trust, t, eps, batch.clean, kappa)
         losses = loss_of(output, batch, self.net.vae.encode(batch.clean), self.config)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip)
         finite = bool(torch.isfinite(norm))
         if finite:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
             self._average()
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()} | {
@@ -247,7 +256,8 @@ class Trainer:
     def _save(self, seconds: float) -> None:
         state = {
             "step": self.step, "net": self.net.state_dict(), "ema": self.ema,
-            "optimiser": self.optimiser.state_dict(), "cpu_seconds": self.cpu_seconds + seconds,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "cpu_seconds": self.cpu_seconds + seconds,
         }  # fmt: skip
         partial = self.out / "last.partial"
         torch.save(state, partial)
@@ -264,7 +274,8 @@ class Trainer:
         state = torch.load(self.out / "last.pt", map_location=self.device, weights_only=True)
         self.net.load_state_dict(state["net"])
         self.ema, self.step, self.cpu_seconds = state["ema"], state["step"], state["cpu_seconds"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
 
     def _log(self, row: dict[str, object]) -> None:
         with (self.out / "log.jsonl").open("a") as stream:

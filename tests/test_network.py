@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from models import checkpoint
 from models.bank import Bank, Mix, prepare
 from models.grow import grown
+from models.muon import UPDATE_RMS, Muon, is_kernel, orthogonal
 from models.network import RestorationNet
 from models.restorer import CONTEXT, Restorer
 from models.severity import severity
@@ -211,19 +212,65 @@ def test_training_writes_what_it_promises(bank: Path, tmp_path: Path) -> None:
     assert checkpoint.config(tmp_path / "ema.safetensors")["training"]["step"] == 60  # type: ignore[index]
 
 
-def test_steps_on_one_batch_bring_its_loss_down(bank: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TINY, [bank], tmp_path, device=torch.device("cpu"))
+OPTIMISERS = pytest.mark.parametrize("optimiser", ["adamw", "muon", "sgd"])
+
+
+@OPTIMISERS
+def test_steps_on_one_batch_bring_its_loss_down(bank: Path, tmp_path: Path, optimiser: str) -> None:
+    trainer = Trainer(
+        replace(TINY, optimiser=optimiser), [bank], tmp_path, device=torch.device("cpu")
+    )
     batch = trainer.data.batch(0, 2)
     losses = [trainer._advance(batch)["total"] for _ in range(50)]
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(bank: Path, tmp_path: Path) -> None:
-    Trainer(TINY, [bank], tmp_path / "whole", device=torch.device("cpu")).run(until=30)
-    Trainer(TINY, [bank], tmp_path / "broken", device=torch.device("cpu")).run(until=14)
-    Trainer(TINY, [bank], tmp_path / "broken", device=torch.device("cpu")).run(until=30)
+@OPTIMISERS
+def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(
+    bank: Path, tmp_path: Path, optimiser: str
+) -> None:
+    config, cpu = replace(TINY, optimiser=optimiser), torch.device("cpu")
+    Trainer(config, [bank], tmp_path / "whole", device=cpu).run(until=30)
+    Trainer(config, [bank], tmp_path / "broken", device=cpu).run(until=14)
+    Trainer(config, [bank], tmp_path / "broken", device=cpu).run(until=30)
     whole, broken = (torch.load(tmp_path / name / "last.pt")["net"] for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_an_unknown_optimiser_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('optimiser = "lion"')
+    with pytest.raises(ValueError, match=r"lion.*adamw, muon, sgd"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("shape", [(24, 96), (96, 24), (32, 32)])
+def test_an_orthogonal_update_keeps_the_directions_and_evens_their_sizes(
+    shape: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
+    evened = left.T @ orthogonal(matrix) @ right.T
+    assert sizes.max() / sizes.min() > 2
+    assert torch.allclose(evened, torch.diag(evened.diagonal()), atol=1e-4)
+    assert 0.6 < evened.diagonal().min() and evened.diagonal().max() < 1.3
+
+
+def test_the_orthogonal_update_moves_weights_as_far_as_adamw_would() -> None:
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.randn(32, 16, 3, 3))
+    before, kernel.grad = kernel.detach().clone(), torch.randn_like(kernel)
+    Muon([kernel], lr=0.01).step()
+    moved = (kernel.detach() - before).square().mean().sqrt()
+    assert 0.8 < moved / (0.01 * UPDATE_RMS) < 1.2
+
+
+def test_only_kernels_are_taken_as_matrices() -> None:
+    named = dict(RestorationNet("fast", severe=True).named_parameters())
+    taken = {name for name, parameter in named.items() if is_kernel(parameter)}
+    assert "denoiser.mid.0.conv1.weight" in taken
+    assert not any("film" in name or "bias" in name or "embed" in name for name in taken)
 
 
 def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Where a transfer has no noise, nothing but defects may change."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from models import checkpoint
+from models.restraint import LEAST, LOUD, QUIET, found, restrained
+from models.severity import noise_level
+from models.tiling import restored
+
+HEIGHT, WIDTH = 96, 160
+NO_DEFECT, DEFECT = -20.0, 20.0  # logits
+
+
+def moving(sigma: float, bars: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Five aligned frames of texture with grey noise of ``sigma`` code values, all matches
+    believed.
+    """
+    rng = torch.Generator().manual_seed(0)
+    scene = 0.3 + 0.4 * torch.rand(3, HEIGHT, WIDTH, generator=rng)
+    noise = torch.randn(5, 1, HEIGHT, WIDTH, generator=rng) * sigma / 255
+    window = scene + noise
+    if bars:  # 4:3 in 16:9, wider still
+        window[..., : WIDTH // 5], window[..., -WIDTH // 5 :] = 0.0, 0.0
+    return window, torch.ones(4, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("bars", [False, True])
+@pytest.mark.parametrize("sigma", [1.0, 5.0, 20.0])
+def test_noise_is_measured_whatever_stands_beside_the_picture(sigma: float, bars: bool) -> None:
+    level = noise_level(*moving(sigma, bars))
+    assert level is not None
+    assert 0.85 < level / sigma < 1.02  # a low quantile
+
+
+def test_noise_without_a_match_is_not_known() -> None:
+    window, trust = moving(5.0)
+    assert noise_level(window, 0 * trust) is None
+    assert noise_level(0 * window, trust) is None
+
+
+def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
+    source = torch.full((3, 40, 60), 0.5)
+    image = source + torch.linspace(-0.2, 0.2, 60)
+    logits = torch.full((40, 60), NO_DEFECT)
+    logits[:, 50:] = DEFECT
+    for noise in (0.0, 1.0, QUIET):
+        held = 255 * (restrained(image, source, logits, noise) - source)
+        assert held[..., :40].abs().max() <= max(noise, LEAST) + 1e-3
+        assert torch.equal(held.sign(), (image - source).sign())
+    assert torch.allclose(restrained(image, source, logits, 1.0)[..., 50:], image[..., 50:])
+
+
+@pytest.mark.parametrize("noise", [None, LOUD, 25.0])
+def test_nothing_is_held_where_there_is_noise_or_it_is_not_known(noise: float | None) -> None:
+    image, source = torch.rand(2, 3, 16, 16)
+    logits = torch.full((16, 16), NO_DEFECT)
+    assert torch.equal(restrained(image, source, logits, noise), image)
+
+
+def test_the_bound_opens_without_a_step() -> None:
+    """Frames whose noise is just below and above LOUD must not look different."""
+    source = torch.full((3, 16, 16), 0.5)
+    image = source + torch.linspace(-20, 20, 16) / 255
+    logits = torch.full((16, 16), NO_DEFECT)
+    levels = torch.linspace(QUIET - 0.2, LOUD, 400)
+    pictures = [restrained(image, source, logits, float(level)) for level in levels]
+    steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
+    assert max(steps) < 0.5
+
+
+def test_surroundings_of_a_defect_belong_to_it() -> None:
+    logits = torch.full((21, 21), NO_DEFECT)
+    logits[10, 10] = DEFECT
+    share = found(logits)
+    assert share[7, 13] == 1 and share[10, 14] < 1e-6
+    assert found(torch.zeros(4, 4)).min() == 1  # as likely as not
+
+
+@pytest.mark.parametrize("size", ["fast", "base"])
+def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
+    net = checkpoint.load(checkpoint.shipped(size))
+    window, trust = moving(0.0)
+    pictures = restored(net, window, trust, steps=1, seed=0)
+    outside = found(pictures.defect_logits) < 0.01
+    change = 255 * (pictures.image - window[0]).abs().amax(0)
+    assert outside.float().mean() > 0.5
+    assert change[outside].max() < 3 * LEAST  # what is left of the defects' share included
