@@ -127,19 +127,21 @@ def _number(value: object) -> float:
 
 
 def verdicts(summary: Sequence[Row]) -> dict[str, Row]:
-    """By preset: the best single filter, and our gain over the damaged input and over it in dB."""
+    """By preset: our gain over the damaged input; the best single filter, the best chain, and what
+    ours is above them, in dB.
+    """
     answer: dict[str, Row] = {}
     for preset in dict.fromkeys(str(row["preset"]) for row in summary):
         rows = [row for row in summary if row["preset"] == preset]
-        filters = [row for row in rows if row["family"] == "filter"]
-        best: Row = max(filters, key=lambda row: _number(row["psnr_db"]), default={})
         ours: Row = next((row for row in reversed(rows) if row["family"] == "ours"), {})
-        answer[preset] = {
-            "best_filter": best.get("method"),
-            "best_filter_gain_db": _number(best.get("gain_db")),
-            "gain_db": _number(ours.get("gain_db")),
-            "over_best_filter_db": _number(ours.get("psnr_db")) - _number(best.get("psnr_db")),
-        }
+        verdict: Row = {"gain_db": _number(ours.get("gain_db"))}
+        for family in ("filter", "chain"):
+            peers = [row for row in rows if row["family"] == family]
+            best: Row = max(peers, key=lambda row: _number(row["psnr_db"]), default={})
+            above = _number(ours.get("psnr_db")) - _number(best.get("psnr_db"))
+            verdict |= {f"best_{family}": best.get("method"), f"over_best_{family}_db": above}
+            verdict[f"best_{family}_gain_db"] = _number(best.get("gain_db"))
+        answer[preset] = verdict
     return answer
 
 

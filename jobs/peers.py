@@ -39,23 +39,27 @@ class Peer:
         return run_filters(clip, self.filters.format(s=f"{strength:g}"), self.margin)
 
 
+ATADENOISE = "atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s}"
+
 # Grids end where the filter's range does, or past the best. The pixel format is the better one of
 # gbrp and yuv444p for that filter on the film preset.
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
         Peer("hqdn3d", "format=yuv444p,hqdn3d={s}", (6, 10, 14, 20, 30)),
-        Peer(
-            "atadenoise",
-            "format=gbrp,atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s}",
-            (0.1, 0.15, 0.2, 0.25, 0.3),
-        ),
+        Peer("atadenoise", f"format=gbrp,{ATADENOISE}", (0.1, 0.15, 0.2, 0.25, 0.3)),
         Peer("dctdnoiz", "format=gbrp,dctdnoiz=s={s}", (6, 10, 14, 20, 30)),
         Peer("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 100)),
         Peer("nlmeans", "format=gbrp,nlmeans=s={s}", (4, 6, 8, 11, 15)),
         Peer(
             "atadenoise+nlmeans",
-            "format=gbrp,atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s},nlmeans=s=4",
+            f"format=gbrp,{ATADENOISE},nlmeans=s=4",
+            (0.1, 0.15, 0.2, 0.25),
+            single=False,
+        ),
+        Peer(
+            "deflicker+atadenoise+nlmeans",
+            f"format=yuv444p,deflicker=size=10,format=gbrp,{ATADENOISE},nlmeans=s=4",
             (0.1, 0.15, 0.2, 0.25),
             single=False,
         ),

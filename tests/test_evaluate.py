@@ -210,7 +210,10 @@ def test_methods_see_the_damaged_clip_and_are_scored_against_the_truth(folder: P
         called.append(len(clip))
         return soften(clip)
 
-    peers = {"hqdn3d": Peer("hqdn3d", "hqdn3d={s}", (1, 12))}
+    peers = {
+        "hqdn3d": Peer("hqdn3d", "hqdn3d={s}", (1, 12)),
+        "two": Peer("two", "hqdn3d={s},hqdn3d=2", (1, 12), single=False),
+    }
     result = evaluate(
         [folder / "a.mkv", folder / "b.mkv"],
         ["g25", "clean"],
@@ -220,7 +223,7 @@ def test_methods_see_the_damaged_clip_and_are_scored_against_the_truth(folder: P
     )
     assert called == [6] * 4
     rows = {(r["clip"], r["preset"], r["method"]): r for r in result.rows}
-    assert len(rows) == 2 * 2 * 3
+    assert len(rows) == 2 * 2 * 4
     assert 19 < rows["a", "g25", "identity"]["psnr_db"] < 21.5
     assert rows["a", "clean", "identity"]["psnr_db"] == 100
     assert rows["a", "g25", "hqdn3d"]["strength"] == 12
@@ -228,8 +231,11 @@ def test_methods_see_the_damaged_clip_and_are_scored_against_the_truth(folder: P
     assert rows["b", "g25", "ours"]["psnr_db"] > rows["b", "g25", "identity"]["psnr_db"] + 3
     assert json.loads(rows["a", "g25", "ours"]["damage"])["white_noise.sigma"] == 25
     verdict = verdicts(summarise(result.rows))["g25"]
-    assert verdict["best_filter"] == "hqdn3d"
+    assert (verdict["best_filter"], verdict["best_chain"]) == ("hqdn3d", "two")
     assert verdict["gain_db"] > 3
+    for family in ("filter", "chain"):
+        above = verdict["gain_db"] - verdict[f"best_{family}_gain_db"]
+        assert verdict[f"over_best_{family}_db"] == pytest.approx(above)
 
 
 def test_a_method_that_loses_a_frame_is_an_error(folder: Path) -> None:
