@@ -58,9 +58,10 @@ PEERS: dict[str, Peer] = {
             single=False,
         ),
         Peer(
-            "deflicker+atadenoise+nlmeans",
-            f"format=yuv444p,deflicker=size=10,format=gbrp,{ATADENOISE},nlmeans=s=4",
-            (0.1, 0.15, 0.2, 0.25),
+            "deflicker+removegrain+atadenoise+nlmeans",
+            "format=yuv444p,deflicker=size=10,format=gbrp,removegrain=4:4:4:4,"
+            f"{ATADENOISE},nlmeans=s=3",
+            (0.1, 0.15, 0.2),
             single=False,
         ),
     )
