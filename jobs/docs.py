@@ -1,9 +1,10 @@
-"""Writes the generated pages of `docs/`; with --check, fails where one is not up to date."""
+"""Writes the generated pages and plots of `docs/`; with --check, fails where one is out of date."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import typer
 from typer.main import get_command
 
 import schemas.docs
-from jobs import output
+from jobs import curves, output
 from jobs.alerting import page as monitoring_markdown
 from jobs.cli import app
 from jobs.formats_page import formats_markdown
+from schemas.recipe import MODELS
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, WEIGHTS = ROOT / "docs", ROOT / "models" / "weights"
 INTRO = """# Commands
 
 Generated from the program's own help (`make docs`); do not edit by hand.
@@ -60,11 +63,17 @@ def cli_markdown() -> str:
     return "\n".join(parts)
 
 
+def curves_of(size: str) -> str:
+    """The picture of how the shipped weights of a size were trained."""
+    return curves.draw(WEIGHTS / f"{size}.log.jsonl")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_markdown,
     "formats.md": formats_markdown,
     "monitoring.md": monitoring_markdown,
     **schemas.docs.PAGES,
+    **{f"images/training-{size}.svg": partial(curves_of, size) for size in MODELS},
 }
 
 

@@ -61,7 +61,7 @@ def evaluate(
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file of the training run.")],
     data: Annotated[Path, typer.Option(metavar="FOLDER", help="Clean video/ and photo/.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Weights, log, and work.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Weights, log, curves, and work.")],
     valid: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Clean clips to validate on.")
     ] = None,
@@ -74,7 +74,8 @@ def train(
 ) -> None:
     """Train the model on aged clean footage.
 
-    Goes on where it stopped when it is run again with the same folder.
+    Goes on where it stopped when it is run again with the same folder. At the end, curves.svg in
+    that folder shows the losses and the PSNR on the clips of --valid over the steps.
 
     \b
     Example:
@@ -86,7 +87,11 @@ def train(
         result = run(
             config, data, out, valid=valid, steps=steps, workers=workers, start=start
         )  # fmt: skip
-    output.emit(result) if as_json else output.say(f"weights: {result['weights']}")
+    if as_json:
+        output.emit(result)
+    else:
+        told = {name: result[name] for name in ("weights", "curves") if result[name]}
+        output.say("\n".join(f"{name}: {path}" for name, path in told.items()))
 
 
 def tune(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from jobs.html import Html, Part, tag
 from jobs.output import clock, grouped
+from jobs.plot import Box, Points
 from jobs.report_entry import Entry, card
 
 STAGES = {"seconds_decode": "decode", "seconds_model": "model", "seconds_encode": "encode"}
@@ -60,7 +61,7 @@ def curves(entry: Entry) -> Html | None:
     return card("Frame by frame", *plots, key)
 
 
-def _series(entry: Entry, column: str) -> list[tuple[float, float]]:
+def _series(entry: Entry, column: str) -> Points:
     """(frame, value) where the measure was taken."""
     points = [(row.get("frame"), row.get(column)) for row in entry.curves]
     return [
@@ -76,22 +77,12 @@ def _cuts(entry: Entry) -> list[float]:
     return [float(str(b["frame"])) for a, b in pairs if a.get("shot") != b.get("shot")]
 
 
-def _plot(label: str, series: dict[str, list[tuple[float, float]]], cuts: list[float]) -> Html:
+def _plot(label: str, series: dict[str, Points], cuts: list[float]) -> Html:
     values = [y for points in series.values() for _, y in points]
-    low, high = min(values), max(values)
     last = max(x for points in series.values() for x, _ in points) or 1.0
-
-    def at(x: float, y: float) -> str:
-        return f"{1000 * x / last:.1f},{95 - 90 * (y - low) / ((high - low) or 1):.1f}"
-
-    lines = [
-        tag("line", x1=f"{1000 * x / last:.1f}", x2=f"{1000 * x / last:.1f}", y1=0, y2=100)
-        for x in cuts
-    ]
-    curves = [
-        tag("polyline", points=" ".join(at(x, y) for x, y in points), class_=side)
-        for side, points in series.items()
-    ]
+    box = Box((0, last), (min(values), max(values)), left=0, right=1000, top=5, bottom=95)
+    lines = [tag("line", x1=box.across(x), x2=box.across(x), y1=0, y2=100) for x in cuts]
+    curves = [box.curve(points, class_=side) for side, points in series.items()]
     return tag(
         "svg",
         *lines,

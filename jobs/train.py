@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from jobs import curves
 from jobs.bank import Layout, build_bank, plan
 from models import bank as training_bank
 from models.checkpoint import sha256
@@ -28,7 +29,7 @@ def main(
     stopped.
 
     ``start`` names weights to go on from instead of random ones. ``out`` receives ``bank/``
-    (large), ``last.pt`` to resume from, ``ema.safetensors`` and ``log.jsonl``.
+    (large), ``last.pt`` to resume from, ``ema.safetensors``, ``log.jsonl`` and ``curves.svg``.
     """
     if not config.exists():
         raise ArchiveError(f"no training configuration at {config}: see models/recipes/")
@@ -49,8 +50,17 @@ def main(
     weights = out / "ema.safetensors"
     return {
         "weights": str(weights), "sha256": sha256(weights), "steps": trainer.step,
-        "cpu_seconds": round(trainer.cpu_seconds), "config": asdict(settings),
+        "cpu_seconds": round(trainer.cpu_seconds), "curves": drawn(out / "log.jsonl"),
+        "config": asdict(settings),
     }  # fmt: skip
+
+
+def drawn(log: Path) -> str | None:
+    """Where the learning curves are; None if the training was too short to log a loss."""
+    try:
+        return str(curves.write(log))
+    except ArchiveError:
+        return None
 
 
 def prepared_bank(

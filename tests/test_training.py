@@ -1,20 +1,24 @@
 """Training: its samples, optimisers, resume and stages, at the size that trains in seconds."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from jobs.train import main
 from models import checkpoint
 from models.bank import Bank, Mix, prepare
 from models.muon import UPDATE_RMS, Muon, is_kernel, orthogonal
 from models.network import RestorationNet
 from models.train import TrainConfig, Trainer, learning_rate, load_config
 
+SVG = "{http://www.w3.org/2000/svg}"
 RNG = np.random.default_rng(0)
 
 
@@ -109,6 +113,34 @@ def test_training_writes_what_it_promises(bank: Path, tmp_path: Path) -> None:
     assert [row["step"] for row in rows if "psnr_film" in row] == [30, 60]
     assert "elbo_bits_per_dim" in rows[0]
     assert checkpoint.config(tmp_path / "ema.safetensors")["training"]["step"] == 60  # type: ignore[index]
+
+
+def test_the_command_draws_what_it_logged_also_when_it_goes_on(bank: Path, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "micro.toml", tmp_path / "out"
+    recipe.write_text(
+        'size = "micro"\nsteps = 2\nbatch = 1\ncrop = 32\nlog_every = 1\nvalidate_every = 4\n'
+        "banks = {film = 3}"
+    )
+    for name in ("bank/film", "valid_bank"):
+        shutil.copytree(bank, out / name)
+
+    def points(steps: int) -> list[int]:
+        result = main(recipe, tmp_path, out, valid=tmp_path, steps=steps)
+        assert result["curves"] == str(out / "curves.svg")
+        lines = ElementTree.parse(out / "curves.svg").iter(f"{SVG}polyline")
+        return sorted(len(line.attrib["points"].split()) for line in lines)
+
+    before, after = points(2), points(4)
+    assert len(before) >= 4 and set(before) == {2}
+    assert after == [1, *(2 * count for count in before)]  # validated once, at the end
+
+
+def test_a_training_too_short_to_log_has_no_curves(bank: Path, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "micro.toml", tmp_path / "out"
+    recipe.write_text('size = "micro"\nsteps = 1\nbatch = 1\ncrop = 32\nbanks = {film = 3}')
+    shutil.copytree(bank, out / "bank" / "film")
+    result = main(recipe, tmp_path, out)
+    assert result["curves"] is None and result["steps"] == 1
 
 
 OPTIMISERS = pytest.mark.parametrize("optimiser", ["adamw", "muon", "sgd"])
