@@ -8,6 +8,7 @@ from models.damage import Codec, age
 LABEL_PX = 18
 GAP_PX = 3
 COLOURS = {  # of the defects
+    "lost": (255, 255, 255), "packet": (255, 140, 0), "tracking": (255, 0, 255),
     "scratch": (255, 0, 0), "dust": (0, 255, 0), "blotch": (60, 60, 255),
     "dropout": (255, 255, 0), "switching": (0, 255, 255),
 }  # fmt: skip

@@ -10,7 +10,7 @@ are plain filters and random processes on luma and colour differences. Clips are
 import cv2
 import numpy as np
 
-from models.processes import ar1, smooth_noise
+from models.processes import ar1, smooth_noise, streaks
 
 TO_YCC = np.array(  # Rec. 601, full range
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -58,8 +58,8 @@ def tape_noise(
     """
     shape = clip.shape[1:3]
     for frame in clip:
-        grey = luma * _streaks(shape, 0.7, 0, rng)
-        colours = [chroma * _streaks(shape, chroma_px, 0.8, rng) for _ in range(2)]
+        grey = luma * streaks(shape, 0.7, 0, rng)
+        colours = [chroma * streaks(shape, chroma_px, 0.8, rng) for _ in range(2)]
         frame[:] += cv2.transform(np.dstack([grey, *colours]), TO_RGB)
     return clip
 
@@ -165,15 +165,3 @@ def low_resolution(
         )
         frame[:] = large + sharpen * (large - cv2.GaussianBlur(large, (0, 0), 1.2))
     return clip
-
-
-def _streaks(
-    shape: tuple[int, int], along_px: float, across_px: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Noise (H, W) float32 of unit variance, blurred by deviations along and across the lines."""
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    kernels = []
-    for sigma in (along_px, across_px):
-        kernel = cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, max(sigma, 0.1))
-        kernels.append((kernel / np.sqrt((kernel**2).sum())).astype(np.float32))
-    return np.asarray(cv2.sepFilter2D(noise, cv2.CV_32F, *kernels))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-import cv2
 import numpy as np
 
 from models.analogue import (
@@ -23,14 +22,19 @@ from models.analogue import (
     low_resolution,
     tape_noise,
 )
+from models.composite import chroma_loss, colour_bleed, composite, noise_bars
 from models.damage_presets import PRESETS
-from models.defects import blotches, dust, scratches
-from models.processes import ar1, correlated_noise, random_walk
+from models.defects import FAINT, blotches, dust, scratches
+from models.digital import bit_depth, jpeg, packet_loss, quantise
+from models.noise import grain, shot_noise, speckle, white_noise
+from models.optics import blur, directed_blur, sinc_ringing
+from models.scan import combing, field_blend, telecine, wrong_field_order
+from models.tone import colour_cast, fading, flicker, flicker_field, monochrome
+from models.transport import gate_weave, lost_frames
 
 CodecName = Literal["h264", "mpeg2video", "mpeg4"]
 Codec = Callable[[np.ndarray, CodecName, int], np.ndarray]
 Degradation = Callable[..., np.ndarray]
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
 
 @dataclass(frozen=True)
@@ -40,82 +44,57 @@ class Aged:
     frames: np.ndarray  # (T, H, W, 3) uint8
     masks: dict[str, np.ndarray]  # MASKS: (T, H, W) bool, changed pixels
     severity: dict[str, float]  # "grain.strength": 14.2, ...; only what was applied
-
-
-def blur(clip: np.ndarray, rng: np.random.Generator, sigma_px: float = 0.8) -> np.ndarray:
-    """Lens blur whose focus wanders a little."""
-    for frame, offset in zip(clip, random_walk(len(clip), 0.02, rng), strict=True):
-        sigma = max(sigma_px + offset, 0.1)
-        frame[:] = cv2.GaussianBlur(frame, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    return clip
-
-
-def flicker(
-    clip: np.ndarray,
-    rng: np.random.Generator,
-    gain_sd: float = 0.06,
-    gamma_sd: float = 0.06,
-    rho: float = 0.3,
-) -> np.ndarray:
-    """Uneven exposure: a gain and a log-gamma per frame, both AR(1) over time."""
-    gains = np.clip(1 + gain_sd * ar1(len(clip), rho, rng), 0.4, 1.6)
-    gammas = np.exp(gamma_sd * ar1(len(clip), rho, rng))
-    for frame, gain, gamma in zip(clip, gains, gammas, strict=True):
-        np.clip(frame, 0, 255, out=frame)
-        frame[:] = 255 * gain * (frame / 255) ** np.float32(gamma)
-    return clip
-
-
-def grain(
-    clip: np.ndarray,
-    rng: np.random.Generator,
-    strength: float = 14,
-    floor: float = 0.5,
-    bell: float = 2,
-    sigma_px: float = 0.6,
-    chroma: float = 4,
-) -> np.ndarray:
-    """Film grain: spatially correlated, strength x (floor + bell L(1 - L)) at luma L.
-
-    `strength` and `chroma` (independent per channel) are standard deviations in grey levels.
-    """
-    light = np.clip(clip @ LUMA / 255, 0, 1)  # (T, H, W)
-    noise = correlated_noise(light.shape, sigma_px, rng)
-    noise *= strength * (floor + bell * light * (1 - light))
-    clip += noise[..., None]
-    if chroma > 0:
-        for channel in range(3):
-            clip[..., channel] += chroma * correlated_noise(light.shape, sigma_px, rng)
-    return clip
-
-
-def white_noise(clip: np.ndarray, rng: np.random.Generator, sigma: float = 25) -> np.ndarray:
-    """Additive white Gaussian noise of that many grey levels, independent per channel."""
-    clip += np.float32(sigma) * rng.standard_normal(clip.shape, dtype=np.float32)
-    return clip
+    target: np.ndarray  # (T, H, W, 3) uint8: the clean clip, placed and toned as in `frames`
 
 
 DEGRADATIONS: dict[str, Degradation] = {
     "blur": blur,
+    "directed_blur": directed_blur,
+    "sinc_ringing": sinc_ringing,
     "flicker": flicker,
+    "flicker_field": flicker_field,
     "grain": grain,
     "white_noise": white_noise,
+    "shot_noise": shot_noise,
+    "speckle": speckle,
+    "fading": fading,
+    "colour_cast": colour_cast,
+    "monochrome": monochrome,
     "scratches": scratches,
     "dust": dust,
     "blotches": blotches,
+    "gate_weave": gate_weave,
+    "lost_frames": lost_frames,
+    "combing": combing,
+    "field_blend": field_blend,
+    "wrong_field_order": wrong_field_order,
+    "telecine": telecine,
     "bandwidth": bandwidth,
+    "composite": composite,
+    "colour_bleed": colour_bleed,
+    "chroma_loss": chroma_loss,
     "tape_noise": tape_noise,
     "line_jitter": line_jitter,
     "dropouts": dropouts,
+    "noise_bars": noise_bars,
     "head_switching": head_switching,
     "ghost": ghost,
     "hum_bar": hum_bar,
     "low_resolution": low_resolution,
+    "bit_depth": bit_depth,
+    "jpeg": jpeg,
+    "packet_loss": packet_loss,
 }
 MASKS = {
-    "scratches": "scratch", "dust": "dust", "blotches": "blotch",
-    "dropouts": "dropout", "head_switching": "switching",
+    "scratches": "scratch", "dust": "dust", "blotches": "blotch", "lost_frames": "lost",
+    "dropouts": "dropout", "head_switching": "switching", "noise_bars": "tracking",
+    "packet_loss": "packet",
 }  # fmt: skip
+MOVES = {  # pixels to other places or frames, by draws alone: earlier masks move with them
+    "gate_weave", "lost_frames", "combing", "field_blend", "wrong_field_order", "telecine",
+    "line_jitter",
+}  # fmt: skip
+KEPT = {"gate_weave", "monochrome"}  # not for a restoration to undo
 CODECS = get_args(CodecName)  # applied by the function the caller passes in
 
 
@@ -129,7 +108,7 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
         raise ValueError(f"unknown damage preset {preset!r}: one of {', '.join(PRESETS)}")
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
         raise ValueError(f"a clip is (T, H, W, 3) uint8, not {clip.shape} {clip.dtype}")
-    film = clip.astype(np.float32)
+    film, target = clip.astype(np.float32), clip.astype(np.float32)
     masks = {name: np.zeros(clip.shape[:3], bool) for name in MASKS.values()}
     severity: dict[str, float] = {}
     for slot in PRESETS[preset]:
@@ -142,21 +121,42 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
             film = codec(quantise(film), cast(CodecName, name), quality).astype(np.float32)
         else:
             before = film.copy() if name in MASKS else film
-            film = DEGRADATIONS[name](film, stream(seed, name + ".pixels"), **params)
+            film = degrade(film, name, seed, params)
+            if name in MOVES:
+                masks = {kind: moved(mask, name, seed, params) for kind, mask in masks.items()}
             if name in MASKS:
-                masks[MASKS[name]] = changed(before, film)
-        severity |= {f"{name}.{key}": float(value) for key, value in params.items()}
-    return Aged(quantise(film), masks, severity)
+                masks[MASKS[name]] = outline(name, before, film)
+            if name in KEPT:
+                target = degrade(target, name, seed, params)
+        severity |= {f"{name}.{key}": float(value) for key, value in params.items()} or {name: 1.0}
+    return Aged(quantise(film), masks, severity, quantise(target))
+
+
+def degrade(film: np.ndarray, name: str, seed: int, params: dict[str, float]) -> np.ndarray:
+    """A float clip after one degradation, which may change it in place."""
+    return DEGRADATIONS[name](film, stream(seed, name + ".pixels"), **params)
+
+
+def moved(mask: np.ndarray, name: str, seed: int, params: dict[str, float]) -> np.ndarray:
+    """Where a degradation that moves pixels takes those of a mask (T, H, W): the places that hold
+    at least `FAINT` of one of them.
+    """
+    if not mask.any():
+        return mask
+    picture = np.repeat(mask[..., None], 3, 3).astype(np.float32)
+    weight = degrade(picture, name, seed, params)[..., 0]  # negative in the lobes of a cubic warp
+    return np.asarray(np.abs(weight) >= FAINT)
+
+
+def outline(name: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The mask (T, H, W) of a defect: the changed pixels, of a lost frame all."""
+    mask = changed(before, after)
+    return mask | mask.any((1, 2), keepdims=True) if name == "lost_frames" else mask
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
     """The random stream of one degradation; PCG64 gives the same numbers on every machine."""
     return np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
-
-
-def quantise(clip: np.ndarray) -> np.ndarray:
-    """Round and clip a float clip to uint8."""
-    return np.asarray(np.clip(np.rint(clip), 0, 255), np.uint8)
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:

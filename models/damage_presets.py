@@ -2,7 +2,8 @@
 
 A range `(low, high)` is drawn uniformly once per clip; a single number is fixed. Grey levels are
 of 255, lengths in pixels. The product is tested on `film`, `tape`, `broadcast` and `web`; their
-`_train` forms are wider on purpose, around the same centre.
+`_train` forms are wider on purpose, around the same centre. `worn` and `scan` hold what those leave
+out; a clip gets a part of it.
 """
 
 from dataclasses import dataclass, field
@@ -127,6 +128,58 @@ WEB_TRAIN = (
     )),
 )  # fmt: skip
 
+WORN = (  # a print that was shown for decades: the dyes, the splices, the gate
+    Slot("lens", 1.0, (
+        Option("blur", {"sigma_px": (0.5, 1.2)}, 0.6),
+        Option("directed_blur", {"sigma_px": (0.8, 2), "ratio": (0.3, 0.7)}, 0.25),
+        Option("sinc_ringing", {"cutoff": (0.4, 0.8)}, 0.15),
+    )),
+    one(0.8, "flicker", gain_sd=(0.02, 0.1), gamma_sd=(0.02, 0.1), rho=(0, 0.7)),
+    one(0.7, "flicker_field", gain_sd=(0.02, 0.1), rho=(0, 0.8)),
+    one(0.9, "grain", strength=(4, 20), floor=(0.2, 0.8), bell=2, sigma_px=(0.4, 1),
+        chroma=(0, 6)),
+    Slot("dyes", 0.8, (
+        Option("fading", {"cyan": (0.05, 0.5), "magenta": (0, 0.25), "yellow": (0, 0.35),
+                          "fog": (0, 25), "saturation": (0.4, 1)}, 0.5),
+        Option("colour_cast", {"gain_sd": (0.03, 0.15), "offset_sd": (0, 10),
+                               "gamma_sd": (0, 0.12)}, 0.3),
+        Option("monochrome", {"sepia": (0, 1)}, 0.2),
+    )),
+    one(0.8, "scratches", lines=(1, 5)),
+    one(0.9, "dust", rate=(1, 6), white_share=(0, 1)),
+    one(0.5, "blotches", rate=(0.05, 0.5)),
+    one(0.9, "gate_weave", weave_px=(0.2, 1.5), rho=(0.3, 0.9), turn_deg=(0, 0.1),
+        jump_px=(3, 20), jump_chance=(0, 0.02)),
+    one(0.15, "lost_frames", most=(1, 5), black_share=0.4),
+    one(0.8, "h264", quality=(17, 28)),
+)  # fmt: skip
+
+SCAN = (  # fields, composite video, a bad head and the files of the first digital years
+    Slot("light", 0.8, (
+        Option("shot_noise", {"photons": (60, 600)}),
+        Option("speckle", {"strength": (0.03, 0.15), "sigma_px": (0.2, 0.8)}),
+    )),
+    Slot("fields", 0.8, (
+        Option("combing", {"lag": (0.4, 1)}),
+        Option("field_blend", {"weight": (0.2, 0.5)}),
+        Option("wrong_field_order", {}, 0.5),
+        Option("telecine", {}),
+    )),
+    one(0.6, "composite", notch=(0.4, 0.95), chroma_px=(1.5, 4)),
+    one(0.4, "colour_bleed", right_px=(1, 8), down_px=(0.3, 3)),
+    one(0.4, "chroma_loss", share=(0.003, 0.03), lines=(1, 3)),
+    one(0.3, "noise_bars", bars=(0.5, 2.4), height_share=(0.02, 0.1), speed_px=(-8, 8),
+        shear_px=(4, 30)),
+    one(0.25, "sinc_ringing", cutoff=(0.4, 0.9)),
+    one(0.3, "bit_depth", bits=(5, 8)),
+    Slot("codec", 0.8, (
+        Option("jpeg", {"quality": (20, 90), "wander": (0, 6)}, 0.4),
+        Option("mpeg2video", {"quality": (3, 10)}, 0.3),
+        Option("h264", {"quality": (18, 30)}, 0.3),
+    )),
+    one(0.25, "packet_loss", share=(0.005, 0.04), leak=(0.6, 0.95)),
+)  # fmt: skip
+
 PRESETS: dict[str, tuple[Slot, ...]] = {
     "film": FILM,
     "film_train": FILM_TRAIN,
@@ -135,6 +188,8 @@ PRESETS: dict[str, tuple[Slot, ...]] = {
     "broadcast": BROADCAST,
     "web": WEB,
     "web_train": WEB_TRAIN,
+    "worn": WORN,
+    "scan": SCAN,
     "g25": (one(1.0, "white_noise", sigma=25),),
     "noise": (one(1.0, "white_noise", sigma=(2, 42)),),
     "clean": (),

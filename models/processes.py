@@ -45,3 +45,15 @@ def correlated_noise(
     for frame in noise:
         frame[:] = cv2.sepFilter2D(frame, cv2.CV_32F, kernel, kernel)
     return noise
+
+
+def streaks(
+    shape: tuple[int, int], along_px: float, across_px: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise (H, W) float32 of unit variance, blurred by deviations along and across the lines."""
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    kernels = []
+    for sigma in (along_px, across_px):
+        kernel = cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, max(sigma, 0.1))
+        kernels.append((kernel / np.sqrt((kernel**2).sum())).astype(np.float32))
+    return np.asarray(cv2.sepFilter2D(noise, cv2.CV_32F, *kernels))

@@ -4,8 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from models.damage import DEGRADATIONS, MASKS, age, changed, quantise, stream
-from models.damage_presets import PRESETS
+from models.damage import (
+    DEGRADATIONS,
+    MASKS,
+    MOVES,
+    age,
+    changed,
+    quantise,
+    stream,
+)
+from models.damage_presets import PRESETS, one
+from models.defects import FAINT
 
 
 def grey(value: float = 128, frames: int = 8, size: int = 128) -> np.ndarray:
@@ -135,6 +144,7 @@ def test_blur_has_its_width() -> None:
 def test_masks_are_exactly_the_changed_pixels(name: str) -> None:
     before = scene().astype(np.float32)
     params = {"rate": 6} if name in ("dust", "blotches", "dropouts") else {}
+    params |= {"share": 0.2} if name == "packet_loss" else {}
     after = DEGRADATIONS[name](before.copy(), stream(2, name), **params)
     mask = changed(before, after)
     seen = (quantise(after) != quantise(before)).any(3)
@@ -144,14 +154,54 @@ def test_masks_are_exactly_the_changed_pixels(name: str) -> None:
 
 @pytest.mark.parametrize("name", MASKS)
 def test_masks_reach_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = PRESETS["film_train"] + PRESETS["tape_train"]
-    slots = [slot for slot in trained if slot.name == name]
-    monkeypatch.setitem(PRESETS, "alone", tuple(slots))
+    wide = [
+        slot for preset in ("film_train", "tape_train", "worn", "scan") for slot in PRESETS[preset]
+    ]
+    monkeypatch.setitem(PRESETS, "alone", tuple(slot for slot in wide if slot.name == name)[:1])
     clip = scene()
-    aged = [age(clip, "alone", seed) for seed in range(12)]
-    assert any(one.masks[MASKS[name]].any() for one in aged)
-    for one in aged:
-        assert ((one.frames != clip).any(3) == one.masks[MASKS[name]]).all()
+    results = [age(clip, "alone", seed) for seed in range(12)]
+    assert any(aged.masks[MASKS[name]].any() for aged in results)
+    for aged in results:
+        seen = (aged.frames != clip).any(3)
+        whole = seen | seen.any((1, 2), keepdims=True)
+        assert ((whole if name == "lost_frames" else seen) == aged.masks[MASKS[name]]).all()
+
+
+def test_the_mask_of_a_lost_frame_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "lost", (one(1, "lost_frames", most=2, black_share=1),))
+    clip = np.zeros((6, 16, 16, 3), np.uint8)
+    clip[:, 8, 8] = 200  # black frames change nothing else
+    aged = age(clip, "lost", 1)
+    gone = (aged.frames != clip).any((1, 2, 3))
+    assert 1 <= gone.sum() <= 2
+    assert (aged.masks["lost"] == gone[:, None, None]).all()
+
+
+def test_every_degradation_is_in_a_preset() -> None:
+    used = {option.name for slots in PRESETS.values() for slot in slots for option in slot.options}
+    assert used >= set(DEGRADATIONS)
+
+
+@pytest.mark.parametrize("name", sorted(MOVES))
+def test_masks_go_where_the_picture_goes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "still", (one(1, "dust", rate=20),))
+    monkeypatch.setitem(PRESETS, "moved", (one(1, "dust", rate=20), one(1, name)))
+    clip = quantise(grey(100))
+    still, moved = (age(clip, preset, 3) for preset in ("still", "moved"))
+    assert (still.masks["dust"] != moved.masks["dust"]).any()
+    stood = moved.frames[~moved.masks["dust"] & ~moved.masks["lost"]]
+    assert np.abs(stood.astype(int) - 100).max() <= 155 * FAINT + 1
+    assert (moved.frames[moved.masks["dust"]] != 100).any(1).mean() > 0.9
+
+
+def test_the_target_weaves_and_is_toned_as_the_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = one(1, "gate_weave", weave_px=2), one(1, "monochrome"), one(1, "dust", rate=4)
+    monkeypatch.setitem(PRESETS, "kept", slots)
+    aged = age(scene(), "kept", 1)
+    outside = ~aged.masks["dust"]
+    assert np.abs(aged.frames[outside].astype(int) - aged.target[outside]).max() <= 1
+    assert psnr(aged.target, scene()) < 40
+    assert (age(scene(), "film", 1).target == scene()).all()
 
 
 def test_dust_counts_are_poisson_with_the_given_rate() -> None:
