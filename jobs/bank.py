@@ -127,10 +127,10 @@ def _fill_source(job: Job) -> list[Row]:
         aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
         keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
         damaged = greyscale(aged.frames) if keep_grey else aged.frames
-        bank["clean"][row] = clean
+        bank["clean"][row] = aged.target
         bank["damaged"][row] = damaged
         bank["mask"][row] = np.any(list(aged.masks.values()), axis=0)
-        facts = {"grey": grey, "psnr": psnr(damaged, clean)}
+        facts = {"grey": grey, "psnr": psnr(damaged, aged.target)}
         rows.append({"row": row} | asdict(item) | facts | origin | {"severity": aged.severity})
     return rows
 

@@ -70,7 +70,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Sample:
-    """A clean clip, its damaged copy and where they come from."""
+    """The truth of a damaged clip, that clip and where they come from."""
 
     clip: str
     preset: str
@@ -135,7 +135,8 @@ def make_sample(path: Path, preset: str, options: Options) -> Sample:
     start, truth = one_shot(read_rgb(path), options.frames)
     truth = shrunk(truth, options.max_side)
     seed = zlib.crc32(f"{options.seed} {path.name}".encode())
-    return Sample(path.stem, preset, start, truth, age(truth, preset, seed, codec_round_trip))
+    aged = age(truth, preset, seed, codec_round_trip)
+    return Sample(path.stem, preset, start, aged.target, aged)
 
 
 def centre(clip: Clip) -> Clip:

@@ -38,6 +38,7 @@ class Mix:
     upright: float = 0.7  # of those, with upright structure that belongs to the scene
     bare: float = 0.0  # of the banks' damage: its scratches, dust and blotches alone
     pillarbox: float = 0.06  # samples with a black bar beside the picture
+    fast: float = 0.0  # samples of every second frame: motion that matches fail at
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,14 @@ class Bank:
         shelf = int(np.searchsorted(self._ends, n, side="right"))
         n -= int(self._ends[shelf - 1]) if shelf else 0
         clips, damaged, masks, exposures = self._shelves[shelf]
-        centre = int(rng.integers(REACH, clips.shape[1] - REACH))
+        fast = rng.random() < self._mix.fast and clips.shape[1] > 4 * REACH
+        stride = 2 if fast else 1
+        reach = stride * REACH
+        centre = int(rng.integers(reach, clips.shape[1] - reach))
         side = self._crop + 2 * MARGIN
         top, left = (int(rng.integers(0, limit - side + 1)) for limit in clips.shape[2:4])
         where = (
-            slice(centre - REACH, centre + REACH + 1),
+            slice(centre - reach, centre + reach + 1, stride),
             slice(top, top + side),
             slice(left, left + side),
         )

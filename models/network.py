@@ -22,6 +22,7 @@ from models.vae import LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
 MULTIPLE = 16  # frame sides are padded to a multiple of this
+ERROR_BLOCK = 16  # pixels: side of the squares that the source's error is told of
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Output:
     latent: Tensor
     defect_logits: Tensor  # (B, 1, H, W): a scratch, dust or blotch is here
     alpha: Tensor  # (B, 1, H, W) in [0, 1]: share of the source in each output pixel
+    error: Tensor  # (B, 1, H, W): how far the source is thought to be from the truth, `error_scale`
 
 
 class Res(nn.Module):
@@ -173,8 +175,8 @@ class Denoiser(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Pixels from the latent, with the degraded frame's features: residual, source share and
-    defect map.
+    """Pixels from the latent, with the degraded frame's features: residual, source share, defect
+    map and the source's error.
     """
 
     def __init__(self, size: Size, channels: int) -> None:
@@ -185,19 +187,19 @@ class Decoder(nn.Module):
         self.up = nn.Conv2d(size.quarter, 4 * size.half, 1)
         self.merge = nn.Conv2d(2 * size.half, size.half, 3, padding=1)
         self.res2 = Res(size.half)
-        self.out = nn.Conv2d(size.half, 4 * 5, 3, padding=1)
+        self.out = nn.Conv2d(size.half, 4 * 6, 3, padding=1)
         nn.init.zeros_(self.out.weight)
-        bias = torch.tensor([0.0, 0.0, 0.0, -2.0, -3.0])  # RGB residual, alpha, defect
+        bias = torch.tensor([0.0, 0.0, 0.0, -2.0, -3.0, 0.0])  # RGB residual, alpha, defect, error
         self.out.bias = nn.Parameter(bias.repeat_interleave(4))
 
     def forward(
         self, z: Tensor, features: Tensor, s2: Tensor, s4: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h = self.res4(self.inp(_joined(z * LATENT_SCALE, s4, features)))
         h = F.pixel_shuffle(self.up(_silu(h)), 2)
         h = self.res2(self.merge(_joined(h, s2)))
-        out = F.pixel_shuffle(self.out(_silu(h)), 2)  # (B, 5, H, W)
-        return out[:, :3], out[:, 3:4], out[:, 4:5]
+        out = F.pixel_shuffle(self.out(_silu(h)), 2)  # (B, 6, H, W)
+        return out[:, :3], out[:, 3:4], out[:, 4:5], out[:, 5:6]
 
 
 class RestorationNet(nn.Module):
@@ -236,10 +238,10 @@ class RestorationNet(nn.Module):
         """``alpha * source + (1 - alpha) * decoded`` with the decoder's residual on the linear
         decoder.
         """
-        residual, share, defect = self.decoder(latent, features, s2, s4)
+        residual, share, defect, error = self.decoder(latent, features, s2, s4)
         alpha = torch.sigmoid(share.float())
         image = alpha * source + (1 - alpha) * (self.vae.decode(latent.float()) + residual.float())
-        return Output(image, latent, defect.float(), alpha)
+        return Output(image, latent, defect.float(), alpha, error.float())
 
     def forward(
         self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor
@@ -288,6 +290,21 @@ class RestorationNet(nn.Module):
         noise = bridge.Noise(seed, size) if isinstance(seed, int) else seed
         latent = bridge.sample(denoise, z_d, steps, kappa, noise)
         return self.decode(window[:, 0], latent, features[0], s2, s4)
+
+
+def error_scale(error: Tensor) -> Tensor:
+    """The scale on which the network tells a mean absolute error of [0, 1] images: log2(1 + code
+    values) / 4.
+    """
+    return torch.log2(1 + 255 * error) / 4
+
+
+def told_error(planes: Tensor) -> float:
+    """The mean error in code values that the network tells of a frame by its plane (H, W): the
+    median over squares.
+    """
+    block = min(ERROR_BLOCK, *planes.shape)
+    return float(2 ** (4 * F.avg_pool2d(planes[None], block).median()) - 1)
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:

@@ -45,27 +45,32 @@ def limit_threads(count: int) -> None:
     cv2.setNumThreads(count)
 
 
-def windows(frames: Iterable[Image], preset: str = "medium") -> Iterator[tuple[Tensor, Tensor]]:
-    """(5, 3, H, W) aligned windows, centre first, and trust (4, H, W), for every frame in order."""
+def windows(
+    frames: Iterable[Image], preset: str = "medium", wanted: Container[int] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(5, 3, H, W) aligned windows, centre first, and trust (4, H, W), for every frame in order,
+    or for those whose place in ``frames`` is ``wanted``.
+    """
     aligner = Aligner(preset)
     held: dict[int, Frame] = {}
     count = done = 0
 
-    def window(i: int) -> tuple[Tensor, Tensor]:
-        around = {k: held[i + k] for k in OFFSETS if i + k in held}
-        warped, trust = aligner.neighbours(held[i], around)
+    def window(i: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if wanted is None or i in wanted:
+            around = {k: held[i + k] for k in OFFSETS if i + k in held}
+            warped, trust = aligner.neighbours(held[i], around)
+            stacked = torch.from_numpy(np.stack([held[i].image, *warped]))
+            yield stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)  # channels_last
         held.pop(i - REACH, None)
-        stacked = torch.from_numpy(np.stack([held[i].image, *warped]))
-        return stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)  # channels_last
 
     for frame in frames:
         held[count] = Frame.of(frame)
         count += 1
         if done + REACH < count:
-            yield window(done)
+            yield from window(done)
             done += 1
     for i in range(done, count):
-        yield window(i)
+        yield from window(i)
 
 
 class Restorer:
@@ -93,20 +98,27 @@ class Restorer:
         seed: int = 0,
         first_index: int = 0,
         missing: Container[int] = (),
+        wanted: range | None = None,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
         ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
         noise, so that a shard draws what the whole clip would have drawn. Frames whose numbers are
-        ``missing`` are made from those around them first (`models.fill`).
+        ``missing`` are made from those around them first (`models.fill`). Of frames whose numbers
+        are not ``wanted`` (default: all are) nothing is returned: they are context, and cost
+        no network.
         """
         frames = filled(frames, missing, first_index) if missing else frames
         curves: list[Curve] = []
         levelled = _levelled(frames, curves) if deflicker else frames
         ladder: Ladder | None = None
-        for i, (window, trust) in enumerate(windows(levelled)):
+        places = None if wanted is None else range(
+            wanted.start - first_index, wanted.stop - first_index
+        )  # fmt: skip
+        aligned = windows(levelled, wanted=places)
+        for i, (window, trust) in enumerate(aligned, places.start if places else 0):
             ladder = ladder or Ladder(self.net, *window.shape[-2:])
-            curve = curves.pop(0) if deflicker else Curve()
+            curve = curves[i] if deflicker else Curve()
             draw = seed * 1_000_003 + first_index + i
             yield self._restore(ladder, window, trust, seed=draw, curve=curve)
 

@@ -1,7 +1,8 @@
 """Do no harm: where a transfer has no noise, the network may not change what is no defect.
 
 Fine texture that moves is taken for grain now and then. Grain can be measured, so the change
-outside the defects that were found is held to what the frame's own noise amounts to.
+outside the defects that were found is held to what the frame's own noise amounts to; or, in a
+frame that the network takes for badly coded, to the error that it tells, within limits.
 """
 
 from __future__ import annotations
@@ -10,32 +11,56 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.severity import NEAREST
+
 QUIET = 2.0  # code values: noise up to which every change outside defects is held to the noise
 LOUD = 3.0  # from which nothing is held; between the two the bound opens
 LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
+CODED = 2.0  # code values that may be changed at most for a told error: it can be wrong
 AROUND = 7  # pixels: a defect's surroundings belong to it
+UNMATCHED = 0.3  # trust below which a pixel has no match
+FAST = 0.10, 0.13  # share of such pixels: up to the first every defect counts in the frame
+CHECKED = 0.15, 0.45  # trust around a defect: from the second on it counts in every frame
 
 
-def restrained(image: Tensor, source: Tensor, defect_logits: Tensor, noise: float | None) -> Tensor:
-    """The restored image (3, H, W) with its change of the source bounded by ``noise`` (deviation
-    in code values, models/severity.py) outside the defects (H, W); as it is where the noise is
-    above LOUD or not known.
+def restrained(
+    image: Tensor, source: Tensor, defects: Tensor, noise: float | None, error: float
+) -> Tensor:
+    """The restored image (3, H, W) with its change of the source bounded outside the ``defects``
+    ((H, W) in [0, 1]) by ``noise`` (deviation in code values, models/severity.py) or ``error``
+    (the mean error of the source that the network tells, code values), whichever is more; as it
+    is where the noise is above LOUD. Noise that is not known is taken for the error told.
 
     The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
     """
-    if noise is None or noise >= LOUD:
+    noise = error if noise is None else noise
+    if noise >= LOUD:
         return image
     room = min((LOUD - noise) / (LOUD - QUIET), 1.0)
-    bound = max(noise, LEAST) / room / 255
+    bound = max(noise, LEAST, min(error, CODED)) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
-    return source + held + found(defect_logits) * (change - held)
+    return source + held + defects * (change - held)
 
 
-def found(defect_logits: Tensor) -> Tensor:
+def defects_in(defect_logits: Tensor) -> Tensor:
     """How far each pixel counts as a defect, (H, W) in [0, 1]: twice the highest probability
     around it.
     """
     probability = torch.sigmoid(defect_logits)[None]
     around = F.max_pool2d(probability, AROUND, stride=1, padding=AROUND // 2)[0]
     return (2 * around).clamp_max(1)
+
+
+def checked(trust: Tensor) -> Tensor:
+    """How far a defect found at each pixel may be believed, (H, W) in [0, 1]; ``trust`` is that of
+    the neighbours, (neighbours, H, W).
+
+    A defect is what differs from the frames around, and in fast motion everything does: in a
+    frame of which more than FAST has no match, only what has one around it counts.
+    """
+    lost = (trust[list(NEAREST)].amax(0) < UNMATCHED).float().mean()
+    fast = ((lost - FAST[0]) / (FAST[1] - FAST[0])).clamp(0, 1)
+    around = F.max_pool2d(trust.amax(0)[None], AROUND, stride=1, padding=AROUND // 2)[0]
+    matched = ((around - CHECKED[0]) / (CHECKED[1] - CHECKED[0])).clamp(0, 1)
+    return 1 - fast * (1 - matched)

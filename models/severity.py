@@ -1,11 +1,15 @@
-"""How strong a frame's noise is, measured over the whole frame: what a place alone cannot tell.
+"""How a frame is damaged, measured over the whole frame: what a place alone cannot tell.
 
 Fine texture that moves looks like grain to a network that sees a part of the picture. How much two
-frames differ where their match is believed tells the two apart, and holds for the frame. FFDNet
-(Zhang, Zuo and Zhang, TIP 2018) is told such a level; here it is measured and goes into FiLM.
+frames differ where their match is believed tells the two apart, and holds for the frame. What a
+codec took away shows at no place for sure; over a frame its grid of blocks and the lack of fine
+detail beside coarser detail do. FFDNet (Zhang, Zuo and Zhang, TIP 2018) is told a level of noise;
+here all of it is measured and goes into FiLM.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -13,8 +17,13 @@ from torch.nn import functional as F
 
 from models.alignment import OFFSETS
 
-FEATURES = 5
+NOISE_FEATURES, CODING_FEATURES = 5, 12
+FEATURES = NOISE_FEATURES + CODING_FEATURES
 BLOCK = 8  # pixels
+GRID = 8  # pixels: period of the blocks of MPEG-2, MPEG-4 and H.264's transform
+DETAIL_BLOCK = 16  # pixels: squares in which detail of three scales is compared
+EDGE = 4.0  # code values: a larger step between two pixels is an edge, and counts as one of these
+FLAT = 0.15  # code values of fine detail below which a square has none
 BELIEVED = 0.5  # mean trust of a block from which on its match counts
 EXPOSED = 16, 239  # code values between which noise is not clipped
 NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
@@ -22,8 +31,77 @@ NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
 
 @torch.no_grad()
 def severity(window: Tensor, trust: Tensor) -> Tensor:
-    """Noise levels (B, FEATURES) of windows (B, 1 + neighbours, 3, H, W), centre first, with trust
-    (B, neighbours, H, W).
+    """What is measured (B, FEATURES) of windows (B, 1 + neighbours, 3, H, W), centre first, with
+    trust (B, neighbours, H, W): noise, then coding.
+    """
+    return torch.cat([noise(window, trust), coding(255 * _luma(window[:, :1].float()))], 1)
+
+
+@torch.no_grad()
+def coding(luma: Tensor) -> Tensor:
+    """What coding and enlarging left of frames (B, 1, H, W) in code values, (B, CODING_FEATURES).
+
+    Over squares of 16 pixels, log2 of the deviation of Laplacians at full, half and quarter size:
+    their ratios and levels in the half of the squares with most detail, and quantiles; the share
+    of squares without diagonal detail; and the grid, across and down, at whatever phase it lies.
+    """
+    height, width = luma.shape[-2:]
+    short = max(DETAIL_BLOCK - height, 0), max(DETAIL_BLOCK - width, 0)
+    luma = F.pad(luma, (0, short[1], 0, short[0]), mode="replicate")
+    whole = luma[..., : luma.shape[-2] // 16 * 16, : luma.shape[-1] // 16 * 16]
+    fine, medium, coarse = (
+        _detail(_laplacian(F.avg_pool2d(whole, scale)), DETAIL_BLOCK // scale)
+        for scale in (1, 2, 4)
+    )
+    cross = whole[..., :-1, :-1] - whole[..., 1:, :-1] - whole[..., :-1, 1:] + whole[..., 1:, 1:]
+    diagonal = _detail(F.pad(cross / 2, (0, 1, 0, 1)), DETAIL_BLOCK)
+    rich = medium >= medium.median(1, keepdim=True).values
+    rows = []
+    for i in range(len(luma)):
+        near, far, skew = (
+            (fine - medium)[i][rich[i]],
+            (medium - coarse)[i][rich[i]],
+            (diagonal - fine)[i][rich[i]],
+        )
+        ratios = [near.mean(), skew.mean(), far.mean(), near.quantile(0.2), near.quantile(0.8)]
+        levels = [
+            fine[i][rich[i]].mean(), medium[i][rich[i]].mean(),
+            fine[i].quantile(0.2), diagonal[i].quantile(0.2),
+        ]  # fmt: skip
+        bare = (diagonal[i] < math.log2(FLAT + 0.25)).float().mean()
+        rows.append(torch.stack([*(2 * r for r in ratios), *(v / 2 for v in levels), 4 * bare]))
+    grids = [_grid(luma), _grid(luma.transpose(-1, -2))]
+    return torch.cat([torch.stack(rows), torch.log2(1 + 16 * torch.stack(grids, 1))], 1)
+
+
+def _detail(planes: Tensor, block: int) -> Tensor:
+    """log2 of the deviation in each block, a quarter of a code value at least, (B, blocks)."""
+    return torch.log2(_deviation(planes, block) + 0.25).flatten(1)
+
+
+def _laplacian(planes: Tensor) -> Tensor:
+    """Laplacian over the root of 20, which leaves the deviation of white noise as it is."""
+    inner = 4 * planes[..., 1:-1, 1:-1] - (
+        planes[..., :-2, 1:-1] + planes[..., 2:, 1:-1]
+        + planes[..., 1:-1, :-2] + planes[..., 1:-1, 2:]
+    )  # fmt: skip
+    return F.pad(inner / 20**0.5, (1, 1, 1, 1))
+
+
+def _grid(luma: Tensor) -> Tensor:
+    """How much steps between columns stand out every GRID columns, over the mean step, (B,)."""
+    step = luma.diff(dim=-1).abs().clamp_max(EDGE)
+    above = step[..., 1:-1] - (step[..., :-2] + step[..., 2:]) / 2
+    columns = above.mean((1, 2))
+    whole = columns[:, : columns.shape[1] // GRID * GRID]
+    phases = whole.reshape(len(luma), -1, GRID).mean(1)
+    excess = phases - phases.median(1, keepdim=True).values
+    return excess.amax(1) / (step.mean((1, 2, 3)) + 0.5)
+
+
+@torch.no_grad()
+def noise(window: Tensor, trust: Tensor) -> Tensor:
+    """Noise levels (B, NOISE_FEATURES) of windows and their trust.
 
     Deviation between the centre and its nearest neighbours: luma, 20 and 50 % quantiles of the
     blocks, and colour, 20 %; deviation within the centre, 20 %; each log2(1 + code values) / 4.
@@ -33,12 +111,7 @@ def severity(window: Tensor, trust: Tensor) -> Tensor:
     luma, colour = _luma(frames), frames[:, :, 0] - frames[:, :, 2]
     between = [_between(plane).flatten(1) for plane in (luma, colour)]
     believed = _believed(trust).flatten(1)
-    centre = luma[:, :1]
-    fine = 4 * centre[..., 1:-1, 1:-1] - (
-        centre[..., :-2, 1:-1] + centre[..., 2:, 1:-1]
-        + centre[..., 1:-1, :-2] + centre[..., 1:-1, 2:]
-    )  # fmt: skip
-    within = _deviation(fine / 20**0.5).flatten(1)  # a Laplacian: 20 times the variance of noise
+    within = _deviation(_laplacian(luma[:, :1])[..., 1:-1, 1:-1]).flatten(1)
     rows = []
     for i in range(len(window)):
         known = believed[i]
@@ -85,7 +158,7 @@ def _believed(trust: Tensor) -> Tensor:
     return F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK) > BELIEVED
 
 
-def _deviation(planes: Tensor) -> Tensor:
+def _deviation(planes: Tensor, block: int = BLOCK) -> Tensor:
     """Standard deviation of planes (B, N, H, W) within each block."""
-    mean, square = F.avg_pool2d(planes, BLOCK), F.avg_pool2d(planes.square(), BLOCK)
+    mean, square = F.avg_pool2d(planes, block), F.avg_pool2d(planes.square(), block)
     return (square - mean.square()).clamp_min(0).sqrt()

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.bridge import Noise
-from models.network import MULTIPLE, RestorationNet
-from models.restraint import restrained
+from models.network import MULTIPLE, RestorationNet, told_error
+from models.precision import half
+from models.restraint import checked, defects_in, restrained
 from models.severity import noise_level
 
 MARGIN = 128  # pixels around a tile that are computed and thrown away; a multiple of MULTIPLE
@@ -78,20 +79,22 @@ def restored(
     height, width = window.shape[-2:]
     source, noise_here = window[0], noise_level(window, trust)
     levels = net.levels(window[None], trust[None]).to(device)
+    believed = checked(trust)
     window, trust = padded(window)[None], padded(trust)[None]
     size = window.shape[-2:]
-    found = torch.empty(5, *size)
+    found = torch.empty(6, *size)
     kappa = KAPPA if steps > 1 else 0.0
     for tile in tiles(size[0], size[1], side):
         part = (..., *tile.computed)
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        with half(device):
             here = window[part].to(device), trust[part].to(device)
             out = net.restore(*here, steps, kappa, noise, levels)
-        planes = torch.cat([out.image, out.alpha, out.defect_logits], 1)[0].float()
+        planes = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]
-    image = restrained(found[:3], source, found[4], noise_here)
+    defects = defects_in(found[4]) * believed
+    image = restrained(found[:3], source, defects, noise_here, told_error(found[5]))
     return Pictures(image, found[3], found[4])
 
 

@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from models import checkpoint
 from models.bank import Bank, Batch, Mix
 from models.exposure import Image
 from models.grow import grown
 from models.muon import Muon, is_kernel
-from models.network import Output, RestorationNet
+from models.network import ERROR_BLOCK, Output, RestorationNet, error_scale
+from models.precision import half
 from models.restorer import windows
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
@@ -56,6 +58,8 @@ class TrainConfig:
     latent_weight: float = 0.3
     defect_weight: float = 6.0  # pixel loss inside defects, relative to outside
     defect_map_weight: float = 0.02  # binary cross entropy of the defect map
+    error_weight: float = 0.02  # the source's error as the network tells it
+    charbonnier: float = 1e-3  # below this error the pixel loss is square
     seed: int = 0
     log_every: int = 50
     validate_every: int = 1000
@@ -83,21 +87,25 @@ def _tupled(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
-def charbonnier(difference: Tensor, eps: float = 1e-3) -> Tensor:
+def charbonnier(difference: Tensor, eps: float) -> Tensor:
     """sqrt(d^2 + eps^2) (Charbonnier et al., ICIP 1994): L1 with a smooth floor."""
     return (difference.square() + eps * eps).sqrt()
 
 
 def loss_of(output: Output, batch: Batch, latent: Tensor, config: TrainConfig) -> dict[str, Tensor]:
     """The terms of the training loss and their weighted sum ``total``."""
-    weight = 1 + (config.defect_weight - 1) * batch.defects
-    pixel = (charbonnier(output.image - batch.clean) * weight).mean()
-    in_latent = charbonnier(output.latent - latent).mean()
-    defects = torch.nn.functional.binary_cross_entropy_with_logits(
-        output.defect_logits, batch.defects
-    )
-    total = pixel + config.latent_weight * in_latent + config.defect_map_weight * defects
-    return {"total": total, "pixel": pixel, "latent": in_latent, "defects": defects}
+    weight, eps = 1 + (config.defect_weight - 1) * batch.defects, config.charbonnier
+    pixel = (charbonnier(output.image - batch.clean, eps) * weight).mean()
+    in_latent = charbonnier(output.latent - latent, eps).mean()
+    defects = F.binary_cross_entropy_with_logits(output.defect_logits, batch.defects)
+    off = (batch.window[:, 0] - batch.clean).abs().mean(1, keepdim=True)
+    told = F.avg_pool2d(output.error, ERROR_BLOCK)
+    error = (told - error_scale(F.avg_pool2d(off, ERROR_BLOCK))).abs().mean()
+    total = pixel + config.latent_weight * in_latent
+    total = total + config.defect_map_weight * defects + config.error_weight * error
+    return {
+        "total": total, "pixel": pixel, "latent": in_latent, "defects": defects, "error": error
+    }  # fmt: skip
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -210,7 +218,7 @@ class Trainer:
             group["lr"] = rate
         batch = Batch(*(t.to(self.device) for t in vars(batch).values()))
         t, kappa, eps = self._times(len(batch.clean))
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        with half(self.device):
             output = self.net(batch.window, batch.trust, t, eps, batch.clean, kappa)
         losses = loss_of(output, batch, self.net.vae.encode(batch.clean), self.config)
         self.net.zero_grad(set_to_none=True)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.precision import single
+
 BLOCK = 4  # pixels per side of a block
 BLOCK_VALUES = 3 * BLOCK * BLOCK
 
@@ -42,11 +44,13 @@ class LinearVAE(nn.Module):
         here.
         """
         kernels = self.basis.reshape(self.channels, 3, BLOCK, BLOCK)  # a block a step of the stride
-        return F.conv2d(image, kernels, -self.basis @ self.mean, stride=BLOCK)
+        with single(image.device):
+            return F.conv2d(image, kernels, -self.basis @ self.mean, stride=BLOCK)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Mean of p(x | z)."""
-        blocks = F.conv2d(latent, self.basis.t()[:, :, None, None]) + self.mean[:, None, None]
+        with single(latent.device):
+            blocks = F.conv2d(latent, self.basis.t()[:, :, None, None]) + self.mean[:, None, None]
         return F.pixel_shuffle(blocks, BLOCK)
 
     @torch.no_grad()

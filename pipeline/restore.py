@@ -164,25 +164,24 @@ class ShardRestorer:
     ) -> Iterator[Planes]:
         pixels = pixel_format(survey.probe)
         waiting: deque[Planes] = deque()
+        own = range(span.start, span.stop)  # the frames around them are read and discarded
 
         def images() -> Iterator[Image]:
             for frame in frames:
-                waiting.append(frame.planes)
+                if frame.index in own:
+                    waiting.append(frame.planes)
                 yield pixels.to_rgb(frame.planes)
 
         deflicker = span.shot.flickers
         fill = survey.fill
         stream = self.restorer.stream(
-            images(), deflicker=deflicker, first_index=first, missing=fill
+            images(), deflicker=deflicker, first_index=first, missing=fill, wanted=own
         )
-        for index, restored in enumerate(stream, start=first):
+        for index, restored in enumerate(stream, start=span.start):
             planes = waiting.popleft()
-            if span.start <= index < span.stop:
-                strength = 1.0 if index in fill else self.recipe.strength
-                applied = self._applied(
-                    pixels, planes, restored, strength, survey.monochrome, tally
-                )
-                yield applied if index in fill else blanking.kept(planes, applied)
+            strength = 1.0 if index in fill else self.recipe.strength
+            applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
+            yield applied if index in fill else blanking.kept(planes, applied)
 
     def _applied(
         self,

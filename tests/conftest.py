@@ -42,6 +42,12 @@ def same_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is exact, whatever this machine's CPU multiplies."""
+    monkeypatch.setattr("models.precision.on_cpu", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def footage() -> Path:
     """The folder with real footage (train/, valid/, archive/) that ARCHIVE_RESTORE_DATA names."""

@@ -1,6 +1,7 @@
 """The network, its weights files and the stream of frames through it, at the smallest size."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,25 @@ def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
     )[CONTEXT:]
     for whole_frame, part in zip(whole, [*left, *right], strict=True):
         assert np.array_equal(whole_frame, part.image)
+
+
+@pytest.mark.parametrize("deflicker", [False, True])
+def test_only_the_frames_that_are_wanted_cost_the_network(
+    restorer: Restorer, deflicker: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, runs = clip(12), []
+    whole = list(restorer.stream(frames, deflicker=deflicker, first_index=40))
+    real = RestorationNet.restore
+
+    def counted(net: RestorationNet, *given: Any) -> Any:
+        runs.append(1)
+        return real(net, *given)
+
+    monkeypatch.setattr(RestorationNet, "restore", counted)
+    part = list(restorer.stream(frames, deflicker=deflicker, first_index=40, wanted=range(44, 49)))
+    assert len(part) == len(runs) == 5
+    for one, other in zip(part, whole[4:9], strict=True):
+        assert np.array_equal(one.image, other.image) and one.curve == other.curve
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import checkpoint
-from models.restraint import LEAST, LOUD, QUIET, found, restrained
+from models.restraint import CODED, FAST, LEAST, LOUD, QUIET, checked, defects_in, restrained
 from models.severity import noise_level
 from models.tiling import restored
 
@@ -14,12 +14,13 @@ HEIGHT, WIDTH = 96, 160
 NO_DEFECT, DEFECT = -20.0, 20.0  # logits
 
 
-def moving(sigma: float, bars: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Five aligned frames of texture with grey noise of ``sigma`` code values, all matches
-    believed.
+def moving(sigma: float, bars: bool = False, soft: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Five aligned frames of texture (``soft`` pixels wide) with grey noise of ``sigma`` code
+    values, all matches believed.
     """
     rng = torch.Generator().manual_seed(0)
-    scene = 0.3 + 0.4 * torch.rand(3, HEIGHT, WIDTH, generator=rng)
+    rough = torch.rand(3, HEIGHT, WIDTH, generator=rng)
+    scene = 0.3 + 0.4 * torch.nn.functional.avg_pool2d(rough, soft, 1, soft // 2)
     noise = torch.randn(5, 1, HEIGHT, WIDTH, generator=rng) * sigma / 255
     window = scene + noise
     if bars:  # 4:3 in 16:9, wider still
@@ -47,17 +48,50 @@ def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
     logits = torch.full((40, 60), NO_DEFECT)
     logits[:, 50:] = DEFECT
     for noise in (0.0, 1.0, QUIET):
-        held = 255 * (restrained(image, source, logits, noise) - source)
+        held = 255 * (restrained(image, source, defects_in(logits), noise, 0.0) - source)
         assert held[..., :40].abs().max() <= max(noise, LEAST) + 1e-3
         assert torch.equal(held.sign(), (image - source).sign())
-    assert torch.allclose(restrained(image, source, logits, 1.0)[..., 50:], image[..., 50:])
+    assert torch.allclose(
+        restrained(image, source, defects_in(logits), 1.0, 0.0)[..., 50:], image[..., 50:]
+    )
 
 
-@pytest.mark.parametrize("noise", [None, LOUD, 25.0])
-def test_nothing_is_held_where_there_is_noise_or_it_is_not_known(noise: float | None) -> None:
+@pytest.mark.parametrize(("error", "bound"), [(0.0, LEAST), (1.2, 1.2), (9.0, CODED)])
+def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> None:
+    source = torch.full((3, 24, 60), 0.5)
+    image = source + torch.linspace(-0.2, 0.2, 60)
+    logits = torch.full((24, 60), NO_DEFECT)
+    held = 255 * (restrained(image, source, defects_in(logits), 0.0, error) - source).abs()
+    assert held.max() == pytest.approx(bound, rel=0.01)
+
+
+@pytest.mark.parametrize(("noise", "error"), [(LOUD, 0.0), (25.0, 0.0), (None, LOUD)])
+def test_nothing_is_held_where_there_is_noise(noise: float | None, error: float) -> None:
     image, source = torch.rand(2, 3, 16, 16)
-    logits = torch.full((16, 16), NO_DEFECT)
-    assert torch.equal(restrained(image, source, logits, noise), image)
+    assert torch.equal(restrained(image, source, torch.zeros(16, 16), noise, error), image)
+
+
+def test_noise_that_is_not_known_is_taken_for_the_error_told() -> None:
+    image, source = torch.rand(2, 3, 16, 16)
+    none = torch.zeros(16, 16)
+    for error in (0.0, 1.3):
+        unknown = restrained(image, source, none, None, error)
+        assert torch.equal(unknown, restrained(image, source, none, error, error))
+
+
+def test_in_fast_motion_a_defect_needs_a_match_around_it() -> None:
+    def trust(lost_rows: int) -> torch.Tensor:
+        made = torch.full((4, 100, 80), 0.9)
+        made[:, :lost_rows] = 0.0
+        return made
+
+    assert checked(trust(int(100 * FAST[0]))).min() == 1  # dust, or a part of the frame
+    fast = checked(trust(40))
+    assert fast[:36].max() == 0 and fast[43:].min() == 1
+    assert 0 < checked(trust(11))[0, 0] < 1  # no step between the two
+    one_side = trust(40)
+    one_side[2] = 0.9  # a neighbour that is uncovered matches on one side
+    assert checked(one_side).min() == 1
 
 
 def test_the_bound_opens_without_a_step() -> None:
@@ -66,7 +100,9 @@ def test_the_bound_opens_without_a_step() -> None:
     image = source + torch.linspace(-20, 20, 16) / 255
     logits = torch.full((16, 16), NO_DEFECT)
     levels = torch.linspace(QUIET - 0.2, LOUD, 400)
-    pictures = [restrained(image, source, logits, float(level)) for level in levels]
+    pictures = [
+        restrained(image, source, defects_in(logits), float(level), 0.0) for level in levels
+    ]
     steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
     assert max(steps) < 0.5
 
@@ -74,17 +110,17 @@ def test_the_bound_opens_without_a_step() -> None:
 def test_surroundings_of_a_defect_belong_to_it() -> None:
     logits = torch.full((21, 21), NO_DEFECT)
     logits[10, 10] = DEFECT
-    share = found(logits)
+    share = defects_in(logits)
     assert share[7, 13] == 1 and share[10, 14] < 1e-6
-    assert found(torch.zeros(4, 4)).min() == 1  # as likely as not
+    assert defects_in(torch.zeros(4, 4)).min() == 1  # as likely as not
 
 
 @pytest.mark.parametrize("size", ["fast", "base"])
 def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
     net = checkpoint.load(checkpoint.shipped(size))
-    window, trust = moving(0.0)
+    window, trust = moving(0.0, soft=3)
     pictures = restored(net, window, trust, steps=1, seed=0)
-    outside = found(pictures.defect_logits) < 0.01
+    outside = defects_in(pictures.defect_logits) < 0.01
     change = 255 * (pictures.image - window[0]).abs().amax(0)
     assert outside.float().mean() > 0.5
     assert change[outside].max() < 3 * LEAST  # what is left of the defects' share included

@@ -20,6 +20,8 @@ from schemas.recipe import Recipe
 from tests.media_factory import Clip, write_clip
 from tests.studio import Studio
 
+pytestmark = pytest.mark.usefixtures("single_precision")
+
 HEIGHT, WIDTH = 330, 600  # neither a multiple of a tile nor of MULTIPLE
 
 

@@ -13,7 +13,9 @@ import torch
 
 from jobs.train import main
 from models import checkpoint
+from models.alignment import OFFSETS, Frame
 from models.bank import Bank, Mix, prepare
+from models.exposure import Image
 from models.muon import UPDATE_RMS, Muon, is_kernel, orthogonal
 from models.network import RestorationNet
 from models.train import TrainConfig, Trainer, learning_rate, load_config
@@ -58,6 +60,13 @@ TINY = TrainConfig(
 )
 
 
+class Unaligned:
+    """Neighbours as they are."""
+
+    def neighbours(self, centre: Frame, others: dict[int, Frame]) -> tuple[list[Image], Image]:
+        return [others[k].image for k in OFFSETS], np.ones((4, *centre.luma.shape), np.float32)
+
+
 def test_bare_samples_have_their_defects_and_nothing_else(bank: Path) -> None:
     mix = Mix(noise=0, clean=0, missing=0, broken_flow=0, still=0, pillarbox=0, bare=1)
     found = 0
@@ -68,6 +77,37 @@ def test_bare_samples_have_their_defects_and_nothing_else(bank: Path) -> None:
         assert change[~hit].max() < 1e-5
         found += int(change[hit].gt(0.1).sum())
     assert found > 100
+
+
+def test_fast_samples_take_every_second_frame(bank: Path, tmp_path: Path) -> None:
+    """Frames of a bank that brightens by ten code values a frame."""
+    for path in bank.glob("*.npy"):
+        np.save(tmp_path / path.name, np.load(path))
+    steady = np.zeros((3, 12, 96, 96, 3), np.uint8) + 10 * np.arange(12, dtype=np.uint8).reshape(
+        1, 12, 1, 1, 1
+    )
+    np.save(tmp_path / "clean.npy", steady)
+    for fast, step in ((0.0, 10), (1.0, 20)):
+        data = Bank([tmp_path], 32, replace(TINY.mix, clean=1.0, fast=fast), 0)
+        data._aligner = Unaligned()  # type: ignore[assignment]
+        levels = 255 * data.batch(0, 8).window.mean((2, 3, 4))  # the frame, -2, -1, 1, 2
+        apart = (levels[:, 1:] - levels[:, :1]).abs()
+        expected = torch.tensor([2.0 * step, step, step, 2 * step]).expand(8, 4)
+        torch.testing.assert_close(apart, expected, rtol=0, atol=0.1)
+
+
+def test_a_bank_of_short_sequences_has_no_fast_samples(bank: Path, tmp_path: Path) -> None:
+    for path in bank.glob("*.npy"):
+        np.save(tmp_path / path.name, np.load(path)[:, :6])
+    fast = Bank([tmp_path], 32, replace(Mix(), fast=1.0), 0).batch(0, 4)
+    assert torch.equal(fast.window, Bank([tmp_path], 32, Mix(), 0).batch(0, 4).window)
+
+
+def test_the_network_learns_to_tell_the_error_of_its_source(bank: Path, tmp_path: Path) -> None:
+    trainer = Trainer(replace(TINY, error_weight=1.0), [bank], tmp_path, device=torch.device("cpu"))
+    batch = trainer.data.batch(0, 4)
+    errors = [trainer._advance(batch)["error"] for _ in range(40)]
+    assert errors[-1] < 0.3 * errors[0]
 
 
 def test_prepared_sequences_are_steadier_and_keep_their_exposure(bank: Path) -> None:
