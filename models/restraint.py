@@ -16,11 +16,12 @@ from models.severity import NEAREST
 QUIET = 2.0  # code values: noise up to which every change outside defects is held to the noise
 LOUD = 3.0  # from which nothing is held; between the two the bound opens
 LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
-CODED = 2.0  # code values that may be changed at most for a told error: it can be wrong
+CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
+SURE = 0.2, 0.6  # probability of a defect from which on it counts a little, and wholly
 AROUND = 7  # pixels: a defect's surroundings belong to it
 UNMATCHED = 0.3  # trust below which a pixel has no match
 FAST = 0.10, 0.13  # share of such pixels: up to the first every defect counts in the frame
-CHECKED = 0.15, 0.45  # trust around a defect: from the second on it counts in every frame
+CHECKED = 0.15, 0.45  # trust at a defect: from the second on it counts in every frame
 
 
 def restrained(
@@ -44,12 +45,12 @@ def restrained(
 
 
 def defects_in(defect_logits: Tensor) -> Tensor:
-    """How far each pixel counts as a defect, (H, W) in [0, 1]: twice the highest probability
+    """How far each pixel counts as a defect, (H, W) in [0, 1], by the highest probability
     around it.
     """
     probability = torch.sigmoid(defect_logits)[None]
     around = F.max_pool2d(probability, AROUND, stride=1, padding=AROUND // 2)[0]
-    return (2 * around).clamp_max(1)
+    return ((around - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
 
 
 def checked(trust: Tensor) -> Tensor:
@@ -59,8 +60,9 @@ def checked(trust: Tensor) -> Tensor:
     A defect is what differs from the frames around, and in fast motion everything does: in a
     frame of which more than FAST has no match, only what has one around it counts.
     """
-    lost = (trust[list(NEAREST)].amax(0) < UNMATCHED).float().mean()
+    nearest = trust[list(NEAREST)].amax(0)
+    lost = (nearest < UNMATCHED).float().mean()
     fast = ((lost - FAST[0]) / (FAST[1] - FAST[0])).clamp(0, 1)
-    around = F.max_pool2d(trust.amax(0)[None], AROUND, stride=1, padding=AROUND // 2)[0]
+    around = F.max_pool2d(nearest[None], AROUND, stride=1, padding=AROUND // 2)[0]
     matched = ((around - CHECKED[0]) / (CHECKED[1] - CHECKED[0])).clamp(0, 1)
     return 1 - fast * (1 - matched)

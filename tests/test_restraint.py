@@ -90,7 +90,7 @@ def test_in_fast_motion_a_defect_needs_a_match_around_it() -> None:
     assert fast[:36].max() == 0 and fast[43:].min() == 1
     assert 0 < checked(trust(11))[0, 0] < 1  # no step between the two
     one_side = trust(40)
-    one_side[2] = 0.9  # a neighbour that is uncovered matches on one side
+    one_side[1] = 0.9  # a neighbour that is uncovered matches on one side
     assert checked(one_side).min() == 1
 
 
@@ -112,7 +112,9 @@ def test_surroundings_of_a_defect_belong_to_it() -> None:
     logits[10, 10] = DEFECT
     share = defects_in(logits)
     assert share[7, 13] == 1 and share[10, 14] < 1e-6
-    assert defects_in(torch.zeros(4, 4)).min() == 1  # as likely as not
+    for probability, share in ((0.1, 0), (0.4, 0.5), (0.7, 1)):
+        logits = torch.full((4, 4), probability).logit()
+        torch.testing.assert_close(defects_in(logits), torch.full((4, 4), float(share)))
 
 
 @pytest.mark.parametrize("size", ["fast", "base"])
