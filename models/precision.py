@@ -1,7 +1,8 @@
 """Where convolutions run in bfloat16: on a GPU, and on a CPU that multiplies it in hardware.
 
-Half the time of single precision there, for a picture that differs by less than a code value on
-average; on a CPU without such instructions bfloat16 is slower, so it stays with single precision.
+Three fifths of the time of single precision there, for a picture that differs by less than a code
+value on average; on a CPU without such instructions bfloat16 is slower, so it stays with single
+precision.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ GRID = 8  # pixels: period of the blocks of MPEG-2, MPEG-4 and H.264's transform
 DETAIL_BLOCK = 16  # pixels: squares in which detail of three scales is compared
 EDGE = 4.0  # code values: a larger step between two pixels is an edge, and counts as one of these
 FLAT = 0.15  # code values of fine detail below which a square has none
+LEAST = 0.25  # code values below which detail is not told apart
 BELIEVED = 0.5  # mean trust of a block from which on its match counts
 EXPOSED = 16, 239  # code values between which noise is not clipped
 NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
@@ -48,7 +49,8 @@ def coding(luma: Tensor) -> Tensor:
     height, width = luma.shape[-2:]
     short = max(DETAIL_BLOCK - height, 0), max(DETAIL_BLOCK - width, 0)
     luma = F.pad(luma, (0, short[1], 0, short[0]), mode="replicate")
-    whole = luma[..., : luma.shape[-2] // 16 * 16, : luma.shape[-1] // 16 * 16]
+    height, width = (side // DETAIL_BLOCK * DETAIL_BLOCK for side in luma.shape[-2:])
+    whole = luma[..., :height, :width]
     fine, medium, coarse = (
         _detail(_laplacian(F.avg_pool2d(whole, scale)), DETAIL_BLOCK // scale)
         for scale in (1, 2, 4)
@@ -68,15 +70,15 @@ def coding(luma: Tensor) -> Tensor:
             fine[i][rich[i]].mean(), medium[i][rich[i]].mean(),
             fine[i].quantile(0.2), diagonal[i].quantile(0.2),
         ]  # fmt: skip
-        bare = (diagonal[i] < math.log2(FLAT + 0.25)).float().mean()
+        bare = (diagonal[i] < math.log2(FLAT + LEAST)).float().mean()
         rows.append(torch.stack([*(2 * r for r in ratios), *(v / 2 for v in levels), 4 * bare]))
     grids = [_grid(luma), _grid(luma.transpose(-1, -2))]
     return torch.cat([torch.stack(rows), torch.log2(1 + 16 * torch.stack(grids, 1))], 1)
 
 
 def _detail(planes: Tensor, block: int) -> Tensor:
-    """log2 of the deviation in each block, a quarter of a code value at least, (B, blocks)."""
-    return torch.log2(_deviation(planes, block) + 0.25).flatten(1)
+    """log2 of LEAST more than the deviation in each block, (B, blocks)."""
+    return torch.log2(_deviation(planes, block) + LEAST).flatten(1)
 
 
 def _laplacian(planes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.network import ERROR_BLOCK, error_scale, told_error
-from models.severity import CODING_FEATURES, FEATURES, coding, severity
+from models.severity import FEATURES, coding, severity
 
 NEAR, GRID = 0, slice(10, 12)  # detail at full over half size; the grid across and down
 
@@ -68,7 +68,6 @@ def test_small_frames_have_levels_too(height: int, width: int) -> None:
     window, trust = torch.rand(2, 5, 3, height, width), torch.ones(2, 4, height, width)
     levels = severity(window, trust)
     assert levels.shape == (2, FEATURES) and torch.isfinite(levels).all()
-    assert CODING_FEATURES < FEATURES
 
 
 def test_a_flat_frame_has_no_marks() -> None:
