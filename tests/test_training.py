@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -14,11 +15,18 @@ import torch
 from jobs.train import main
 from models import checkpoint
 from models.alignment import OFFSETS, Frame
-from models.bank import Bank, Mix, prepare
+from models.bank import Bank, Batch, Mix, prepare
 from models.exposure import Image
 from models.muon import UPDATE_RMS, Muon, is_kernel, orthogonal
-from models.network import RestorationNet
-from models.train import TrainConfig, Trainer, learning_rate, load_config
+from models.network import Output, RestorationNet
+from models.train import (
+    PIXEL_LOSSES,
+    TrainConfig,
+    Trainer,
+    learning_rate,
+    load_config,
+    loss_of,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 RNG = np.random.default_rng(0)
@@ -101,6 +109,34 @@ def test_a_bank_of_short_sequences_has_no_fast_samples(bank: Path, tmp_path: Pat
         np.save(tmp_path / path.name, np.load(path)[:, :6])
     fast = Bank([tmp_path], 32, replace(Mix(), fast=1.0), 0).batch(0, 4)
     assert torch.equal(fast.window, Bank([tmp_path], 32, Mix(), 0).batch(0, 4).window)
+
+
+def test_where_the_truth_is_unsure_the_square_loss_takes_the_mean() -> None:
+    """A fifth of the places is 1 and nothing tells which: 0.2 is the mean, 0 the median."""
+    clean = torch.zeros(1, 3, 20, 20)
+    clean[..., :4] = 1
+    nothing = torch.zeros(1, 1, 20, 20)
+    batch = Batch(clean[:, None], nothing, clean, nothing)
+    found = {}
+    for loss in PIXEL_LOSSES:
+        guess = torch.full((), 0.5, requires_grad=True)
+        config = replace(TINY, pixel_loss=loss, latent_weight=0.0, defect_map_weight=0.0)
+        latent = torch.zeros(1, 1, 5, 5)
+        for _ in range(300):
+            output = Output(guess.expand_as(clean), latent, nothing, nothing, nothing)
+            (slope,) = torch.autograd.grad(loss_of(output, batch, latent, config)["total"], guess)
+            with torch.no_grad():
+                guess -= 0.01 * slope
+        found[loss] = guess.item()
+    assert found["square"] == pytest.approx(0.2, abs=0.02)
+    assert found["absolute"] == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("wrong", [{"pixel_loss": "cubic"}, {"optimiser": "adam"}])
+def test_a_choice_that_does_not_exist_is_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        replace(TINY, **wrong)
 
 
 def test_the_network_learns_to_tell_the_error_of_its_source(bank: Path, tmp_path: Path) -> None:
