@@ -44,7 +44,8 @@ LEGEND = (
     "truth's. In/outside: PSNR over the simulator's defect masks. Every filter is at the strength "
     "of its grid with the best mean PSNR on these very clips (centre crops), which flatters it."
 )
-LABEL_PX, GAP_PX = 20, 4
+LINE_PX, GAP_PX = 16, 4  # of a label, and right of a picture
+FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def sheet(result: Result, limit: int = 12) -> Picture:
         tiles = []
         for name in (name for name in names if name in clip.pictures):
             title = "damaged" if name == "identity" else name
-            figure = f" {psnr[name]:.1f} dB" if name in psnr else f" {clip.clip[:16]}"
-            tiles.append(_labelled(clip.pictures[name], title + figure))
+            figure = f"{psnr[name]:.1f} dB" if name in psnr else clip.clip
+            tiles.append(_labelled(clip.pictures[name], title, figure))
         strips.append(np.hstack(tiles))
     width = max(strip.shape[1] for strip in strips)
     return np.vstack([
@@ -204,12 +205,23 @@ def sheet(result: Result, limit: int = 12) -> Picture:
     ])  # fmt: skip
 
 
-def _labelled(picture: Picture, text: str) -> Picture:
-    edges = ((LABEL_PX, 0), (0, GAP_PX), (0, 0))
+def _labelled(picture: Picture, *lines: str) -> Picture:
+    """A picture below its label; lines too long for it end in dots."""
+    edges = ((LINE_PX * len(lines), 0), (0, GAP_PX), (0, 0))
     framed = np.pad(picture, edges, constant_values=255)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(framed, text, (2, 14), font, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    for k, line in enumerate(lines):
+        text = shortened(line, picture.shape[1])
+        cv2.putText(framed, text, (2, LINE_PX * k + 12), *FONT, (0, 0, 0), 1, cv2.LINE_AA)
     return framed
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, or as much of its beginning as fits into ``width`` pixels of a label."""
+    kept = text
+    while kept and cv2.getTextSize(kept, *FONT, 1)[0][0] > width - 2:
+        text = text[:-1]
+        kept = text and f"{text}.."
+    return kept
 
 
 def publish(result: Result, out: Path, asked: Mapping[str, object]) -> dict[str, object]:

@@ -20,6 +20,7 @@ from models.exposure import LUMA, Image, warp
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
 REACH = max(OFFSETS)
 TRUST = 14.0  # mean |difference| in code values over 7x7 above which a match is not believed
+REFINEMENTS = {"medium": 3, "fine": 12}  # variational ones, of each preset's flow
 FILL_SIGMA = 14.0  # pixels over which flow is carried into places with no believable match
 
 Flow = NDArray[np.float32]  # (H, W, 2) in pixels
@@ -48,7 +49,7 @@ def _dis(preset: str) -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setPatchStride(4)  # these three halve the preset's time and cost no more than 0.02 dB
     dis.setGradientDescentIterations(12)
-    dis.setVariationalRefinementIterations(3)
+    dis.setVariationalRefinementIterations(REFINEMENTS[preset])
     return dis
 
 

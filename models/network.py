@@ -28,13 +28,14 @@ ERROR_BLOCK = 16  # pixels: side of the squares that the source's error is told 
 @dataclass(frozen=True)
 class Size:
     """Widths of one model size: half resolution, quarter resolution, the three denoiser levels,
-    blocks.
+    blocks; and the flow it can afford, a preset of models/alignment.py.
     """
 
     half: int
     quarter: int
     levels: tuple[int, int, int]
     blocks: int
+    flow: str = "medium"
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -44,7 +45,7 @@ SIZES = {
     #            H/2  H/4   H/4  H/8  H/16  Res blocks per level
     "micro": Size(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
     "fast": Size(24, 64, (64, 128, 192), 1),
-    "base": Size(32, 96, (96, 192, 256), 2),
+    "base": Size(32, 96, (96, 192, 256), 2, "fine"),
 }
 
 

@@ -23,7 +23,7 @@ from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
 from models.memory import Ladder, Rung
-from models.network import RestorationNet
+from models.network import SIZES, RestorationNet
 
 CONTEXT = EXPOSURE_CONTEXT + REACH  # frames each side of a shard that its frames depend on
 
@@ -87,6 +87,7 @@ class Restorer:
         self.device = torch.device(device) if device else checkpoint.device_default()
         net = checkpoint.load(path, None if weights else checkpoint.pinned(size))
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._flow = SIZES[self.net.size].flow
         self.steps = steps
         self.sha256 = checkpoint.sha256(path)
 
@@ -115,7 +116,7 @@ class Restorer:
         places = None if wanted is None else range(
             wanted.start - first_index, wanted.stop - first_index
         )  # fmt: skip
-        aligned = windows(levelled, wanted=places)
+        aligned = windows(levelled, self._flow, places)
         for i, (window, trust) in enumerate(aligned, places.start if places else 0):
             ladder = ladder or Ladder(self.net, *window.shape[-2:])
             curve = curves[i] if deflicker else Curve()
@@ -126,7 +127,7 @@ class Restorer:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
         blotch, (H, W).
         """
-        window, trust = next(islice(windows(frames), len(frames) // 2, None))
+        window, trust = next(islice(windows(frames, self._flow), len(frames) // 2, None))
         found = self._pictures(Ladder(self.net, *window.shape[-2:]), window, trust, seed=0)
         mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
         return mask

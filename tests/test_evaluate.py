@@ -13,7 +13,15 @@ import pytest
 
 from jobs import evaluate as module
 from jobs.evaluate import Method, Options, evaluate, evaluate_command, keep, make_sample, one_shot
-from jobs.evaluate_report import Result, Tile, markdown, sheet, summarise, verdicts
+from jobs.evaluate_report import (
+    Result,
+    Tile,
+    markdown,
+    sheet,
+    shortened,
+    summarise,
+    verdicts,
+)
 from jobs.peers import PEERS, Peer, run_filters
 from jobs.perceptual import perceptual, vmaf
 from jobs.scores import bootstrap, psnr_of, score, timed
@@ -322,4 +330,11 @@ def test_table_and_sheet_hold_what_was_run() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     pictures = dict.fromkeys(("identity", "nlmeans", "ours", "truth"), picture)
     result = Result([module.ClipResult("a", "film", rows, pictures)], {})
-    assert sheet(result).shape == (32 + 20, 4 * (32 + 4), 3)
+    assert sheet(result).shape == (32 + 2 * 16, 4 * (32 + 4), 3)
+
+
+def test_a_label_that_does_not_fit_ends_in_dots() -> None:
+    assert shortened("nlmeans", 192) == "nlmeans"
+    cut = shortened("deflicker+removegrain+atadenoise+nlmeans", 192)
+    assert cut.startswith("deflicker+removegrain") and cut.endswith("..")
+    assert shortened("nlmeans", 4) == ""

@@ -111,9 +111,10 @@ def test_a_curve_that_does_nothing_returns_the_frame(pan: list[np.ndarray]) -> N
     assert Curve()(pan[0]) is pan[0]
 
 
-def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray]) -> None:
+@pytest.mark.parametrize("preset", ["medium", "fine"])
+def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray], preset: str) -> None:
     centre, others = pan[10], {1: pan[11], 2: pan[12]}
-    warped, trust = Aligner("medium").neighbours(
+    warped, trust = Aligner(preset).neighbours(
         Frame.of(centre), {k: Frame.of(image) for k, image in others.items()}
     )
     inner = (slice(8, -8), slice(8, -8))
