@@ -18,6 +18,7 @@ LOUD = 3.0  # from which nothing is held; between the two the bound opens
 LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
 CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
 SURE = 0.2, 0.6  # probability of a defect from which on it counts a little, and wholly
+SURE_CODED = 0.6, 0.95  # the same from an error of CODED on: what coding leaves looks like defects
 AROUND = 7  # pixels: a defect's surroundings belong to it
 UNMATCHED = 0.3  # trust below which a pixel has no match
 FAST = 0.10, 0.13  # share of such pixels: up to the first every defect counts in the frame
@@ -44,13 +45,15 @@ def restrained(
     return source + held + defects * (change - held)
 
 
-def defects_in(defect_logits: Tensor) -> Tensor:
+def defects_in(defect_logits: Tensor, error: float) -> Tensor:
     """How far each pixel counts as a defect, (H, W) in [0, 1], by the highest probability
-    around it.
+    around it, in a frame whose source is told to be off by ``error`` code values.
     """
+    coded = min(max(error, 0.0) / CODED, 1.0)
+    little, wholly = (a + coded * (b - a) for a, b in zip(SURE, SURE_CODED, strict=True))
     probability = torch.sigmoid(defect_logits)[None]
     around = F.max_pool2d(probability, AROUND, stride=1, padding=AROUND // 2)[0]
-    return ((around - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
+    return ((around - little) / (wholly - little)).clamp(0, 1)
 
 
 def checked(trust: Tensor) -> Tensor:

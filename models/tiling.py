@@ -93,8 +93,9 @@ def restored(
         planes = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]
-    defects = defects_in(found[4]) * believed
-    image = restrained(found[:3], source, defects, noise_here, told_error(found[5]))
+    error = told_error(found[5])
+    defects = defects_in(found[4], error) * believed
+    image = restrained(found[:3], source, defects, noise_here, error)
     return Pictures(image, found[3], found[4])
 
 

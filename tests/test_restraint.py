@@ -1,5 +1,6 @@
 """Where a transfer has no noise, nothing but defects may change."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -48,11 +49,11 @@ def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
     logits = torch.full((40, 60), NO_DEFECT)
     logits[:, 50:] = DEFECT
     for noise in (0.0, 1.0, QUIET):
-        held = 255 * (restrained(image, source, defects_in(logits), noise, 0.0) - source)
+        held = 255 * (restrained(image, source, defects_in(logits, 0.0), noise, 0.0) - source)
         assert held[..., :40].abs().max() <= max(noise, LEAST) + 1e-3
         assert torch.equal(held.sign(), (image - source).sign())
     assert torch.allclose(
-        restrained(image, source, defects_in(logits), 1.0, 0.0)[..., 50:], image[..., 50:]
+        restrained(image, source, defects_in(logits, 0.0), 1.0, 0.0)[..., 50:], image[..., 50:]
     )
 
 
@@ -61,8 +62,16 @@ def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> N
     source = torch.full((3, 24, 60), 0.5)
     image = source + torch.linspace(-0.2, 0.2, 60)
     logits = torch.full((24, 60), NO_DEFECT)
-    held = 255 * (restrained(image, source, defects_in(logits), 0.0, error) - source).abs()
+    held = 255 * (restrained(image, source, defects_in(logits, error), 0.0, error) - source).abs()
     assert held.max() == pytest.approx(bound, rel=0.01)
+
+
+def test_in_a_frame_told_to_be_badly_coded_a_defect_has_to_be_surer() -> None:
+    likely = torch.full((8, 8), math.log(0.6 / 0.4))  # a probability of 0.6
+    shares = [float(defects_in(likely, error).mean()) for error in (-1.0, 0.0, 0.7, CODED, 9.0)]
+    assert shares[0] == shares[1] == pytest.approx(1.0, abs=1e-6)
+    assert shares[1] > shares[2] > shares[3] == shares[4] == pytest.approx(0.0, abs=1e-6)
+    assert defects_in(torch.full((8, 8), DEFECT), 9.0).min() == 1  # a sure one counts everywhere
 
 
 @pytest.mark.parametrize(("noise", "error"), [(LOUD, 0.0), (25.0, 0.0), (None, LOUD)])
@@ -101,7 +110,7 @@ def test_the_bound_opens_without_a_step() -> None:
     logits = torch.full((16, 16), NO_DEFECT)
     levels = torch.linspace(QUIET - 0.2, LOUD, 400)
     pictures = [
-        restrained(image, source, defects_in(logits), float(level), 0.0) for level in levels
+        restrained(image, source, defects_in(logits, 0.0), float(level), 0.0) for level in levels
     ]
     steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
     assert max(steps) < 0.5
@@ -110,11 +119,11 @@ def test_the_bound_opens_without_a_step() -> None:
 def test_surroundings_of_a_defect_belong_to_it() -> None:
     logits = torch.full((21, 21), NO_DEFECT)
     logits[10, 10] = DEFECT
-    share = defects_in(logits)
+    share = defects_in(logits, 0.0)
     assert share[7, 13] == 1 and share[10, 14] < 1e-6
     for probability, share in ((0.1, 0), (0.4, 0.5), (0.7, 1)):
         logits = torch.full((4, 4), probability).logit()
-        torch.testing.assert_close(defects_in(logits), torch.full((4, 4), float(share)))
+        torch.testing.assert_close(defects_in(logits, 0.0), torch.full((4, 4), float(share)))
 
 
 @pytest.mark.parametrize("size", ["fast", "base"])
@@ -122,7 +131,7 @@ def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
     net = checkpoint.load(checkpoint.shipped(size))
     window, trust = moving(0.0, soft=3)
     pictures = restored(net, window, trust, steps=1, seed=0)
-    outside = defects_in(pictures.defect_logits) < 0.01
+    outside = defects_in(pictures.defect_logits, 0.0) < 0.01
     change = 255 * (pictures.image - window[0]).abs().amax(0)
     assert outside.float().mean() > 0.5
     assert change[outside].max() < 3 * LEAST  # what is left of the defects' share included
