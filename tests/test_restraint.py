@@ -1,13 +1,22 @@
 """Where a transfer has no noise, nothing but defects may change."""
 
-import math
 from itertools import pairwise
 
 import pytest
 import torch
 
 from models import checkpoint
-from models.restraint import CODED, FAST, LEAST, LOUD, QUIET, checked, defects_in, restrained
+from models.restraint import (
+    CODED,
+    FAST,
+    LEAST,
+    LOUD,
+    QUIET,
+    SURE_CODED,
+    checked,
+    defects_in,
+    restrained,
+)
 from models.severity import noise_level
 from models.tiling import restored
 
@@ -67,10 +76,10 @@ def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> N
 
 
 def test_in_a_frame_told_to_be_badly_coded_a_defect_has_to_be_surer() -> None:
-    likely = torch.full((8, 8), math.log(0.6 / 0.4))  # a probability of 0.6
-    shares = [float(defects_in(likely, error).mean()) for error in (-1.0, 0.0, 0.7, CODED, 9.0)]
-    assert shares[0] == shares[1] == pytest.approx(1.0, abs=1e-6)
-    assert shares[1] > shares[2] > shares[3] == shares[4] == pytest.approx(0.0, abs=1e-6)
+    likely = torch.full((8, 8), sum(SURE_CODED) / 2).logit()
+    shares = [float(defects_in(likely, error).mean()) for error in (-1.0, 0.0, 1.2, CODED, 9.0)]
+    assert shares[0] == shares[1] == 1
+    assert shares[1] > shares[2] > shares[3] == shares[4] == pytest.approx(0.5, abs=1e-5)
     assert defects_in(torch.full((8, 8), DEFECT), 9.0).min() == 1  # a sure one counts everywhere
 
 
