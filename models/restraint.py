@@ -17,6 +17,8 @@ QUIET = 2.0  # code values: noise up to which every change outside defects is he
 LOUD = 3.0  # from which nothing is held; between the two the bound opens
 LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
 CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
+BAD = 5.0  # told error up to which that holds: clean clips that were coded before are told as much
+OPENS = 2.0  # code values of change that each one of error beyond allows
 SURE = 0.2, 0.6  # probability of a defect from which on it counts a little, and wholly
 SURE_CODED = 0.5, 0.9  # the same from an error of CODED on: what coding leaves looks like defects
 AROUND = 7  # pixels: a defect's surroundings belong to it
@@ -39,7 +41,7 @@ def restrained(
     if noise >= LOUD:
         return image
     room = min((LOUD - noise) / (LOUD - QUIET), 1.0)
-    bound = max(noise, LEAST, min(error, CODED)) / room / 255
+    bound = max(noise, LEAST, min(error, CODED) + OPENS * max(error - BAD, 0.0)) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
     return source + held + defects * (change - held)

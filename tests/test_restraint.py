@@ -7,10 +7,12 @@ import torch
 
 from models import checkpoint
 from models.restraint import (
+    BAD,
     CODED,
     FAST,
     LEAST,
     LOUD,
+    OPENS,
     QUIET,
     SURE_CODED,
     checked,
@@ -66,7 +68,10 @@ def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
     )
 
 
-@pytest.mark.parametrize(("error", "bound"), [(0.0, LEAST), (1.2, 1.2), (9.0, CODED)])
+@pytest.mark.parametrize(
+    ("error", "bound"),
+    [(0.0, LEAST), (1.2, 1.2), (BAD, CODED), (BAD + 0.7, CODED + 0.7 * OPENS)],
+)
 def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> None:
     source = torch.full((3, 24, 60), 0.5)
     image = source + torch.linspace(-0.2, 0.2, 60)
