@@ -75,6 +75,21 @@ FILM_TRAIN = (
     )),
 )  # fmt: skip
 
+ACCESS_TRAIN = (  # a print with little grain, kept as a small file: specks that coding softened
+    one(0.6, "blur", sigma_px=(0.3, 1.2)),
+    one(0.4, "flicker", gain_sd=(0.005, 0.05), gamma_sd=(0, 0.05), rho=(0, 0.7)),
+    one(0.6, "grain", strength=(1, 8), floor=(0.1, 1), bell=(0, 2.5), sigma_px=(0.3, 1.1),
+        chroma=(0, 3)),
+    one(0.6, "scratches", lines=(1, 4)),
+    one(0.95, "dust", rate=(1, 8), white_share=(0, 1), soft_share=(0, 1), least_opacity=(0.2, 0.7)),
+    one(0.3, "blotches", rate=(0.1, 0.6)),
+    Slot("codec", 1.0, (
+        Option("h264", {"quality": (20, 36)}, 0.6),
+        Option("mpeg4", {"quality": (2, 16)}, 0.2),
+        Option("mpeg2video", {"quality": (2, 16)}, 0.2),
+    )),
+)  # fmt: skip
+
 TAPE = (  # a VHS or U-matic copy, digitised and kept as MPEG-2
     one(1.0, "bandwidth", luma_px=(0.7, 1.1), chroma_px=(2.5, 4), delay_px=(0, 2),
         ringing=(0.3, 0.8)),
@@ -183,6 +198,7 @@ SCAN = (  # fields, composite video, a bad head and the files of the first digit
 PRESETS: dict[str, tuple[Slot, ...]] = {
     "film": FILM,
     "film_train": FILM_TRAIN,
+    "access_train": ACCESS_TRAIN,
     "tape": TAPE,
     "tape_train": TAPE_TRAIN,
     "broadcast": BROADCAST,

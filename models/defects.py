@@ -102,8 +102,11 @@ def dust(
     hair_share: float = 0.12,
     white_share: float = 0.5,
     soft_share: float = 0.3,
+    least_opacity: float = 0.7,
 ) -> np.ndarray:
-    """Specks, flakes and hairs, new in every frame: Poisson(`rate`) per 256 x 256 pixels."""
+    """Specks, flakes and hairs, new in every frame: Poisson(`rate`) per 256 x 256 pixels, with
+    opacities from `least_opacity` to 1.
+    """
     height, width = clip.shape[1:3]
     for frame in clip:
         for _ in range(rng.poisson(rate * height * width / DUST_AREA)):
@@ -113,7 +116,7 @@ def dust(
             alpha = hair_shape(radius, rng) if hair else flake_shape(radius, rng)
             if rng.random() < soft_share:
                 alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 0.4 + 0.15 * radius))
-            alpha *= rng.uniform(0.7, 1)
+            alpha *= rng.uniform(least_opacity, 1)
             paint = rng.uniform(205, 255) if rng.random() < white_share else rng.uniform(0, 45)
             shade = np.full_like(alpha, paint)
             overlay(frame, alpha, shade, int(y) - len(alpha) // 2, int(x) - len(alpha) // 2)

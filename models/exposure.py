@@ -24,6 +24,9 @@ PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
 CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
 GATE = 0.025  # median |second difference| of log brightness above which a shot flickers
 FLOOR = 4.0  # code value below which brightness is not told apart
+AGREE = 0.5  # pixels of the half-size frame that flow there and back may miss its start by
+FINEST = 1  # scale, a power of two below the half-size frame, that the flow is refined to
+ENOUGH = 0.05  # share of matched pixels below which all count
 PIVOT = float(
     np.log(100.0)
 )  # log code value that curves turn around: keeps gain and gamma uncorrelated
@@ -126,6 +129,7 @@ class ExposureChain:
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow.setFinestScale(FINEST)
         self._frames: dict[int, Image] = {}
         self._lumas: dict[int, NDArray[np.uint8]] = {}
         self._quantiles: list[NDArray[np.float64]] = []
@@ -160,27 +164,33 @@ class ExposureChain:
         return mean
 
     def _measure(self, index: int) -> tuple[float, float]:
+        """Fitted where flow there and back agree: what has no match would tell of the scene."""
         here, there = self._lumas[index], self._lumas[index + 1]
-        flow = self._flow.calc(
-            _levelled(here, self._quantiles[index], self._near(index)),
-            _levelled(there, self._quantiles[index + 1], self._near(index + 1)),
-            None,
+        level_here, level_there = (
+            _levelled(self._lumas[k], self._quantiles[k], self._near(k)) for k in (index, index + 1)
         )
-        moved = warp(there, flow)
+        flow = self._flow.calc(level_here, level_there, None)
+        missed = flow + warp(self._flow.calc(level_there, level_here, None), flow)
+        matched = (np.square(missed).sum(-1) < AGREE**2)[::2, ::2]
+        if matched.mean() < ENOUGH:
+            matched[:] = True
+        moved = warp(there, flow)[::2, ::2]
         self._lumas.pop(index)
         return fit_step(
-            here.astype(np.float32)[::2, ::2].ravel(), moved[::2, ::2].astype(np.float32).ravel()
+            here[::2, ::2][matched].astype(np.float32), moved[matched].astype(np.float32)
         )
 
     def _correct(self, index: int) -> tuple[Image, Curve]:
         frame = self._frames.pop(index)
-        before = np.array(self._steps[max(index - REACH, 0) : index]).reshape(-1, 2)
-        after = np.array(self._steps[index : index + REACH]).reshape(-1, 2)
-        # exposure of every frame in reach, relative to this one
-        relative = np.vstack(
-            [-np.cumsum(before[::-1], axis=0), np.zeros((1, 2)), np.cumsum(after, axis=0)]
-        )
-        shift, log_gamma = relative.mean(axis=0)
+        relative = [(0.0, 0.0)]  # exposure (a, log b) of every frame in reach, as fit_step's
+        for step_a, step_log_b in self._steps[index : index + REACH]:
+            a, log_b = relative[-1]
+            relative.append((step_a + np.exp(step_log_b) * a, log_b + step_log_b))
+        a = log_b = 0.0
+        for step_a, step_log_b in self._steps[max(index - REACH, 0) : index][::-1]:
+            a, log_b = (a - step_a) * np.exp(-step_log_b), log_b - step_log_b
+            relative.append((a, log_b))
+        shift, log_gamma = np.mean(relative, axis=0)
         gamma = float(np.exp(log_gamma))
         # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
         gain = float(np.exp(shift + (1 - gamma) * (PIVOT - np.log(255.0))))

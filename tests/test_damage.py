@@ -131,6 +131,18 @@ def test_flicker_has_its_deviation_and_memory() -> None:
     assert log_gamma.std() == pytest.approx(0.06, rel=0.08)
 
 
+def test_faint_dust_is_fainter_and_as_frequent() -> None:
+    depth, count = {}, {}
+    for least in (0.2, 1.0):
+        clip = DEGRADATIONS["dust"](
+            grey(0), stream(4, "dust"), rate=40, white_share=1, soft_share=0, least_opacity=least
+        )
+        depth[least] = clip[clip > 0].mean()
+        count[least] = (clip > 0).mean()
+    assert 0.5 < depth[0.2] / depth[1.0] < 0.7  # 0.2 to 1: 0.6 of the whole on average
+    assert count[0.2] == pytest.approx(count[1.0], rel=0.05)
+
+
 def test_blur_has_its_width() -> None:
     clip = grey(0, frames=1, size=65)
     clip[0, 32, 32] = 255

@@ -6,6 +6,7 @@ import pytest
 from models.alignment import OFFSETS, Aligner, Frame
 from models.exposure import (
     CONTEXT,
+    PIVOT,
     Curve,
     ExposureChain,
     fit_step,
@@ -83,6 +84,29 @@ def test_a_fade_is_not_taken_for_flicker(pan: list[np.ndarray]) -> None:
     levelled = [image for image, _ in ExposureChain().run(fade)]
     inner = slice(10, 30)
     assert np.abs(means(levelled) - means(fade))[inner].max() < 2.5
+
+
+def test_what_has_no_match_is_no_exposure(pan: list[np.ndarray]) -> None:
+    """A third of the frame shows something else each time, and ever brighter."""
+    frames = [frame.copy() for frame in pan[:16]]
+    for i, frame in enumerate(frames):
+        frame[:, 88:] = np.clip(texture(96, 40) * (0.6 + 0.06 * i), 0, 1)
+    for _, curve in ExposureChain().run(frames):
+        assert curve.gain == pytest.approx(1, abs=0.03)
+
+
+def test_steps_are_put_together_as_curves() -> None:
+    """Gain and gamma of a still scene, drawn for each frame, come back as their mean curve."""
+    rng = np.random.default_rng(3)
+    scene = texture(96, 128)
+    shifts, log_gammas = rng.normal(0, 0.1, 9), rng.normal(0, 0.15, 9)
+    logs = np.log(np.maximum(255 * scene, 1)) - PIVOT
+    frames = [
+        (np.exp(PIVOT + a + np.exp(b) * logs) / 255).astype(np.float32)
+        for a, b in zip(shifts, log_gammas, strict=True)
+    ]
+    levelled = [image for image, _ in ExposureChain().run(frames)]
+    assert np.std(means(levelled)) < 0.03 * np.std(means(frames))
 
 
 def test_a_shard_with_context_equals_the_whole(pan: list[np.ndarray]) -> None:
