@@ -30,8 +30,6 @@ PROCEDURAL = "dead leaves"  # the source of sequences that nobody filmed
 CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
 STILL = 0.02  # ... and that a repeated frame does not reach
 TRIES = 20
-SHARPENED_TO = 0.8  # scale up to which: in larger ones sharpening shows the source's own coding
-SHARPENED_PX, SHARPENED_BY = (0.5, 1.0), (0.2, 0.9)  # deviation and amount of an unsharp mask
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,8 @@ class Layout:
     """What the sequences of a bank look like."""
 
     frames: int = 12
-    size: int = 176
-    least_scale: float = 0.4  # clips are downscaled by a factor between this and 1
-    sharpened_share: float = 0.6  # of the downscaled ones: averaging over areas blurs
+    size: int = 224
+    least_scale: float = 0.5  # clips are downscaled by a factor between this and 1
     grey_share: float = 0.08
     double_step_share: float = 0.2  # sequences that take every second frame
     procedural_share: float = 0.2  # sequences of dead leaves (models/dead_leaves.py)
@@ -126,8 +123,6 @@ def _fill_source(job: Job) -> list[Row]:
         rng = np.random.Generator(np.random.PCG64([seed, item.place]))
         grey = bool(rng.random() < layout.grey_share)
         clean, origin = make(layout, rng)
-        if origin.get("scale", 1) < SHARPENED_TO and rng.random() < layout.sharpened_share:
-            clean = sharpen(clean, rng.uniform(*SHARPENED_PX), rng.uniform(*SHARPENED_BY))
         clean = greyscale(clean) if grey else clean
         aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
         keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
@@ -237,14 +232,6 @@ def _view(
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(
         picture, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-    )
-
-
-def sharpen(clip: np.ndarray, sigma_px: float, amount: float) -> np.ndarray:
-    """The clip with an unsharp mask: the fine detail of a good camera, which small files lack."""
-    blurred = [cv2.GaussianBlur(frame, (0, 0), sigma_px) for frame in clip]
-    return np.stack(
-        [cv2.addWeighted(f, 1 + amount, b, -amount, 0) for f, b in zip(clip, blurred, strict=True)]
     )
 
 

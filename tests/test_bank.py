@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from jobs.bank import (
-    SHARPENED_TO,
     Item,
     Layout,
     build_bank,
@@ -17,7 +16,6 @@ from jobs.bank import (
     cut_out,
     pan,
     plan,
-    sharpen,
     thumbnail_changes,
 )
 from models.dead_leaves import dead_leaves
@@ -136,33 +134,6 @@ def test_dead_leaves_move_and_hide_one_another() -> None:
     assert (changes > 0.02).all() and (changes < 28).all()
     contrast = [np.abs(np.diff(clip[0].astype(int), axis=1)).mean() for clip in clips]
     assert min(contrast) > 2  # edges and texture
-
-
-def test_downscaled_sequences_are_sharpened(media: Path, tmp_path: Path) -> None:
-    detail = []
-    for share in (0.0, 1.0):
-        layout = Layout(frames=6, size=48, sharpened_share=share, grey_share=0)
-        out = tmp_path / str(share)
-        build_bank(media, out, plan(media, 10, "clean"), layout, 0, 1, read, codec)
-        rows = json.loads((out / "index.json").read_text())["sequences"]
-        clean = np.load(out / "clean.npy").astype(float)
-        steps = np.abs(np.diff(clean, axis=3)).mean((1, 2, 3, 4))
-        detail.append((steps, np.array([row["scale"] for row in rows])))
-    (before, scales), (after, same) = detail
-    assert (scales == same).all()  # the same places, one of them sharpened
-    small = scales < SHARPENED_TO
-    assert small.any() and not small.all()
-    assert (after[small] > before[small]).all()
-    assert (after[~small] == before[~small]).all()
-
-
-def test_sharpening_keeps_flat_places_and_steepens_edges() -> None:
-    edge = np.full((1, 16, 16, 3), 100, np.uint8)
-    edge[:, :, 8:] = 150
-    sharp = sharpen(edge, 0.8, 0.5)
-    assert sharp.dtype == np.uint8 and sharp.shape == edge.shape
-    assert (sharp[..., :3, :] == 100).all() and (sharp[..., -3:, :] == 150).all()
-    assert sharp[0, 8, 7, 0] < 100 and sharp[0, 8, 8, 0] > 150
 
 
 def test_plan_needs_media(tmp_path: Path) -> None:
