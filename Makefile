@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-media test-faults test-fuzz check format docs bench
+.PHONY: setup demo test test-fast test-media test-faults test-fuzz check format docs films bench
 
 setup: $(READY)
 
@@ -49,6 +49,9 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m jobs.docs
+
+films: $(READY)
+	$(BIN)/python -m jobs.films $(ARCHIVE_RESTORE_DATA)/archive
 
 bench: $(READY)
 	$(BIN)/python -m jobs.bench
