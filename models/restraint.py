@@ -19,8 +19,10 @@ LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
 CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
 BAD = 5.0  # told error up to which that holds: clean clips that were coded before are told as much
 OPENS = 2.0  # code values of change that each one of error beyond allows
-SURE = 0.2, 0.6  # probability of a defect from which on it counts a little, and wholly
-SURE_CODED = 0.5, 0.9  # the same from an error of CODED on: what coding leaves looks like defects
+SURE = 0.6, 0.95  # probability of a defect from which on it counts a little, and wholly
+STANDS_OUT = 6.0, 2.0  # code values, and times the noise, that a pixel may differ from the frames
+APART = 1.5  # ... and times what those frames differ by
+ODDS = 0.3  # log odds of a defect for each code value beyond
 AROUND = 7  # pixels: a defect's surroundings belong to it
 UNMATCHED = 0.3  # trust below which a pixel has no match
 FAST = 0.10, 0.13  # share of such pixels: up to the first every defect counts in the frame
@@ -48,12 +50,29 @@ def restrained(
     return source + held + defects * (change - held)
 
 
-def defects_in(defect_logits: Tensor, error: float) -> Tensor:
-    """How far each pixel counts as a defect, (H, W) in [0, 1], by the highest probability
-    around it, in a frame whose source is told to be off by ``error`` code values.
+def standing_out(window: Tensor, image: Tensor, noise: float) -> Tensor:
+    """What the frames around say of a defect, (H, W) log odds >= 0 to add to the network's own, of
+    an aligned window (1 + neighbours, 3, H, W) with ``noise`` (deviation in code values) that was
+    restored to ``image`` (3, H, W).
+
+    A pixel that is brighter, or darker, than both nearest neighbours is a spike (SDIp; Kokaram,
+    Motion Picture Restoration, 1998). It counts as far as the network moves it back towards them;
+    less where those differ, as no match is sure there.
     """
-    coded = min(max(error, 0.0) / CODED, 1.0)
-    little, wholly = (a + coded * (b - a) for a, b in zip(SURE, SURE_CODED, strict=True))
+    luma = 255 * window[[0, *(1 + k for k in NEAREST)]].float().mean(1)
+    here, around = luma[0], luma[1:]
+    high, low = around.amax(0), around.amin(0)
+    moved = 255 * image.float().mean(0) - here
+    above, below = torch.minimum(here - high, -moved), torch.minimum(low - here, moved)
+    spike = torch.maximum(above, below) - APART * (high - low)
+    return ODDS * (spike - STANDS_OUT[0] - STANDS_OUT[1] * noise).clamp_min(0)
+
+
+def defects_in(defect_logits: Tensor) -> Tensor:
+    """How far each pixel counts as a defect, (H, W) in [0, 1], by the highest probability
+    around it.
+    """
+    little, wholly = SURE
     probability = torch.sigmoid(defect_logits)[None]
     around = F.max_pool2d(probability, AROUND, stride=1, padding=AROUND // 2)[0]
     return ((around - little) / (wholly - little)).clamp(0, 1)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from models.bridge import Noise
 from models.network import MULTIPLE, RestorationNet, told_error
 from models.precision import half
-from models.restraint import checked, defects_in, restrained
+from models.restraint import checked, defects_in, restrained, standing_out
 from models.severity import noise_level
 
 MARGIN = 128  # pixels around a tile that are computed and thrown away; a multiple of MULTIPLE
@@ -77,7 +77,7 @@ def restored(
     """
     device = next(net.parameters()).device
     height, width = window.shape[-2:]
-    source, noise_here = window[0], noise_level(window, trust)
+    frames, noise_here = window, noise_level(window, trust)
     levels = net.levels(window[None], trust[None]).to(device)
     believed = checked(trust)
     window, trust = padded(window)[None], padded(trust)[None]
@@ -94,8 +94,9 @@ def restored(
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]
     error = told_error(found[5])
-    defects = defects_in(found[4], error) * believed
-    image = restrained(found[:3], source, defects, noise_here, error)
+    found[4] += standing_out(frames, found[:3], error if noise_here is None else noise_here)
+    defects = defects_in(found[4]) * believed
+    image = restrained(found[:3], frames[0], defects, noise_here, error)
     return Pictures(image, found[3], found[4])
 
 

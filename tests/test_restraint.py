@@ -14,10 +14,11 @@ from models.restraint import (
     LOUD,
     OPENS,
     QUIET,
-    SURE_CODED,
+    SURE,
     checked,
     defects_in,
     restrained,
+    standing_out,
 )
 from models.severity import noise_level
 from models.tiling import restored
@@ -60,11 +61,11 @@ def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
     logits = torch.full((40, 60), NO_DEFECT)
     logits[:, 50:] = DEFECT
     for noise in (0.0, 1.0, QUIET):
-        held = 255 * (restrained(image, source, defects_in(logits, 0.0), noise, 0.0) - source)
+        held = 255 * (restrained(image, source, defects_in(logits), noise, 0.0) - source)
         assert held[..., :40].abs().max() <= max(noise, LEAST) + 1e-3
         assert torch.equal(held.sign(), (image - source).sign())
     assert torch.allclose(
-        restrained(image, source, defects_in(logits, 0.0), 1.0, 0.0)[..., 50:], image[..., 50:]
+        restrained(image, source, defects_in(logits), 1.0, 0.0)[..., 50:], image[..., 50:]
     )
 
 
@@ -76,16 +77,45 @@ def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> N
     source = torch.full((3, 24, 60), 0.5)
     image = source + torch.linspace(-0.2, 0.2, 60)
     logits = torch.full((24, 60), NO_DEFECT)
-    held = 255 * (restrained(image, source, defects_in(logits, error), 0.0, error) - source).abs()
+    held = 255 * (restrained(image, source, defects_in(logits), 0.0, error) - source).abs()
     assert held.max() == pytest.approx(bound, rel=0.01)
 
 
-def test_in_a_frame_told_to_be_badly_coded_a_defect_has_to_be_surer() -> None:
-    likely = torch.full((8, 8), sum(SURE_CODED) / 2).logit()
-    shares = [float(defects_in(likely, error).mean()) for error in (-1.0, 0.0, 1.2, CODED, 9.0)]
-    assert shares[0] == shares[1] == 1
-    assert shares[1] > shares[2] > shares[3] == shares[4] == pytest.approx(0.5, abs=1e-5)
-    assert defects_in(torch.full((8, 8), DEFECT), 9.0).min() == 1  # a sure one counts everywhere
+def speck(noise: float = 0.0, apart: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """An aligned window with a grey square of 3x3 in the centre frame alone, 60 code values above
+    it, and the frame without the square; the neighbours differ by ``apart``.
+    """
+    rng = torch.Generator().manual_seed(1)
+    window = 100 + noise * torch.randn(5, 1, 24, 24, generator=rng).expand(5, 3, 24, 24)
+    window[3] += apart
+    clean = window[0].clone()
+    window[0, :, 10:13, 10:13] += 60
+    return window / 255, clean / 255
+
+
+def test_a_speck_that_the_network_takes_away_is_a_defect() -> None:
+    window, clean = speck()
+    odds = standing_out(window, clean, 0.0)
+    assert odds[11, 11] > 10
+    assert odds.count_nonzero() == 9
+    dark = standing_out(1 - window, 1 - clean, 0.0)
+    torch.testing.assert_close(dark, odds)
+    logits = torch.full((24, 24), -4.0)  # the network's map alone would not have found it
+    assert defects_in(logits).max() == 0
+    assert defects_in(logits + odds)[11, 11] == 1
+
+
+def test_what_stands_out_is_no_defect_without_its_witnesses() -> None:
+    window, clean = speck()
+    assert standing_out(window, window[0], 0.0).max() == 0  # the network leaves it
+    assert standing_out(window, 2 * window[0] - clean, 0.0).max() == 0  # it goes the other way
+    stays = window.clone()
+    stays[2] = window[0]  # one neighbour has it as well
+    assert standing_out(stays, clean, 0.0).max() == 0
+    assert standing_out(*speck(apart=45.0), 0.0).max() == 0  # neighbours that do not agree
+    noisy, restored_noise = speck(noise=10.0)
+    restored_noise[:] = restored_noise.mean()
+    assert (standing_out(noisy, restored_noise, 10.0) > 0).sum() <= 9  # noise is not a speck
 
 
 @pytest.mark.parametrize(("noise", "error"), [(LOUD, 0.0), (25.0, 0.0), (None, LOUD)])
@@ -124,7 +154,7 @@ def test_the_bound_opens_without_a_step() -> None:
     logits = torch.full((16, 16), NO_DEFECT)
     levels = torch.linspace(QUIET - 0.2, LOUD, 400)
     pictures = [
-        restrained(image, source, defects_in(logits, 0.0), float(level), 0.0) for level in levels
+        restrained(image, source, defects_in(logits), float(level), 0.0) for level in levels
     ]
     steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
     assert max(steps) < 0.5
@@ -133,11 +163,12 @@ def test_the_bound_opens_without_a_step() -> None:
 def test_surroundings_of_a_defect_belong_to_it() -> None:
     logits = torch.full((21, 21), NO_DEFECT)
     logits[10, 10] = DEFECT
-    share = defects_in(logits, 0.0)
+    share = defects_in(logits)
     assert share[7, 13] == 1 and share[10, 14] < 1e-6
-    for probability, share in ((0.1, 0), (0.4, 0.5), (0.7, 1)):
+    little, wholly = SURE
+    for probability, share in ((little / 2, 0), ((little + wholly) / 2, 0.5), (wholly + 0.02, 1)):
         logits = torch.full((4, 4), probability).logit()
-        torch.testing.assert_close(defects_in(logits, 0.0), torch.full((4, 4), float(share)))
+        torch.testing.assert_close(defects_in(logits), torch.full((4, 4), float(share)))
 
 
 @pytest.mark.parametrize("size", ["fast", "base"])
@@ -145,7 +176,7 @@ def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
     net = checkpoint.load(checkpoint.shipped(size))
     window, trust = moving(0.0, soft=3)
     pictures = restored(net, window, trust, steps=1, seed=0)
-    outside = defects_in(pictures.defect_logits, 0.0) < 0.01
+    outside = defects_in(pictures.defect_logits) < 0.01
     change = 255 * (pictures.image - window[0]).abs().amax(0)
     assert outside.float().mean() > 0.5
     assert change[outside].max() < 3 * LEAST  # what is left of the defects' share included
