@@ -51,7 +51,7 @@ docs: $(READY)
 	$(BIN)/python -m jobs.docs
 
 films: $(READY)
-	$(BIN)/python -m jobs.films $(ARCHIVE_RESTORE_DATA)/archive
+	$(BIN)/python -m jobs.films "$${ARCHIVE_RESTORE_DATA:?name the folder with archive/}/archive"
 
 bench: $(READY)
 	$(BIN)/python -m jobs.bench

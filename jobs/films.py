@@ -1,6 +1,6 @@
 """The sheets of `docs/films.md`: one frame of each real film as source, restored, difference x 4.
 
-`python -m jobs.films FOLDER [OUT] [WEIGHTS]`, with the archive films in FOLDER; `make films`.
+`python -m jobs.films FOLDER`, with the archive films in FOLDER; `make films`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FILMS = {  # sheet: the film's file and the frame that is shown, none near a cut
 QUALITY = 88  # of the JPEG
 
 
-def sheet(film: Path, index: int, size: str = "base", weights: Path | None = None) -> Still:
+def sheet(film: Path, index: int, size: str = "base") -> Still:
     """Frame ``index`` of a film (at its own pixels) as `size` restores it among its neighbours."""
     from models.restorer import CONTEXT, Restorer  # torch: only where it is used
 
     first = max(index - CONTEXT, 0)
     frames = list(islice(read_rgb(film), first, index + CONTEXT + 1))
     place = index - first
-    stream = Restorer(size, weights=weights).stream(
+    stream = Restorer(size).stream(
         [frame.astype(np.float32) / np.float32(255) for frame in frames],
         deflicker=is_unsteady(np.stack(frames)),
         wanted=range(place, place + 1),
@@ -46,18 +46,20 @@ def sheet(film: Path, index: int, size: str = "base", weights: Path | None = Non
     return Still(index, frames[place], restored)
 
 
-def main(folder: Path, out: Path = SHEETS, weights: Path | None = None) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def main(folder: Path) -> None:
+    from models.restorer import limit_threads
+
+    limit_threads(1)  # the same sheets whatever the number of cores
     for name, (file, index) in FILMS.items():
-        still = sheet(folder / file, index, weights=weights)
+        still = sheet(folder / file, index)
         picture = np.hstack([still.source, still.restored, still.difference])
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        cv2.imwrite(str(out / f"{name}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+        cv2.imwrite(str(SHEETS / f"{name}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
         change = np.abs(still.restored.astype(int) - still.source).mean()
         output.say(f"{name}: frame {index}, mean change {change:.2f} code values")
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
-        sys.exit("python -m jobs.films FOLDER [OUT] [WEIGHTS]: the folder of the archive films")
-    main(*map(Path, sys.argv[1:]))
+    if len(sys.argv) != 2:
+        sys.exit("python -m jobs.films FOLDER: the folder of the archive films")
+    main(Path(sys.argv[1]))
