@@ -102,9 +102,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def open_run(manifest: str, out: str) -> Run:
+def open_run(manifest: str, out: str, recipe: Recipe = RECIPE) -> Run:
     rows = read_rows(manifest, Path(manifest).read_bytes())
-    return Run.open(manifest, rows, out, RECIPE, quiet)
+    return Run.open(manifest, rows, out, recipe, quiet)
 
 
 def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[Row]:
@@ -182,6 +182,24 @@ def test_a_stop_does_not_cover_up_a_clip_that_was_lost(manifest: str, tmp_path: 
     assert summary["left"] == 1
     assert summary["clips"]["held"] == 1 and summary["clips"]["failed"] == 1
     assert work.settings.ledger.done()["b"]["reason"] == "INTERNAL"
+
+
+def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
+    manifest: str, tmp_path: Path
+) -> None:
+    """Its row died with the node; Ray repeats the steps, which find that all is done."""
+    work = open_run(manifest, str(tmp_path / "out"), Recipe(shard_frames=6, strength=0))
+    restoration = Restoration(work.settings, Alone(), 1)
+    assembly = Assembly(work.settings)
+    shards = SurveyStage(work.settings)(work.todo[0])
+    ends = [assembly(restoration(shard)) for shard in shards]
+    assert [row["kind"] for row in ends] == ["shard", "clip"]
+    for row in (ends[0], assembly(restoration(shards[1]))):
+        work.take(row)
+    assert "a" in work._waiting()
+    work.take({"clip_id": "b", "kind": "left", "body": json.dumps({"reason": "CANCELLED"})})
+    summary = work.close()
+    assert (summary["clips"]["published"], summary["clips"]["failed"]) == (1, 0)
 
 
 def test_a_stop_does_not_cover_up_a_failure(manifest: str, tmp_path: Path) -> None:
