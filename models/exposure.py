@@ -203,12 +203,10 @@ def _grid(height: int, width: int) -> NDArray[np.float32]:
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
 
 
-def warp(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
-    """``image`` sampled at ``x + flow(x)``, bilinear, edges replicated; flow is (H, W, 2) in
-    pixels.
+def warp(image: NDArray[Any], flow: NDArray[np.float32], cubic: bool = False) -> NDArray[Any]:
+    """``image`` sampled at ``x + flow(x)``, bilinear or ``cubic``, which keeps the finest detail;
+    edges are replicated, flow is (H, W, 2) in pixels.
     """
-    where = _grid(*flow.shape[:2]) + flow
-    moved: NDArray[Any] = cv2.remap(
-        image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    where, kernel = _grid(*flow.shape[:2]) + flow, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    moved: NDArray[Any] = cv2.remap(image, where, None, kernel, borderMode=cv2.BORDER_REPLICATE)
     return moved

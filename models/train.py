@@ -27,7 +27,7 @@ from models.bank import Bank, Batch, Mix
 from models.exposure import Image
 from models.grow import grown
 from models.muon import Muon, is_kernel
-from models.network import ERROR_BLOCK, Output, RestorationNet, error_scale
+from models.network import ERROR_BLOCK, SIZES, Output, RestorationNet, error_scale
 from models.precision import half
 from models.restorer import windows
 
@@ -145,7 +145,7 @@ class Trainer:
         self.device = device or checkpoint.device_default()
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
-        self.data = Bank(banks, config.crop, config.mix, config.seed)
+        self.data = Bank(banks, config.crop, config.mix, config.seed, SIZES[config.size].flow)
         self.net = RestorationNet(config.size, severe=config.severe).to(
             self.device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
@@ -324,7 +324,7 @@ def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, obj
 
 def _windows(net: RestorationNet, frames: list[Image], every: int) -> Iterator[tuple[int, Image]]:
     device = next(net.parameters()).device
-    for i, (window, trust) in enumerate(windows(frames, preset="fast")):
+    for i, (window, trust) in enumerate(windows(frames, SIZES[net.size].flow)):
         if i % every == 1:
             out = net.restore(
                 window[None].to(device), trust[None].to(device), steps=1, kappa=0.0, seed=0

@@ -153,7 +153,7 @@ def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray], preset: s
 
 def test_the_step_between_two_frames_is_found_once(pan: list[np.ndarray]) -> None:
     frames = [Frame.of(image) for image in pan[8:13]]
-    aligner = Aligner("fast")
+    aligner = Aligner("medium")
     aligner.neighbours(frames[2], {k: frames[2 + k] for k in OFFSETS})
     assert [sorted(frame.steps) for frame in frames] == [[], [-1], [-1, 1], [1], []]
     before = frames[3].steps[1]
@@ -179,7 +179,7 @@ def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_every_frame_has_a_window(pan: list[np.ndarray], count: int) -> None:
-    found = list(windows(pan[:count], "fast"))
+    found = list(windows(pan[:count]))
     assert len(found) == count
     first_window, first_trust = found[0]
     assert first_window.shape == (5, 3, 96, 128)
