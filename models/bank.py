@@ -158,15 +158,13 @@ def weave(rng: np.random.Generator, scene: NDArray[np.float32]) -> NDArray[np.fl
 class Bank:
     """Random training batches over prepared banks; the same seed and step give the same batch."""
 
-    def __init__(
-        self, folders: Sequence[Path], crop: int, mix: Mix, seed: int, flow: str = "medium"
-    ) -> None:
+    def __init__(self, folders: Sequence[Path], crop: int, mix: Mix, seed: int) -> None:
         self._shelves = [
             [np.load(f / f"{name}.npy", mmap_mode="r") for name in ARRAYS] for f in folders
         ]
         self._ends = np.cumsum([len(clean) for clean, *_ in self._shelves])
         self._crop, self._mix, self._seed = crop, mix, seed
-        self._aligner = Aligner(flow)
+        self._aligner = Aligner("fast")
 
     def batch(self, step: int, size: int) -> Batch:
         """Batch number ``step`` of ``size`` samples."""

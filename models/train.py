@@ -145,7 +145,7 @@ class Trainer:
         self.device = device or checkpoint.device_default()
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
-        self.data = Bank(banks, config.crop, config.mix, config.seed, SIZES[config.size].flow)
+        self.data = Bank(banks, config.crop, config.mix, config.seed)
         self.net = RestorationNet(config.size, severe=config.severe).to(
             self.device, memory_format=torch.channels_last
         )  # type: ignore[call-overload]
