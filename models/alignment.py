@@ -44,7 +44,7 @@ class Frame:
 
 
 def _dis(preset: str) -> cv2.DISOpticalFlow:
-    if preset == "fast":  # in training: a network that learned on better flow trusts it too much
+    if preset == "fast":  # in training, where windows are many and small
         return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setPatchStride(4)  # these three halve the preset's time and cost no more than 0.02 dB

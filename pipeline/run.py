@@ -177,8 +177,9 @@ class Run:
         Where a stop has left clips the run stays unfinished, and the next one goes on with it;
         their rows are in the tables and not in the ledger.
         """
-        for clip, row in self.settings.ledger.done().items():  # whose row died with its node
-            self._end(clip, row)
+        if self._waiting():  # the row of a clip at its end may have died with its node
+            for clip, row in self.settings.ledger.done().items():
+                self._end(clip, row)
         for clip in self._waiting():  # the flow must return every clip: none is lost unseen
             if clip not in self._left:
                 fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
