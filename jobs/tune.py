@@ -33,7 +33,7 @@ from jobs.evaluate import (
     shrunk,
 )
 from jobs.scores import Interval, bootstrap, psnr_of
-from models.alignment import REACH, Frame
+from models.alignment import SPAN, Frame
 from models.damage_presets import PRESETS
 from models.exposure import warp
 from pipeline.media import read_rgb
@@ -43,7 +43,7 @@ from schemas.recipe import MODELS, Model, load_recipe
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: leave the clips as they are
 FOLDS = 5
-AWAY = REACH + 1  # frames between a frame and one that the model does not see when it restores it
+AWAY = SPAN + 1  # frames between a frame and one that the model does not see when it restores it
 CONSISTENT = 0.15  # pixels between a flow and the way back, below which it is believed
 STILL = 0.25  # pixels of motion below which a place stands still
 LEAST_STILL = 0.01  # share of still places from which on the others are not asked

@@ -19,11 +19,13 @@ from models.exposure import LUMA, Image, warp
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
 REACH = max(OFFSETS)
+SPAN = 2 * REACH  # frames each side that a window is made of: an outer neighbour is a mean
 TRUST = 14.0  # mean |difference| in code values over 7x7 above which a match is not believed
 REFINEMENTS = {"medium": 3, "fine": 12}  # variational ones, of each preset's flow
 FILL_SIGMA = 14.0  # pixels over which flow is carried into places with no believable match
 
 Flow = NDArray[np.float32]  # (H, W, 2) in pixels
+Trust = NDArray[np.float32]  # confidence in a match, (H, W) in [0, 1]
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Frame:
     image: Image
     luma: NDArray[np.uint8]
     steps: dict[int, Flow] = field(default_factory=dict)  # flow to the next (1) and the last (-1)
+    near: dict[int, tuple[Image, Trust]] = field(default_factory=dict)  # those two, warped
+    far: dict[int, tuple[Flow, Trust]] = field(default_factory=dict)  # flow over two frames
 
     @classmethod
     def of(cls, image: Image, sigma: float = 1.5) -> Self:
@@ -43,8 +47,9 @@ class Frame:
         return cls(image, np.clip(np.rint(luma), 0, 255).astype(np.uint8))
 
 
-def _dis(preset: str) -> cv2.DISOpticalFlow:
-    if preset == "fast":  # in training, where windows are many and small
+def flow_search(preset: str) -> cv2.DISOpticalFlow:
+    """DIS by preset: "fast", or one of REFINEMENTS."""
+    if preset == "fast":  # for restored frames, and in training, where windows are many
         return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setPatchStride(4)  # these three halve the preset's time and cost no more than 0.02 dB
@@ -61,26 +66,63 @@ class Aligner:
     """
 
     def __init__(self, preset: str = "medium") -> None:
-        self._dis = _dis(preset)
+        self._dis = flow_search(preset)
 
     def neighbours(
         self, centre: Frame, others: Mapping[int, Frame]
     ) -> tuple[list[Image], NDArray[np.float32]]:
         """Warped neighbours, one per offset, and confidences (len(OFFSETS), H, W) in [0, 1].
 
-        An offset that is missing from ``others`` gives the centre itself with confidence 0.
+        The outermost two are means of what is known of the SPAN frames on their side. An offset
+        that is missing from ``others`` gives the centre itself with confidence 0.
         """
         warped: list[Image] = []
         trust = np.zeros((len(OFFSETS), *centre.luma.shape), np.float32)
         for k, offset in enumerate(OFFSETS):
             other = others.get(offset)
             if other is None:
-                warped.append(centre.image)
-                continue
-            flow, error = _mended(centre.luma, other.luma, self._flow(centre, others, offset))
-            warped.append(warp(other.image, flow, cubic=True))
-            trust[k] = confidence(error)
+                image = centre.image
+            elif abs(offset) < REACH:
+                image, trust[k] = self._near(centre, others, offset)
+            else:
+                flow, trust[k] = self._far(centre, others, offset)
+                beyond = {at - offset: frame for at, frame in others.items()}
+                image = warp(self._mean(other, beyond, offset // REACH), flow, cubic=True)
+            warped.append(image)
+        _forget({0: centre, **others})
         return warped, trust
+
+    def _mean(self, frame: Frame, others: Mapping[int, Frame], side: int) -> Image:
+        """The frame and the two beyond it on one side, each weighted by the confidence in its
+        match: less noise, and less of a defect.
+        """
+        seen: list[tuple[Image, Trust]] = []
+        if side in others:
+            seen.append(self._near(frame, others, side))
+        if REACH * side in others:
+            flow, trust = self._far(frame, others, REACH * side)
+            seen.append((warp(others[REACH * side].image, flow, cubic=True), trust))
+        total, weight = frame.image.copy(), np.ones(frame.luma.shape, np.float32)
+        for image, trust in seen:
+            cv2.accumulateProduct(image, cv2.merge([trust] * 3), total)
+            weight += trust
+        mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
+        return mean
+
+    def _near(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Image, Trust]:
+        if offset not in frame.near:
+            flow, trust = self._match(frame, others, offset)
+            frame.near[offset] = warp(others[offset].image, flow, cubic=True), trust
+        return frame.near[offset]
+
+    def _far(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Flow, Trust]:
+        if offset not in frame.far:
+            frame.far[offset] = self._match(frame, others, offset)
+        return frame.far[offset]
+
+    def _match(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Flow, Trust]:
+        flow, error = _mended(frame.luma, others[offset].luma, self._flow(frame, others, offset))
+        return flow, confidence(error)
 
     def _flow(self, centre: Frame, others: Mapping[int, Frame], offset: int) -> Flow:
         side = 1 if offset > 0 else -1
@@ -98,9 +140,21 @@ class Aligner:
         return frame.steps[side]
 
 
-def confidence(error: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 where the blurred frames agree, 0.5 at a residual of 7 code values, towards 0 beyond."""
-    trust: NDArray[np.float32] = 1.0 / (1.0 + np.square(error / np.float32(7.0)))
+def _forget(frames: Mapping[int, Frame]) -> None:
+    """Drop what no later window asks for: flow is most of what a window holds."""
+    for at, frame in frames.items():
+        for kept, ahead, behind in (
+            (frame.steps, REACH, -1), (frame.near, 0, -REACH), (frame.far, 0, -REACH),
+        ):  # fmt: skip
+            for offset in [k for k in kept if at <= (ahead if k > 0 else behind)]:
+                kept.pop(offset)
+
+
+def confidence(error: NDArray[np.float32], half: float = 7.0) -> Trust:
+    """1 where the blurred frames agree, 0.5 at a residual of ``half`` code values, towards 0
+    beyond.
+    """
+    trust: Trust = 1.0 / (1.0 + np.square(error / np.float32(half)))
     return trust
 
 

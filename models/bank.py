@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.alignment import OFFSETS, REACH, Aligner, Frame
+from models.alignment import OFFSETS, REACH, SPAN, Aligner, Frame
 from models.exposure import ExposureChain, flickers, region_levels, small_luma
 
 MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
@@ -138,15 +138,17 @@ def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArr
     return (extent[:, None] * profile).astype(np.float32)
 
 
-def weave(rng: np.random.Generator, scene: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A still (H, W, 3) as the frames (2 REACH + 1, H, W, 3) of a camera or a gate that half the
-    time trembles by fractions of a pixel; the centre frame is the still itself.
+def weave(
+    rng: np.random.Generator, scene: NDArray[np.float32], count: int, centre: int
+) -> NDArray[np.float32]:
+    """A still (H, W, 3) as ``count`` frames (T, H, W, 3) of a camera or a gate that half the time
+    trembles by fractions of a pixel; the frame ``centre`` is the still itself.
     """
-    frames = np.stack([scene] * (2 * REACH + 1))
+    frames = np.stack([scene] * count)
     if rng.random() < 0.5:
         return frames
     for k, (x, y) in enumerate(rng.normal(0, rng.uniform(0.1, 0.7), (len(frames), 2))):
-        if k != REACH:
+        if k != centre:
             shift = np.array([[1, 0, x], [0, 1, y]])
             size = scene.shape[1::-1]
             frames[k] = cv2.warpAffine(
@@ -181,14 +183,15 @@ class Bank:
         stride = 2 if fast else 1
         reach = stride * REACH
         centre = int(rng.integers(reach, clips.shape[1] - reach))
+        first = max(centre - stride * SPAN, centre % stride)
         side = self._crop + 2 * MARGIN
         top, left = (int(rng.integers(0, limit - side + 1)) for limit in clips.shape[2:4])
         where = (
-            slice(centre - reach, centre + reach + 1, stride),
+            slice(first, centre + stride * SPAN + 1, stride),
             slice(top, top + side),
             slice(left, left + side),
         )
-        clean = clips[n][where].astype(np.float32)
+        clean, mid = clips[n][where].astype(np.float32), (centre - first) // stride
         kind = rng.random()
         defects, gain = np.zeros(clean.shape[1:3], np.float32), 1.0
         if kind < self._mix.noise:
@@ -196,29 +199,31 @@ class Bank:
             frames = np.clip(
                 np.rint(clean + rng.normal(0, sigma, clean.shape).astype(np.float32)), 0, 255
             )
-            target = clean[REACH]
+            target = clean[mid]
         elif kind < self._mix.noise + self._mix.clean:
-            frames, target = clean, clean[REACH]
+            frames, target = clean, clean[mid]
         else:
             frames = damaged[n][where].astype(np.float32)
             gain, offset = exposures[n, centre]
-            target = np.clip(clean[REACH] * gain + offset, 0, 255)
+            target = np.clip(clean[mid] * gain + offset, 0, 255)
             hit = masks[n][where] > 0
-            defects = hit[REACH].astype(np.float32)
+            defects = hit[mid].astype(np.float32)
             if rng.random() < self._mix.bare:  # a transfer without grain, or cleaned of it before
                 frames = np.where(hit[..., None], frames, np.clip(clean * gain + offset, 0, 255))
         if rng.random() < self._mix.still:  # damage goes on, the scene stands still
-            scene = gain * clean[REACH]
+            scene = gain * clean[mid]
             if rng.random() < self._mix.upright:
                 lines = upright_structure(rng, frames.shape[1:3])[..., None]
                 scene, target = scene + lines, np.clip(target + lines, 0, 255)
-            frames = np.clip(frames - gain * clean + weave(rng, scene), 0, 255)
+            frames = np.clip(frames - gain * clean + weave(rng, scene, len(clean), mid), 0, 255)
         if rng.random() < self._mix.pillarbox:
             bar = np.s_[..., : int(rng.integers(1, side // 2)), :]
             level = rng.uniform(0, 24)
             frames[bar], target[bar], defects[bar[:2]] = level, level, 0
         frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
-        return self._window(rng, frames, target, defects)
+        if rng.random() < 0.5:  # played backwards
+            frames, mid = frames[::-1], len(frames) - 1 - mid
+        return self._window(rng, frames, mid, target, defects)
 
     def _augment(
         self,
@@ -227,13 +232,11 @@ class Bank:
         target: NDArray[np.float32],
         defects: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %), play backwards."""
+        """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %)."""
         if rng.random() < 0.5:
             frames, target, defects = frames[:, :, ::-1], target[:, ::-1], defects[:, ::-1]
         if rng.random() < 0.5:
             frames, target, defects = frames[:, ::-1], target[::-1], defects[::-1]
-        if rng.random() < 0.5:
-            frames = frames[::-1]
         if rng.random() < 0.25:
             order = rng.permutation(3)
             frames, target = frames[..., order], target[..., order]
@@ -252,20 +255,26 @@ class Bank:
         self,
         rng: np.random.Generator,
         frames: NDArray[np.float32],
+        mid: int,
         target: NDArray[np.float32],
         defects: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], ...]:
-        """Align the neighbours and keep the inner crop, channels first."""
-        lost: set[int] = set()
+        """Align the neighbours of frame ``mid`` and keep the inner crop, channels first."""
+        before = after = SPAN
         if rng.random() < self._mix.missing:
-            lost = set([{-2, -1}, {1, 2}, {-2}, {2}, {-2, -1, 1, 2}][int(rng.integers(5))])
-        others = {k: Frame.of(frames[REACH + k]) for k in OFFSETS if k not in lost}
+            ends = (0, SPAN), (SPAN, 0), (1, SPAN), (SPAN, 1), (0, 0)
+            before, after = ends[int(rng.integers(len(ends)))]
+        others = {
+            k: Frame.of(frames[mid + k])
+            for k in range(-before, after + 1)
+            if k and 0 <= mid + k < len(frames)
+        }
         if rng.random() < self._mix.broken_flow:
             k = OFFSETS[int(rng.integers(len(OFFSETS)))]
-            others[k] = Frame.of(np.roll(frames[REACH], self._crop // 2, axis=int(rng.integers(2))))
-        warped, trust = self._aligner.neighbours(Frame.of(frames[REACH]), others)
+            others[k] = Frame.of(np.roll(frames[mid], self._crop // 2, axis=int(rng.integers(2))))
+        warped, trust = self._aligner.neighbours(Frame.of(frames[mid]), others)
         inner = slice(MARGIN, MARGIN + self._crop)
-        window = np.stack([frames[REACH], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
+        window = np.stack([frames[mid], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
         return (
             np.ascontiguousarray(window),
             trust[:, inner, inner].copy(),

@@ -1,4 +1,5 @@
-"""A stream of frames of one shot in, restored frames out: exposure, alignment, network.
+"""A stream of frames of one shot in, restored frames out: exposure, alignment, network, temporal
+filter, restraint.
 
 Memory is a window of frames whatever the shot's length, and every frame depends only on CONTEXT
 frames each side of it, so a shot cut into shards gives the picture of the whole shot.
@@ -6,6 +7,7 @@ frames each side of it, so a shot cut into shards gives the picture of the whole
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,14 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import checkpoint, tiling
-from models.alignment import OFFSETS, REACH, Aligner, Frame
+from models.alignment import SPAN, Aligner, Frame
 from models.exposure import CONTEXT as EXPOSURE_CONTEXT
 from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
 from models.memory import Ladder, Rung
 from models.network import SIZES, RestorationNet
+from models.restraint import restrained
+from models.temporal_filter import REACH as FILTER_REACH
+from models.temporal_filter import TemporalFilter
 
-CONTEXT = EXPOSURE_CONTEXT + REACH  # frames each side of a shard that its frames depend on
+CONTEXT = (
+    EXPOSURE_CONTEXT + SPAN + FILTER_REACH
+)  # frames each side of a shard that its frames depend on
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,28 @@ class Restored:
     defect_share: float  # of the pixels, found to be a scratch, dust or blotch
     curve: Curve  # exposure correction that was applied
     rung: Rung  # where the network had the memory for it
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a frame between the network and the restraint."""
+
+    index: int  # in the stream
+    source: Tensor  # (3, H, W)
+    pictures: tiling.Pictures
+    rung: Rung
+
+    def restrained(self, image: Image, curve: Curve) -> Restored:
+        """The frame with the picture (H, W, 3) that it is to have."""
+        of, channels_first = self.pictures, torch.from_numpy(image).permute(2, 0, 1)
+        held = restrained(channels_first, self.source, of.defects, of.noise, of.error)
+        return Restored(
+            np.ascontiguousarray(held.permute(1, 2, 0).numpy()),
+            float(of.alpha.mean()),
+            float((of.defect_logits > 0).float().mean()),
+            curve,
+            self.rung,
+        )
 
 
 def limit_threads(count: int) -> None:
@@ -57,16 +86,16 @@ def windows(
 
     def window(i: int) -> Iterator[tuple[Tensor, Tensor]]:
         if wanted is None or i in wanted:
-            around = {k: held[i + k] for k in OFFSETS if i + k in held}
+            around = {k - i: frame for k, frame in held.items() if k != i}
             warped, trust = aligner.neighbours(held[i], around)
             stacked = torch.from_numpy(np.stack([held[i].image, *warped]))
             yield stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)  # channels_last
-        held.pop(i - REACH, None)
+        held.pop(i - SPAN, None)
 
     for frame in frames:
         held[count] = Frame.of(frame)
         count += 1
-        if done + REACH < count:
+        if done + SPAN < count:
             yield from window(done)
             done += 1
     for i in range(done, count):
@@ -106,22 +135,36 @@ class Restorer:
         ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
         noise, so that a shard draws what the whole clip would have drawn. Frames whose numbers are
         ``missing`` are made from those around them first (`models.fill`). Of frames whose numbers
-        are not ``wanted`` (default: all are) nothing is returned: they are context, and cost
-        no network.
+        are not ``wanted`` (default: all are) nothing is returned: they are context, and all but
+        the next FILTER_REACH cost no network.
         """
         frames = filled(frames, missing, first_index) if missing else frames
         curves: list[Curve] = []
         levelled = _levelled(frames, curves) if deflicker else frames
-        ladder: Ladder | None = None
         places = None if wanted is None else range(
-            wanted.start - first_index, wanted.stop - first_index
+            max(wanted.start - first_index - FILTER_REACH, 0),
+            wanted.stop - first_index + FILTER_REACH,
         )  # fmt: skip
-        aligned = windows(levelled, self._flow, places)
+        found: deque[_Found] = deque()
+        images = self._network(levelled, places, seed * 1_000_003 + first_index, found)
+        if self.steps == 1:  # samples differ from frame to frame: a mean would blur them
+            images = TemporalFilter().run(images)
+        for image in images:
+            one = found.popleft()
+            if wanted is None or one.index + first_index in wanted:
+                yield one.restrained(image, curves[one.index] if deflicker else Curve())
+
+    def _network(
+        self, frames: Iterable[Image], places: range | None, seed: int, found: deque[_Found]
+    ) -> Iterator[Image]:
+        """The network's picture of every frame in ``places``; the rest goes to ``found``."""
+        ladder: Ladder | None = None
+        aligned = windows(frames, self._flow, places)
         for i, (window, trust) in enumerate(aligned, places.start if places else 0):
             ladder = ladder or Ladder(self.net, *window.shape[-2:])
-            curve = curves[i] if deflicker else Curve()
-            draw = seed * 1_000_003 + first_index + i
-            yield self._restore(ladder, window, trust, seed=draw, curve=curve)
+            pictures = self._pictures(ladder, window, trust, seed + i)
+            found.append(_Found(i, window[0].clone(), pictures, ladder.rung))
+            yield np.ascontiguousarray(pictures.image.permute(1, 2, 0).numpy())
 
     def defects(self, frames: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
@@ -139,18 +182,6 @@ class Restorer:
             return tiling.restored(net, window, trust, steps=self.steps, seed=seed, side=side)
 
         return ladder.frame(attempt)
-
-    def _restore(
-        self, ladder: Ladder, window: Tensor, trust: Tensor, seed: int, curve: Curve
-    ) -> Restored:
-        found = self._pictures(ladder, window, trust, seed)
-        return Restored(
-            np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
-            float(found.alpha.mean()),
-            float((found.defect_logits > 0).float().mean()),
-            curve,
-            ladder.rung,
-        )
 
 
 def _levelled(frames: Iterable[Image], curves: list[Curve]) -> Iterator[Image]:

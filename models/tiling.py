@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from models.bridge import Noise
 from models.network import MULTIPLE, RestorationNet, told_error
 from models.precision import half
-from models.restraint import checked, defects_in, restrained, standing_out
+from models.restraint import checked, defects_in, standing_out
 from models.severity import noise_level
 
 MARGIN = 128  # pixels around a tile that are computed and thrown away; a multiple of MULTIPLE
@@ -26,11 +26,17 @@ KAPPA = 0.2  # bridge noise of more than one step, pixel units of [0, 1]
 
 
 class Pictures(NamedTuple):
-    """A restored frame on the CPU, float32: image (3, H, W), alpha and defect logits (H, W)."""
+    """A frame as the network restores it, on the CPU in float32, and what its restraint asks for:
+    image (3, H, W), alpha, defect logits and how far each pixel counts as a defect (H, W); noise,
+    and the error told, in code values.
+    """
 
     image: Tensor
     alpha: Tensor
     defect_logits: Tensor
+    defects: Tensor
+    noise: float | None
+    error: float
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,7 @@ def restored(
     error = told_error(found[5])
     found[4] += standing_out(frames, found[:3], error if noise_here is None else noise_here)
     defects = defects_in(found[4]) * believed
-    image = restrained(found[:3], frames[0], defects, noise_here, error)
-    return Pictures(image, found[3], found[4])
+    return Pictures(found[:3], found[3], found[4], defects, noise_here, error)
 
 
 def _corner(tile: Tile) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """Flicker goes, motion and light stay, and shards see what the whole shot sees."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from models.alignment import OFFSETS, Aligner, Frame
+from models.alignment import OFFSETS, SPAN, Aligner, Frame, flow_search
 from models.exposure import (
     CONTEXT,
     PIVOT,
@@ -152,14 +154,48 @@ def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray], preset: s
             assert warped[k] is centre and trust[k].max() == 0
 
 
-def test_the_step_between_two_frames_is_found_once(pan: list[np.ndarray]) -> None:
-    frames = [Frame.of(image) for image in pan[8:13]]
+class Counted:
+    """A flow search that counts."""
+
+    def __init__(self) -> None:
+        self.real, self.calls = flow_search("fast"), 0
+
+    def calc(self, *given: Any) -> np.ndarray:
+        self.calls += 1
+        return self.real.calc(*given)
+
+
+def test_the_step_between_two_frames_is_found_once(
+    pan: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows hold what later ones ask for, and no more of it however long the shot is."""
+    search, frames = Counted(), [Frame.of(image) for image in pan[:16]]
     aligner = Aligner("medium")
-    aligner.neighbours(frames[2], {k: frames[2 + k] for k in OFFSETS})
-    assert [sorted(frame.steps) for frame in frames] == [[], [-1], [-1, 1], [1], []]
-    before = frames[3].steps[1]
-    aligner.neighbours(frames[3], {-1: frames[2], 1: frames[4]})
-    assert frames[3].steps[1] is before
+    monkeypatch.setattr(aligner, "_dis", search)
+    calls, held = [], []
+    for i in range(SPAN, len(frames) - SPAN):
+        around = {k: frames[i + k] for k in range(-SPAN, SPAN + 1) if k}
+        aligner.neighbours(frames[i], around)
+        calls.append(search.calls)
+        held.append(sum(len(kept) for f in frames for kept in (f.steps, f.near, f.far)))
+    assert set(np.diff(calls)[1:]) == {2}  # one step ahead and one back
+    assert max(held) <= 14
+
+
+def test_an_outer_neighbour_is_the_mean_of_the_frames_on_its_side(pan: list[np.ndarray]) -> None:
+    noisy = [image + RNG.normal(0, 0.04, image.shape).astype(np.float32) for image in pan[:9]]
+
+    def left(noisy: list[np.ndarray]) -> list[float]:
+        frames = [Frame.of(image) for image in noisy]
+        others = {k - 4: frame for k, frame in enumerate(frames) if k != 4}
+        warped, _ = Aligner("medium").neighbours(frames[4], others)
+        return [float((image - pan[4])[8:-8, 24:-24].std()) for image in warped]
+
+    far, near, _, ahead = left(noisy)
+    assert 0.45 * near < far < 0.75 * near and 0.45 * near < ahead < 0.75 * near  # 1 / sqrt(3)
+    strange = [np.roll(image, 40, 0) if k < 2 else image for k, image in enumerate(noisy)]
+    alone, near, *_ = left(strange)
+    assert 0.85 * near < alone < 1.5 * near  # what has no match counts little (wholly: 2.2)
 
 
 def test_a_frame_two_away_is_matched_without_the_one_between(pan: list[np.ndarray]) -> None:

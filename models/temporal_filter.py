@@ -1,0 +1,80 @@
+"""Restored frames averaged along their motion: what the network gets wrong differs from frame to
+frame, and what is right moves with the picture.
+
+Motion-compensated temporal filtering (Ohm, IEEE Trans. Image Processing 3, 1994) after the network,
+with a weight for every pixel: a neighbour counts as far as it agrees with the frame, so nothing is
+drawn out where a match fails or light changes (docs/experiments.md, 2026-11-28).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.alignment import Flow, Frame, confidence, flow_search
+from models.exposure import Image, warp
+
+REACH = 2  # frames each side that are averaged
+WEIGHT = 0.7  # of a neighbour that agrees wholly; the frame's own is 1
+AGREE = 3.5  # code values of difference at which a neighbour has half of that
+AROUND = 5  # pixels that the difference is averaged over
+MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
+SHARPEN = 0.25  # detail given back to what is all average, which blurs it
+DETAIL = 0.8  # sigma in pixels that detail is finer than
+
+
+class TemporalFilter:
+    """A stream of restored frames (H, W, 3) of one shot in, the filtered ones out; each depends on
+    REACH frames each side.
+    """
+
+    def __init__(self) -> None:
+        self._flow = flow_search("fast")
+        self._held: dict[int, Frame] = {}
+
+    def run(self, images: Iterable[Image]) -> Iterator[Image]:
+        """Filtered frames in order, REACH frames late."""
+        count = done = 0
+        for image in images:
+            self._held[count] = Frame.of(image, MATCHED)
+            count += 1
+            if done + REACH < count:
+                yield self._filtered(done)
+                done += 1
+        for index in range(done, count):
+            yield self._filtered(index)
+
+    def _filtered(self, index: int) -> Image:
+        here = self._held[index].image
+        total, weight = here.copy(), np.ones(here.shape[:2], np.float32)
+        for side in (-1, 1):
+            flow: Flow | None = None
+            for offset in range(side, side * (REACH + 1), side):
+                if (there := self._held.get(index + offset)) is None:
+                    break
+                step = self._step(self._held[index + offset - side], there, side)
+                flow = step if flow is None else flow + warp(step, flow)
+                moved = warp(there.image, flow, cubic=True)
+                agreed = _agreement(here, moved)
+                cv2.accumulateProduct(moved, cv2.merge([agreed] * 3), total)
+                weight += agreed
+        self._held.pop(index - REACH, None)
+        mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
+        detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
+        blurred = SHARPEN * (1 - 1 / weight)
+        cv2.accumulateProduct(detail, cv2.merge([blurred] * 3), mean)
+        return mean
+
+    def _step(self, frame: Frame, neighbour: Frame, side: int) -> Flow:
+        if side not in frame.steps:
+            frame.steps[side] = self._flow.calc(frame.luma, neighbour.luma, None)
+        return frame.steps[side]
+
+
+def _agreement(here: Image, there: Image) -> NDArray[np.float32]:
+    """Weight (H, W) of a neighbour by the difference between the frames, mean of the channels."""
+    apart = cv2.transform(cv2.absdiff(here, there), np.full((1, 3), 255 / 3))
+    return np.float32(WEIGHT) * confidence(cv2.blur(apart, (AROUND, AROUND)), AGREE)
