@@ -1,9 +1,9 @@
 """Restored frames averaged along their motion: what the network gets wrong differs from frame to
 frame, and what is right moves with the picture.
 
-Motion-compensated temporal filtering (Ohm, IEEE Trans. Image Processing 3, 1994) after the network,
-with a weight for every pixel: a neighbour counts as far as it agrees with the frame, so nothing is
-drawn out where a match fails or light changes (docs/experiments.md, 2026-11-28).
+Motion-compensated temporal filtering (Dubois and Sabri, IEEE Trans. Communications 32, 1984) after
+the network, with a weight for every pixel: a neighbour counts as far as it agrees with the frame,
+so nothing is drawn out where a match fails or light changes (docs/experiments.md, 2026-11-28).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WEIGHT = 0.7  # of a neighbour that agrees wholly; the frame's own is 1
 AGREE = 3.5  # code values of difference at which a neighbour has half of that
 AROUND = 5  # pixels that the difference is averaged over
 MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
-SHARPEN = 0.25  # detail given back to what is all average, which blurs it
+SHARPEN = 0.5  # detail given back to what is all average, which blurs it
 DETAIL = 0.8  # sigma in pixels that detail is finer than
 
 
