@@ -22,7 +22,7 @@ WEIGHT = 0.7  # of a neighbour that agrees wholly; the frame's own is 1
 AGREE = 3.5  # code values of difference at which a neighbour has half of that
 AROUND = 5  # pixels that the difference is averaged over
 MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
-SHARPEN = 0.8  # detail given back to what is all average, which blurs it
+SHARPEN = 0.75  # detail given back to what is all average, which blurs it
 DETAIL = 0.8  # sigma in pixels that detail is finer than
 
 
