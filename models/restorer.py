@@ -26,7 +26,7 @@ from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
 from models.memory import Ladder, Rung
 from models.network import SIZES, RestorationNet
-from models.restraint import restrained
+from models.restraint import loudness, restrained
 from models.temporal_filter import REACH as FILTER_REACH
 from models.temporal_filter import TemporalFilter
 
@@ -146,25 +146,29 @@ class Restorer:
             wanted.stop - first_index + FILTER_REACH,
         )  # fmt: skip
         found: deque[_Found] = deque()
-        images = self._network(levelled, places, seed * 1_000_003 + first_index, found)
-        if self.steps == 1:  # samples differ from frame to frame: a mean would blur them
-            images = TemporalFilter().run(images)
-        for image in images:
+        network = self._network(levelled, places, seed * 1_000_003 + first_index, found)
+        filtered = TemporalFilter().run(network)
+        if self.steps > 1:  # samples differ from frame to frame: a mean would blur them
+            filtered = (image for image, _ in network)
+        for image in filtered:
             one = found.popleft()
             if wanted is None or one.index + first_index in wanted:
                 yield one.restrained(image, curves[one.index] if deflicker else Curve())
 
     def _network(
         self, frames: Iterable[Image], places: range | None, seed: int, found: deque[_Found]
-    ) -> Iterator[Image]:
-        """The network's picture of every frame in ``places``; the rest goes to ``found``."""
+    ) -> Iterator[tuple[Image, float]]:
+        """The network's picture of every frame in ``places``, and how far the frame was noisy; the
+        rest goes to ``found``.
+        """
         ladder: Ladder | None = None
         aligned = windows(frames, self._flow, places)
         for i, (window, trust) in enumerate(aligned, places.start if places else 0):
             ladder = ladder or Ladder(self.net, *window.shape[-2:])
             pictures = self._pictures(ladder, window, trust, seed + i)
             found.append(_Found(i, window[0].clone(), pictures, ladder.rung))
-            yield np.ascontiguousarray(pictures.image.permute(1, 2, 0).numpy())
+            image = np.ascontiguousarray(pictures.image.permute(1, 2, 0).numpy())
+            yield image, loudness(pictures.noise)
 
     def defects(self, frames: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a

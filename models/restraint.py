@@ -42,13 +42,20 @@ def restrained(
     The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
     """
     noise = error if noise is None else noise
-    if noise >= LOUD:
+    room = 1 - loudness(noise)
+    if room == 0:
         return image
-    room = min((LOUD - noise) / (LOUD - QUIET), 1.0)
     bound = max(noise, LEAST, min(error, CODED) + OPENS * max(error - BAD, 0.0)) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
     return source + held + defects * (change - held)
+
+
+def loudness(noise: float | None) -> float:
+    """From 0, where a frame's noise (deviation in code values) is QUIET or not known, to 1, where
+    it is LOUD.
+    """
+    return 0.0 if noise is None else min(max((noise - QUIET) / (LOUD - QUIET), 0.0), 1.0)
 
 
 def standing_out(window: Tensor, image: Tensor, noise: float) -> Tensor:

@@ -22,7 +22,7 @@ WEIGHT = 0.7  # of a neighbour that agrees wholly; the frame's own is 1
 AGREE = 3.5  # code values of difference at which a neighbour has half of that
 AROUND = 5  # pixels that the difference is averaged over
 MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
-SHARPEN = 0.75  # detail given back to what is all average, which blurs it
+SHARPEN = 0.25, 0.75  # detail given back to what is all average, in a quiet and a noisy frame
 DETAIL = 0.8  # sigma in pixels that detail is finer than
 
 
@@ -34,12 +34,15 @@ class TemporalFilter:
     def __init__(self) -> None:
         self._flow = flow_search("fast")
         self._held: dict[int, Frame] = {}
+        self._noisy: dict[int, float] = {}
 
-    def run(self, images: Iterable[Image]) -> Iterator[Image]:
-        """Filtered frames in order, REACH frames late."""
+    def run(self, frames: Iterable[tuple[Image, float]]) -> Iterator[Image]:
+        """Filtered frames in order, REACH frames late; each comes with how far it was noisy, in
+        [0, 1]: a frame without noise keeps the contrast of its detail.
+        """
         count = done = 0
-        for image in images:
-            self._held[count] = Frame.of(image, MATCHED)
+        for image, noisy in frames:
+            self._held[count], self._noisy[count] = Frame.of(image, MATCHED), noisy
             count += 1
             if done + REACH < count:
                 yield self._filtered(done)
@@ -64,8 +67,9 @@ class TemporalFilter:
         self._held.pop(index - REACH, None)
         mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
         detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
-        blurred = SHARPEN * (1 - 1 / weight)
-        cv2.accumulateProduct(detail, cv2.merge([blurred] * 3), mean)
+        quiet, loud = SHARPEN
+        faint = (quiet + (loud - quiet) * self._noisy.pop(index)) * (1 - 1 / weight)
+        cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
         return mean
 
     def _step(self, frame: Frame, neighbour: Frame, side: int) -> Flow:

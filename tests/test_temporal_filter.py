@@ -18,8 +18,8 @@ def pan() -> list[np.ndarray]:
     return [np.ascontiguousarray(wide[:, SPEED * i : SPEED * i + WIDTH]) for i in range(16)]
 
 
-def filtered(images: list[np.ndarray]) -> list[np.ndarray]:
-    return list(TemporalFilter().run(images))
+def filtered(images: list[np.ndarray], noisy: float = 0.0) -> list[np.ndarray]:
+    return list(TemporalFilter().run((image, noisy) for image in images))
 
 
 def error(images: list[np.ndarray], truth: list[np.ndarray]) -> float:
@@ -34,23 +34,24 @@ def test_every_frame_comes_back_in_order(pan: list[np.ndarray], count: int) -> N
     assert len(found) == count
     for image, other in zip(found, pan, strict=False):
         assert image.shape == other.shape and image.dtype == np.float32
-        assert 255 * np.abs(image - other)[8:-8, 12:-12].mean() < 1
+        assert 255 * np.abs(image - other)[8:-8, 12:-12].mean() < 0.7
 
 
 def test_what_differs_from_frame_to_frame_is_averaged_away(pan: list[np.ndarray]) -> None:
     rng = np.random.default_rng(1)
     noisy = [image + rng.normal(0, 2 / 255, image.shape).astype(np.float32) for image in pan]
-    assert error(filtered(noisy), pan) < 0.9 * error(noisy, pan)
+    assert error(filtered(noisy), pan) < 0.75 * error(noisy, pan)
 
 
 def test_detail_keeps_its_contrast(pan: list[np.ndarray]) -> None:
     def detail(images: list[np.ndarray]) -> float:
         return float(np.square(np.diff(np.stack(images)[REACH:-REACH], axis=2)).mean())
 
-    assert 0.95 < detail(filtered(pan)) / detail(pan) < 1.25
+    assert 0.95 < detail(filtered(pan)) / detail(pan) < 1.1
+    assert 1.1 < detail(filtered(pan, noisy=1.0)) / detail(pan) < 1.25
 
 
-@pytest.mark.parametrize(("scene", "most"), [("flash", 1.0), ("other", 2.0)])
+@pytest.mark.parametrize(("scene", "most"), [("flash", 0.7), ("other", 2.0)])
 def test_a_frame_that_agrees_with_none_is_left_alone(
     pan: list[np.ndarray], scene: str, most: float
 ) -> None:
@@ -63,7 +64,7 @@ def test_a_frame_that_agrees_with_none_is_left_alone(
     sound = filtered(pan)
     assert 255 * np.abs(found[7] - odd).mean() < most
     for i in (5, 6, 8, 9):
-        assert 255 * np.abs(found[i] - sound[i])[8:-8, 12:-12].mean() < 1
+        assert 255 * np.abs(found[i] - sound[i])[8:-8, 12:-12].mean() < 0.7
 
 
 def test_what_is_in_one_frame_alone_is_not_drawn_into_others(pan: list[np.ndarray]) -> None:
