@@ -2,7 +2,8 @@
 
 The network is a chain of convolutions without a statistic over the frame, so a pixel depends on its
 surroundings only: with MARGIN pixels of them a tile differs from the whole frame by rounding, in
-float32 below 1e-6 of the range for one step, and below 1e-3 for more (tests/test_tiling.py).
+float32 below 1e-6 of the range for one step, and below 1e-3 for more (tests/test_tiling.py). What
+is found on restored frames (models/temporal_filter.py) can make a code value of it here and there.
 """
 
 from __future__ import annotations
