@@ -26,7 +26,7 @@ from models.exposure import Curve, ExposureChain, Image
 from models.fill import filled
 from models.memory import Ladder, Rung
 from models.network import SIZES, RestorationNet
-from models.restraint import loudness, restrained
+from models.restraint import impaired, loudness, restrained
 from models.temporal_filter import REACH as FILTER_REACH
 from models.temporal_filter import TemporalFilter
 
@@ -56,9 +56,10 @@ class _Found:
     rung: Rung
 
     def restrained(self, image: Image, curve: Curve) -> Restored:
-        """The frame with the picture (H, W, 3) that it is to have."""
-        of, channels_first = self.pictures, torch.from_numpy(image).permute(2, 0, 1)
-        held = restrained(channels_first, self.source, of.defects, of.noise, of.error)
+        """The frame with its filtered picture (H, W, 3), as far as it may be filtered."""
+        of, filtered = self.pictures, torch.from_numpy(image).permute(2, 0, 1)
+        mixed = torch.lerp(of.image, filtered, impaired(of.noise, of.error))
+        held = restrained(mixed, self.source, of.defects, of.noise, of.error)
         return Restored(
             np.ascontiguousarray(held.permute(1, 2, 0).numpy()),
             float(of.alpha.mean()),

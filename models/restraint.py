@@ -58,6 +58,13 @@ def loudness(noise: float | None) -> float:
     return 0.0 if noise is None else min(max((noise - QUIET) / (LOUD - QUIET), 0.0), 1.0)
 
 
+def impaired(noise: float | None, error: float) -> float:
+    """How far a whole frame may be filtered, in [0, 1]: as far as it has noise or is told an error
+    of up to CODED code values.
+    """
+    return max(loudness(noise), min(error / CODED, 1.0))
+
+
 def standing_out(window: Tensor, image: Tensor, noise: float) -> Tensor:
     """What the frames around say of a defect, (H, W) log odds >= 0 to add to the network's own, of
     an aligned window (1 + neighbours, 3, H, W) with ``noise`` (deviation in code values) that was

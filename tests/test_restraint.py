@@ -17,6 +17,7 @@ from models.restraint import (
     SURE,
     checked,
     defects_in,
+    impaired,
     restrained,
     standing_out,
 )
@@ -158,6 +159,12 @@ def test_the_bound_opens_without_a_step() -> None:
     ]
     steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
     assert max(steps) < 0.5
+
+
+def test_a_frame_is_filtered_as_far_as_it_is_impaired() -> None:
+    assert impaired(0.3, 0.0) == impaired(None, 0.0) == 0
+    assert impaired(LOUD, 0.0) == impaired(0.3, CODED) == impaired(None, 9.0) == 1
+    assert impaired((QUIET + LOUD) / 2, 0.0) == impaired(0.3, CODED / 2) == 0.5
 
 
 def test_surroundings_of_a_defect_belong_to_it() -> None:
