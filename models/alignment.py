@@ -7,7 +7,7 @@ al., ECCV 2016) on blurred luma is enough, better flow would add at most 0.3 dB
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -102,12 +102,7 @@ class Aligner:
         if REACH * side in others:
             flow, trust = self._far(frame, others, REACH * side)
             seen.append((warp(others[REACH * side].image, flow, cubic=True), trust))
-        total, weight = frame.image.copy(), np.ones(frame.luma.shape, np.float32)
-        for image, trust in seen:
-            cv2.accumulateProduct(image, cv2.merge([trust] * 3), total)
-            weight += trust
-        mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
-        return mean
+        return weighted_mean(frame.image, seen)[0]
 
     def _near(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Image, Trust]:
         if offset not in frame.near:
@@ -138,6 +133,20 @@ class Aligner:
         if side not in frame.steps:
             frame.steps[side] = self._dis.calc(frame.luma, neighbour.luma, None)
         return frame.steps[side]
+
+
+def weighted_mean(
+    image: Image, others: Iterable[tuple[Image, Trust]]
+) -> tuple[Image, NDArray[np.float32]]:
+    """The mean of an image, whose weight is 1, and of others with theirs (H, W); and the sum of the
+    weights.
+    """
+    total, weight = image.copy(), np.ones(image.shape[:2], np.float32)
+    for other, its in others:
+        cv2.accumulateProduct(other, cv2.merge([its] * 3), total)
+        weight += its
+    mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
+    return mean, weight
 
 
 def _forget(frames: Mapping[int, Frame]) -> None:

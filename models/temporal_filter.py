@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from models.alignment import Flow, Frame, confidence, flow_search
+from models.alignment import Flow, Frame, Trust, confidence, flow_search, weighted_mean
 from models.exposure import Image, warp
 
 REACH = 2  # frames each side that are averaged
@@ -51,8 +50,17 @@ class TemporalFilter:
             yield self._filtered(index)
 
     def _filtered(self, index: int) -> Image:
+        mean, weight = weighted_mean(self._held[index].image, self._moved(index))
+        self._held.pop(index - REACH, None)
+        detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
+        quiet, loud = SHARPEN
+        faint = (quiet + (loud - quiet) * self._noisy.pop(index)) * (1 - 1 / weight)
+        cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
+        return mean
+
+    def _moved(self, index: int) -> Iterator[tuple[Image, Trust]]:
+        """The frames around one, brought onto it, each with its weight."""
         here = self._held[index].image
-        total, weight = here.copy(), np.ones(here.shape[:2], np.float32)
         for side in (-1, 1):
             flow: Flow | None = None
             for offset in range(side, side * (REACH + 1), side):
@@ -61,16 +69,7 @@ class TemporalFilter:
                 step = self._step(self._held[index + offset - side], there, side)
                 flow = step if flow is None else flow + warp(step, flow)
                 moved = warp(there.image, flow, cubic=True)
-                agreed = _agreement(here, moved)
-                cv2.accumulateProduct(moved, cv2.merge([agreed] * 3), total)
-                weight += agreed
-        self._held.pop(index - REACH, None)
-        mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
-        detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
-        quiet, loud = SHARPEN
-        faint = (quiet + (loud - quiet) * self._noisy.pop(index)) * (1 - 1 / weight)
-        cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
-        return mean
+                yield moved, _agreement(here, moved)
 
     def _step(self, frame: Frame, neighbour: Frame, side: int) -> Flow:
         if side not in frame.steps:
@@ -78,7 +77,7 @@ class TemporalFilter:
         return frame.steps[side]
 
 
-def _agreement(here: Image, there: Image) -> NDArray[np.float32]:
+def _agreement(here: Image, there: Image) -> Trust:
     """Weight (H, W) of a neighbour by the difference between the frames, mean of the channels."""
     apart = cv2.transform(cv2.absdiff(here, there), np.full((1, 3), 255 / 3))
     return np.float32(WEIGHT) * confidence(cv2.blur(apart, (AROUND, AROUND)), AGREE)
