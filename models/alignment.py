@@ -171,8 +171,8 @@ def residual(
     centre: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Mean |difference| (H, W) in code values over 7x7 between a frame and its warped match."""
-    difference = cv2.absdiff(warp(other, flow), centre).astype(np.float32)
-    mean: NDArray[np.float32] = cv2.blur(difference, (7, 7))
+    difference = cv2.absdiff(warp(other, flow), centre)
+    mean: NDArray[np.float32] = cv2.boxFilter(difference, cv2.CV_32F, (7, 7))
     return mean
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from models import bridge
 from models.alignment import OFFSETS
-from models.severity import FEATURES, severity
+from models.severity import FEATURES, Nearest, severity
 from models.vae import LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
@@ -252,16 +252,14 @@ class RestorationNet(nn.Module):
         """
         z_d, condition, s2, s4 = self.condition(window, trust, kappa)
         z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
-        latent, features = self.denoiser(z_t, t, z_d, condition, self.levels(window, trust))
+        latent, features = self.denoiser(
+            z_t, t, z_d, condition, self.levels(Nearest.of(window, trust))
+        )
         return self.decode(window[:, 0], latent, features, s2, s4)
 
-    def levels(self, window: Tensor, trust: Tensor) -> Tensor:
-        """What the network is told of the whole frame, (B, FEATURES); zeros where it does not
-        ask.
-        """
-        if self.severe:
-            return severity(window, trust)
-        return window.new_zeros(len(window), FEATURES)
+    def levels(self, near: Nearest) -> Tensor:
+        """What the network is told of whole frames, (B, FEATURES); zeros where it does not ask."""
+        return severity(near) if self.severe else near.luma.new_zeros(len(near.luma), FEATURES)
 
     @torch.inference_mode()
     def restore(
@@ -277,7 +275,7 @@ class RestorationNet(nn.Module):
         MULTIPLE. ``seed`` is of the sampler's noise, or the noise itself; ``levels`` are those of
         the whole frame where the window is a tile of it.
         """
-        levels = self.levels(window, trust) if levels is None else levels
+        levels = self.levels(Nearest.of(window, trust)) if levels is None else levels
         b, _, _, height, width = window.shape
         plane = window.new_full((b, 1, height // 4, width // 4), kappa)
         z_d, condition, s2, s4 = self.condition(window, trust, plane)

@@ -56,10 +56,9 @@ class _Found:
     rung: Rung
 
     def restrained(self, image: Image, curve: Curve) -> Restored:
-        """The frame with its filtered picture (H, W, 3), as far as it may be filtered."""
+        """The frame with its filtered picture (H, W, 3)."""
         of, filtered = self.pictures, torch.from_numpy(image).permute(2, 0, 1)
-        mixed = torch.lerp(of.image, filtered, impaired(of.noise, of.error))
-        held = restrained(mixed, self.source, of.defects, of.noise, of.error)
+        held = restrained(filtered, self.source, of.defects, of.noise, of.error)
         return Restored(
             np.ascontiguousarray(held.permute(1, 2, 0).numpy()),
             float(of.alpha.mean()),
@@ -150,7 +149,7 @@ class Restorer:
         network = self._network(levelled, places, seed * 1_000_003 + first_index, found)
         filtered = TemporalFilter().run(network)
         if self.steps > 1:  # samples differ from frame to frame: a mean would blur them
-            filtered = (image for image, _ in network)
+            filtered = (image for image, *_ in network)
         for image in filtered:
             one = found.popleft()
             if wanted is None or one.index + first_index in wanted:
@@ -158,9 +157,9 @@ class Restorer:
 
     def _network(
         self, frames: Iterable[Image], places: range | None, seed: int, found: deque[_Found]
-    ) -> Iterator[tuple[Image, float]]:
-        """The network's picture of every frame in ``places``, and how far the frame was noisy; the
-        rest goes to ``found``.
+    ) -> Iterator[tuple[Image, float, float]]:
+        """The network's picture of every frame in ``places``, how far it may be filtered and how
+        far the frame was noisy; the rest goes to ``found``.
         """
         ladder: Ladder | None = None
         aligned = windows(frames, self._flow, places)
@@ -169,7 +168,7 @@ class Restorer:
             pictures = self._pictures(ladder, window, trust, seed + i)
             found.append(_Found(i, window[0].clone(), pictures, ladder.rung))
             image = np.ascontiguousarray(pictures.image.permute(1, 2, 0).numpy())
-            yield image, loudness(pictures.noise)
+            yield image, impaired(pictures.noise, pictures.error), loudness(pictures.noise)
 
     def defects(self, frames: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a

@@ -65,19 +65,18 @@ def impaired(noise: float | None, error: float) -> float:
     return max(loudness(noise), min(error / CODED, 1.0))
 
 
-def standing_out(window: Tensor, image: Tensor, noise: float) -> Tensor:
+def standing_out(luma: Tensor, image: Tensor, noise: float) -> Tensor:
     """What the frames around say of a defect, (H, W) log odds >= 0 to add to the network's own, of
-    an aligned window (1 + neighbours, 3, H, W) with ``noise`` (deviation in code values) that was
-    restored to ``image`` (3, H, W).
+    a frame with ``noise`` (deviation in code values) that was restored to ``image`` (3, H, W);
+    ``luma`` (3, H, W) is the frame's and its nearest neighbours' (models/severity.py).
 
     A pixel that is brighter, or darker, than both nearest neighbours is a spike (SDIp; Kokaram,
     Motion Picture Restoration, 1998). It counts as far as the network moves it back towards them;
     less where those differ, as no match is sure there.
     """
-    luma = 255 * window[[0, *(1 + k for k in NEAREST)]].float().mean(1)
-    here, around = luma[0], luma[1:]
-    high, low = around.amax(0), around.amin(0)
-    moved = 255 * image.float().mean(0) - here
+    here, *around = 255 * luma
+    high, low = torch.maximum(*around), torch.minimum(*around)
+    moved = 255 * image.mean(0) - here
     above, below = torch.minimum(here - high, -moved), torch.minimum(low - here, moved)
     spike = torch.maximum(above, below) - APART * (high - low)
     return ODDS * (spike - STANDS_OUT[0] - STANDS_OUT[1] * noise).clamp_min(0)

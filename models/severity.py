@@ -10,6 +10,7 @@ here all of it is measured and goes into FiLM.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -30,12 +31,29 @@ EXPOSED = 16, 239  # code values between which noise is not clipped
 NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
 
 
+class Nearest(NamedTuple):
+    """Centre frames and their two nearest neighbours, centre first, and what sets them apart."""
+
+    luma: Tensor  # (B, 3, H, W) in [0, 1]
+    apart: Tensor  # deviation of each neighbour's difference in each block, (B, 2, H/8, W/8)
+    colour_apart: Tensor  # the same of red less blue
+    believed: Tensor  # blocks whose match counts, (B, 2, H/8, W/8)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, window: Tensor, trust: Tensor) -> Self:
+        """Of windows (B, 1 + neighbours, 3, H, W) with trust (B, neighbours, H, W)."""
+        frames = [window[:, k].float() for k in (0, *(1 + k for k in NEAREST))]
+        luma = torch.stack([_luma(frame) for frame in frames], 1)
+        colour = torch.stack([frame[:, 0] - frame[:, 2] for frame in frames], 1)
+        believed = F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK) > BELIEVED
+        return cls(luma, _between(luma), _between(colour), believed)
+
+
 @torch.no_grad()
-def severity(window: Tensor, trust: Tensor) -> Tensor:
-    """What is measured (B, FEATURES) of windows (B, 1 + neighbours, 3, H, W), centre first, with
-    trust (B, neighbours, H, W): noise, then coding.
-    """
-    return torch.cat([noise(window, trust), coding(255 * _luma(window[:, :1].float()))], 1)
+def severity(near: Nearest) -> Tensor:
+    """What is measured of frames, (B, FEATURES): noise, then coding."""
+    return torch.cat([noise(near), coding(255 * near.luma[:, :1])], 1)
 
 
 @torch.no_grad()
@@ -102,62 +120,45 @@ def _grid(luma: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def noise(window: Tensor, trust: Tensor) -> Tensor:
-    """Noise levels (B, NOISE_FEATURES) of windows and their trust.
+def noise(near: Nearest) -> Tensor:
+    """Noise levels (B, NOISE_FEATURES).
 
     Deviation between the centre and its nearest neighbours: luma, 20 and 50 % quantiles of the
     blocks, and colour, 20 %; deviation within the centre, 20 %; each log2(1 + code values) / 4.
     The last is the share of blocks whose match is believed; without any the first three are 0.
     """
-    frames = _nearest(window)
-    luma, colour = _luma(frames), frames[:, :, 0] - frames[:, :, 2]
-    between = [_between(plane).flatten(1) for plane in (luma, colour)]
-    believed = _believed(trust).flatten(1)
-    within = _deviation(_laplacian(luma[:, :1])[..., 1:-1, 1:-1]).flatten(1)
+    within = _deviation(_laplacian(near.luma[:, :1])[..., 1:-1, 1:-1]).flatten(1)
     rows = []
-    for i in range(len(window)):
-        known = believed[i]
+    for i, known in enumerate(near.believed):
+        luma, colour = near.apart[i][known], near.colour_apart[i][known]
         values = [
-            between[0][i][known].quantile(0.2), between[0][i][known].quantile(0.5),
-            between[1][i][known].quantile(0.2),
-        ] if known.any() else [window.new_zeros(())] * 3  # fmt: skip
+            luma.quantile(0.2), luma.quantile(0.5), colour.quantile(0.2),
+        ] if known.any() else [luma.new_zeros(())] * 3  # fmt: skip
         levels = torch.stack([*values, within[i].quantile(0.2)])
         rows.append(torch.cat([torch.log2(1 + 255 * levels) / 4, known.float().mean()[None]]))
     return torch.stack(rows)
 
 
 @torch.no_grad()
-def noise_level(window: Tensor, trust: Tensor) -> float | None:
-    """Deviation of luma noise in code values, of a window (1 + neighbours, 3, H, W) with trust
-    (neighbours, H, W): the 20 % quantile over blocks whose match is believed and that are neither
-    black nor white; None without such a block.
+def noise_level(near: Nearest) -> float | None:
+    """Deviation of luma noise of one frame in code values: the 20 % quantile over blocks whose
+    match is believed and that are neither black nor white; None without such a block.
     """
-    luma = _luma(_nearest(window[None]))
-    between = _between(luma) / 2**0.5  # of two frames, with noise in both
-    level = F.avg_pool2d(luma[:, :1], BLOCK)
-    told = (level > EXPOSED[0] / 255) & (level < EXPOSED[1] / 255) & _believed(trust[None])
-    return float(255 * between[told].quantile(0.2)) if told.any() else None
-
-
-def _nearest(window: Tensor) -> Tensor:
-    """The centre frames and their nearest neighbours."""
-    return window[:, [0, *(1 + k for k in NEAREST)]].float()
+    level = F.avg_pool2d(near.luma[:, :1], BLOCK)
+    told = (level > EXPOSED[0] / 255) & (level < EXPOSED[1] / 255) & near.believed
+    apart = near.apart[told] / 2**0.5  # of two frames, with noise in both
+    return float(255 * apart.quantile(0.2)) if told.any() else None
 
 
 def _luma(frames: Tensor) -> Tensor:
-    """Mean of the channels, added in one order on every machine."""
-    red, green, blue = frames.unbind(2)
+    """Mean of the channels of frames (B, 3, H, W), added in one order on every machine."""
+    red, green, blue = frames.unbind(1)
     return (red + green + blue) / 3
 
 
 def _between(planes: Tensor) -> Tensor:
     """Deviation of each neighbour's difference from the centre, within each block."""
     return _deviation(planes[:, 1:] - planes[:, :1])
-
-
-def _believed(trust: Tensor) -> Tensor:
-    """Blocks of the nearest neighbours whose match counts."""
-    return F.avg_pool2d(trust[:, list(NEAREST)].float(), BLOCK) > BELIEVED
 
 
 def _deviation(planes: Tensor, block: int = BLOCK) -> Tensor:

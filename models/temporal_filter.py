@@ -33,15 +33,16 @@ class TemporalFilter:
     def __init__(self) -> None:
         self._flow = flow_search("fast")
         self._held: dict[int, Frame] = {}
-        self._noisy: dict[int, float] = {}
+        self._asked: dict[int, tuple[float, float]] = {}
 
-    def run(self, frames: Iterable[tuple[Image, float]]) -> Iterator[Image]:
-        """Filtered frames in order, REACH frames late; each comes with how far it was noisy, in
-        [0, 1]: a frame without noise keeps the contrast of its detail.
+    def run(self, frames: Iterable[tuple[Image, float, float]]) -> Iterator[Image]:
+        """Filtered frames in order, REACH frames late. Each comes with how far it may be filtered
+        and how far it was noisy, both in [0, 1]: one without noise keeps the contrast of its
+        detail.
         """
         count = done = 0
-        for image, noisy in frames:
-            self._held[count], self._noisy[count] = Frame.of(image, MATCHED), noisy
+        for image, share, noisy in frames:
+            self._held[count], self._asked[count] = Frame.of(image, MATCHED), (share, noisy)
             count += 1
             if done + REACH < count:
                 yield self._filtered(done)
@@ -50,11 +51,17 @@ class TemporalFilter:
             yield self._filtered(index)
 
     def _filtered(self, index: int) -> Image:
-        mean, weight = weighted_mean(self._held[index].image, self._moved(index))
+        image, (share, noisy) = self._held[index].image, self._asked.pop(index)
+        if share > 0:
+            image = cv2.addWeighted(image, 1 - share, self._mean(index, noisy), share, 0)
         self._held.pop(index - REACH, None)
+        return image
+
+    def _mean(self, index: int, noisy: float) -> Image:
+        mean, weight = weighted_mean(self._held[index].image, self._moved(index))
         detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
         quiet, loud = SHARPEN
-        faint = (quiet + (loud - quiet) * self._noisy.pop(index)) * (1 - 1 / weight)
+        faint = (quiet + (loud - quiet) * noisy) * (1 - 1 / weight)
         cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
         return mean
 

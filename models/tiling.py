@@ -20,7 +20,7 @@ from models.bridge import Noise
 from models.network import MULTIPLE, RestorationNet, told_error
 from models.precision import half
 from models.restraint import checked, defects_in, standing_out
-from models.severity import noise_level
+from models.severity import Nearest, noise_level
 
 MARGIN = 128  # pixels around a tile that are computed and thrown away; a multiple of MULTIPLE
 KAPPA = 0.2  # bridge noise of more than one step, pixel units of [0, 1]
@@ -84,8 +84,8 @@ def restored(
     """
     device = next(net.parameters()).device
     height, width = window.shape[-2:]
-    frames, noise_here = window, noise_level(window, trust)
-    levels = net.levels(window[None], trust[None]).to(device)
+    near = Nearest.of(window[None], trust[None])
+    noise_here, levels = noise_level(near), net.levels(near).to(device)
     believed = checked(trust)
     window, trust = padded(window)[None], padded(trust)[None]
     size = window.shape[-2:]
@@ -101,7 +101,7 @@ def restored(
         found[(..., *tile.kept)] = planes[(..., *tile.inside)].cpu()
     found = found[..., :height, :width]
     error = told_error(found[5])
-    found[4] += standing_out(frames, found[:3], error if noise_here is None else noise_here)
+    found[4] += standing_out(near.luma[0], found[:3], error if noise_here is None else noise_here)
     defects = defects_in(found[4]) * believed
     return Pictures(found[:3], found[3], found[4], defects, noise_here, error)
 

@@ -12,7 +12,7 @@ from models import checkpoint
 from models.grow import grown
 from models.network import RestorationNet
 from models.restorer import CONTEXT, Restorer
-from models.severity import severity
+from models.severity import Nearest, severity
 from models.temporal_filter import REACH as FILTER_REACH
 
 RNG = np.random.default_rng(0)
@@ -214,7 +214,7 @@ def noisy_window(sigma: float, match: bool = True) -> tuple[torch.Tensor, torch.
 
 
 def test_severity_tells_noise_from_texture() -> None:
-    levels = [severity(*noisy_window(sigma))[0] for sigma in (0.0, 5.0, 25.0)]
+    levels = [severity(Nearest.of(*noisy_window(sigma)))[0] for sigma in (0.0, 5.0, 25.0)]
     code_values = [2 ** (4 * level[:3]) - 1 for level in levels]
     assert code_values[0].max() < 0.01  # texture that is the same in all frames is no noise
     # luma is the mean of three channels, a difference has twice the variance of a frame
@@ -227,7 +227,7 @@ def test_severity_tells_noise_from_texture() -> None:
 
 
 def test_severity_without_a_match_says_so() -> None:
-    level = severity(*noisy_window(5.0, match=False))[0]
+    level = severity(Nearest.of(*noisy_window(5.0, match=False)))[0]
     assert level[:3].abs().max() == 0 and level[4] == 0 and level[3] > 0
     assert torch.isfinite(level).all()
 

@@ -21,7 +21,7 @@ from models.restraint import (
     restrained,
     standing_out,
 )
-from models.severity import noise_level
+from models.severity import Nearest, noise_level
 from models.tiling import restored
 
 HEIGHT, WIDTH = 96, 160
@@ -42,18 +42,22 @@ def moving(sigma: float, bars: bool = False, soft: int = 1) -> tuple[torch.Tenso
     return window, torch.ones(4, HEIGHT, WIDTH)
 
 
+def level_of(window: torch.Tensor, trust: torch.Tensor) -> float | None:
+    return noise_level(Nearest.of(window[None], trust[None]))
+
+
 @pytest.mark.parametrize("bars", [False, True])
 @pytest.mark.parametrize("sigma", [1.0, 5.0, 20.0])
 def test_noise_is_measured_whatever_stands_beside_the_picture(sigma: float, bars: bool) -> None:
-    level = noise_level(*moving(sigma, bars))
+    level = level_of(*moving(sigma, bars))
     assert level is not None
     assert 0.85 < level / sigma < 1.02  # a low quantile
 
 
 def test_noise_without_a_match_is_not_known() -> None:
     window, trust = moving(5.0)
-    assert noise_level(window, 0 * trust) is None
-    assert noise_level(0 * window, trust) is None
+    assert level_of(window, 0 * trust) is None
+    assert level_of(0 * window, trust) is None
 
 
 def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
@@ -83,23 +87,23 @@ def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> N
 
 
 def speck(noise: float = 0.0, apart: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """An aligned window with a grey square of 3x3 in the centre frame alone, 60 code values above
-    it, and the frame without the square; the neighbours differ by ``apart``.
+    """The luma of a frame with a square of 3x3 that is 60 code values brighter, and of its nearest
+    neighbours without, which differ by ``apart``; and the frame in grey without the square.
     """
     rng = torch.Generator().manual_seed(1)
-    window = 100 + noise * torch.randn(5, 1, 24, 24, generator=rng).expand(5, 3, 24, 24)
-    window[3] += apart
-    clean = window[0].clone()
-    window[0, :, 10:13, 10:13] += 60
-    return window / 255, clean / 255
+    luma = 100 + noise * torch.randn(3, 24, 24, generator=rng)
+    luma[2] += apart
+    clean = luma[0].expand(3, 24, 24).clone()
+    luma[0, 10:13, 10:13] += 60
+    return luma / 255, clean / 255
 
 
 def test_a_speck_that_the_network_takes_away_is_a_defect() -> None:
-    window, clean = speck()
-    odds = standing_out(window, clean, 0.0)
+    luma, clean = speck()
+    odds = standing_out(luma, clean, 0.0)
     assert odds[11, 11] > 10
     assert odds.count_nonzero() == 9
-    dark = standing_out(1 - window, 1 - clean, 0.0)
+    dark = standing_out(1 - luma, 1 - clean, 0.0)
     torch.testing.assert_close(dark, odds)
     logits = torch.full((24, 24), -4.0)  # the network's map alone would not have found it
     assert defects_in(logits).max() == 0
@@ -107,11 +111,12 @@ def test_a_speck_that_the_network_takes_away_is_a_defect() -> None:
 
 
 def test_what_stands_out_is_no_defect_without_its_witnesses() -> None:
-    window, clean = speck()
-    assert standing_out(window, window[0], 0.0).max() == 0  # the network leaves it
-    assert standing_out(window, 2 * window[0] - clean, 0.0).max() == 0  # it goes the other way
-    stays = window.clone()
-    stays[2] = window[0]  # one neighbour has it as well
+    luma, clean = speck()
+    damaged = luma[:1].expand(3, 24, 24)
+    assert standing_out(luma, damaged, 0.0).max() == 0  # the network leaves it
+    assert standing_out(luma, 2 * damaged - clean, 0.0).max() == 0  # it goes the other way
+    stays = luma.clone()
+    stays[1] = luma[0]  # one neighbour has it as well
     assert standing_out(stays, clean, 0.0).max() == 0
     assert standing_out(*speck(apart=45.0), 0.0).max() == 0  # neighbours that do not agree
     noisy, restored_noise = speck(noise=10.0)

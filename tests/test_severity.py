@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.network import ERROR_BLOCK, error_scale, told_error
-from models.severity import FEATURES, coding, severity
+from models.severity import FEATURES, Nearest, coding, severity
 
 NEAR, GRID = 0, slice(10, 12)  # detail at full over half size; the grid across and down
 
@@ -66,7 +66,7 @@ def test_frames_are_measured_one_by_one() -> None:
 @pytest.mark.parametrize(("height", "width"), [(12, 40), (16, 16), (50, 11)])
 def test_small_frames_have_levels_too(height: int, width: int) -> None:
     window, trust = torch.rand(2, 5, 3, height, width), torch.ones(2, 4, height, width)
-    levels = severity(window, trust)
+    levels = severity(Nearest.of(window, trust))
     assert levels.shape == (2, FEATURES) and torch.isfinite(levels).all()
 
 

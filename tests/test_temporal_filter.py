@@ -19,7 +19,7 @@ def pan() -> list[np.ndarray]:
 
 
 def filtered(images: list[np.ndarray], noisy: float = 0.0) -> list[np.ndarray]:
-    return list(TemporalFilter().run((image, noisy) for image in images))
+    return list(TemporalFilter().run((image, 1.0, noisy) for image in images))
 
 
 def error(images: list[np.ndarray], truth: list[np.ndarray]) -> float:
@@ -41,6 +41,15 @@ def test_what_differs_from_frame_to_frame_is_averaged_away(pan: list[np.ndarray]
     rng = np.random.default_rng(1)
     noisy = [image + rng.normal(0, 2 / 255, image.shape).astype(np.float32) for image in pan]
     assert error(filtered(noisy), pan) < 0.75 * error(noisy, pan)
+
+
+def test_a_frame_is_filtered_as_far_as_it_may_be(pan: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    noisy = [image + rng.normal(0, 2 / 255, image.shape).astype(np.float32) for image in pan]
+    wholly, shares = filtered(noisy), [1.0, 0.0, 0.25, *[1.0] * 13]
+    found = TemporalFilter().run((image, s, 0.0) for image, s in zip(noisy, shares, strict=True))
+    for image, before, after, share in zip(found, noisy, wholly, shares, strict=True):
+        np.testing.assert_allclose(image - before, share * (after - before), rtol=0, atol=1e-6)
 
 
 def test_detail_keeps_its_contrast(pan: list[np.ndarray]) -> None:
