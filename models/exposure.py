@@ -1,9 +1,9 @@
 """Flicker removal before the network: a flow-aligned chain of exposure curves.
 
 A short window of frames cannot tell flicker from light, so the exposure of every frame is measured
-against its neighbours along the motion, accumulated, and corrected towards the mean of +-REACH
-frames. One curve per frame, ``y = gain * x ** gamma``: monotone, the same for all three channels,
-and reportable.
+against its neighbours along the motion, accumulated, and corrected towards the light that +-REACH
+frames tell of. One curve per frame, ``y = gain * x ** gamma``: monotone, the same for all three
+channels, and reportable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 
-REACH = 8  # frames each side whose mean exposure is the target
+REACH = 12  # frames each side whose exposures tell what the light was
+RHO = 0.3  # correlation of flicker from frame to frame
+DRIFT = 0.03  # variance of the light's change in a frame, over that of the flicker
 PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
 CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
 GATE = 0.025  # median |second difference| of log brightness above which a shot flickers
@@ -119,6 +121,24 @@ def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, flo
     return a, float(np.log(b))
 
 
+@lru_cache(maxsize=(REACH + 1) ** 2)
+def light_weights(before: int, after: int) -> NDArray[np.float64]:
+    """Weights of the exposures of ``before`` frames, a frame and ``after`` frames, in order, in the
+    estimate of the light in that frame; their sum is 1.
+
+    Ordinary kriging (Cressie, Statistics for Spatial Data, 1993, section 3.2): the light is a
+    random walk, flicker a first-order autoregressive process on it, and no other weights of these
+    exposures come nearer on average.
+    """
+    at = np.arange(-before, after + 1)
+    apart = np.abs(at[:, None] - at)
+    system = np.ones((len(at) + 1, len(at) + 1))
+    system[:-1, :-1] = RHO**apart - DRIFT / 2 * apart
+    system[-1, -1] = 0
+    wanted = np.append(-DRIFT / 2 * np.abs(at), 1)
+    return np.linalg.solve(system, wanted)[:-1]
+
+
 class ExposureChain:
     """Streaming de-flicker of one shot: push frames in order, take corrected ones CONTEXT frames
     later.
@@ -182,15 +202,16 @@ class ExposureChain:
 
     def _correct(self, index: int) -> tuple[Image, Curve]:
         frame = self._frames.pop(index)
-        relative = [(0.0, 0.0)]  # exposure (a, log b) of every frame in reach, as fit_step's
+        # exposures (a, log b) relative to the frame's, as fit_step's
+        before, after = [(0.0, 0.0)], [(0.0, 0.0)]
         for step_a, step_log_b in self._steps[index : index + REACH]:
-            a, log_b = relative[-1]
-            relative.append((step_a + np.exp(step_log_b) * a, log_b + step_log_b))
-        a = log_b = 0.0
+            a, log_b = after[-1]
+            after.append((step_a + np.exp(step_log_b) * a, log_b + step_log_b))
         for step_a, step_log_b in self._steps[max(index - REACH, 0) : index][::-1]:
-            a, log_b = (a - step_a) * np.exp(-step_log_b), log_b - step_log_b
-            relative.append((a, log_b))
-        shift, log_gamma = np.mean(relative, axis=0)
+            a, log_b = before[-1]
+            before.append(((a - step_a) * np.exp(-step_log_b), log_b - step_log_b))
+        weights = light_weights(len(before) - 1, len(after) - 1)
+        shift, log_gamma = weights @ np.array([*before[:0:-1], *after])
         gamma = float(np.exp(log_gamma))
         # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
         gain = float(np.exp(shift + (1 - gamma) * (PIVOT - np.log(255.0))))
