@@ -1,4 +1,5 @@
-"""Classical filters to compare with: FFmpeg run as a separate process on raw frames through pipes.
+"""Classical filters to compare with: FFmpeg's, run as a separate process on raw frames through
+pipes, and OpenCV's.
 
 The binary is the one of the `imageio-ffmpeg` wheel (the `evaluate` extra). It is a GPL build: it
 is called, never linked. A new peer, single filter or chain, is one entry of `PEERS`.
@@ -7,11 +8,13 @@ is called, never linked. A new peer, single filter or chain, is one entry of `PE
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,21 +27,37 @@ Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
 class Peer:
     """A filter or a chain of filters, and the strengths among which it is tuned.
 
-    `{s}` in `filters` stands for the strength. A filter that returns `margin` frames less at each
-    end of the clip is given as many copies of the end frames.
+    `filters` are FFmpeg's, in which `{s}` stands for the strength, or a function of it. Filters
+    that return `margin` frames less at each end of the clip are given as many copies of the end
+    frames.
     """
 
     name: str
-    filters: str
+    filters: str | Callable[[Clip, float], Clip]
     strengths: tuple[float, ...]
     margin: int = 0
     single: bool = True  # one filter, not a chain
 
     def run(self, clip: Clip, strength: float) -> Clip:
         """The clip through the filters; as many frames as went in, or an error."""
+        if callable(self.filters):
+            return self.filters(clip, strength)
         return run_filters(clip, self.filters.format(s=f"{strength:g}"), self.margin)
 
 
+def nlmeans_over_frames(clip: Clip, strength: float) -> Clip:
+    """OpenCV's non-local means over a frame and two each side (Buades, Coll and Morel, IJCV 2008),
+    in Lab; the ends of the clip are mirrored.
+    """
+    frames = [np.ascontiguousarray(f) for f in np.pad(clip[..., ::-1], MIRRORED, mode="reflect")]
+    asked = (None, strength, strength, 7, 15)  # of lightness and colour; patch and search, pixels
+    cleaned = [
+        cv2.fastNlMeansDenoisingColoredMulti(frames, i + 2, 5, *asked) for i in range(len(clip))
+    ]
+    return np.stack(cleaned)[..., ::-1]
+
+
+MIRRORED = ((2, 2), (0, 0), (0, 0), (0, 0))
 ATADENOISE = "atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s}"
 
 # Grids end where the filter's range does, or past the best. The pixel format is the better one of
@@ -51,6 +70,7 @@ PEERS: dict[str, Peer] = {
         Peer("dctdnoiz", "format=gbrp,dctdnoiz=s={s}", (6, 10, 14, 20, 30)),
         Peer("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 100)),
         Peer("nlmeans", "format=gbrp,nlmeans=s={s}", (4, 6, 8, 11, 15)),
+        Peer("opencv-nlmeans", nlmeans_over_frames, (6, 9, 12)),
         Peer(
             "atadenoise+nlmeans",
             f"format=gbrp,{ATADENOISE},nlmeans=s=4",
