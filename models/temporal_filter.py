@@ -8,21 +8,22 @@ so nothing is drawn out where a match fails or light changes (docs/experiments.m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 
 from models.alignment import Flow, Frame, Trust, confidence, flow_search, weighted_mean
-from models.exposure import Image, warp
+from models.exposure import LUMA, Image, warp
 
 REACH = 2  # frames each side that are averaged
-WEIGHT = 0.7  # of a neighbour that agrees wholly; the frame's own is 1
-AGREE = 3.5  # code values of difference at which a neighbour has half of that
+AGREE = 3.5  # code values of difference at which a neighbour has half the frame's own weight
 AROUND = 5  # pixels that the difference is averaged over
 MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
-SHARPEN = 0.25, 0.75  # detail given back to what is all average, in a quiet and a noisy frame
+SHARPEN = 0.25, 1.25  # detail given back to what is all average: at least, and in soft noisy frames
 DETAIL = 0.8  # sigma in pixels that detail is finer than
+SOFT = -0.35, -0.6  # log2 of this detail over the next octave's: where a frame begins to be soft
 
 
 class TemporalFilter:
@@ -38,7 +39,7 @@ class TemporalFilter:
     def run(self, frames: Iterable[tuple[Image, float, float]]) -> Iterator[Image]:
         """Filtered frames in order, REACH frames late. Each comes with how far it may be filtered
         and how far it was noisy, both in [0, 1]: one without noise keeps the contrast of its
-        detail.
+        detail, and so does one that is not soft.
         """
         count = done = 0
         for image, share, noisy in frames:
@@ -60,8 +61,8 @@ class TemporalFilter:
     def _mean(self, index: int, noisy: float) -> Image:
         mean, weight = weighted_mean(self._held[index].image, self._moved(index))
         detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
-        quiet, loud = SHARPEN
-        faint = (quiet + (loud - quiet) * noisy) * (1 - 1 / weight)
+        least, most = SHARPEN
+        faint = (least + (most - least) * noisy * softness(mean)) * (1 - 1 / weight)
         cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
         return mean
 
@@ -84,7 +85,21 @@ class TemporalFilter:
         return frame.steps[side]
 
 
+def softness(image: Image) -> float:
+    """How far a frame without noise lacks its finest detail, in [0, 1]: film that was blurred is
+    restored softer than what was sharp.
+    """
+    luma = cv2.transform(image, LUMA[None])
+    blurred = cv2.GaussianBlur(luma, (0, 0), DETAIL)
+    coarser = float(cv2.norm(blurred, cv2.GaussianBlur(blurred, (0, 0), 3**0.5 * DETAIL)))
+    finest = float(cv2.norm(luma, blurred))
+    if min(finest, coarser) == 0:
+        return 0.0
+    begins, wholly = SOFT
+    return min(max((math.log2(finest / coarser) - begins) / (wholly - begins), 0.0), 1.0)
+
+
 def _agreement(here: Image, there: Image) -> Trust:
     """Weight (H, W) of a neighbour by the difference between the frames, mean of the channels."""
     apart = cv2.transform(cv2.absdiff(here, there), np.full((1, 3), 255 / 3))
-    return np.float32(WEIGHT) * confidence(cv2.blur(apart, (AROUND, AROUND)), AGREE)
+    return confidence(cv2.blur(apart, (AROUND, AROUND)), AGREE)
