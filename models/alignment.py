@@ -58,6 +58,18 @@ def flow_search(preset: str) -> cv2.DISOpticalFlow:
     return dis
 
 
+def flow_step(search: cv2.DISOpticalFlow, frame: Frame, neighbour: Frame, side: int) -> Flow:
+    """Flow from a frame to the next (``side`` 1) or the last (-1), found once."""
+    if side not in frame.steps:
+        frame.steps[side] = search.calc(frame.luma, neighbour.luma, None)
+    return frame.steps[side]
+
+
+def further(flow: Flow, step: Flow) -> Flow:
+    """Flow to a frame, and from there one step on."""
+    return flow + warp(step, flow)
+
+
 class Aligner:
     """DIS flow from a centre frame to its neighbours, filled from outside where the match is bad.
 
@@ -124,15 +136,10 @@ class Aligner:
         between = others.get(side)
         if between is None:
             return self._dis.calc(centre.luma, others[offset].luma, None)
-        near = self._step(centre, between, side)
+        near = flow_step(self._dis, centre, between, side)
         if offset == side:
             return near
-        return near + warp(self._step(between, others[offset], side), near)
-
-    def _step(self, frame: Frame, neighbour: Frame, side: int) -> Flow:
-        if side not in frame.steps:
-            frame.steps[side] = self._dis.calc(frame.luma, neighbour.luma, None)
-        return frame.steps[side]
+        return further(near, flow_step(self._dis, between, others[offset], side))
 
 
 def weighted_mean(

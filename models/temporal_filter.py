@@ -14,7 +14,16 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from models.alignment import Flow, Frame, Trust, confidence, flow_search, weighted_mean
+from models.alignment import (
+    Flow,
+    Frame,
+    Trust,
+    confidence,
+    flow_search,
+    flow_step,
+    further,
+    weighted_mean,
+)
 from models.exposure import LUMA, Image, warp
 
 REACH = 2  # frames each side that are averaged
@@ -74,15 +83,10 @@ class TemporalFilter:
             for offset in range(side, side * (REACH + 1), side):
                 if (there := self._held.get(index + offset)) is None:
                     break
-                step = self._step(self._held[index + offset - side], there, side)
-                flow = step if flow is None else flow + warp(step, flow)
+                step = flow_step(self._flow, self._held[index + offset - side], there, side)
+                flow = step if flow is None else further(flow, step)
                 moved = warp(there.image, flow, cubic=True)
                 yield moved, _agreement(here, moved)
-
-    def _step(self, frame: Frame, neighbour: Frame, side: int) -> Flow:
-        if side not in frame.steps:
-            frame.steps[side] = self._flow.calc(frame.luma, neighbour.luma, None)
-        return frame.steps[side]
 
 
 def softness(image: Image) -> float:
