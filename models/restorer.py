@@ -30,9 +30,8 @@ from models.restraint import impaired, loudness, restrained
 from models.temporal_filter import REACH as FILTER_REACH
 from models.temporal_filter import TemporalFilter
 
-CONTEXT = (
-    EXPOSURE_CONTEXT + SPAN + FILTER_REACH
-)  # frames each side of a shard that its frames depend on
+# Frames each side of a shard that its frames depend on.
+CONTEXT = EXPOSURE_CONTEXT + SPAN + FILTER_REACH
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ def softness(image: Image) -> float:
     """
     luma = cv2.transform(image, LUMA[None])
     blurred = cv2.GaussianBlur(luma, (0, 0), DETAIL)
-    coarser = float(cv2.norm(blurred, cv2.GaussianBlur(blurred, (0, 0), 3**0.5 * DETAIL)))
+    twice = cv2.GaussianBlur(blurred, (0, 0), 3**0.5 * DETAIL)  # in all, 2 * DETAIL
+    coarser = float(cv2.norm(blurred, twice))
     finest = float(cv2.norm(luma, blurred))
     if min(finest, coarser) == 0:
         return 0.0

@@ -104,8 +104,8 @@ def test_what_has_no_match_is_no_exposure(pan: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 3), (2, 9), (REACH, REACH)])
 def test_the_light_is_weighed_best(before: int, after: int) -> None:
-    """Against light and flicker as they are modelled, drawn at random: the error of the estimate
-    is what its covariances say, and any other weights err more.
+    """Light and flicker as they are modelled, drawn at random: even weights, and those around the
+    best, err more.
     """
     rng, weights = np.random.default_rng(5), light_weights(before, after)
     assert weights.sum() == pytest.approx(1)
