@@ -74,7 +74,7 @@ def bare_loop(job: tuple[int, int]) -> float:
 
     seed, frames = job
     limit_threads(1)
-    restorer = Restorer("fast")
+    restorer = Restorer(Recipe().model)
     images = [np.divide(f, 255, dtype=np.float32) for f in drawn(frames, WIDTH, HEIGHT, seed)]
     list(restorer.stream(images[:6], deflicker=False))
     started = time.perf_counter()

@@ -273,7 +273,7 @@ def evaluate_command(
     methods: Sequence[str] | None = None,
     jobs: int = 1,
     *,
-    sizes: Sequence[str] = ("fast",),
+    sizes: Sequence[str] = ("base",),
     steps: int = 1,
     weights: Path | None = None,
     max_side: int | None = None,

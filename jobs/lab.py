@@ -20,7 +20,7 @@ def evaluate(
     method: Annotated[list[str] | None, typer.Option(help="One method only; repeatable.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Other weights than the shipped.")] = None,
     size: Annotated[
-        list[str] | None, typer.Option(help="Size of the model; repeatable; default fast.")
+        list[str] | None, typer.Option(help="Size of the model; repeatable; default base.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 1,
     max_side: Annotated[
@@ -50,7 +50,7 @@ def evaluate(
             out,
             method,
             jobs,
-            sizes=size or ("fast",),
+            sizes=size or ("base",),
             steps=steps,
             weights=weights,
             max_side=max_side,
@@ -79,7 +79,7 @@ def train(
 
     \b
     Example:
-        archive-restore train models/recipes/fast.toml --data footage/train --out training
+        archive-restore train models/recipes/base.toml --data footage/train --out training
     """
     from jobs.train import main as run
 

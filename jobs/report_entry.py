@@ -94,8 +94,9 @@ def counted(number: float, noun: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A signed share with a real minus sign."""
-    return f"{share:+.0%}".replace("-", "\u2212").replace("%", "\u2009%")
+    """A signed share with a real minus sign; nought has none."""
+    whole = f"{share:+z.0%}".replace("+0%", "0%")
+    return whole.replace("-", "\u2212").replace("%", "\u2009%")
 
 
 def change(before: float | None, after: float | None) -> float | None:

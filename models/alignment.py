@@ -21,7 +21,11 @@ OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
 REACH = max(OFFSETS)
 SPAN = 2 * REACH  # frames each side that a window is made of: an outer neighbour is a mean
 TRUST = 14.0  # mean |difference| in code values over 7x7 above which a match is not believed
-REFINEMENTS = {"medium": 3, "fine": 12}  # variational ones, of each preset's flow
+REFINEMENTS = {"coarse": 0, "medium": 3, "fine": 12}  # variational ones, of each preset's flow
+OPENCV = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,  # for restored frames
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,  # in training, where windows are many
+}
 FILL_SIGMA = 14.0  # pixels over which flow is carried into places with no believable match
 
 Flow = NDArray[np.float32]  # (H, W, 2) in pixels
@@ -48,9 +52,9 @@ class Frame:
 
 
 def flow_search(preset: str) -> cv2.DISOpticalFlow:
-    """DIS by preset: "fast", or one of REFINEMENTS."""
-    if preset == "fast":  # for restored frames, and in training, where windows are many
-        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    """DIS by preset: one of OpenCV's own, or one of REFINEMENTS."""
+    if preset in OPENCV:
+        return cv2.DISOpticalFlow_create(OPENCV[preset])
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setPatchStride(4)  # these three halve the preset's time and cost no more than 0.02 dB
     dis.setGradientDescentIterations(12)

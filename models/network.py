@@ -44,8 +44,9 @@ class Size:
 SIZES = {
     #            H/2  H/4   H/4  H/8  H/16  Res blocks per level
     "micro": Size(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
-    "fast": Size(24, 64, (64, 128, 192), 1),
-    "base": Size(32, 96, (96, 192, 256), 2, "fine"),
+    "fast": Size(16, 40, (40, 64, 96), 1, "coarse"),
+    "base": Size(24, 64, (64, 128, 192), 1, "fine"),
+    "large": Size(32, 96, (96, 192, 256), 2, "fine"),
 }
 
 
@@ -241,7 +242,8 @@ class RestorationNet(nn.Module):
         """
         residual, share, defect, error = self.decoder(latent, features, s2, s4)
         alpha = torch.sigmoid(share.float())
-        image = alpha * source + (1 - alpha) * (self.vae.decode(latent.float()) + residual.float())
+        decoded = self.vae.decode(latent.float()) + residual.float()
+        image = torch.lerp(decoded, source, alpha)
         return Output(image, latent, defect.float(), alpha, error.float())
 
     def forward(

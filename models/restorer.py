@@ -7,9 +7,11 @@ frames each side of it, so a shot cut into shards gives the picture of the whole
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -32,6 +34,8 @@ from models.temporal_filter import TemporalFilter
 
 # Frames each side of a shard that its frames depend on.
 CONTEXT = EXPOSURE_CONTEXT + SPAN + FILTER_REACH
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+KEPT_BUFFER, KEPT_IN_ALL = 32 << 20, 1 << 30  # bytes; glibc takes no more for the first
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,19 @@ def limit_threads(count: int) -> None:
     cv2.setNumThreads(count)
 
 
+@cache
+def keep_freed_memory() -> None:
+    """Have this process keep the memory that a frame frees for the next one.
+
+    glibc would give large buffers back to the kernel, to be faulted in again page by page: a tenth
+    of the time of a frame of 1280x720 (mallopt(3); docs/experiments.md). Nothing under another C
+    library.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, KEPT_BUFFER)
+        mallopt(M_TRIM_THRESHOLD, KEPT_IN_ALL)
+
+
 def windows(
     frames: Iterable[Image], preset: str = "medium", wanted: Container[int] | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -106,11 +123,12 @@ class Restorer:
 
     def __init__(
         self,
-        size: str = "fast",
+        size: str = "base",
         steps: int = 1,
         device: str | None = None,
         weights: Path | None = None,
     ) -> None:
+        keep_freed_memory()
         path = weights or checkpoint.shipped(size)
         self.device = torch.device(device) if device else checkpoint.device_default()
         net = checkpoint.load(path, None if weights else checkpoint.pinned(size))

@@ -70,8 +70,8 @@ def coding(luma: Tensor) -> Tensor:
     height, width = (side // DETAIL_BLOCK * DETAIL_BLOCK for side in luma.shape[-2:])
     whole = luma[..., :height, :width]
     fine, medium, coarse = (
-        _detail(_laplacian(F.avg_pool2d(whole, scale)), DETAIL_BLOCK // scale)
-        for scale in (1, 2, 4)
+        _detail(_laplacian(plane), DETAIL_BLOCK // scale)
+        for scale, plane in ((1, whole), (2, F.avg_pool2d(whole, 2)), (4, F.avg_pool2d(whole, 4)))
     )
     cross = whole[..., :-1, :-1] - whole[..., 1:, :-1] - whole[..., :-1, 1:] + whole[..., 1:, 1:]
     diagonal = _detail(F.pad(cross / 2, (0, 1, 0, 1)), DETAIL_BLOCK)

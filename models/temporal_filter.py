@@ -41,7 +41,7 @@ class TemporalFilter:
     """
 
     def __init__(self) -> None:
-        self._flow = flow_search("fast")
+        self._flow = flow_search("ultrafast")
         self._held: dict[int, Frame] = {}
         self._asked: dict[int, tuple[float, float]] = {}
 

@@ -25,10 +25,10 @@ from torch.nn import functional as F
 from models import checkpoint
 from models.bank import Bank, Batch, Mix
 from models.exposure import Image
-from models.grow import grown
 from models.muon import Muon, is_kernel
 from models.network import ERROR_BLOCK, SIZES, Output, RestorationNet, error_scale
 from models.precision import half
+from models.resize import resized
 from models.restorer import windows
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
@@ -185,11 +185,11 @@ class Trainer:
 
     def _start_from(self, weights: Path) -> None:
         """Begin with trained weights, VAE included: another stage, on other data or a new
-        schedule. Those of a smaller size are grown into this one.
+        schedule. Those of another size are resized.
         """
         trained = checkpoint.load(weights)
         if (trained.size, trained.severe) != (self.config.size, self.config.severe):
-            trained = grown(trained, self.config.size, self.config.severe)
+            trained = resized(trained, self.config.size, self.config.severe)
         self.net.load_state_dict(trained.state_dict())
         self.ema = {name: value.clone() for name, value in self.net.state_dict().items()}
         self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})

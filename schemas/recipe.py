@@ -17,13 +17,13 @@ from typing import Literal, NamedTuple, cast
 
 from schemas.errors import ArchiveError
 
-Model = Literal["fast", "base"]
+Model = Literal["fast", "base", "large"]
 Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
 Table = dict[str, object]
 
-MODELS: tuple[Model, ...] = ("fast", "base")
+MODELS: tuple[Model, ...] = ("fast", "base", "large")
 # The first is always made: it is the verified master that the others are derived from.
 PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "access")
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
@@ -50,7 +50,7 @@ class Recipe:
     """Everything that decides what a run does to a picture, and the limits it works within."""
 
     name: str = "film"
-    model: Model = "fast"
+    model: Model = "base"
     strength: float = 1.0  # of the blend from the source (0) to the restored picture (1)
     deflicker: bool = True
     interlace: Interlace = "keep"  # of interlaced clips; `deinterlace` makes a frame of every field

@@ -201,9 +201,9 @@ def test_the_history_of_the_tables_is_read(tmp_path: Path) -> None:
 
     out, run = str(tmp_path), "20260101T000000-abcdef"
     clips = [
-        {"clip_id": f"c{n}", "state": "published", "source_uri": "s", "model": "fast", "frames": n,
+        {"clip_id": f"c{n}", "state": "published", "source_uri": "s", "frames": n,
          "width": 1000, "height": 1000, "seconds_total": 2.0 + 3 * n, "output_uri": "none.mkv",
-         "recipe_sha256": Recipe().digest}
+         "model": Recipe().model, "recipe_sha256": Recipe().digest}
         for n in (10, 20, 30)
     ]  # fmt: skip
     row = {"run": run, "started": "2026-01-01T00:00:00+00:00", "sessions": 1, "clips": 3,

@@ -43,7 +43,7 @@ def test_the_file_says_what_was_done_by_what_and_to_what(tmp_path: Path) -> None
         "SOURCE_ENCODER": encoder,
         "RESTORATION": "AI-assisted restoration; not the original",
         "RESTORATION_TOOL": "archive-restore 0.1.0",
-        "RESTORATION_MODEL": f"fast sha256:{WEIGHTS}",
+        "RESTORATION_MODEL": f"{Recipe().model} sha256:{WEIGHTS}",
         "RESTORATION_RECIPE": f"film sha256:{Recipe().digest}",
         "RESTORATION_SOURCE": f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}",
         "RESTORATION_CHANGED": "3 of 4 frames; 1.00 % of pixels taken for defects",

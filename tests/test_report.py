@@ -22,7 +22,7 @@ from jobs import report
 from jobs.html import Html, page, tag
 from jobs.report import kept_streams, link, write_report
 from jobs.report_clip import clip_page, what_was_done
-from jobs.report_entry import Entry, Pictures, worst_first
+from jobs.report_entry import Entry, Pictures, percent, worst_first
 from jobs.report_index import index_page
 from jobs.report_plots import CURVES
 from jobs.stills import JPEG_BYTES, Still, begin_middle_end, jpeg, stills
@@ -417,3 +417,11 @@ def test_streams_that_were_not_kept_are_told(tmp_path: Path) -> None:
 )
 def test_links_to_restored_files_move_with_the_folder(out: str, uri: str, expected: str) -> None:
     assert link(out, uri) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(-0.104, "\u221210\u2009%"), (-0.004, "0\u2009%"), (0.004, "0\u2009%"), (0.2, "+20\u2009%")],
+)
+def test_a_share_of_nothing_has_no_sign(share: float, words: str) -> None:
+    assert percent(share) == words

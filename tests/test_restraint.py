@@ -23,6 +23,7 @@ from models.restraint import (
 )
 from models.severity import Nearest, noise_level
 from models.tiling import restored
+from schemas.recipe import MODELS
 
 HEIGHT, WIDTH = 96, 160
 NO_DEFECT, DEFECT = -20.0, 20.0  # logits
@@ -183,7 +184,7 @@ def test_surroundings_of_a_defect_belong_to_it() -> None:
         torch.testing.assert_close(defects_in(logits), torch.full((4, 4), float(share)))
 
 
-@pytest.mark.parametrize("size", ["fast", "base"])
+@pytest.mark.parametrize("size", MODELS)
 def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
     net = checkpoint.load(checkpoint.shipped(size))
     window, trust = moving(0.0, soft=3)

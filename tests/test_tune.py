@@ -126,7 +126,7 @@ def test_the_command_writes_a_recipe_that_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"models": ["huge"]}, "unknown huge: one of fast, base"),
+        ({"models": ["huge"]}, "unknown huge: one of fast, base, large"),
         ({"presets": ["rain"]}, "unknown rain"),
         ({"folds": 1}, "two folds"),
     ],
