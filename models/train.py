@@ -195,9 +195,12 @@ class Trainer:
         self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})
 
     def run(self, until: int | None = None, valid: Path | None = None) -> None:
-        """Train to ``until`` steps (default: the end), then write the EMA weights."""
+        """Train to ``until`` steps (default: the end), then write the EMA weights; validated on the
+        way and at the end.
+        """
         started, sums, count = time.process_time(), dict[str, float](), 0
-        for batch in self._batches(until or self.config.steps):
+        last = until or self.config.steps
+        for batch in self._batches(last):
             for name, value in self._advance(batch).items():
                 sums[name] = sums.get(name, 0.0) + value
             count += 1
@@ -206,7 +209,7 @@ class Trainer:
                 means = {name: round(value / count, 6) for name, value in sums.items()}
                 self._log({"step": self.step, "cpu_s": round(seconds, 1), **means})
                 sums, count = dict[str, float](), 0
-            if self.step % self.config.validate_every == 0:
+            if self.step % self.config.validate_every == 0 or self.step == last:
                 self._save(time.process_time() - started)
                 if valid is not None:
                     before = time.process_time()
