@@ -53,7 +53,7 @@ def resized(net: RestorationNet, size: str, severe: bool = False) -> Restoration
         value, target = old[name], new[name]
         layer = name.rpartition(".")[0]
         axes = [
-            _places(along, value.shape[k], target.shape[k], net, size, _each(layer, k))
+            _places(along, target.shape[k], net, size, _each(layer, k))
             for k, along in enumerate(_axes(layer)[: value.ndim])
         ]
         if not axes:
@@ -103,15 +103,15 @@ def _width(name: str, size: str) -> int:
 
 
 def _places(
-    along: tuple[str, ...], before: int, after: int, net: RestorationNet, size: str, each: int
+    along: tuple[str, ...], room_in_all: int, net: RestorationNet, size: str, each: int
 ) -> tuple[Tensor, Tensor]:
-    """Which of ``before`` places along an axis are kept, and their new places of ``after``."""
+    """Which places along an axis are kept, and their new places among ``room_in_all``."""
     olds, news, old, new = [], [], 0, 0
     for name in along:
         if name:
             kept, room = _kept(name, net, size), _width(name, size)
         else:  # the rest
-            room = after - sum(_width(other, size) for other in along)
+            room = room_in_all - sum(_width(other, size) for other in along)
             kept = torch.arange(room)
         inner = torch.arange(each)
         olds.append((each * (old + kept)[:, None] + inner).flatten())
