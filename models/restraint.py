@@ -2,7 +2,8 @@
 
 Fine texture that moves is taken for grain now and then. Grain can be measured, so the change
 outside the defects that were found is held to what the frame's own noise amounts to; or, in a
-frame that the network takes for badly coded, to the error that it tells, within limits.
+frame that the network takes for badly coded, to the error that it tells: within limits where noise
+is left, freely where coding took it all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ LOUD = 3.0  # from which nothing is held; between the two the bound opens
 LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
 CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
 BAD = 5.0  # told error up to which that holds: clean clips that were coded before are told as much
+BARE = 0.5, 1.0  # noise: up to the first, hard coding left none, and no told error is held to CODED
 OPENS = 2.0  # code values of change that each one of error beyond allows
 SURE = 0.85, 0.985  # probability of a defect from which on it counts a little, and wholly
 STANDS_OUT = 8.0, 2.0  # code values, and times the noise, that a pixel may differ from the frames
@@ -36,8 +38,8 @@ def restrained(
     """The restored image (3, H, W) with its change of the source bounded outside the ``defects``
     ((H, W) in [0, 1]) by ``noise`` (deviation in code values, models/severity.py) or ``error``
     (the mean error of the source that the network tells, code values; up to CODED of it, and
-    OPENS times what is beyond BAD), whichever is more; as it is where the noise is above LOUD.
-    Noise that is not known is taken for the error told.
+    OPENS times what is beyond BAD, or beyond nothing in a frame without noise), whichever is more;
+    as it is where the noise is above LOUD. Noise that is not known is taken for the error told.
 
     The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
     """
@@ -45,7 +47,10 @@ def restrained(
     room = 1 - loudness(noise)
     if room == 0:
         return image
-    bound = max(noise, LEAST, min(error, CODED) + OPENS * max(error - BAD, 0.0)) / room / 255
+    none, some = BARE
+    doubted = BAD * min(max((noise - none) / (some - none), 0.0), 1.0)
+    told = min(error, CODED) + OPENS * max(error - doubted, 0.0)
+    bound = max(noise, LEAST, told) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
     return source + held + defects * (change - held)

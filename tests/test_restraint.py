@@ -8,6 +8,7 @@ import torch
 from models import checkpoint
 from models.restraint import (
     BAD,
+    BARE,
     CODED,
     FAST,
     LEAST,
@@ -27,6 +28,7 @@ from schemas.recipe import MODELS
 
 HEIGHT, WIDTH = 96, 160
 NO_DEFECT, DEFECT = -20.0, 20.0  # logits
+NONE, SOME = BARE
 
 
 def moving(sigma: float, bars: bool = False, soft: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,14 +78,24 @@ def test_a_change_beyond_the_noise_is_held_outside_defects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "bound"),
-    [(0.0, LEAST), (1.2, 1.2), (BAD, CODED), (BAD + 0.7, CODED + 0.7 * OPENS)],
+    ("noise", "error", "bound"),
+    [
+        (0.0, 0.0, LEAST),
+        (SOME, CODED, CODED),
+        (SOME, BAD, CODED),
+        (SOME, BAD + 0.7, CODED + 0.7 * OPENS),
+        (NONE, 1.2, 1.2 + 1.2 * OPENS),
+        (0.0, BAD, CODED + BAD * OPENS),
+        ((NONE + SOME) / 2, BAD, CODED + BAD / 2 * OPENS),
+    ],
 )
-def test_a_told_error_lets_change_up_to_a_limit(error: float, bound: float) -> None:
+def test_a_told_error_lets_change_where_coding_left_no_noise(
+    noise: float, error: float, bound: float
+) -> None:
     source = torch.full((3, 24, 60), 0.5)
-    image = source + torch.linspace(-0.2, 0.2, 60)
+    image = source + torch.linspace(-1, 1, 60)
     logits = torch.full((24, 60), NO_DEFECT)
-    held = 255 * (restrained(image, source, defects_in(logits), 0.0, error) - source).abs()
+    held = 255 * (restrained(image, source, defects_in(logits), noise, error) - source).abs()
     assert held.max() == pytest.approx(bound, rel=0.01)
 
 
@@ -154,14 +166,15 @@ def test_in_fast_motion_a_defect_needs_a_match_around_it() -> None:
     assert checked(one_side).min() == 1
 
 
-def test_the_bound_opens_without_a_step() -> None:
-    """Frames whose noise is just below and above LOUD must not look different."""
+@pytest.mark.parametrize(("low", "high", "error"), [(QUIET - 0.2, LOUD, 0.0), (0.3, 1.2, 4.0)])
+def test_the_bound_opens_without_a_step(low: float, high: float, error: float) -> None:
+    """Frames whose noise is just below and above a limit must not look different."""
     source = torch.full((3, 16, 16), 0.5)
     image = source + torch.linspace(-20, 20, 16) / 255
     logits = torch.full((16, 16), NO_DEFECT)
-    levels = torch.linspace(QUIET - 0.2, LOUD, 400)
     pictures = [
-        restrained(image, source, defects_in(logits), float(level), 0.0) for level in levels
+        restrained(image, source, defects_in(logits), float(level), error)
+        for level in torch.linspace(low, high, 400)
     ]
     steps = [255 * float((a - b).abs().max()) for a, b in pairwise(pictures)]
     assert max(steps) < 0.5
