@@ -38,8 +38,8 @@ def restrained(
     """The restored image (3, H, W) with its change of the source bounded outside the ``defects``
     ((H, W) in [0, 1]) by ``noise`` (deviation in code values, models/severity.py) or ``error``
     (the mean error of the source that the network tells, code values; up to CODED of it, and
-    OPENS times what is beyond BAD, or beyond nothing in a frame without noise), whichever is more;
-    as it is where the noise is above LOUD. Noise that is not known is taken for the error told.
+    OPENS times what is beyond BAD, which falls to 0 where the noise falls through BARE), whichever
+    is more; as it is where the noise is above LOUD. Noise that is not known is taken for the error told.
 
     The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
     """
@@ -47,9 +47,7 @@ def restrained(
     room = 1 - loudness(noise)
     if room == 0:
         return image
-    none, some = BARE
-    doubted = BAD * min(max((noise - none) / (some - none), 0.0), 1.0)
-    told = min(error, CODED) + OPENS * max(error - doubted, 0.0)
+    told = min(error, CODED) + OPENS * max(error - BAD * _rise(noise, *BARE), 0.0)
     bound = max(noise, LEAST, told) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
@@ -60,7 +58,7 @@ def loudness(noise: float | None) -> float:
     """From 0, where a frame's noise (deviation in code values) is QUIET or not known, to 1, where
     it is LOUD.
     """
-    return 0.0 if noise is None else min(max((noise - QUIET) / (LOUD - QUIET), 0.0), 1.0)
+    return 0.0 if noise is None else _rise(noise, QUIET, LOUD)
 
 
 def impaired(noise: float | None, error: float) -> float:
@@ -109,6 +107,11 @@ def checked(trust: Tensor) -> Tensor:
     around = _highest(nearest)
     matched = ((around - CHECKED[0]) / (CHECKED[1] - CHECKED[0])).clamp(0, 1)
     return 1 - fast * (1 - matched)
+
+
+def _rise(value: float, low: float, high: float) -> float:
+    """From 0 at ``low`` to 1 at ``high``."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def _highest(plane: Tensor) -> Tensor:

@@ -79,7 +79,9 @@ def test_the_neighbours_order_counts(model: Restorer) -> None:
 def test_what_a_codec_left_goes_and_a_clip_that_was_coded_well_stays(
     size: str, footage: Path
 ) -> None:
-    """*foreman* is told an error even when it is clean: its source was coded before."""
+    """*foreman* is told an error even when it is clean: its source was coded before. Held as a clip
+    with noise is, web damage would gain 0.15 dB at most.
+    """
     clip = footage / "valid" / "derf_foreman_cif.mp4"
     web = make_sample(clip, "web", Options(frames=7))
     damaged, truth = web.aged.frames, web.truth
