@@ -39,7 +39,8 @@ def restrained(
     ((H, W) in [0, 1]) by ``noise`` (deviation in code values, models/severity.py) or ``error``
     (the mean error of the source that the network tells, code values; up to CODED of it, and
     OPENS times what is beyond BAD, which falls to 0 where the noise falls through BARE), whichever
-    is more; as it is where the noise is above LOUD. Noise that is not known is taken for the error told.
+    is more; as it is where the noise is above LOUD. Noise that is not known is taken for the error
+    told.
 
     The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
     """
