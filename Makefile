@@ -28,30 +28,30 @@ test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-media: $(READY)
-	TEST_MEDIA=1 $(BIN)/python -m pytest tests/test_formats.py
+	TEST_MEDIA=1 $(BIN)/python -m pytest tests/pipeline/media/test_formats.py
 
 test-faults: $(READY)
-	TEST_FAULTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_faults_by_class.py
+	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py tests/pipeline/test_faults_by_class.py
 
 test-fuzz: $(READY)
-	$(BIN)/python -m tests.fuzz 2000
+	$(BIN)/python -m tests.support.fuzz 2000
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m jobs.docs --check
+	$(BIN)/python -m jobs.pages.docs --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(READY)
-	$(BIN)/python -m jobs.docs
+	$(BIN)/python -m jobs.pages.docs
 
 films: $(READY)
-	$(BIN)/python -m jobs.films "$${ARCHIVE_RESTORE_DATA:?name the folder with archive/}/archive"
+	$(BIN)/python -m jobs.pages.films "$${ARCHIVE_RESTORE_DATA:?name the folder with archive/}/archive"
 
 bench: $(READY)
-	$(BIN)/python -m jobs.bench
+	$(BIN)/python -m jobs.evaluate.bench

@@ -11,20 +11,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jobs import (
-    alerting,
-    audit,
-    config,
-    lab,
-    output,
-    planning,
-    preserve,
-    quarantine,
-    schedule,
-    triage,
-)
-from jobs.errors import Commands
-from jobs.options import (
+from jobs.cluster import schedule
+from jobs.commands import audit, config, model, monitoring, package, plan, quarantine, triage
+from jobs.commands.summary import deliver, summary
+from jobs.console import output
+from jobs.console.errors import Commands
+from jobs.console.options import (
     CpuHours,
     GpuHours,
     Json,
@@ -37,12 +29,11 @@ from jobs.options import (
     Webhook,
     deadline,
 )
-from jobs.summary import deliver, summary
-from pipeline.events import Event
+from pipeline.runs.events import Event
 from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:
-    from pipeline.stop import Stop
+    from pipeline.runs.stop import Stop
 
 SIGTERM_EXIT = 128 + signal.SIGTERM
 
@@ -108,13 +99,13 @@ def submit(
     Example:
         archive-restore submit manifest.csv --out restored
     """
-    from jobs.watch import watched
-    from jobs.webhook import check
-    from pipeline.stop import Stop
+    from jobs.monitor.exporter import watched
+    from jobs.monitor.webhook import check
+    from pipeline.runs.stop import Stop
     from schemas.recipe_book import load_book
 
     if dry_run:
-        planning.plan(manifest, out, recipe, recipes, as_json=as_json)
+        plan.plan(manifest, out, recipe, recipes, as_json=as_json)
         return
     if not wait and cluster is None:
         raise ArchiveError("--no-wait needs --cluster: a local run ends with this command")
@@ -130,7 +121,7 @@ def submit(
         _terminated(watch, None if cluster else stop) as report,
     ):
         if cluster is not None:
-            from jobs.cluster import submit_job
+            from jobs.cluster.submit import submit_job
 
             result = submit_job(cluster, manifest, out, book, stop=stop, wait=wait, progress=report)
         else:
@@ -195,7 +186,7 @@ def validate(
     Example:
         archive-restore validate manifest.csv
     """
-    from pipeline.manifest import read_manifest
+    from pipeline.sources.manifest import read_manifest
 
     rows = read_manifest(manifest, out)
     result = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
@@ -216,7 +207,7 @@ def status(
     Example:
         archive-restore status --out restored
     """
-    from jobs.status import describe_status, read_status
+    from jobs.commands.status import describe_status, read_status
 
     state = read_status(out, run)
     output.emit(state) if as_json else output.say(describe_status(state))
@@ -239,8 +230,8 @@ def query(
     Example:
         archive-restore query "SELECT clip_id, state FROM clips" --out restored
     """
-    from jobs.query import VIEWS
-    from jobs.query import query as ask
+    from jobs.console.query import VIEWS
+    from jobs.console.query import query as ask
 
     if view is not None and view not in VIEWS:
         raise ArchiveError(f"no view {view!r}; there are: {', '.join(VIEWS)}")
@@ -262,7 +253,7 @@ def report(out: Out, as_json: Json = False) -> None:
     Example:
         archive-restore report --out restored
     """
-    from jobs.report import write_report
+    from jobs.report.write import write_report
 
     index = write_report(out)
     output.emit({"report": index}) if as_json else output.say(f"report: {index}")
@@ -283,7 +274,7 @@ def doctor(
     Example:
         archive-restore doctor --out s3://bucket/restored
     """
-    from jobs.doctor import describe_checks, examine
+    from jobs.commands.doctor import describe_checks, examine
 
     checks = examine(out)
     failed = any(check.verdict == "fail" for check in checks)
@@ -295,20 +286,20 @@ def doctor(
 
 
 for command in (
-    planning.plan,
+    plan.plan,
     triage.triage,
     summary,
-    preserve.package,
-    preserve.verify,
-    preserve.policy,
-    lab.evaluate,
-    lab.train,
-    lab.tune,
-    lab.demo,
+    package.package,
+    package.verify,
+    package.policy,
+    model.evaluate,
+    model.train,
+    model.tune,
+    model.demo,
 ):
     app.command()(command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedule.app, name="schedule")
-app.add_typer(alerting.app, name="monitoring")
+app.add_typer(monitoring.app, name="monitoring")
 app.add_typer(config.app, name="config")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.output import Report
+from jobs.console.output import Report
 from schemas.errors import ArchiveError
 from schemas.recipe import load_recipe
 
@@ -25,8 +25,8 @@ def main(out: str, progress: Report) -> dict[str, object]:
     """Everything into ``out``: truth, aged clips, manifest, restored files, tables, report;
     returns the summary.
     """
-    from jobs.query import query
-    from jobs.report import write_report
+    from jobs.console.query import query
+    from jobs.report.write import write_report
     from pipeline import flow
 
     folder = Path(out).resolve()
@@ -67,8 +67,8 @@ def make_manifest(folder: Path) -> Path:
     """Cut the clips, age them with the default film damage, and list them with their truth as
     reference.
     """
-    from models.damage import age
-    from pipeline.media import codec_round_trip, read_rgb, write_rgb
+    from models.damage.simulator import age
+    from pipeline.media.segments import codec_round_trip, read_rgb, write_rgb
 
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from models.damage import Codec, age
+from models.damage.simulator import Codec, age
 
 LABEL_PX = 18
 GAP_PX = 3

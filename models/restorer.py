@@ -21,16 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import checkpoint, tiling
-from models.alignment import SPAN, Aligner, Frame
-from models.exposure import CONTEXT as EXPOSURE_CONTEXT
-from models.exposure import Curve, ExposureChain, Image
-from models.fill import filled
-from models.memory import Ladder, Rung
-from models.network import SIZES, RestorationNet
-from models.restraint import impaired, loudness, restrained
-from models.temporal_filter import REACH as FILTER_REACH
-from models.temporal_filter import TemporalFilter
+from models.fidelity.change_bound import impaired, loudness, restrained
+from models.motion.alignment import SPAN, Aligner, Frame
+from models.motion.deflicker import CONTEXT as EXPOSURE_CONTEXT
+from models.motion.deflicker import Curve, ExposureChain, Image
+from models.motion.interpolate import filled
+from models.motion.temporal_filter import REACH as FILTER_REACH
+from models.motion.temporal_filter import TemporalFilter
+from models.network import checkpoint, tiling
+from models.network.memory import Ladder, Rung
+from models.network.unet import SIZES, RestorationNet
 
 # Frames each side of a shard that its frames depend on.
 CONTEXT = EXPOSURE_CONTEXT + SPAN + FILTER_REACH
@@ -151,9 +151,9 @@ class Restorer:
 
         ``first_index`` is the first frame's number in its clip: with ``seed`` it fixes the sampling
         noise, so that a shard draws what the whole clip would have drawn. Frames whose numbers are
-        ``missing`` are made from those around them first (`models.fill`). Of frames whose numbers
-        are not ``wanted`` (default: all are) nothing is returned: they are context, and all but
-        the next FILTER_REACH cost no network.
+        ``missing`` are made from those around them first (`models.motion.interpolate`). Of frames
+        whose numbers are not ``wanted`` (default: all are) nothing is returned: they are context,
+        and all but the next FILTER_REACH cost no network.
         """
         frames = filled(frames, missing, first_index) if missing else frames
         curves: list[Curve] = []

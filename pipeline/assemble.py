@@ -13,22 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import copies, storage
-from pipeline.decoding import Decoder
-from pipeline.frames import AssemblyReport, Frame, Probe, to_ms
-from pipeline.measure import ClipMeasure, Luma, planes_to_luma
-from pipeline.muxing import assemble, stream_hashes
-from pipeline.outputs import make_outputs, retire
-from pipeline.premis import Restoration, premis_xml
-from pipeline.provenance import Changes, Records, digital_source_type, file_tags
-from pipeline.record import Digest, sealed
-from pipeline.run import Row, clip_row
-from pipeline.scan import scan_order
-from pipeline.settings import Settings
-from pipeline.sources import fetched
+from pipeline.clip.frames import AssemblyReport, Frame, Probe, to_ms
+from pipeline.detect.interlacing import scan_order
+from pipeline.detect.measure import ClipMeasure, Luma, planes_to_luma
+from pipeline.media.decoder import Decoder
+from pipeline.media.muxer import assemble, stream_hashes
+from pipeline.media.verify import framemd5, plane_md5, verify_output
+from pipeline.proof.outputs import make_outputs, retire
+from pipeline.proof.premis import Restoration, premis_xml
+from pipeline.proof.provenance import Changes, Records, digital_source_type, file_tags
+from pipeline.proof.record import Digest, sealed
+from pipeline.runs.run import Row, clip_row
+from pipeline.runs.settings import Settings
+from pipeline.runs.usage import Usage
+from pipeline.sources.fetch import fetched
+from pipeline.store import storage
+from pipeline.store.cache import discard, local_copy
 from pipeline.survey import Survey
-from pipeline.usage import Usage
-from pipeline.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -138,9 +139,9 @@ def reference_of(clip: Row, cache: Path) -> Iterator[Path | None]:
     if not uri:
         yield None
         return
-    with copies.local_copy(str(uri), cache) as path:
+    with local_copy(str(uri), cache) as path:
         yield path
-    copies.discard(str(uri), cache)
+    discard(str(uri), cache)
 
 
 def measured(

@@ -21,12 +21,13 @@ import ray.data
 from ray._private import ray_constants
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline import lease, patience
-from pipeline.events import Event
-from pipeline.ledger import WorkerId
-from pipeline.manifest import read_manifest
-from pipeline.run import Run
-from pipeline.stop import Stop
+from pipeline.runs import lease
+from pipeline.runs.events import Event
+from pipeline.runs.ledger import WorkerId
+from pipeline.runs.run import Run
+from pipeline.runs.stop import Stop
+from pipeline.sources.manifest import read_manifest
+from pipeline.store import retry
 from schemas.errors import ArchiveError, ClipFault
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -58,7 +59,7 @@ def run(
     stop = stop or Stop()
     lease.refuse_if_held(out)  # at once, not after the reading; what counts is taking it
     rows = read_manifest(manifest, out)
-    with patience.of_a_run(), _broken_off(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
+    with retry.of_a_run(), _broken_off(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
         work = Run.open(manifest, rows, out, recipe, progress)
         mine.renew(run=work.settings.ledger.run)
         if work.todo:  # a night with nothing to do starts no Ray
@@ -140,7 +141,7 @@ def cluster(address: str | None) -> Iterator[None]:
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
-            patience.VARIABLE: os.environ.get(patience.VARIABLE, patience.RUN_SECONDS),
+            retry.VARIABLE: os.environ.get(retry.VARIABLE, retry.RUN_SECONDS),
         }
         common: dict[str, Any] = {
             "runtime_env": {"working_dir": empty, "env_vars": environment},

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import Image, PixelFormat
-from models.memory import Rung
+from models.network.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
-from pipeline.blanking import Blanking
-from pipeline.decoding import Decoder
-from pipeline.fields import fields_of, woven
-from pipeline.frames import Frame, Probe
-from pipeline.media import SegmentWriter
-from pipeline.shards import Shard, Span
+from pipeline.clip.fields import fields_of, woven
+from pipeline.clip.frames import Frame, Probe
+from pipeline.clip.shards import Shard, Span
+from pipeline.detect.blanking import Blanking
+from pipeline.media.decoder import Decoder
+from pipeline.media.segments import SegmentWriter
 from pipeline.survey import Survey
 from schemas.errors import ClipFault
 from schemas.reasons import Reason

@@ -14,18 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline import copies, storage
 from pipeline.assemble import assemble_clip
-from pipeline.files import is_full
-from pipeline.ledger import WorkerId
-from pipeline.measures import shard_measures
-from pipeline.patience import outlast
-from pipeline.run import Row, failed, unchanged
-from pipeline.settings import Settings
-from pipeline.shards import plan_shards
-from pipeline.sources import fetched, source_token
+from pipeline.clip.shards import plan_shards
+from pipeline.runs.ledger import WorkerId
+from pipeline.runs.measures import shard_measures
+from pipeline.runs.run import Row, failed, unchanged
+from pipeline.runs.settings import Settings
+from pipeline.runs.usage import Usage
+from pipeline.sources.fetch import fetched, source_token
+from pipeline.store import cache, storage
+from pipeline.store.local import is_full
+from pipeline.store.retry import outlast
 from pipeline.survey import Survey, survey_clip
-from pipeline.usage import Usage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -58,7 +58,7 @@ def ended(row: Row, settings: Settings) -> Row:
     """
     clip = str(row["clip_id"])
     settings.ledger.commit_clip(clip, row)
-    copies.discard(str(row["source_uri"]), Path(settings.cache))
+    cache.discard(str(row["source_uri"]), Path(settings.cache))
     return {"clip_id": clip, "kind": "clip", "body": json.dumps(row, default=str)}
 
 

@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.exposure import flickers, region_levels
-from models.fill import LONGEST
-from pipeline import sources
-from pipeline.blanking import Blanking, BlankingMeter
-from pipeline.conversion import DONE, Conversion, plan
-from pipeline.decoding import Decoder
-from pipeline.frames import Frame, Probe, to_ms
-from pipeline.leader import LeaderMeter
-from pipeline.levels import LevelMeter, check_range
-from pipeline.profiles import check_profiles, is_regular
-from pipeline.scan import ScanMeter, scan_order, settle
-from pipeline.sequence import runs, words
-from pipeline.settings import asked
-from pipeline.shards import Shot, Span
-from pipeline.shots import ShotDetector
-from pipeline.telecine import Cadence
+from models.motion.deflicker import flickers, region_levels
+from models.motion.interpolate import LONGEST
+from pipeline.clip.conversion import DONE, Conversion, plan
+from pipeline.clip.frames import Frame, Probe, to_ms
+from pipeline.clip.shards import Shot, Span
+from pipeline.detect.blanking import Blanking, BlankingMeter
+from pipeline.detect.cuts import ShotDetector
+from pipeline.detect.interlacing import ScanMeter, scan_order, settle
+from pipeline.detect.leader_and_bars import LeaderMeter
+from pipeline.detect.signal_range import LevelMeter, check_range
+from pipeline.detect.telecine import Cadence
+from pipeline.media.decoder import Decoder
+from pipeline.media.profiles import check_profiles, is_regular
+from pipeline.runs.settings import asked
+from pipeline.sources import fetch
+from pipeline.sources.sequence import runs, words
 from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
 from schemas.reasons import Reason
@@ -132,12 +132,12 @@ class Survey:
 
 def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
     """SHA-256 of the source; a manifest checksum that does not match raises FIXITY_MISMATCH."""
-    sha256 = sources.checksum(path, "sha256")
+    sha256 = fetch.checksum(path, "sha256")
     expected = str(row.get("checksum") or "").lower()
     if not expected:
         return sha256
     algorithm = str(row.get("checksum_algo") or "sha256").lower()
-    found = sha256 if algorithm == "sha256" else sources.checksum(path, algorithm)
+    found = sha256 if algorithm == "sha256" else fetch.checksum(path, algorithm)
     if found != expected:
         raise ClipFault(
             Reason.FIXITY_MISMATCH,
@@ -152,10 +152,10 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
     """
     uri = str(row["source_uri"])
     if asked(row, recipe, "gaps") == "refused":
-        sources.refuse_gaps(uri)
-    token = sources.source_token(uri)
+        fetch.refuse_gaps(uri)
+    token = fetch.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
-    with sources.fetched(uri, cache) as path:
+    with fetch.fetched(uri, cache) as path:
         sha256 = check_fixity(path, row)
         asked_for = frames_of(row, "fill") if recipe.strength else []
         fill = [frame for run in asked_for for frame in run]
@@ -164,7 +164,7 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         said, measured = row.get("field_order"), seen.scan.finish()
         probe, by_fields = settle(probe, measured, said)
         check_range(probe, seen.levels.verdict)
-        policy, gaps = asked(row, recipe, "interlace"), sources.missing(uri)
+        policy, gaps = asked(row, recipe, "interlace"), fetch.missing(uri)
         if policy != "keep" and gaps:
             raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
         conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)

@@ -45,7 +45,7 @@ def same_environment() -> Iterator[None]:
 @pytest.fixture
 def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is exact, whatever this machine's CPU multiplies."""
-    monkeypatch.setattr("models.precision.on_cpu", lambda: False)
+    monkeypatch.setattr("models.network.precision.on_cpu", lambda: False)
 
 
 @pytest.fixture(scope="session")

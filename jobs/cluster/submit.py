@@ -1,0 +1,268 @@
+"""A run on a Ray cluster: submitted through the Jobs API, its log followed to the end.
+
+The job runs this program again on the head node, with `--on-cluster`; the cluster's machines need
+the same version installed and `archive-restore` on the PATH that Ray was started with. What the two
+exchange is the log: events and the summary, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from jobs.console.options import SEEING
+from jobs.console.output import Report
+from pipeline.runs.events import Event
+from schemas.errors import ArchiveError
+from schemas.recipe_book import RecipeBook, as_book
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+    from pipeline.runs.stop import Stop
+    from schemas.recipe import Recipe
+
+PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables the job needs as well
+COMBINE = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds settings of its own to the job's
+RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
+PAUSE_SECONDS = 2.0
+AGENT_SECONDS = 120.0  # for the head's agent to come up
+RECIPE_FILE, RECIPES_FOLDER = "recipe.toml", "recipes"
+
+Summary = dict[str, object]
+
+
+class JobRefused(ArchiveError):
+    """The job found a fault of the user's, such as a manifest's, on the cluster."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__(str(summary["error"]), exit_code=cast(int, summary["exit_code"]))
+        self.faults = summary.get("faults")
+
+
+def submit_job(
+    address: str,
+    manifest: str,
+    out: str,
+    recipes: Recipe | RecipeBook,
+    *,
+    stop: Stop | None = None,
+    wait: bool = True,
+    progress: Report = lambda event: None,
+) -> Summary:
+    """The summary of the finished run; without ``wait``, the job's id at once.
+
+    Manifest and output are addresses as the cluster's machines see them. The same run submitted
+    again while it is under way is followed, not started twice, and keeps its deadline.
+    """
+    client, book = _connect(address), as_book(recipes)
+    job = _running(client, _base_id(manifest, out, book))
+    if job is None:
+        job = _start(client, manifest, out, book, stop)
+    progress(Event(kind="note", sentence=f"job {job} on {address}"))
+    if not wait:
+        return {"job": job, "address": address, "exit_code": 0}
+    return follow(client, job, progress)
+
+
+def _connect(address: str) -> JobSubmissionClient:
+    if not address.startswith(("http://", "https://")):
+        raise ArchiveError(
+            f"--cluster {address}: give the address of Ray's dashboard, http://HOST:8265"
+        )
+    if _has_token():  # as ray.init and `ray start` do; the client of the Jobs API leaves it to us
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("dashboard_sdk", "job.sdk"):  # uploads and closed sockets are no news
+        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    try:
+        return JobSubmissionClient(address)
+    except AuthenticationError as error:
+        hint = "put the cluster's token in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH"
+        raise ArchiveError(f"--cluster {address}: {_reason(error)}; {hint}") from error
+    except (ConnectionError, RuntimeError) as error:
+        raise ArchiveError(f"--cluster {address}: {_reason(error)}", exit_code=1) from error
+
+
+def _has_token() -> bool:
+    """Whether a token of Ray's is at hand, where Ray looks for it."""
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return given or Path.home().joinpath(".ray", "auth_token").is_file()
+
+
+def _reason(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+def _base_id(manifest: str, out: str, book: RecipeBook) -> str:
+    """The same for the same work, so that a job under way is found again."""
+    identity = json.dumps([manifest, out, book.digest])
+    return f"archive-restore-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def _running(client: JobSubmissionClient, base: str) -> str | None:
+    """The id of the job that does this work already, if there is one."""
+    for job in client.list_jobs():
+        name = job.submission_id or ""
+        if name.rpartition("-")[0] == base and not job.status.is_terminal():
+            return name
+    return None
+
+
+def _start(
+    client: JobSubmissionClient,
+    manifest: str,
+    out: str,
+    book: RecipeBook,
+    stop: Stop | None,
+) -> str:
+    """Submit the job. Its working directory holds the recipes and nothing else.
+
+    Ray puts that directory first on the import path of every worker, so nothing that happens to
+    lie where the user is can take the place of our packages.
+    """
+    base = _base_id(manifest, out, book)
+    taken = {job.submission_id or "" for job in client.list_jobs()}
+    number = 1 + sum(name.rpartition("-")[0] == base for name in taken)
+    words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
+    words += _limits(stop) if stop else []
+    words += ["--recipes", RECIPES_FOLDER] if book.named else []
+    with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
+        _write_recipes(Path(folder), book)
+        submit = partial(
+            client.submit_job,
+            entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
+            submission_id=f"{base}-{number}",
+            runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINE}},
+            metadata={"manifest": manifest, "out": out, "recipe": book.digest},
+        )
+        return _patiently(submit)
+
+
+def _limits(stop: Stop) -> list[str]:
+    """The options of the job that make it stop as this command should."""
+    until = stop.until.isoformat() if stop.until else None
+    options = {"until": until, "max-gpu-hours": stop.max_gpu_hours,
+               "max-cpu-hours": stop.max_cpu_hours}  # fmt: skip
+    return [word for name, value in options.items() if value is not None
+            for word in (f"--{name}", str(value))]  # fmt: skip
+
+
+def _write_recipes(folder: Path, book: RecipeBook) -> None:
+    files = {RECIPE_FILE: book.default.to_toml()}
+    if book.named:
+        Path(folder, RECIPES_FOLDER).mkdir()
+        files |= {f"{RECIPES_FOLDER}/{name}": text for name, text in book.files()}
+    for name, text in files.items():
+        Path(folder, name).write_text(text, encoding="utf-8")
+
+
+def _patiently(submit: Callable[[], str]) -> str:
+    """The job's id; a head that has only just started has no agent to take a job yet."""
+    until = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            return submit()
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > until:
+                raise ArchiveError(
+                    f"the cluster took no job: {_reason(error)}", exit_code=1
+                ) from error
+            time.sleep(PAUSE_SECONDS)
+
+
+def passed_on() -> dict[str, str]:
+    """The variables of our environment that the job gets: storage access and our own settings."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    return {name: value for name, value in given.items() if not name.startswith(SEEING)}
+
+
+class Follower:
+    """Reads the log of a job: events and foreign lines to ``progress``, the summary kept."""
+
+    def __init__(self, progress: Report) -> None:
+        self._progress = progress
+        self._partial = ""
+        self.lines = 0
+        self.summary: Summary | None = None
+
+    def feed(self, text: str, skip: int = 0) -> int:
+        """Take a piece of the log, less its first ``skip`` lines; the number of lines skipped."""
+        *whole, self._partial = (self._partial + text).split("\n")
+        fresh = whole[skip:]
+        for line in fresh:
+            self._line(line)
+        self.lines += len(fresh)
+        return len(whole) - len(fresh)
+
+    def restart(self) -> None:
+        """The log is about to be sent from its beginning again."""
+        self._partial = ""
+
+    def _line(self, line: str) -> None:
+        value = None
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                value = json.loads(line)
+        if isinstance(value, dict) and "kind" in value:
+            known = {k: v for k, v in value.items() if k in Event.__dataclass_fields__}
+            self._progress(Event(**known))
+        elif isinstance(value, dict) and "exit_code" in value:
+            self.summary = cast(Summary, value)
+        elif line.strip() and "[state-dump]" not in line:  # a dead raylet's last words
+            self._progress(Event(kind="note", sentence=line))
+
+
+def follow(client: JobSubmissionClient, job: str, progress: Report) -> Summary:
+    """The job's summary at its end; raises ArchiveError where it ended without one."""
+    from aiohttp import ClientError
+
+    follower = Follower(progress)
+    failures = 0
+    while True:
+        before = follower.lines
+        try:
+            asyncio.run(_tail(client, job, follower))
+            info = client.get_job_info(job)
+        except (OSError, RuntimeError, ClientError) as error:
+            failures = 0 if follower.lines > before else failures + 1
+            if failures > RECONNECTS:
+                raise ArchiveError(
+                    f"lost the cluster while following job {job}: {_reason(error)}; "
+                    "the job may go on: run the same command again to follow it",
+                    exit_code=1,
+                ) from error
+        else:
+            if info.status.is_terminal():
+                return _outcome(job, str(info.status), info.message or "", follower)
+        time.sleep(PAUSE_SECONDS)
+
+
+async def _tail(client: JobSubmissionClient, job: str, follower: Follower) -> None:
+    """Follow the log from its beginning, skipping the lines of an earlier connection."""
+    follower.restart()
+    skip = follower.lines
+    async for text in client.tail_job_logs(job):
+        skip -= follower.feed(text, skip)
+
+
+def _outcome(job: str, status: str, message: str, follower: Follower) -> Summary:
+    summary = follower.summary
+    if summary is None:
+        raise ArchiveError(f"job {job} ended as {status}: {message}", exit_code=1)
+    if "error" in summary:
+        raise JobRefused(summary)
+    return summary

@@ -1,0 +1,51 @@
+"""The commands about the audit log: audit verify."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from jobs.console import output
+from jobs.console.options import Json, Out
+
+app = typer.Typer(help="Check the log of who did what and when.", no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Check the log of who did what and when."""
+
+
+@app.command()
+def verify(
+    out: Out,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="SHA256", help="A head noted earlier, which must be in the log."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every entry of the audit log.
+
+    Names the first entry that was changed, replaced or removed; exit code 1 then. Entries cut
+    off the end show only against a head that was noted elsewhere.
+
+    \b
+    Example:
+        archive-restore audit verify --out restored
+    """
+    from pipeline.runs import audit
+
+    verdict = audit.verify(out, head)
+    good = verdict.broken is None and verdict.held
+    if as_json:
+        output.emit({**asdict(verdict), "exit_code": int(not good)})
+    elif verdict.broken:
+        output.say(f"{verdict.broken} {verdict.why}; {verdict.entries} entries before are in order")
+    elif not verdict.held:
+        output.say(f"no entry has the hash {head}: the log was cut off or rewritten")
+    else:
+        output.say(f"{verdict.entries} entries in order; head {verdict.head}")
+    raise typer.Exit(int(not good))

@@ -1,0 +1,152 @@
+"""Read-only SQL over the tables of an output folder: DuckDB over Parquet, on disk or in a store.
+
+One SELECT is all that runs. DuckDB reads no file and no address by itself: it sees the four tables
+as Arrow datasets and the views below, and can write nothing.
+"""
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import FileSystem, LocalFileSystem
+
+from pipeline.store import storage
+from schemas.errors import ArchiveError, ClipFault
+from schemas.tables import PUBLISHED, schema
+
+_PARTITIONS = ds.partitioning(
+    pa.schema([("run_date", pa.date32()), ("run", pa.string())]), flavor="hive"
+)
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "temp_directory": "",  # nothing spills to a disk
+}
+
+VIEWS: dict[str, str] = {
+    # The last row of every clip.
+    "latest_clips": """
+        SELECT * FROM clips
+        QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
+        ORDER BY clip_id
+    """,
+    # Restored clips, the least improved and the furthest from their source first.
+    "worst_clips": """
+        SELECT clip_id, collection, run,
+            ref_psnr_after_db - ref_psnr_before_db AS ref_psnr_gain_db,
+            psnr_to_source_db, ssim_to_source,
+            noise_sigma_after - noise_sigma_before AS noise_sigma_change,
+            flicker_after - flicker_before AS flicker_change,
+            output_uri
+        FROM latest_clips
+        WHERE state IN ('published', 'up_to_date')
+        ORDER BY ref_psnr_gain_db NULLS LAST, psnr_to_source_db NULLS LAST, clip_id
+    """,
+    # What stands between the archive and its restoration, the most frequent first.
+    "quarantine_by_reason": """
+        SELECT reason, state, count(*) AS clips, any_value(next_step) AS next_step,
+            min(clip_id) AS example, min_by(sentence, clip_id) AS example_sentence
+        FROM latest_clips
+        WHERE reason IS NOT NULL
+        GROUP BY reason, state
+        ORDER BY clips DESC, reason
+    """,
+    # Clips that no run has restored so far.
+    "never_restored": """
+        SELECT clip_id, max_by(collection, run) AS collection, max_by(state, run) AS state,
+            max_by(reason, run) AS reason, max_by(sentence, run) AS sentence, count(*) AS runs,
+            min(run_date) AS first_tried, max(run_date) AS last_tried
+        FROM clips
+        GROUP BY clip_id
+        HAVING bool_and(state NOT IN ('published', 'up_to_date', 'untouched'))
+        ORDER BY runs DESC, clip_id
+    """,
+    # What the archive is made of.
+    "format_census": """
+        SELECT container, codec, pix_fmt, width, height,
+            round(fps_num / nullif(fps_den, 0), 3) AS fps, field_order,
+            count(*) AS clips, sum(frames)::BIGINT AS frames,
+            round(sum(frames * fps_den / nullif(fps_num, 0)) / 3600, 3) AS hours
+        FROM latest_clips
+        WHERE pix_fmt IS NOT NULL
+        GROUP BY ALL
+        ORDER BY clips DESC, frames DESC
+    """,
+    # The means of every model and recipe, for the nights before and after a change.
+    "model_history": """
+        SELECT model, weights_sha256, recipe_sha256, min(run_date) AS first_used,
+            max(run_date) AS last_used, count(*) AS clips, sum(frames)::BIGINT AS frames,
+            avg(psnr_to_source_db) AS psnr_to_source_db,
+            avg(ref_psnr_after_db - ref_psnr_before_db) AS ref_psnr_gain_db,
+            sum(seconds_model) / nullif(sum(frames), 0) AS seconds_model_per_frame
+        FROM clips
+        WHERE state = 'published'
+        GROUP BY ALL
+        ORDER BY last_used DESC, clips DESC
+    """,
+}
+
+
+def query(out: str, sql: str) -> pa.Table:
+    """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames` and the views.
+
+    Raises ArchiveError for other statements, for SQL that does not run, and without tables.
+    """
+    connection = duckdb.connect(":memory:", config=_SETTINGS)
+    try:
+        _check_single_select(connection, sql)
+        for name in PUBLISHED:
+            connection.register(name, _dataset(out, name))
+        for name, text in VIEWS.items():
+            connection.execute(f"CREATE VIEW {name} AS {text}")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
+        return connection.sql(sql).to_arrow_table()
+    except duckdb.PermissionException as error:
+        raise ArchiveError(
+            f"refused: a query reads the tables and nothing else: {error}"
+        ) from error
+    except duckdb.Error as error:
+        raise ArchiveError(f"the query did not run: {error}") from error
+    except ClipFault as fault:
+        raise ArchiveError(str(fault)) from fault
+    except OSError as error:
+        raise ArchiveError(f"the tables of {out} cannot be read: {error}") from error
+    finally:
+        connection.close()
+
+
+def _check_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise ArchiveError unless, to DuckDB's own parser, the text is one SELECT."""
+    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    if kinds != ["SELECT"]:
+        found = ", ".join(kinds) or "nothing"
+        raise ArchiveError(f"refused: a query is one SELECT, this is {found}; nothing was run")
+
+
+def _dataset(out: str, table: str) -> ds.Dataset:
+    """Return a table's files as a dataset; an empty one where the run wrote none of them."""
+    root = storage.join(out, "tables")
+    files = [u for u in storage.listing(storage.join(root, table)) if u.endswith(".parquet")]
+    partitioned = pa.schema([*schema(table), pa.field("run_date", pa.date32())])
+    if not files:
+        if not storage.folders(root):
+            raise ArchiveError(f"{out} has no tables: they are written when a run ends")
+        return ds.dataset(partitioned.empty_table())
+    filesystem, paths = _places(files)
+    return ds.dataset(
+        paths,
+        schema=partitioned,
+        format="parquet",
+        filesystem=filesystem,
+        partitioning=_PARTITIONS,
+    )
+
+
+def _places(uris: list[str]) -> tuple[FileSystem, list[str]]:
+    """Return the file system of addresses of one store, and their paths on it."""
+    if not storage.is_s3(uris[0]):
+        return LocalFileSystem(), [str(storage.local_path(uri)) for uri in uris]
+    filesystem, _ = FileSystem.from_uri(uris[0])
+    return filesystem, [uri.removeprefix("s3://") for uri in uris]

@@ -1,0 +1,233 @@
+"""`make bench`: pipeline against bare model, CPU cost a frame, memory against length of clip.
+
+What counts are ratios within one run. Media are drawn here, so any machine can run it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import psutil
+import typer
+from numpy.typing import NDArray
+
+from pipeline.runs.ledger import WorkerId
+from pipeline.runs.run import Run
+from pipeline.sources.manifest import read_rows
+from pipeline.stages import Assembly, Restoration, SurveyStage
+from schemas.recipe import Recipe
+
+WIDTH, HEIGHT = 352, 288
+CLIPS, FRAMES = 8, 96
+SHORT, LONG = 300, 3000  # frames of the memory comparison, at half the width and height
+
+
+def drawn(frames: int, width: int, height: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """A noisy texture in motion, (H, W, 3) uint8; one second of it, forwards and backwards."""
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    wide = cv2.GaussianBlur(rng.random((height, width + 64, 3)).astype(np.float32), (0, 0), 4)
+    wide = 40 + 170 * (wide - wide.min()) / np.ptp(wide)
+    noise = [rng.normal(0, 8, (height, width, 3)).astype(np.float32) for _ in range(5)]
+    for i in range(frames):
+        shift = abs(i % 64 - 32)
+        picture = wide[:, shift : shift + width] + noise[i % 5]
+        yield np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def write_clips(folder: Path, count: int, frames: int, width: int, height: int) -> Path:
+    """H.264 clips and their manifest."""
+    from pipeline.media.segments import write_rgb
+
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("clip_id", "source_uri"))
+        for k in range(count):
+            path = folder / f"clip{k}.mkv"
+            write_rgb(path, drawn(frames, width, height, k), Fraction(25), pix_fmt="yuv420p")
+            writer.writerow((f"clip{k}", path))
+    return manifest
+
+
+def bare_loop(job: tuple[int, int]) -> float:
+    """Seconds that one single-threaded process takes for the model alone over drawn frames."""
+    from models.restorer import Restorer, limit_threads
+
+    seed, frames = job
+    limit_threads(1)
+    restorer = Restorer(Recipe().model)
+    images = [np.divide(f, 255, dtype=np.float32) for f in drawn(frames, WIDTH, HEIGHT, seed)]
+    list(restorer.stream(images[:6], deflicker=False))
+    started = time.perf_counter()
+    for _ in restorer.stream(images, deflicker=False):
+        pass
+    return time.perf_counter() - started
+
+
+def bare_fps(workers: int, frames: int) -> float:
+    """Frames a second of ``workers`` bare model loops side by side, the pipeline's own number of
+    actors.
+    """
+    with get_context("spawn").Pool(workers) as pool:
+        seconds = pool.map(bare_loop, [(k, frames) for k in range(workers)])
+    return workers * frames / max(seconds)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one run of the pipeline over drawn clips took."""
+
+    whole: float  # frames a second, from the call to its return: Ray's start and all
+    steady: float  # frames a second once every actor has its first clip behind it
+    cpu: float  # CPU-seconds a frame of every process of the run
+
+
+def pipeline_speed(folder: Path, workers: int) -> Speed:
+    """The pipeline over CLIPS clips of one shard each."""
+    from pipeline import flow
+    from pipeline.runs.events import Event
+
+    manifest = write_clips(folder, CLIPS, FRAMES, WIDTH, HEIGHT)
+    ends: list[float] = []
+
+    def note(event: Event) -> None:
+        if event.kind == "clip":
+            ends.append(time.perf_counter())
+
+    started = time.perf_counter()
+    with cpu_meter() as cpu:
+        flow.run(str(manifest), str(folder / "out"), Recipe(shard_frames=FRAMES), progress=note)
+    return Speed(
+        whole=CLIPS * FRAMES / (time.perf_counter() - started),
+        steady=(CLIPS - workers) * FRAMES / (ends[-1] - ends[workers - 1]),
+        cpu=sum(cpu.values()) / (CLIPS * FRAMES),
+    )
+
+
+@contextmanager
+def cpu_meter() -> Iterator[dict[int, float]]:
+    """CPU-seconds by process id of all that this process starts, Ray's processes included.
+
+    Looked at twice a second, because Ray's workers end without their times reaching anyone.
+    """
+    seconds: dict[int, float] = {}
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.5):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = child.cpu_times()
+                    ended = times.children_user + times.children_system
+                    seconds[child.pid] = times.user + times.system + ended
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seconds
+    finally:
+        done.set()
+        watcher.join()
+
+
+def memory(frames: int) -> float:
+    """Peak resident MiB of one process that takes a clip through every stage, and of the largest of
+    its decoders.
+    """
+    code = (
+        "import sys; from pathlib import Path; from jobs import bench;"
+        "bench.all_stages(Path(sys.argv[1]), int(sys.argv[2])); bench.report_peak()"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        found = subprocess.run(
+            [sys.executable, "-c", code, folder, str(frames)],
+            check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    return float(found.stdout.split()[-1])
+
+
+def report_peak() -> None:
+    """Print this process's peak and its largest child's, summed, in MiB."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    typer.echo(sum(usage.ru_maxrss for usage in usages) / 1024)
+
+
+class Alone:
+    """A cluster of this process."""
+
+    def worker(self, session: str) -> WorkerId:
+        """This process."""
+        return WorkerId(session=session, node="here", pid=os.getpid())
+
+    def lost_nodes(self) -> set[str]:
+        """None."""
+        return set()
+
+
+def all_stages(folder: Path, frames: int) -> None:
+    """One clip through survey, restoration and assembly, one shard after the other, without
+    Ray.
+    """
+    manifest = write_clips(folder, 1, frames, WIDTH // 2, HEIGHT // 2)
+    rows = read_rows(str(manifest), manifest.read_bytes())
+    work = Run.open(str(manifest), rows, str(folder / "out"), Recipe(), lambda event: None)
+    survey, assembly = SurveyStage(work.settings), Assembly(work.settings)
+    restoration = Restoration(work.settings, Alone(), 1)
+    for row in work.todo:
+        for shard in survey(row):
+            work.take(assembly(restoration(shard)))
+    if work.close()["clips"]["published"] != 1:
+        raise RuntimeError(f"the clip of {frames} frames was not published")
+
+
+def main() -> None:
+    """Print the table."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    workers = os.cpu_count() or 1
+    typer.echo(f"# archive-restore {version('archive-restore')}, {workers} CPUs, {machine()}")
+    before = bare_fps(workers, FRAMES)
+    with tempfile.TemporaryDirectory() as folder:
+        speed = pipeline_speed(Path(folder), workers)
+    bare = (before + bare_fps(workers, FRAMES)) / 2
+    short, long = memory(SHORT), memory(LONG)
+    table = [
+        (f"bare model, {workers} processes, {WIDTH}x{HEIGHT}", f"{bare:.2f} frames/s", ""),
+        (f"pipeline, steady ({CLIPS} clips of {FRAMES})", f"{speed.steady:.2f} frames/s", ""),
+        ("pipeline / bare model, steady", f"{speed.steady / bare:.2f}", "0.85 or more"),
+        ("pipeline / bare model, with Ray's start and end", f"{speed.whole / bare:.2f}", ""),
+        ("pipeline, CPU-seconds a frame", f"{speed.cpu:.3f}", ""),
+        (f"peak memory, {SHORT} frames", f"{short:.0f} MiB", ""),
+        (f"peak memory, {LONG} frames", f"{long:.0f} MiB", ""),
+        (f"peak memory, {LONG} / {SHORT} frames", f"{long / short:.2f}", "1.10 or less"),
+    ]
+    typer.echo("| Measure | Value | Aim |\n|---|---:|---|")
+    for row in table:
+        typer.echo("| " + " | ".join(row) + " |")
+
+
+def machine() -> str:
+    """The load that the machine had beside us, for the record."""
+    return f"load {os.getloadavg()[0]:.1f} at the start, {datetime.now(UTC):%Y-%m-%d}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""How close restored frames are to the truth, and what the mean of a few clips is worth."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detect.metrics import NAN, Luma, mean_square, psnr_from_mean_square, ssim
+
+Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
+Masks = Mapping[str, NDArray[np.bool_]]  # (T, H, W) of each kind of defect
+
+
+def psnr_of(clip: Clip, truth: Clip) -> float:
+    """Mean over frames of the PSNR over the three channels, dB, each at most 100."""
+    pairs = zip(clip, truth, strict=True)
+    values = [psnr_from_mean_square(mean_square(_flat(a), _flat(b))) for a, b in pairs]
+    return float(np.mean(values))
+
+
+def score(clip: Clip, truth: Clip, masks: Masks) -> dict[str, float]:
+    """Every score of one clip; PSNR inside a kind of defect is NaN where there is none of it."""
+    scores = {
+        "psnr_db": psnr_of(clip, truth),
+        "ssim": _ssim_of(clip, truth),
+        "td": _temporal_error(clip, truth),
+        "fl": _flicker_error(clip, truth),
+        "sharp": _gradient_energy(clip) / max(_gradient_energy(truth), 1e-9),
+    }
+    union = np.zeros(clip.shape[:3], bool)
+    for kind, mask in masks.items():
+        scores[f"psnr_in_{kind}_db"] = _psnr_within(clip, truth, mask)
+        union |= mask
+    scores["psnr_outside_db"] = _psnr_within(clip, truth, ~union)
+    return scores
+
+
+def _flat(frame: NDArray[np.uint8]) -> Luma:
+    """The channels side by side in one float plane."""
+    return frame.reshape(frame.shape[0], -1).astype(np.float32)
+
+
+def _ssim_of(clip: Clip, truth: Clip) -> float:
+    """Mean over frames and channels."""
+    values = [
+        ssim(a[..., channel].astype(np.float32), b[..., channel].astype(np.float32))
+        for a, b in zip(clip, truth, strict=True)
+        for channel in range(3)
+    ]
+    return float(np.mean(values))
+
+
+def _temporal_error(clip: Clip, truth: Clip) -> float:
+    """RMS difference between the frame differences of clip and truth, grey levels."""
+    errors = [a.astype(np.float32) - b for a, b in zip(clip, truth, strict=True)]
+    steps = [mean_square(_sides(b), _sides(a)) for a, b in pairwise(errors)]
+    return math.sqrt(float(np.mean(steps))) if steps else NAN
+
+
+def _sides(frame: NDArray[np.float32]) -> Luma:
+    return frame.reshape(frame.shape[0], -1)
+
+
+def _flicker_error(clip: Clip, truth: Clip) -> float:
+    """Standard deviation over time of the mean error of a frame, grey levels."""
+    means = [float(a.mean() - b.mean()) for a, b in zip(clip, truth, strict=True)]
+    return float(np.std(means))
+
+
+def _gradient_energy(clip: Clip) -> float:
+    """Mean squared horizontal difference: over the truth's, below 1 is blur, above 1 is noise."""
+    steps = [np.diff(frame.astype(np.float32), axis=1) for frame in clip]
+    return float(np.mean([np.square(step).mean() for step in steps]))
+
+
+def _psnr_within(clip: Clip, truth: Clip, mask: NDArray[np.bool_]) -> float:
+    """PSNR over the masked pixels of all frames together, dB."""
+    if not mask.any():
+        return NAN
+    error = clip[mask].astype(np.float32) - truth[mask]
+    return psnr_from_mean_square(float(np.square(error).mean()))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over clips and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap(values: Sequence[float], seed: int = 0, rounds: int = 10_000) -> Interval:
+    """Mean of the known values and the 2.5 and 97.5 percentiles of resampled means.
+
+    Clips are drawn with replacement: the interval speaks of other clips of the same kind. With
+    one clip it has no width, which says nothing.
+    """
+    known = np.array([value for value in values if not math.isnan(value)])
+    if known.size == 0:
+        return Interval(NAN, NAN, NAN)
+    drawn = np.random.default_rng(seed).integers(0, known.size, (rounds, known.size))
+    low, high = np.percentile(known[drawn].mean(axis=1), (2.5, 97.5))
+    return Interval(float(known.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A result, and the CPU seconds that this process and its ended children spent on it."""
+
+    clip: Clip
+    cpu_seconds: float
+    wall_seconds: float
+
+
+def timed(restore: Callable[[Clip], Clip], clip: Clip) -> Timed:
+    """Run a method on a clip and count its seconds."""
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    result = restore(clip)
+    return Timed(result, _cpu_seconds() - cpu, time.perf_counter() - wall)
+
+
+def _cpu_seconds() -> float:
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

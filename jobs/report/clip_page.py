@@ -1,0 +1,251 @@
+"""A clip's page: pictures before and after, what was done, measures, timings and identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from jobs.console.html import Html, Part, join, tag
+from jobs.console.output import grouped
+from jobs.report.entry import (
+    Entry,
+    badge,
+    card,
+    change,
+    counted,
+    css_class,
+    document,
+    percent,
+)
+from jobs.report.plots import curves, timings
+from schemas.reasons import REASONS, Reason
+
+PAIRS = {  # columns <name>_before and <name>_after, as people call them
+    "noise_sigma": ("Noise", "sigma, code values"),
+    "flicker": ("Flicker", "% of brightness"),
+    "temporal_diff": ("Change from frame to frame", "code values"),
+    "blockiness": ("Blockiness", "ratio"),
+    "blur": ("Blur", "0 sharp to 1"),
+}
+TRUTH = {"psnr": ("PSNR", "_db", "dB"), "ssim": ("SSIM", "", "")}
+KINDS = {"source": "before", "restored": "after", "difference": "difference"}
+
+
+def clip_page(entry: Entry, previous: str, following: str) -> str:
+    sections = [_header(entry, previous, following), _trouble(entry), _stills(entry)]
+    cards = [_measures(entry), _against_truth(entry), timings(entry)]
+    cards += [curves(entry), _technical(entry), _identity(entry)]
+    shown = [card for card in cards if card is not None]
+    sections.append(tag("section", *shown, class_="cards"))
+    sections.append(_raw(entry))
+    style = f":root{{--ratio:{entry.pictures.ratio or 4 / 3:.5f}}}\n"
+    return document(f"{entry.clip_id} · restoration report", *sections, style=style)
+
+
+def _header(entry: Entry, previous: str, following: str) -> Html:
+    links: list[Part] = [tag("a", "All clips", href="../index.html")]
+    links.append(
+        tag("a", f"Previous: {previous}", href=f"{quote(previous)}.html") if previous else None
+    )
+    links.append(
+        tag("a", f"Next: {following}", href=f"{quote(following)}.html") if following else None
+    )
+    return tag(
+        "header",
+        tag("nav", *links, aria_label="Pages"),
+        tag("div", tag("h1", entry.clip_id), badge(entry.state), class_="title"),
+        tag("p", what_was_done(entry), class_="lead"),
+    )
+
+
+def _trouble(entry: Entry) -> Html | None:
+    code = entry.text("reason")
+    if not code:
+        return None
+    info = REASONS[Reason(code)] if code in Reason.__members__ else None
+    return tag(
+        "section",
+        tag("p", tag("strong", code), f" {entry.text('sentence')}"),
+        tag("p", info.meaning) if info else None,
+        tag("p", tag("strong", "Next step: "), info.next_step) if info else None,
+        class_=f"notice {css_class(entry.state)}",
+    )
+
+
+def _stills(entry: Entry) -> Html | None:
+    frames = entry.pictures.frames
+    if not frames:
+        return None
+    names = ("Beginning", "Middle", "End") if len(frames) == 3 else tuple(frames)
+    pairs = [_pair(entry, n, i, f) for n, (i, f) in zip(names, frames.items(), strict=True)]
+    return tag(
+        "section",
+        tag("h2", "Before and after"),
+        tag("p", "Drag over a picture, or focus it and use the arrow keys, to move the border."),
+        *pairs,
+    )
+
+
+def _pair(entry: Entry, name: str, index: str, names: Mapping[str, str]) -> Html:
+    folder = quote(entry.clip_id)
+    source, restored, change = (f"{folder}/{quote(names[kind])}" for kind in KINDS)
+    slider = tag(
+        "div",
+        tag("img", src=restored, alt=f"Frame {index}, restored", class_="still", loading="lazy"),
+        tag("img", src=source, alt=f"Frame {index}, source", class_="still over", loading="lazy"),
+        tag("span", "source", class_="side left"),
+        tag("span", "restored", class_="side right"),
+        tag("span", "⇔", class_="grip", aria_hidden="true"),
+        tag("input", type="range", min=0, max=100, value=50, aria_label=f"Border in frame {index}"),
+        class_="compare",
+    )
+    links = [tag("a", "source", href=source), Html(", "), tag("a", "restored", href=restored)]
+    image = tag(
+        "img", src=change, alt=f"What changed in frame {index}", class_="still", loading="lazy"
+    )
+    return tag(
+        "div",
+        tag("h3", name, " ", tag("small", f"frame {index}")),
+        tag("figure", slider, tag("figcaption", "Pixel for pixel: ", *links)),
+        tag(
+            "figure", image, tag("figcaption", "What changed, four times as strong; grey: nothing")
+        ),
+        class_="pair",
+    )
+
+
+def what_was_done(entry: Entry) -> str:
+    """In plain words, from recorded numbers alone."""
+    if not entry.text("output_uri"):
+        return f"Nothing was published; the source is untouched. {entry.text('sentence')}".strip()
+    frames, shots = entry.number("frames"), entry.number("shots")
+    parts = [f"{grouped(frames)} frames" if frames else "The clip"]
+    parts[0] += f" in {counted(int(shots), 'shot')}" if shots else ""
+    parts[0] += f" restored with the model “{entry.text('model')}”" if entry.text("model") else ""
+    parts += [words for name in ("noise_sigma", "flicker") if (words := _fall(entry, name))]
+    parts += [words for words in (_exposure(entry), _defects(entry)) if words]
+    kept = entry.number("psnr_to_source_db")
+    sentence = "; ".join(parts) + "."
+    if kept is not None:
+        sentence += f" The result is {kept:.1f} dB PSNR from its source."
+    return sentence
+
+
+def _exposure(entry: Entry) -> str:
+    low, high = entry.number("exposure_gain_min"), entry.number("exposure_gain_max")
+    if low is None or high is None or low == high == 1:
+        return ""
+    return f"brightness corrected by {percent(low - 1)} to {percent(high - 1)}"
+
+
+def _defects(entry: Entry) -> str:
+    share = entry.number("defect_share")
+    return f"{share:.2%} of the pixels repaired as defects" if share else ""
+
+
+def _fall(entry: Entry, name: str) -> str:
+    before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
+    if before is None or after is None or before <= 0:
+        return ""
+    word = "less" if after < before else "more"
+    return f"{abs(after / before - 1):.0%} {word} {PAIRS[name][0].lower()}"
+
+
+def _rows_table(heads: list[str], rows: list[list[Part]]) -> Html:
+    top = [tag("th", h, scope="col", class_="num" if i else None) for i, h in enumerate(heads)]
+    body = [
+        tag("tr", tag("th", row[0], scope="row"), *(tag("td", v, class_="num") for v in row[1:]))
+        for row in rows
+    ]
+    return tag("table", tag("thead", tag("tr", *top)), tag("tbody", *body))
+
+
+def _measures(entry: Entry) -> Html | None:
+    """No-reference measures: what is less is shown, what is better is for people to say."""
+    rows: list[list[Part]] = []
+    for name, (label, unit) in PAIRS.items():
+        before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
+        if before is None or after is None:
+            continue
+        share = percent(after / before - 1) if before else ""
+        rows.append(
+            [join([label, " ", tag("small", unit)]), f"{before:.3f}", f"{after:.3f}", share]
+        )
+    if not rows:
+        return None
+    kept = [entry.number("psnr_to_source_db"), entry.number("ssim_to_source")]
+    words = (
+        f"Distance to the source: PSNR {kept[0]:.2f} dB, SSIM {kept[1]:.4f}."
+        if kept[0] is not None and kept[1] is not None
+        else None
+    )
+    note = tag("p", words) if words else None
+    return card("Measured", _rows_table(["", "before", "after", "change"], rows), note)
+
+
+def _against_truth(entry: Entry) -> Html | None:
+    """Full-reference scores, where the manifest names a clean reference."""
+    rows: list[list[Part]] = []
+    for name, (label, suffix, unit) in TRUTH.items():
+        before = entry.number(f"ref_{name}_before{suffix}")
+        after = entry.number(f"ref_{name}_after{suffix}")
+        gain = change(before, after)
+        if before is not None and after is not None and gain is not None:
+            digits = 2 if unit else 4
+            values = [f"{before:.{digits}f}", f"{after:.{digits}f}", f"{gain:+.{digits}f}"]
+            rows.append([join([label, " ", tag("small", unit)]), *values])
+    table = _rows_table(["", "before", "after", "gain"], rows)
+    return card("Against the clean reference", table) if rows else None
+
+
+def _facts(facts: Mapping[str, Part]) -> Html:
+    pairs = [(tag("dt", k), tag("dd", v)) for k, v in facts.items() if v not in ("", None)]
+    return tag("dl", *(part for pair in pairs for part in pair))
+
+
+def _technical(entry: Entry) -> Html | None:
+    number = entry.number
+    fps, per = number("fps_num"), number("fps_den")
+    rate = f"{fps / per:.3f} ({fps:.0f}/{per:.0f})" if fps and per else ""
+    size = f"{entry.text('width')} x {entry.text('height')}" if number("width") else ""
+    facts: dict[str, Part] = {
+        "Size": size,
+        "Frames": grouped(number("frames")),
+        "Frames per second": rate,
+        "Pixel format": entry.text("pix_fmt"),
+        "Scan": entry.text("conversion") or entry.text("interlace"),
+        "Missing frames": entry.text("gaps"),
+        "Shots, shards": f"{entry.text('shots')}, {entry.text('shards')}"
+        if number("shots")
+        else "",
+        **entry.pictures.streams,
+    }
+    return card("Picture and sound", _facts(facts)) if any(facts.values()) else None
+
+
+def _identity(entry: Entry) -> Html:
+    def mono(column: str) -> Part:
+        return tag("code", entry.text(column)) if entry.text(column) else ""
+
+    output: Part = mono("output_uri")
+    if entry.output_link and entry.text("output_uri"):
+        output = tag("a", entry.text("output_uri"), href=entry.output_link)
+    facts: dict[str, Part] = {
+        "Source": mono("source_uri"),
+        "Source SHA-256": mono("source_sha256"),
+        "Restored file": output,
+        "Restored SHA-256": mono("output_sha256"),
+        "Model": entry.text("model"),
+        "Weights SHA-256": mono("weights_sha256"),
+        "Recipe SHA-256": mono("recipe_sha256"),
+        "Run": entry.text("run"),
+    }
+    return card("Identity", _facts(facts))
+
+
+def _raw(entry: Entry) -> Html:
+    text = json.dumps(dict(entry.row), indent=1, default=str, ensure_ascii=False)
+    return tag(
+        "section", tag("details", tag("summary", "The clip's row in the tables"), tag("pre", text))
+    )

@@ -1,0 +1,107 @@
+"""One clip of the report: its row, its pictures, and the words and numbers both pages share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from jobs.console.html import Html, Part, page, tag
+from jobs.console.output import grouped
+
+Row = Mapping[str, object]
+UNPUBLISHED = ("failed", "quarantined", "held")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The stills of one clip, as they lie beside its page, and what was seen taking them."""
+
+    ratio: float = 0.0  # width over height, as displayed
+    frames: dict[str, dict[str, str]] = field(default_factory=dict)  # frame -> kind -> file name
+    thumbnail: str = ""
+    streams: dict[str, str] = field(default_factory=dict)  # what the file carries beside pictures
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip of the report."""
+
+    row: Row
+    pictures: Pictures = Pictures()
+    curves: Sequence[Row] = ()
+    output_link: str = ""
+    streams: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what the file carries beside pictures
+
+    @property
+    def clip_id(self) -> str:
+        return str(self.row["clip_id"])
+
+    @property
+    def state(self) -> str:
+        return str(self.row["state"])
+
+    def number(self, column: str) -> float | None:
+        """The value of a column; None where it is absent, empty or not a number."""
+        value = self.row.get(column)
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            return None
+        return float(value)
+
+    def text(self, column: str) -> str:
+        value = self.row.get(column)
+        return "" if value is None else str(value)
+
+
+@cache
+def asset(name: str) -> str:
+    return files("jobs.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def document(title: str, *body: Part, style: str = "") -> str:
+    return page(title, asset("report.css") + style, asset("report.js"), *body)
+
+
+def worst_first(entries: Sequence[Entry]) -> list[Entry]:
+    """Not published before published; then those that moved furthest from their source."""
+    ranks = {state: rank for rank, state in enumerate(UNPUBLISHED)}
+
+    def key(entry: Entry) -> tuple[int, float, str]:
+        fidelity = entry.number("psnr_to_source_db")
+        return ranks.get(entry.state, 3), fidelity or math.inf, entry.clip_id
+
+    return sorted(entries, key=key)
+
+
+def state_name(state: str) -> str:
+    return state.replace("_", " ")
+
+
+def css_class(state: str) -> str:
+    return state.replace("_", "-")
+
+
+def badge(state: str) -> Html:
+    return tag("span", state_name(state), class_=f"badge {css_class(state)}")
+
+
+def counted(number: float, noun: str) -> str:
+    return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """A signed share with a real minus sign; nought has none."""
+    whole = f"{share:+z.0%}".replace("+0%", "0%")
+    return whole.replace("-", "\u2212").replace("%", "\u2009%")
+
+
+def change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def card(title: str, *children: Part) -> Html:
+    return tag("div", tag("h2", title), *children, class_="card")

@@ -1,0 +1,125 @@
+"""The report's index: every clip in one table that sorts and filters, worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from jobs.console.html import Html, Part, tag
+from jobs.console.output import grouped
+from jobs.report.entry import (
+    UNPUBLISHED,
+    Entry,
+    badge,
+    change,
+    counted,
+    document,
+    state_name,
+    worst_first,
+)
+
+
+def index_page(entries: Sequence[Entry], out: str, written: str) -> str:
+    ranked = worst_first(entries)
+    counts = Counter(entry.state for entry in ranked)
+    ready = sum(n for state, n in counts.items() if state not in UNPUBLISHED)
+    rest = ", ".join(f"{counts[s]} {s}" for s in reversed(UNPUBLISHED) if counts[s])
+    lead = f"{counted(len(ranked), 'clip')}: {ready} ready" + (f", {rest}" if rest else "")
+    runs = sorted({entry.text("run") for entry in ranked})
+    header = tag(
+        "header",
+        tag("h1", "Restoration report"),
+        tag("p", f"{lead}.", class_="lead"),
+        tag("p", f"{out} · latest run {runs[-1] if runs else '(none)'} · written {written}"),
+        tag(
+            "p",
+            "Worst first: what could not be published, then what departs most from its source. "
+            "Restored pictures are made with a trained model; the originals are untouched.",
+        ),
+    )
+    return document("Restoration report", header, _tools(counts), _table(ranked))
+
+
+def _tools(counts: Counter[str]) -> Html:
+    options = [tag("option", f"{state_name(s)} ({n})", value=s) for s, n in sorted(counts.items())]
+    return tag(
+        "div",
+        tag("label", "Find", tag("input", type="search", id="find", autocomplete="off")),
+        tag("label", "State", tag("select", tag("option", "all", value=""), *options, id="state")),
+        tag("span", id="shown", role="status"),
+        class_="tools",
+    )
+
+
+def _table(entries: Sequence[Entry]) -> Html:
+    truth = any(e.number("ref_psnr_after_db") is not None for e in entries)
+    heads = ["Clip", "State", "Frames", "Size", "Noise", "Flicker", "PSNR to source"]
+    heads += ["Gain"] if truth else []
+    cells = [
+        tag("th", tag("button", name, type="button"), scope="col", class_=_numeric(name))
+        for name in heads
+    ]
+    rows = [_index_row(entry, truth) for entry in entries]
+    table = tag(
+        "table",
+        tag("thead", tag("tr", tag("th", tag("span", "Picture"), scope="col"), *cells)),
+        tag("tbody", *rows),
+        data_sortable=True,
+    )
+    return tag("div", table, class_="wide", tabindex=0, role="region", aria_label="Clips")
+
+
+def _numeric(head: str) -> str | None:
+    return None if head in ("Clip", "State") else "num"
+
+
+def _index_row(entry: Entry, truth: bool) -> Html:
+    href, folder = f"clips/{quote(entry.clip_id)}.html", f"clips/{quote(entry.clip_id)}"
+    thumb = entry.pictures.thumbnail
+    image = tag(
+        "img", src=f"{folder}/{quote(thumb)}", alt="", loading="lazy", class_="thumb"
+    )  # the link beside it names the clip
+    size = f"{entry.text('width')}x{entry.text('height')}" if entry.number("width") else ""
+    gain = change(entry.number("ref_psnr_before_db"), entry.number("ref_psnr_after_db"))
+    last = [_cell(gain, "" if gain is None else f"{gain:+.2f} dB")] if truth else []
+    return tag(
+        "tr",
+        tag("td", image if thumb else None),
+        tag("td", tag("a", entry.clip_id, href=href), class_="clip", data_v=entry.clip_id),
+        tag("td", badge(entry.state), _why(entry), class_="why", data_v=entry.state),
+        _cell(entry.number("frames"), grouped(entry.number("frames"))),
+        _cell(_area(entry), size),
+        _change(entry, "noise_sigma"),
+        _change(entry, "flicker"),
+        _fidelity(entry),
+        *last,
+        data_state=entry.state,
+    )
+
+
+def _why(entry: Entry) -> Html | None:
+    reason = entry.text("reason")
+    return tag("div", f"{reason}: {entry.text('sentence')}") if reason else None
+
+
+def _area(entry: Entry) -> float | None:
+    width, height = entry.number("width"), entry.number("height")
+    return width * height if width and height else None
+
+
+def _fidelity(entry: Entry) -> Html:
+    value = entry.number("psnr_to_source_db")
+    return _cell(value, "" if value is None else f"{value:.1f} dB")
+
+
+def _change(entry: Entry, name: str) -> Html:
+    before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
+    if before is None or after is None:
+        return _cell(None, "")
+    shown = tag("span", tag("span", f"{before:.2f} → ", class_="was"), f"{after:.2f}")
+    return _cell(after - before, shown)
+
+
+def _cell(value: float | None, shown: Part) -> Html:
+    return tag("td", shown, class_="num", data_v="" if value is None else f"{value:g}")

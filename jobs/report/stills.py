@@ -1,0 +1,108 @@
+"""Pictures for the report: frames of a source and of its restoration side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.colour import PixelFormat
+from pipeline.clip.conversion import Conversion
+from pipeline.clip.frames import Probe
+from pipeline.media.segments import Decoder
+from schemas.recipe import Limits
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+
+JPEG_BYTES = 100_000
+QUALITIES = (92, 88, 84, 78, 70, 60)
+SHRINK = 0.8
+GAIN = 4  # of the difference picture, about mid-grey
+THUMB_WIDTH = 192
+
+
+@dataclass(frozen=True)
+class Stills:
+    """What was seen of a clip: frames of both files, and what each file declares."""
+
+    frames: list[Still]
+    source: Probe
+    restored: Probe
+
+
+@dataclass(frozen=True)
+class Still:
+    """One frame before and after, native pixels, and what changed: grey where nothing did."""
+
+    index: int
+    source: Picture
+    restored: Picture
+
+    @property
+    def difference(self) -> Picture:
+        change = self.restored.astype(np.int16) - self.source
+        shown: Picture = np.clip(128 + GAIN * change, 0, 255).astype(np.uint8)
+        return shown
+
+    def thumbnail(self, sar: Fraction) -> Picture:
+        """Left half before, right half after, small, in display shape."""
+        middle = self.source.shape[1] // 2
+        both = np.hstack([self.source[:, :middle], self.restored[:, middle:]])
+        height, width = both.shape[:2]
+        shown = round(THUMB_WIDTH * height / (width * float(sar)))
+        small = cv2.resize(both, (THUMB_WIDTH, max(1, shown)), interpolation=cv2.INTER_AREA)
+        return small.astype(np.uint8)
+
+
+def begin_middle_end(frames: int) -> list[int]:
+    """Where archivists look: near the beginning, in the middle, near the end."""
+    return sorted({frames // 10, frames // 2, frames - 1 - frames // 10} if frames else set())
+
+
+def stills(
+    source: str | Path,
+    restored: str | Path,
+    indices: Sequence[int],
+    limits: Limits,
+    conversion: Conversion | None = None,
+) -> Stills:
+    """The frames at ``indices`` of both files, each decoded once; of the source, those after the
+    conversion that its clip had.
+    """
+    count = max(indices, default=-1) + 1
+    with (
+        Decoder(source, limits, count=count, conversion=conversion) as before,
+        Decoder(restored, limits, count=count) as after,
+    ):
+        pairs = zip(pictures(before, indices), pictures(after, indices), strict=True)
+        found = [Still(i, a, b) for i, (a, b) in zip(indices, pairs, strict=True)]
+        return Stills(found, before.probe, after.probe)
+
+
+def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:
+    """8-bit RGB of the frames at ``indices``, in order."""
+    probe = decoder.probe
+    colour = PixelFormat.of(
+        probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
+    )
+    for frame in decoder:
+        if frame.index in indices:
+            rgb = colour.to_rgb(frame.planes)
+            yield np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)
+
+
+def jpeg(picture: Picture) -> bytes:
+    """A JPEG of at most JPEG_BYTES: the best quality that fits, then a smaller picture."""
+    bgr: NDArray[Any] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    while True:
+        for quality in QUALITIES:
+            done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if done and data.nbytes <= JPEG_BYTES:
+                return data.tobytes()
+        bgr = cv2.resize(bgr, None, fx=SHRINK, fy=SHRINK, interpolation=cv2.INTER_AREA)

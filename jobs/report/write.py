@@ -1,0 +1,178 @@
+"""Writes the report of an output folder: OUT/report/index.html and a page for every clip.
+
+The pages are static and load nothing but the JPEGs beside them. Facts come from the tables;
+pictures are taken from source and restored file, and kept from one report to the next.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from jobs.report.clip_page import clip_page
+from jobs.report.entry import Entry, Pictures, Row, worst_first
+from jobs.report.index_page import index_page
+from jobs.report.stills import Still, begin_middle_end, jpeg, stills
+from pipeline.clip.conversion import Conversion
+from pipeline.clip.frames import Probe
+from pipeline.sources.fetch import fetched
+from pipeline.store import storage
+from pipeline.store.cache import local_copy
+from schemas.errors import ClipFault
+from schemas.recipe import Limits
+
+# one row for each clip: its last one that says what was made, not that nothing was to do
+# of whom the last run says who may see it
+LATEST = """
+SELECT * REPLACE (
+    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class
+) FROM clips
+QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
+ORDER BY clip_id
+"""
+CURVE_POINTS = 600
+# frame by frame, a long clip in bins: brightness is sampled, for a mean would hide the flicker
+CURVES_OF = """
+WITH latest AS (
+    SELECT * FROM frames WHERE clip_id IN ({clips})
+    QUALIFY run = max(run) OVER (PARTITION BY clip_id)
+), binned AS (
+    SELECT *, frame // (1 + max(frame) OVER (PARTITION BY clip_id) // {points}) AS bin
+    FROM latest
+)
+SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
+    arg_min(mean_luma_before, frame) AS mean_luma_before,
+    arg_min(mean_luma_after, frame) AS mean_luma_after,
+    avg(noise_sigma_before) AS noise_sigma_before, avg(noise_sigma_after) AS noise_sigma_after
+FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
+"""
+CLIPS_PER_QUERY = 50
+WITHOUT_PICTURES = {"restricted"}  # access classes of which no picture may leave the store
+
+
+def write_report(out: str) -> str:
+    """Write every page; the address of the index."""
+    from jobs.console.query import query
+
+    rows = query(out, LATEST).to_pylist()
+    root = storage.join(out, "report")
+    curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
+    entries = worst_first([_entry(out, root, row, curves) for row in rows])
+    names = ["", *(entry.clip_id for entry in entries), ""]
+    for position, entry in enumerate(entries):
+        html = clip_page(entry, names[position], names[position + 2])
+        storage.write_bytes(storage.join(root, "clips", f"{entry.clip_id}.html"), html.encode())
+    index = storage.join(root, "index.html")
+    written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    storage.write_bytes(index, index_page(entries, out, written).encode())
+    return index
+
+
+def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> Entry:
+    entry = Entry(row)
+    folder = storage.join(root, "clips", entry.clip_id)
+    if not entry.text("output_uri"):
+        _without_pictures(folder)
+        return entry
+    series = curves.get(entry.clip_id, [])
+    entry = replace(entry, curves=series, output_link=link(out, entry.text("output_uri")))
+    if entry.text("access_class") in WITHOUT_PICTURES:
+        _without_pictures(folder)
+        return entry
+    return replace(entry, pictures=_pictures(entry, folder))
+
+
+def _without_pictures(folder: str) -> None:
+    """Remove what an earlier report has shown of a clip."""
+    for uri in list(storage.listing(folder)):
+        storage.delete(uri)
+
+
+def link(out: str, uri: str) -> str:
+    """The way from a clip's page to a file below ``out``; nothing for a file elsewhere."""
+    base = out.rstrip("/") + "/"
+    if not uri.startswith(base):
+        return ""
+    return quote(posixpath.join("..", "..", uri.removeprefix(base)))
+
+
+def _curves(out: str, clips: list[str]) -> dict[str, list[Row]]:
+    """The rows of tables/frames to draw, by clip."""
+    from jobs.console.query import query
+
+    found: dict[str, list[Row]] = defaultdict(list)
+    for start in range(0, len(clips), CLIPS_PER_QUERY):
+        names = ", ".join(_quoted(clip) for clip in clips[start : start + CLIPS_PER_QUERY])
+        for row in query(out, CURVES_OF.format(clips=names, points=CURVE_POINTS)).to_pylist():
+            found[row["clip_id"]].append(row)
+    return found
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _pictures(entry: Entry, folder: str) -> Pictures:
+    """The clip's stills, taken now or by an earlier report of the same restored file.
+
+    A source that has gone since leaves the page without pictures, not the report without the page.
+    """
+    mark = entry.text("output_sha256")[:12]
+    note = storage.join(folder, f"{mark}.json")
+    try:
+        if storage.exists(note):
+            return Pictures(**json.loads(storage.read_bytes(note)))
+        with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
+            pictures = _take(entry, folder, mark, Path(cache))
+    except ClipFault:
+        return Pictures()
+    storage.write_bytes(note, json.dumps(asdict(pictures)).encode())
+    return pictures
+
+
+def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
+    indices = begin_middle_end(int(entry.number("frames") or 0))
+    done = entry.text("conversion")
+    conversion = Conversion.parse(done) if done else None
+    with (
+        fetched(entry.text("source_uri"), cache) as source,
+        local_copy(entry.text("output_uri"), cache) as restored,
+    ):
+        seen = stills(source, restored, indices, Limits(), conversion)
+    frames = {str(still.index): _save(still, folder, mark) for still in seen.frames}
+    thumbnail, sar = f"{mark}-thumb.jpg", seen.source.sar
+    middle = seen.frames[len(seen.frames) // 2].thumbnail(sar)
+    storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle))
+    ratio = float(seen.source.width * sar / seen.source.height)
+    return Pictures(ratio, frames, thumbnail, kept_streams(seen.source, seen.restored))
+
+
+def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
+    """What the restored file carries beside its pictures; what the source has else is told."""
+
+    def told(before: object, after: object) -> str:
+        return f"{after or 'none'}" + (f" (source: {before or 'none'})" if before != after else "")
+
+    facts = {
+        "Sound": (", ".join(source.audio), ", ".join(restored.audio)),
+        "Subtitles": (", ".join(source.subtitles), ", ".join(restored.subtitles)),
+        "Attachments": (", ".join(source.attachments), ", ".join(restored.attachments)),
+        "Chapters": (source.chapters, restored.chapters),
+        "Timecode": (source.timecode, restored.timecode),
+    }
+    return {name: told(*pair) for name, pair in facts.items() if any(pair)}
+
+
+def _save(still: Still, folder: str, mark: str) -> dict[str, str]:
+    kinds = {"source": still.source, "restored": still.restored, "difference": still.difference}
+    names = {kind: f"{mark}-{still.index}-{kind}.jpg" for kind in kinds}
+    for kind, picture in kinds.items():
+        storage.write_bytes(storage.join(folder, names[kind]), jpeg(picture))
+    return names

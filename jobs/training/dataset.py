@@ -1,0 +1,247 @@
+"""Build the training bank: clean and damaged sequences as memory-mapped arrays.
+
+A bank is a folder with `clean.npy` and `damaged.npy` (N, T, S, S, 3) uint8, `mask.npy`
+(N, T, S, S) uint8 (1 where a defect changed the pixel) and `index.json`, which
+says where every sequence comes from and how badly it was damaged. The same seed, media and codecs
+give the same bytes, whatever the number of workers.
+"""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.damage.dead_leaves import dead_leaves
+from models.damage.simulator import Codec, age
+from pipeline.media.segments import codec_round_trip, read_rgb
+
+Row = dict[str, Any]  # one entry of index.json
+Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]
+Reader = Callable[[Path], np.ndarray]  # (T, H, W, 3) uint8
+Maker = Callable[["Layout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
+PROCEDURAL = "dead leaves"  # the source of sequences that nobody filmed
+CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
+STILL = 0.02  # ... and that a repeated frame does not reach
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the sequences of a bank look like."""
+
+    frames: int = 12
+    size: int = 224
+    least_scale: float = 0.5  # clips are downscaled by a factor between this and 1
+    grey_share: float = 0.08
+    double_step_share: float = 0.2  # sequences that take every second frame
+    procedural_share: float = 0.2  # sequences of dead leaves (models/damage/dead_leaves.py)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sequence to make; equal `place` means the same pixels of the same source."""
+
+    source: str
+    preset: str
+    place: int
+
+
+def plan(data: Path, count: int, preset: str = "film_train", procedural: float = 0.0) -> list[Item]:
+    """`count` sequences over the clips and photos of a folder, a clip twice as often as a photo,
+    and a share of procedural ones.
+    """
+    videos = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
+    photos = sorted(data.glob("photo/*.jpg"))
+    turns = [path.relative_to(data).as_posix() for path in videos + photos + videos]
+    if not turns:
+        raise ValueError(f"no *.mp4, video/*.mp4 or photo/*.jpg in {data}")
+    drawn = round(count * procedural)
+    sources = [turns[row % len(turns)] for row in range(count - drawn)]
+    sources += [f"{PROCEDURAL}/{row % 16}" for row in range(drawn)]  # groups, for the workers
+    return [Item(source, preset, row) for row, source in enumerate(sources)]
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """A whole clip (T, H, W, 3) uint8 RGB."""
+    return np.stack(list(read_rgb(path)))
+
+
+def build_bank(
+    data: Path,
+    out: Path,
+    items: list[Item],
+    layout: Layout = Layout(),
+    seed: int = 0,
+    workers: int = 2,
+    read: Reader = read_clip,
+    codec: Codec = codec_round_trip,
+) -> dict[str, float]:
+    """Write a bank and return its summary: sequences and quantiles of the identity PSNR."""
+    out.mkdir(parents=True, exist_ok=True)
+    shape = (len(items), layout.frames, layout.size, layout.size)
+    for name, tail in (("clean", (3,)), ("damaged", (3,)), ("mask", ())):
+        path = out / f"{name}.npy"
+        np.lib.format.open_memmap(path, "w+", np.uint8, shape + tail).flush()
+    by_source: dict[str, list[tuple[int, Item]]] = {}
+    for row, item in enumerate(items):
+        by_source.setdefault(item.source, []).append((row, item))
+    jobs = [(data, out, group, read, codec, layout, seed) for group in by_source.values()]
+    rows: list[Row] = []
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for done in pool.map(_fill_source, jobs):
+            rows += done
+    rows.sort(key=itemgetter("row"))
+    index = {"layout": asdict(layout), "seed": seed, "sequences": rows}
+    (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+    return summarise(rows)
+
+
+def summarise(rows: list[Row]) -> dict[str, float]:
+    """Number of sequences and the 5/25/50/75/95 % quantiles of their identity PSNR, in dB."""
+    values = [float(row["psnr"]) for row in rows]
+    quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+    names = ("psnr_5", "psnr_25", "psnr_50", "psnr_75", "psnr_95")
+    return {"sequences": len(rows)} | dict(zip(names, quantiles.round(2).tolist(), strict=True))
+
+
+def _fill_source(job: Job) -> list[Row]:
+    """Make all sequences of one source and write them into their rows of the bank."""
+    data, out, items, read, codec, layout, seed = job
+    cv2.setNumThreads(1)
+    bank = {n: np.load(out / f"{n}.npy", mmap_mode="r+") for n in ("clean", "damaged", "mask")}
+    path = data / items[0][1].source
+    make = _maker(items[0][1].source, path, read)
+    rows = []
+    for row, item in items:
+        rng = np.random.Generator(np.random.PCG64([seed, item.place]))
+        grey = bool(rng.random() < layout.grey_share)
+        clean, origin = make(layout, rng)
+        clean = greyscale(clean) if grey else clean
+        aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
+        keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
+        damaged = greyscale(aged.frames) if keep_grey else aged.frames
+        bank["clean"][row] = aged.target
+        bank["damaged"][row] = damaged
+        bank["mask"][row] = np.any(list(aged.masks.values()), axis=0)
+        facts = {"grey": grey, "psnr": psnr(damaged, aged.target)}
+        rows.append({"row": row} | asdict(item) | facts | origin | {"severity": aged.severity})
+    return rows
+
+
+def _maker(source: str, path: Path, read: Reader) -> Maker:
+    """What makes the sequences of one source."""
+    if source.startswith(PROCEDURAL):
+        return lambda layout, rng: (dead_leaves(rng, layout.frames, layout.size), {})
+    if path.suffix == ".jpg":
+        photo = read_photo(path)
+        return lambda layout, rng: pan(photo, layout, rng)
+    clip = read(path)
+    return lambda layout, rng: cut_out(clip, layout, rng)
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """A photograph (H, W, 3) uint8 RGB."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"{path} is not a picture OpenCV can read")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def cut_out(
+    clip: np.ndarray, layout: Layout, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, float]]:
+    """A sequence (T, S, S, 3) of one shot of a clip, and where it was taken."""
+    height, width = clip.shape[1:3]
+    least = max(layout.least_scale, layout.size / min(height, width))
+    if least > 1:
+        raise ValueError(f"a clip of {width} x {height} is smaller than {layout.size} pixels")
+    scale = least + (1 - least) * rng.random() ** 2  # small factors remove more of the coding
+    start, step = choose_frames(thumbnail_changes(clip), layout, rng)
+    chosen = clip[start : start + step * layout.frames : step]
+    if len(chosen) < layout.frames:
+        raise ValueError(f"a clip of {len(clip)} frames is shorter than {layout.frames}")
+    high, wide = max(round(scale * height), layout.size), max(round(scale * width), layout.size)
+    top = int(rng.integers(0, high - layout.size + 1))
+    left = int(rng.integers(0, wide - layout.size + 1))
+    window = np.s_[top : top + layout.size, left : left + layout.size]
+    small = [cv2.resize(frame, (wide, high), interpolation=cv2.INTER_AREA) for frame in chosen]
+    origin = {"start": start, "step": step, "scale": scale, "top": top, "left": left}
+    return np.stack([frame[window] for frame in small]), origin
+
+
+def thumbnail_changes(clip: np.ndarray) -> np.ndarray:
+    """Mean absolute change (T - 1,) between thumbnails of neighbouring frames."""
+    small = [cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA) for frame in clip]
+    steps = np.diff(np.stack(small).astype(np.float32), axis=0)
+    return np.asarray(np.abs(steps).mean((1, 2, 3)))
+
+
+def choose_frames(changes: np.ndarray, layout: Layout, rng: np.random.Generator) -> tuple[int, int]:
+    """First frame and frame step of a sequence without a cut or a repeated frame."""
+    best, best_change = (0, 1), np.inf
+    for _ in range(TRIES):
+        step = 2 if rng.random() < layout.double_step_share else 1
+        last = len(changes) + 1 - step * (layout.frames - 1)
+        if last < 1:
+            continue
+        start = int(rng.integers(0, last))
+        window = changes[start : start + step * (layout.frames - 1)]
+        if STILL < window.min(initial=CUT) and window.max(initial=0) < CUT:
+            return start, step
+        if window.max(initial=0) < best_change:
+            best, best_change = (start, step), window.max(initial=0)
+    return best
+
+
+def pan(
+    photo: np.ndarray, layout: Layout, rng: np.random.Generator
+) -> tuple[np.ndarray, dict[str, float]]:
+    """A camera move (T, S, S, 3) over a photograph: drift, jitter, rotation and zoom."""
+    least = min(1.0, 1.25 * layout.size / min(photo.shape[:2]))
+    scale = least + (max(least, 0.8) - least) * rng.random() ** 2
+    wide, high = round(scale * photo.shape[1]), round(scale * photo.shape[0])
+    small = cv2.resize(photo, (wide, high), interpolation=cv2.INTER_AREA)
+    time = np.arange(layout.frames) - (layout.frames - 1) / 2
+    speed = rng.normal(0, 2, 2) * rng.choice((0.3, 1, 2))  # px a frame, x and y
+    path = speed * time[:, None] + 0.15 * rng.standard_normal((layout.frames, 2))
+    angle = np.radians(rng.normal(0, 2) + rng.normal(0, 0.15) * time)
+    zoom = 1 + rng.normal(0, 0.002) * time
+    room = np.maximum(np.array([wide, high]) - layout.size, 0) / 2
+    centre = np.array([wide, high]) / 2 + rng.uniform(-1, 1, 2) * room
+    frames = [
+        _view(small, centre + offset, turn, factor, layout.size)
+        for offset, turn, factor in zip(path, angle, zoom, strict=True)
+    ]
+    return np.stack(frames), {"scale": scale, "speed_px": float(np.hypot(*speed))}
+
+
+def _view(
+    picture: np.ndarray, centre: np.ndarray, angle: float, zoom: float, size: int
+) -> np.ndarray:
+    """The square (size, size, 3) that a turned and zoomed camera sees; edges are mirrored."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
+    shift = centre - turn @ np.full(2, (size - 1) / 2)
+    matrix = np.hstack([turn, shift[:, None]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        picture, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def greyscale(clip: np.ndarray) -> np.ndarray:
+    """The clip without colour, still (T, H, W, 3)."""
+    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip])
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
+    """Mean PSNR over the frames in dB, at most 99."""
+    error = np.square(frames.astype(np.float32) - reference).mean((1, 2, 3))
+    return float(np.minimum(10 * np.log10(255**2 / np.maximum(error, 1e-9)), 99).mean())

@@ -1,0 +1,284 @@
+"""Training samples from a prepared bank of damaged and clean sequences: aligned five-frame windows.
+
+The bank is a folder of memory-mapped arrays (jobs/training/dataset.py writes it); ``prepare`` adds
+what depends on this package: de-flickered damaged sequences and the exposure each target must be
+seen at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.motion.alignment import OFFSETS, REACH, SPAN, Aligner, Frame
+from models.motion.deflicker import ExposureChain, flickers, region_levels, small_luma
+
+MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
+ARRAYS = ("clean", "levelled", "mask", "exposure")  # what training reads of a bank
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of a batch and the strength of its noise; what is left is the banks' own damage."""
+
+    noise: float = 0.26
+    clean: float = 0.12
+    sigma: tuple[float, float] = (2.0, 42.0)  # white noise deviation, code values
+    missing: float = 0.12  # samples with neighbours lost on one side or on both
+    broken_flow: float = 0.05  # samples with one unrelated neighbour
+    still: float = 0.3  # samples whose scene stands still while its damage goes on
+    upright: float = 0.7  # of those, with upright structure that belongs to the scene
+    bare: float = 0.0  # of the banks' damage: its scratches, dust and blotches alone
+    pillarbox: float = 0.06  # samples with a black bar beside the picture
+    fast: float = 0.0  # samples of every second frame: motion that matches fail at
+
+
+@dataclass(frozen=True)
+class Batch:
+    """window (B, 5, 3, S, S) centre first, trust (B, 4, S, S), clean (B, 3, S, S), defects (B, 1,
+    S, S).
+    """
+
+    window: Tensor
+    trust: Tensor
+    clean: Tensor
+    defects: Tensor
+
+
+def prepare(folder: Path, workers: int = 1) -> None:
+    """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's
+    arrays.
+    """
+    shape = np.load(folder / "damaged.npy", mmap_mode="r").shape
+    np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, shape).flush()
+    parts = np.array_split(np.arange(shape[0]), max(workers, min(shape[0], 16)))
+    if workers == 1:
+        exposures = [_prepare_part(folder, part) for part in parts]
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            exposures = list(pool.map(_prepare_part, [folder] * len(parts), parts))
+    np.save(folder / "exposure.npy", np.concatenate(exposures))
+
+
+def _prepare_part(folder: Path, part: NDArray[np.int64]) -> NDArray[np.float32]:
+    cv2.setNumThreads(1)
+    clean, damaged, mask = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("clean", "damaged", "mask")
+    )
+    levelled = np.lib.format.open_memmap(folder / "levelled.npy", "r+")
+    exposure = np.zeros((len(part), damaged.shape[1], 2), np.float32)
+    for k, n in enumerate(part):
+        frames = [frame.astype(np.float32) / 255 for frame in damaged[n]]
+        if flickers(np.array([region_levels(small_luma(frame)) for frame in frames])):
+            frames = [image for image, _ in ExposureChain().run(frames)]
+        levelled[n] = [np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8) for frame in frames]
+        exposure[k] = _exposures(clean[n], levelled[n], mask[n])
+    levelled.flush()
+    return exposure
+
+
+def _exposures(
+    clean: NDArray[np.uint8], levelled: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Gain and offset (T, 2) that bring each clean frame to the exposure of its damaged window.
+
+    The network is never asked to guess a global exposure it cannot know: that is the chain's work,
+    and a network that learns to shift exposure harms clips that need none.
+    """
+
+    def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shrunk = [
+            cv2.resize(f, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA) for f in frames
+        ]
+        grey = np.stack(shrunk).astype(np.float32)
+        return grey if grey.ndim == 3 else grey.mean(-1)
+
+    x, y, usable = small(clean), small(levelled), small(mask * 255) < 5
+    usable &= (y > 8) & (y < 247)
+    result = np.zeros((len(clean), 2), np.float32)
+    for i in range(len(clean)):
+        near = slice(max(i - REACH, 0), i + REACH + 1)
+        u, v = x[near][usable[near]], y[near][usable[near]]
+        if len(u) < 32 or u.std() < 4:
+            offset = float(v.mean() - u.mean()) if len(u) else 0.0
+            result[i] = 1.0, np.clip(offset, -30, 30)
+            continue
+        gain = float(np.clip(np.cov(u, v)[0, 1] / u.var(), 0.75, 1.33))
+        result[i] = gain, np.clip(float(v.mean()) - gain * float(u.mean()), -40, 40)
+    return result
+
+
+def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Boards, railings, pillars and door frames of a scene that stands still, (H, W) in code
+    values: what must not be taken for scratches.
+
+    A scratch moves from frame to frame and structure does not; without such samples a network
+    learns that every upright line is a scratch.
+    """
+    height, width = shape
+    count, spacing = int(rng.integers(1, 14)), rng.uniform(4, 24)
+    places = rng.uniform(0, width) + spacing * np.arange(count)
+    places += rng.normal(0, 0.05 * spacing, count)
+    levels = rng.uniform(8, 70) * rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0, count)
+    half = rng.uniform(2, 14) if rng.random() < 0.3 else rng.uniform(0.3, 1.5)  # pillar or line
+    soft = rng.uniform(0.3, 2.0)
+    distance = np.abs(np.arange(width)[:, None] - places)
+    profile = (levels * 0.5 * (1 - np.tanh((distance - half) / soft))).sum(-1)  # (W,)
+    top, bottom = np.sort(rng.uniform(-0.3, 1.3, 2)) * height
+    y = np.arange(height)
+    extent = np.clip(np.minimum(y - top, bottom - y) / 2, 0, 1)
+    return (extent[:, None] * profile).astype(np.float32)
+
+
+def weave(
+    rng: np.random.Generator, scene: NDArray[np.float32], count: int, centre: int
+) -> NDArray[np.float32]:
+    """A still (H, W, 3) as ``count`` frames (T, H, W, 3) of a camera or a gate that half the time
+    trembles by fractions of a pixel; the frame ``centre`` is the still itself.
+    """
+    frames = np.stack([scene] * count)
+    if rng.random() < 0.5:
+        return frames
+    for k, (x, y) in enumerate(rng.normal(0, rng.uniform(0.1, 0.7), (len(frames), 2))):
+        if k != centre:
+            shift = np.array([[1, 0, x], [0, 1, y]])
+            size = scene.shape[1::-1]
+            frames[k] = cv2.warpAffine(
+                scene, shift, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+            )
+    return frames
+
+
+class Bank:
+    """Random training batches over prepared banks; the same seed and step give the same batch."""
+
+    def __init__(self, folders: Sequence[Path], crop: int, mix: Mix, seed: int) -> None:
+        self._shelves = [
+            [np.load(f / f"{name}.npy", mmap_mode="r") for name in ARRAYS] for f in folders
+        ]
+        self._ends = np.cumsum([len(clean) for clean, *_ in self._shelves])
+        self._crop, self._mix, self._seed = crop, mix, seed
+        self._aligner = Aligner("fast")
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Batch number ``step`` of ``size`` samples."""
+        rng = np.random.default_rng((self._seed, step))
+        samples = [self._sample(rng) for _ in range(size)]
+        return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True)))
+
+    def _sample(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+        n = int(rng.integers(self._ends[-1]))
+        shelf = int(np.searchsorted(self._ends, n, side="right"))
+        n -= int(self._ends[shelf - 1]) if shelf else 0
+        clips, damaged, masks, exposures = self._shelves[shelf]
+        fast = rng.random() < self._mix.fast and clips.shape[1] > 4 * REACH
+        stride = 2 if fast else 1
+        reach = stride * REACH
+        centre = int(rng.integers(reach, clips.shape[1] - reach))
+        first = max(centre - stride * SPAN, centre % stride)
+        side = self._crop + 2 * MARGIN
+        top, left = (int(rng.integers(0, limit - side + 1)) for limit in clips.shape[2:4])
+        where = (
+            slice(first, centre + stride * SPAN + 1, stride),
+            slice(top, top + side),
+            slice(left, left + side),
+        )
+        clean, mid = clips[n][where].astype(np.float32), (centre - first) // stride
+        kind = rng.random()
+        defects, gain = np.zeros(clean.shape[1:3], np.float32), 1.0
+        if kind < self._mix.noise:
+            sigma = rng.uniform(*self._mix.sigma)
+            frames = np.clip(
+                np.rint(clean + rng.normal(0, sigma, clean.shape).astype(np.float32)), 0, 255
+            )
+            target = clean[mid]
+        elif kind < self._mix.noise + self._mix.clean:
+            frames, target = clean, clean[mid]
+        else:
+            frames = damaged[n][where].astype(np.float32)
+            gain, offset = exposures[n, centre]
+            target = np.clip(clean[mid] * gain + offset, 0, 255)
+            hit = masks[n][where] > 0
+            defects = hit[mid].astype(np.float32)
+            if rng.random() < self._mix.bare:  # a transfer without grain, or cleaned of it before
+                frames = np.where(hit[..., None], frames, np.clip(clean * gain + offset, 0, 255))
+        if rng.random() < self._mix.still:  # damage goes on, the scene stands still
+            scene = gain * clean[mid]
+            if rng.random() < self._mix.upright:
+                lines = upright_structure(rng, frames.shape[1:3])[..., None]
+                scene, target = scene + lines, np.clip(target + lines, 0, 255)
+            frames = np.clip(frames - gain * clean + weave(rng, scene, len(clean), mid), 0, 255)
+        if rng.random() < self._mix.pillarbox:
+            bar = np.s_[..., : int(rng.integers(1, side // 2)), :]
+            level = rng.uniform(0, 24)
+            frames[bar], target[bar], defects[bar[:2]] = level, level, 0
+        frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
+        if rng.random() < 0.5:  # played backwards
+            frames, mid = frames[::-1], len(frames) - 1 - mid
+        return self._window(rng, frames, mid, target, defects)
+
+    def _augment(
+        self,
+        rng: np.random.Generator,
+        frames: NDArray[np.float32],
+        target: NDArray[np.float32],
+        defects: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %)."""
+        if rng.random() < 0.5:
+            frames, target, defects = frames[:, :, ::-1], target[:, ::-1], defects[:, ::-1]
+        if rng.random() < 0.5:
+            frames, target, defects = frames[:, ::-1], target[::-1], defects[::-1]
+        if rng.random() < 0.25:
+            order = rng.permutation(3)
+            frames, target = frames[..., order], target[..., order]
+        if rng.random() < 0.2:
+            frames, target = 1 - frames, 1 - target
+        if rng.random() < 0.1:
+            frames = np.repeat(frames.mean(-1, keepdims=True), 3, -1)
+            target = np.repeat(target.mean(-1, keepdims=True), 3, -1)
+        return (
+            np.ascontiguousarray(frames),
+            np.ascontiguousarray(target),
+            np.ascontiguousarray(defects),
+        )
+
+    def _window(
+        self,
+        rng: np.random.Generator,
+        frames: NDArray[np.float32],
+        mid: int,
+        target: NDArray[np.float32],
+        defects: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Align the neighbours of frame ``mid`` and keep the inner crop, channels first."""
+        before = after = SPAN
+        if rng.random() < self._mix.missing:
+            ends = (0, SPAN), (SPAN, 0), (1, SPAN), (SPAN, 1), (0, 0)
+            before, after = ends[int(rng.integers(len(ends)))]
+        others = {
+            k: Frame.of(frames[mid + k])
+            for k in range(-before, after + 1)
+            if k and 0 <= mid + k < len(frames)
+        }
+        if rng.random() < self._mix.broken_flow:
+            k = OFFSETS[int(rng.integers(len(OFFSETS)))]
+            others[k] = Frame.of(np.roll(frames[mid], self._crop // 2, axis=int(rng.integers(2))))
+        warped, trust = self._aligner.neighbours(Frame.of(frames[mid]), others)
+        inner = slice(MARGIN, MARGIN + self._crop)
+        window = np.stack([frames[mid], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
+        return (
+            np.ascontiguousarray(window),
+            trust[:, inner, inner].copy(),
+            np.ascontiguousarray(target[inner, inner].transpose(2, 0, 1)),
+            defects[None, inner, inner].copy(),
+        )

@@ -1,0 +1,141 @@
+"""A network that begins as a trained one of another size.
+
+A wider or deeper one gives the same pictures and has room to learn: Net2WiderNet and Net2DeeperNet
+(Chen, Goodfellow and Shlens, ICLR 2016), with new channels drawn at random instead of doubled; what
+reads them starts at zero. A narrower one keeps the channels whose weights have the largest norm (Li
+et al., "Pruning filters for efficient ConvNets", ICLR 2017), and has to be trained on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.network.unet import SIZES, RestorationNet
+
+# The tensors that each layer reads, and the one that it writes; "" are channels that no size
+# changes.
+LAYERS = {
+    "encoder.inp": (("",), "s2"),
+    "encoder.down": (("s2",), "s4"),
+    "denoiser.inp": (("", "s4"), "x4"),  # latents, trust and kappa; the frame's features
+    "denoiser.down8": (("x4",), "x8"),
+    "denoiser.down16": (("x8",), "x16"),
+    "denoiser.up8": (("x16",), "x8"),
+    "denoiser.up4": (("x8",), "x4"),
+    "denoiser.out": (("x4",), ""),
+    "decoder.inp": (("", "s4", "x4"), "y4"),  # latent; the frame's and the denoiser's features
+    "decoder.up": (("y4",), "up"),
+    "decoder.merge": (("up", "s2"), "y2"),
+    "decoder.out": (("y2",), ""),
+}
+LEVELS = {  # residual blocks, and the tensor that they are added to
+    "encoder.res2": "s2", "encoder.res4": "s4",
+    "denoiser.enc4": "x4", "denoiser.enc8": "x8", "denoiser.mid": "x16",
+    "denoiser.dec8": "x8", "denoiser.dec4": "x4",
+    "decoder.res4": "y4", "decoder.res2": "y2",
+}  # fmt: skip
+SHUFFLED = ("denoiser.up8", "denoiser.up4", "decoder.up")  # four of their outputs are one channel
+
+Axes = list[tuple[str, ...]]  # names of the tensors along the outputs, then along the inputs
+
+
+@torch.no_grad()
+def resized(net: RestorationNet, size: str, severe: bool = False) -> RestorationNet:
+    """A network of ``size`` with the weights of ``net`` as far as it has room for them; ValueError
+    if ``net`` is told of severity and the other is not.
+    """
+    if net.severe and not severe:
+        raise ValueError("the weights to begin with are told of severity: set severe = true")
+    result = RestorationNet(size, net.channels, severe)
+    old, new = net.state_dict(), result.state_dict()
+    for name in old.keys() & new.keys():
+        value, target = old[name], new[name]
+        layer = name.rpartition(".")[0]
+        axes = [
+            _places(along, target.shape[k], net, size, _each(layer, k))
+            for k, along in enumerate(_axes(layer)[: value.ndim])
+        ]
+        if not axes:
+            target.copy_(value)
+        elif value.ndim == 1:
+            kept, rows = axes[0]
+            target[rows] = value[kept]
+        else:
+            (kept, rows), (read, columns) = axes
+            target[rows] = 0  # what the old channels would read of new ones
+            target[rows[:, None], columns] = value[kept[:, None], read]
+    result.load_state_dict(new)
+    return result
+
+
+def _axes(layer: str) -> Axes:
+    """Nothing for a layer that is the same in every size."""
+    if layer in LAYERS:
+        reads, writes = LAYERS[layer]
+        return [(writes,), reads]
+    block, _, kind = layer.rpartition(".")
+    for level, outer in LEVELS.items():
+        if block.startswith(level):
+            inner = f"{outer} {block}"
+            axes: dict[str, Axes] = {
+                "conv1": [(inner,), (outer,)],
+                "conv2": [(outer,), (inner,)],
+                "film": [(inner, inner), ("",)],  # scale and shift
+            }
+            return axes[kind]
+    return []
+
+
+def _each(layer: str, axis: int) -> int:
+    """Places of one channel along an axis of a layer's weights."""
+    return 4 if axis == 0 and layer in SHUFFLED else 1
+
+
+def _width(name: str, size: str) -> int:
+    """Channels of a tensor in a network of ``size``; 0 for what is not its to say."""
+    widths = SIZES[size]
+    x4, x8, x16 = widths.levels
+    return {
+        "": 0, "s2": widths.half, "up": widths.half, "y2": widths.half, "s4": widths.quarter,
+        "y4": widths.quarter, "x4": x4, "x8": x8, "x16": x16,
+    }[name.partition(" ")[0]]  # fmt: skip
+
+
+def _places(
+    along: tuple[str, ...], room_in_all: int, net: RestorationNet, size: str, each: int
+) -> tuple[Tensor, Tensor]:
+    """Which places along an axis are kept, and their new places among ``room_in_all``."""
+    olds, news, old, new = [], [], 0, 0
+    for name in along:
+        if name:
+            kept, room = _kept(name, net, size), _width(name, size)
+        else:  # the rest
+            room = room_in_all - sum(_width(other, size) for other in along)
+            kept = torch.arange(room)
+        inner = torch.arange(each)
+        olds.append((each * (old + kept)[:, None] + inner).flatten())
+        news.append((each * (new + torch.arange(len(kept)))[:, None] + inner).flatten())
+        old += _width(name, net.size) if name else room
+        new += room
+    return torch.cat(olds), torch.cat(news)
+
+
+def _kept(name: str, net: RestorationNet, size: str) -> Tensor:
+    """The channels of a tensor that a network of ``size`` has room for, in order: all, or those
+    whose weights have the largest norm.
+    """
+    before, after = _width(name, net.size), _width(name, size)
+    if before <= after:
+        return torch.arange(before)
+    strength = torch.zeros(before)
+    for parameter, value in net.state_dict().items():
+        layer = parameter.rpartition(".")[0]
+        for axis, along in enumerate(_axes(layer)[: value.ndim]):
+            each, start = _each(layer, axis), value.shape[axis]
+            squares = value.square().movedim(axis, 0).reshape(start, -1).sum(1)
+            for other in reversed(along):  # what no size changes comes first
+                start -= each * _width(other, net.size)
+                if other == name:
+                    strength += squares[start : start + each * before].reshape(before, each).sum(1)
+    return strength.topk(after).indices.sort().values

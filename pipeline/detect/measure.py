@@ -1,0 +1,135 @@
+"""A clip before and after restoration, in numbers: frame by frame in, one summary per clip out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detect.metrics import METRICS, NAN, PSNR_CAP_DB, Luma, Metric
+
+__all__ = ["METRICS", "PSNR_CAP_DB", "ClipMeasure", "Luma", "planes_to_luma", "to_luma"]
+
+Plane = NDArray[np.uint8] | NDArray[np.uint16]  # (H, W)
+SIDES = ("before", "after")
+EVERY, PIXELS_PER_STEP = 4, 150_000
+
+
+def to_luma(plane: Plane, bit_depth: int = 8) -> Luma:
+    """One Y or gray plane as 8-bit-scaled luma, so that 940 of 10 bits is 235."""
+    return np.multiply(plane, 0.5 ** (bit_depth - 8), dtype=np.float32)
+
+
+def planes_to_luma(planes: Sequence[Plane], pix_fmt: str, bit_depth: int = 8) -> Luma:
+    """Luma of a decoded frame; planar RGB (`gbr*`: G, B, R) is weighted as in BT.709."""
+    if not pix_fmt.startswith("gbr"):
+        return to_luma(planes[0], bit_depth)
+    green, blue, red = (to_luma(plane, bit_depth) for plane in planes[:3])
+    return np.asarray(0.2126 * red + 0.7152 * green + 0.0722 * blue, dtype=np.float32)
+
+
+def metric_columns() -> dict[str, Metric]:
+    """The metric behind each column that is measured, in the order of the tables."""
+    columns: dict[str, Metric] = {}
+    for name, metric in METRICS.items():
+        if metric.kind != "pair":
+            columns |= {f"{name}_{side}": metric for side in SIDES}
+    pairs = {name: metric for name, metric in METRICS.items() if metric.kind == "pair"}
+    columns |= {f"{name}_to_source{metric.suffix}": metric for name, metric in pairs.items()}
+    for name, metric in pairs.items():
+        columns |= {f"ref_{name}_{side}{metric.suffix}": metric for side in SIDES}
+    return columns
+
+
+class ClipMeasure:
+    """Measures one clip: `add` every frame in presentation order, then `summary` and `frames`.
+
+    `shot_starts` are the indices of the first frame of each shot (0 may be left out); what compares
+    frames over time starts anew there. Costly measures are taken on the first and then every
+    `every`-th frame of a shot: by default every 4th, on frames above 600,000 pixels every
+    (pixels / 150,000)-th. The shots `left` (by index) are no picture and no part of the summary.
+    Memory: two frames, and a few numbers per frame of the clip.
+    """
+
+    def __init__(
+        self,
+        shot_starts: Sequence[int] = (0,),
+        every: int | None = None,
+        left: Collection[int] = (),
+    ) -> None:
+        self._starts = sorted({0, *shot_starts})
+        self._left = sorted(left)
+        self._every = every
+        self._shot = 0
+        self._shots = array("q")
+        self._columns = {name: array("d") for name in metric_columns()}
+        self._previous: tuple[Luma, Luma] | None = None
+
+    def add(self, before: Luma, after: Luma, reference: Luma | None = None) -> None:
+        """Measure the next frame: luma of the source, of the result and, if known, of the truth."""
+        before, after = np.asarray(before, np.float32), np.asarray(after, np.float32)
+        reference = None if reference is None else np.asarray(reference, np.float32)
+        shapes = {image.shape for image in (before, after, reference) if image is not None}
+        if len(shapes) > 1:
+            raise ValueError(f"frames of one clip must agree in size, got {sorted(shapes)}")
+        frame = len(self._shots)
+        if frame in self._starts[self._shot + 1 : self._shot + 2]:
+            self._shot += 1
+            self._previous = None
+        every = self._every or max(EVERY, before.size // PIXELS_PER_STEP)
+        due = (frame - self._starts[self._shot]) % every == 0
+        values: dict[str, float] = {}
+        for name, metric in METRICS.items():
+            if due or not metric.costly:
+                values |= self._measure(name, metric, (before, after), reference)
+        for name, column in self._columns.items():
+            column.append(values.get(name, NAN))
+        self._shots.append(self._shot)
+        self._previous = (before, after)
+
+    def _measure(
+        self, name: str, metric: Metric, images: tuple[Luma, Luma], reference: Luma | None
+    ) -> dict[str, float]:
+        """The columns of one metric for one frame; what cannot be measured is left out."""
+        if metric.kind == "frame":
+            return {f"{name}_{side}": metric.measure(images[i]) for i, side in enumerate(SIDES)}
+        if metric.kind == "change":
+            if self._previous is None:
+                return {}
+            pairs = zip(SIDES, images, self._previous, strict=True)
+            return {f"{name}_{side}": metric.measure(now, last) for side, now, last in pairs}
+        values = {f"{name}_to_source{metric.suffix}": metric.measure(images[1], images[0])}
+        if reference is not None:
+            for side, image in zip(SIDES, images, strict=True):
+                values[f"ref_{name}_{side}{metric.suffix}"] = metric.measure(image, reference)
+        return values
+
+    def summary(self) -> dict[str, float]:
+        """One number per column of tables/clips; NaN where nothing could be measured.
+
+        That is every `ref_` column without a reference, what needs more frames than there are, and
+        all of a clip without a picture.
+        """
+        shots = np.array(self._shots, np.int64)
+        shown = ~np.isin(shots, self._left)
+        return {
+            name: metric.pool(np.array(self._columns[name], np.float64)[shown], shots[shown])
+            for name, metric in metric_columns().items()
+            if metric.pool is not None
+        }
+
+    def frames(self) -> list[dict[str, float | int]]:
+        """One row per frame for tables/frames: `frame`, `shot` (from 0), the measures or NaN.
+
+        The columns are the summary's and `mean_luma_before/_after`; in the place of flicker, which
+        one frame does not have, `gain_step_before/_after`: log change of brightness since the last.
+        """
+        names = ["frame", "shot"]
+        for name, metric in metric_columns().items():
+            side = name.rpartition("_")[2]
+            names.append(f"{metric.frame_name}_{side}" if metric.frame_name else name)
+        count = len(self._shots)
+        rows = zip(range(count), self._shots, *self._columns.values(), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]

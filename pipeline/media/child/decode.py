@@ -1,0 +1,237 @@
+"""The decoding child: untrusted media in; a probe, raw planes and a trailer out.
+
+Run as `python -m pipeline.media.child.decode REQUEST`; only `pipeline.media.decoder` starts it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import Type
+
+from pipeline.clip.conversion import Conversion
+from pipeline.clip.frames import Probe
+from pipeline.detect.telecine import Stamped
+from pipeline.media.child.deinterlace import converted
+from pipeline.media.child.probe import Logs, main_video, open_source, picture_order, probe_container
+from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
+from pipeline.media.sandbox import Output, limit_self, run_child
+from pipeline.sources.sequence import is_sequence, runs_of
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+FRAME = struct.Struct("<qI")
+MAX_MESSAGES = 200
+# Pictures above this size are decoded with several threads.
+LARGE_PIXELS = 1920 * 1088
+LARGE_THREADS = 4
+
+
+class Part(NamedTuple):
+    """A container to decode, what is added to its timestamps, and how many pictures are taken."""
+
+    container: InputContainer
+    offset: int = 0
+    pictures: int | None = None
+
+
+class _LandedLate(Exception):
+    """A seek did not lead to the frame that was asked for."""
+
+
+class _Decoding:
+    """One pass over the pictures of a source, from a seek target or from the start."""
+
+    def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe) -> None:
+        self.parts, self.limits, self.probe = parts, limits, probe
+        self.messages: list[dict[str, object]] = []
+        self.packets = self.discarded = self.frames = self.interlaced = self.corrupt = 0
+        self.message_count = self.offset = 0
+        self.captions = False
+        self.last_pts: int | None = None
+
+    def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
+        """Pictures in presentation order; messages are noted with the picture they precede."""
+        for part in self.parts:
+            self.offset = part.offset
+            yield from islice(self._pictures(part.container, logs), part.pictures)
+            self.drain(logs)
+
+    def _pictures(self, container: InputContainer, logs: Logs) -> Iterator[av.VideoFrame]:
+        stream = main_video(container)
+        stream.thread_type = "SLICE"
+        pixels = self.probe.width * self.probe.height
+        stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+        for packet in container.demux(stream):
+            if packet.size:
+                self.packets += 1
+                self.discarded += packet.is_discard
+                self.corrupt += packet.is_corrupt
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError as error:
+                self.note(
+                    av.logging.ERROR,
+                    self.probe.codec,
+                    f"{error.strerror} (packet {self.packets - 1})",
+                )
+                pictures = []
+            self.drain(logs)
+            yield from pictures
+
+    def drain(self, logs: Logs) -> None:
+        for level, source, text in logs:
+            self.note(level, source, text.strip())
+        logs.clear()
+
+    def note(self, level: int, source: str, text: str) -> None:
+        self.message_count += 1
+        if len(self.messages) < MAX_MESSAGES:
+            self.messages.append(
+                {"level": level, "source": source, "text": text, "frame": self.frames}
+            )
+
+    def stamp(self, picture: av.VideoFrame) -> int:
+        """The picture's pts, or one step after the last. Raises `ClipFault` if not increasing."""
+        pts = picture.pts if picture.pts is not None else picture.dts
+        if pts is None:
+            step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
+            pts = 0 if self.last_pts is None else self.last_pts + step - self.offset
+        pts += self.offset
+        if self.last_pts is not None and pts <= self.last_pts:
+            raise ClipFault(
+                Reason.DECODE_ERROR,
+                f"timestamps do not increase at frame {self.frames}: {self.last_pts}, {pts}",
+            )
+        self.last_pts = pts
+        return pts
+
+    def check(self, picture: av.VideoFrame) -> None:
+        """Raises `ClipFault` when size or format changes, or there are too many frames."""
+        if self.frames >= self.limits.max_frames:
+            raise ClipFault(
+                Reason.MEDIA_BOMB, f"more than {self.limits.max_frames} frames, the limit"
+            )
+        got = (picture.width, picture.height, picture.format.name)
+        declared = (self.probe.width, self.probe.height, self.probe.source_pix_fmt)
+        if got != declared:
+            raise ClipFault(
+                Reason.DECODE_ERROR, f"frame {self.frames} is {got}, the stream began as {declared}"
+            )
+
+    def count(self, picture: av.VideoFrame) -> None:
+        self.frames += 1
+        self.interlaced += picture.interlaced_frame
+        self.corrupt += picture.is_corrupt
+        self.captions = self.captions or _has_captions(picture)
+
+    def trailer(self) -> dict[str, object]:
+        names = (
+            "frames packets discarded interlaced corrupt captions message_count messages last_pts"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+def _has_captions(picture: av.VideoFrame) -> bool:
+    try:
+        return Type.A53_CC in picture.side_data
+    except ValueError:  # side data that PyAV has no name for, such as TIFF's
+        return False
+
+
+def decode(request: dict[str, Any], output: Output) -> None:
+    """The child's work: probe record, frame records, trailer record."""
+    limits = Limits(**request["limits"])
+    limit_self(limits)
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
+    path, start, count = request["path"], request["start_pts"], request["count"]
+    container = open_source(path, limits)
+    probe = probe_container(container, main_video(container), limits)
+    if probe.field_order == "unknown":
+        probe = replace(probe, field_order=picture_order(path, limits))
+    runs = runs_of(path) if is_sequence(path) else []
+    if len(runs) > 1:
+        probe = replace(probe, frames_declared=sum(map(len, runs)), duration_pts=None)
+    output.send_json(b"P", probe.to_dict())
+    if count == 0:
+        return
+    conversion = Conversion(**request["conversion"]) if request["conversion"] else None
+    with av.logging.Capture(local=False) as logs:
+        try:
+            if len(runs) > 1:
+                parts = _parts(path, limits, runs, start or 0)
+            elif start is not None and not _seek(container, start):
+                raise _LandedLate
+            else:
+                parts = iter([Part(container)])
+            run = _Decoding(parts, limits, probe)
+            _send(converted(_frames(run, logs, start), conversion, probe), output, count)
+        except _LandedLate:
+            run = _Decoding([Part(open_source(path, limits))], limits, probe)
+            frames = _frames(run, logs, start, linear=True)
+            _send(converted(frames, conversion, probe), output, count)
+    output.send_json(b"E", run.trailer())
+
+
+def _parts(path: str, limits: Limits, runs: list[range], start: int) -> Iterator[Part]:
+    """The runs of a sequence with gaps, from a frame on; time goes on in the gaps."""
+    first = runs[0].start
+    for run in runs:
+        begin = max(run.start, first + start)
+        if begin < run.stop:
+            yield Part(open_source(path, limits, begin), begin - first, run.stop - begin)
+
+
+def _seek(container: InputContainer, start_pts: int) -> bool:
+    try:
+        container.seek(start_pts, stream=main_video(container))
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _frames(
+    run: _Decoding, logs: Logs, start_pts: int | None, linear: bool = False
+) -> Iterator[Stamped]:
+    """Frames from `start_pts` on. Raises `_LandedLate`, before the first, when a seek did."""
+    planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
+    layout = plane_layout(planar, run.probe.width, run.probe.height)
+    source = Source(components, big_endian, layout.shapes, layout.dtype)
+    for number, picture in enumerate(run.pictures(logs)):
+        pts = run.stamp(picture)
+        if start_pts is not None and pts < start_pts:
+            continue
+        if run.frames == 0 and start_pts is not None:
+            unsafe = picture.is_corrupt or (number == 0 and not picture.key_frame)
+            if not linear and (pts != start_pts or unsafe):
+                raise _LandedLate
+            if pts != start_pts:
+                raise ClipFault(Reason.DECODE_ERROR, f"no frame has the timestamp {start_pts}")
+            run.messages.clear()
+        run.check(picture)
+        run.count(picture)
+        yield pts, tuple(extract_planes(picture, source))
+    if start_pts is not None and not linear and run.frames == 0:
+        raise _LandedLate
+
+
+def _send(frames: Iterable[Stamped], output: Output, count: int | None) -> None:
+    for pts, planes in islice(frames, count):
+        checksum = 0
+        for plane in planes:
+            checksum = zlib.crc32(plane.data, checksum)
+        views = [plane.data.cast("B") for plane in planes]
+        output.send(b"F", FRAME.pack(pts, checksum), *views)
+
+
+if __name__ == "__main__":
+    run_child(decode)

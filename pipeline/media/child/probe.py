@@ -1,0 +1,204 @@
+"""Opening an untrusted file in a child process, and what it declares."""
+
+from __future__ import annotations
+
+import io
+import re
+from fractions import Fraction
+
+import av
+import av.filter
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from pipeline.clip.frames import FIELD_ORDERS, Probe
+from pipeline.media.formats import CODECS, FORMATS, VIDEO_CODECS
+from pipeline.media.planes import planar_format, plane_layout
+from pipeline.sources.sequence import is_sequence, runs_of
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+Logs = list[tuple[int, str, str]]
+
+
+def open_source(path: str, limits: Limits, number: int | None = None) -> InputContainer:
+    """Opens a local file with closed lists of containers, codecs and protocols, and size limits.
+
+    A sequence is opened at the file with that number, else at its first. Raises `ClipFault` for
+    what is not a readable film file.
+    """
+    form = "image2" if is_sequence(path) else None
+    options = {
+        "format_whitelist": FORMATS if form is None else form,
+        "codec_whitelist": CODECS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(limits.max_pixels),
+        "probesize": str(20 << 20),
+        "analyzeduration": "10000000",
+        "max_streams": "64",
+        "threads": "1",
+    }
+    if form is not None:
+        first = runs_of(path)[0].start if number is None else number
+        options |= {"pattern_type": "sequence", "start_number": str(first)}
+    logs: Logs = []
+    try:
+        with av.logging.Capture(local=False) as logs:
+            container = av.open(
+                path, "r", format=form, options=options, metadata_errors="surrogateescape"
+            )
+    except av.FFmpegError as error:
+        said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
+        if "moov atom not found" in said or "ended prematurely" in said:
+            raise ClipFault(Reason.TRUNCATED, f"the file ends early: {said[:300]}") from None
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
+    for _, _, text in logs:
+        # Said while probing, which then forgets the size.
+        if match := re.search(r"icture size (\d+)x(\d+)", text):
+            check_size(int(match.group(1)), int(match.group(2)), limits)
+    return container
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Raises `ClipFault(MEDIA_BOMB)` for a picture above the limit."""
+    pixels = width * height
+    if pixels > limits.max_pixels:
+        raise ClipFault(
+            Reason.MEDIA_BOMB,
+            f"a picture of {width}x{height} = {pixels} pixels, the limit is {limits.max_pixels}",
+        )
+
+
+def main_video(container: InputContainer) -> VideoStream:
+    """The first video stream that is not a cover picture. Raises `ClipFault(NO_VIDEO)`."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise ClipFault(Reason.NO_VIDEO, "the file holds no video stream")
+
+
+def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
+    """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
+    context = stream.codec_context
+    if context is None or context.name not in VIDEO_CODECS:
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
+    check_size(context.width, context.height, limits)
+    if context.width * context.height == 0 or context.pix_fmt is None:
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
+    _check_sound(container)
+    planar, _, _ = planar_format(context.pix_fmt)
+    fps = _frame_rate(stream)
+    time_base = stream.time_base or 1 / fps
+    full = context.pix_fmt.startswith("yuvj")
+    return Probe(
+        container=container.format.name,
+        codec=context.name,
+        width=context.width,
+        height=context.height,
+        pix_fmt=planar,
+        source_pix_fmt=context.pix_fmt,
+        bit_depth=plane_layout(planar, context.width, context.height).bits,
+        fps=fps,
+        time_base=time_base,
+        sar=stream.sample_aspect_ratio or Fraction(1),
+        frames_declared=_declared_frames(container, stream, fps * time_base),
+        start_pts=stream.start_time,
+        duration_pts=stream.duration,
+        duration_seconds=_duration_seconds(container, stream, time_base),
+        field_order=FIELD_ORDERS[context.field_order],
+        color_range=2 if full else int(context.color_range),
+        color_primaries=int(context.color_primaries),
+        color_trc=int(context.color_trc),
+        colorspace=int(context.colorspace),
+        rotation=_rotation(container),
+        audio=_codecs(container, "audio"),
+        channels=tuple(_channels(stream) for stream in container.streams.audio),
+        subtitles=_codecs(container, "subtitle"),
+        attachments=_codecs(container, "attachment"),
+        data=_codecs(container, "data"),
+        chapters=len(container.chapters()),
+        timecode=_timecode(container),
+    )
+
+
+def _check_sound(container: InputContainer) -> None:
+    """Refuses, before any work is done, sound that the output could not hold as it is."""
+    with av.open(io.BytesIO(), "w", format="matroska") as output:
+        kept = output.supported_codecs
+    for codec in _codecs(container, "audio"):
+        if codec not in kept:
+            raise ClipFault(
+                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is"
+            )
+
+
+def picture_order(path: str, limits: Limits) -> str:
+    """The field order that the first picture itself states, where the container states none."""
+    container = open_source(path, limits)
+    try:
+        picture = next(container.decode(main_video(container)), None)
+    except av.FFmpegError:
+        return "unknown"
+    if picture is None or not picture.interlaced_frame:
+        return "unknown"
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format,
+        time_base=picture.time_base,
+    )  # fmt: skip
+    top_first = graph.add("select", "eq(interlace_type,TOPFIRST)")
+    graph.link_nodes(source, top_first, graph.add("buffersink")).configure()
+    graph.vpush(picture)
+    try:
+        graph.vpull()
+    except av.BlockingIOError:  # not selected
+        return "bb"
+    return "tt"
+
+
+def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:
+    if container.format.name == "mxf" and step == 1:
+        return stream.duration
+    return stream.frames or None
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    """The average rate, unless it is greater than the least step of the timestamps allows."""
+    average, base = stream.average_rate, stream.base_rate
+    if average and base:
+        return min(average, base)
+    return average or base or stream.guessed_rate or Fraction(25)
+
+
+def _duration_seconds(
+    container: InputContainer, stream: VideoStream, time_base: Fraction
+) -> float | None:
+    if stream.duration:
+        return float(stream.duration * time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _rotation(container: InputContainer) -> int:
+    """Whole degrees of the display matrix, from the printed description of the streams."""
+    av.logging.set_level(av.logging.INFO)
+    described = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs
+    av.logging.set_level(av.logging.WARNING)
+    match = re.search(r"rotation of (-?[0-9]+)", described)
+    return int(match.group(1)) if match else 0
+
+
+def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
+    streams = [stream for stream in container.streams if stream.type == kind]
+    return tuple(getattr(stream.codec_context, "name", None) or "unknown" for stream in streams)
+
+
+def _channels(stream: AudioStream) -> int:
+    return int(getattr(stream.codec_context, "channels", 0))  # a codec nobody knows has no context
+
+
+def _timecode(container: InputContainer) -> str | None:
+    tables = [container.metadata, *(stream.metadata for stream in container.streams)]
+    found = (text for table in tables for name, text in table.items() if name.lower() == "timecode")
+    return next(found, None)

@@ -1,0 +1,110 @@
+"""The parent's side of decoding: frames of an untrusted file, from a child process."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.clip.conversion import Conversion
+from pipeline.clip.frames import Frame, Probe
+from pipeline.media.faults import check_decoding, describe
+from pipeline.media.planes import plane_layout, split_planes
+from pipeline.media.sandbox import Child
+from pipeline.sources.sequence import is_sequence
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+# Before the planes of a frame record: pts and CRC-32.
+FRAME_HEADER = struct.Struct("<qI")
+
+
+class Decoder:
+    """Iterates the `Frame`s of a file in presentation order, decoded by a limited child process.
+
+    A clip's faults are `ClipFault`: on entering (what is declared), while iterating (crash, hang,
+    limits), and after the last frame (damage the decoder reported, missing frames). `start_pts`
+    begins at the frame with that timestamp, numbered `start_index`; it may seek, so compare
+    checksums with a survey. `count` stops after so many frames, without the checks of the end.
+    With a `conversion` the frames are those after it (`probe` stays what the file declares, and
+    `start_pts` is the source's).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        limits: Limits,
+        start_pts: int | None = None,
+        start_index: int = 0,
+        count: int | None = None,
+        conversion: Conversion | None = None,
+    ) -> None:
+        self.path = Path(path).resolve()
+        self.limits = limits
+        self.start_pts, self.start_index, self.count = start_pts, start_index, count
+        self.conversion = conversion
+        self.messages: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self._probe: Probe | None = None
+        self._child: Child | None = None
+
+    @property
+    def probe(self) -> Probe:
+        """What the file declares; known from entering on."""
+        assert self._probe is not None, "the decoder has not been entered"
+        return self._probe
+
+    def __enter__(self) -> Self:
+        if not (is_sequence(self.path) or self.path.is_file()):
+            raise ClipFault(Reason.NOT_FOUND, f"{self.path.name}: no such file")
+        request = {
+            "path": str(self.path),
+            "limits": asdict(self.limits),
+            "start_pts": self.start_pts,
+            "count": self.count,
+            "conversion": asdict(self.conversion) if self.conversion else None,
+        }
+        self._child = Child("pipeline.media.child.decode", request, self.limits)
+        try:
+            _, payload = self._child.record(0)
+            self._probe = Probe.from_dict(json.loads(payload))
+        except BaseException:
+            self._child.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child is not None:
+            self._child.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        child, probe = self._child, self.probe
+        assert child is not None
+        layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
+        for index in count(self.start_index):
+            kind, payload = child.record(FRAME_HEADER.size + layout.size_bytes)
+            if kind == b"E":
+                break
+            pts, checksum = FRAME_HEADER.unpack_from(payload)
+            yield Frame(index, pts, split_planes(payload, layout, FRAME_HEADER.size), checksum)
+        self.facts = json.loads(payload)
+        self.messages = [describe(message) for message in self.facts["messages"]]
+        whole = self.start_pts is None and self.count is None
+        check_decoding(self.path.name, probe, self.facts, whole)
+
+
+def probe_file(path: str | Path, limits: Limits) -> Probe:
+    """What a file declares, read by a limited child process. Raises `ClipFault`."""
+    with Decoder(path, limits, count=0) as decoder:
+        return decoder.probe

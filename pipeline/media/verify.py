@@ -1,0 +1,158 @@
+"""Whether an output is what was sent to it: decoded again before it is published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.clip.frames import AssemblyReport, Frame, Probe, StreamHash, to_ms
+from pipeline.media.decoder import Decoder
+from pipeline.media.muxer import stream_hashes
+from pipeline.media.planes import Plane, plane_layout
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+# Declared values that an output must share with its source.
+SAME = {
+    "width": "width", "height": "height", "pix_fmt": "subsampling and bit depth",
+    "fps": "frame rate", "sar": "sample aspect ratio", "rotation": "rotation",
+    "field_order": "scan and field order", "timecode": "timecode", "chapters": "number of chapters",
+    "color_range": "range", "color_primaries": "primaries", "color_trc": "transfer",
+    "colorspace": "matrix",
+}  # fmt: skip
+# Matroska's clock against the source's: half a tick each for sound and picture, and one for a
+# codec's own delay.
+SYNC_SECONDS = 0.002
+# Matroska holds a rate as whole nanoseconds and an aspect as two 16-bit numbers.
+RATIO_TOLERANCE = 1e-6
+
+
+def verify_output(
+    out: Path,
+    probe: Probe,
+    pts: Sequence[int],
+    crcs: Sequence[int],
+    source_hashes: Sequence[StreamHash],
+    report: AssemblyReport,
+    limits: Limits,
+) -> Iterator[Frame]:
+    """Yields every frame of the output, each compared with the checksum sent to the encoder and its
+    timestamp.
+
+    After the last one the number of frames, the other streams' payloads and their sync are compared
+    with the source's. Raises `ClipFault` (`VERIFY_MISMATCH`, `FRAME_COUNT`, or the decoder's own)
+    naming the first difference. Only an exhausted iterator proves the output.
+    """
+    count = 0
+    with Decoder(out, limits) as decoder:
+        _check_declared(out.name, probe, decoder.probe)
+        for frame in decoder:
+            if frame.index < len(crcs):
+                expected = to_ms(pts[frame.index], probe.time_base) + report.shift_ms
+                at = to_ms(frame.pts, decoder.probe.time_base)
+                if at != expected:
+                    raise _mismatch(
+                        out.name, f"frame {frame.index} is at {at} ms, not at {expected} ms"
+                    )
+                if frame.crc32 != crcs[frame.index]:
+                    raise _mismatch(out.name, f"frame {frame.index} decodes to another picture")
+            count += 1
+            yield frame
+    if not count == len(crcs) == len(pts):
+        raise ClipFault(
+            Reason.FRAME_COUNT,
+            f"{out.name}: {count} frames, {len(crcs)} sent, {len(pts)} in the source",
+        )
+    found = stream_hashes(out, limits)
+    _check_streams(out.name, report, source_hashes, found)
+    _check_sync(out.name, report, source_hashes, found)
+
+
+def framemd5(probe: Probe, pts: Sequence[int], md5s: Sequence[str]) -> str:
+    """The text of a `.framemd5` (FFmpeg's framemd5 version 2) from the MD5 of each frame's planes.
+
+    Frames count in units of the frame rate where the timestamps are regular, and in milliseconds
+    otherwise.
+    """
+    steps = [later - earlier for earlier, later in pairwise(pts)]
+    step = 1 / (probe.fps * probe.time_base)
+    regular = all(abs(value - pts[0] - index * step) <= 1 for index, value in enumerate(pts))
+    clock = 1 / probe.fps if regular else Fraction(1, 1000)
+    size = plane_layout(probe.pix_fmt, probe.width, probe.height).size_bytes
+    lines = [
+        "#format: frame checksums",
+        "#version: 2",
+        "#hash: MD5",
+        f"#tb 0: {clock.numerator}/{clock.denominator}",
+        "#media_type 0: video",
+        "#codec_id 0: rawvideo",
+        f"#dimensions 0: {probe.width}x{probe.height}",
+        f"#sar 0: {probe.sar.numerator}/{probe.sar.denominator}",
+        "#stream#, dts,        pts, duration,     size, hash",
+    ]
+    for index, md5 in enumerate(md5s):
+        at = index if regular else to_ms(pts[index], probe.time_base)
+        lasts = (
+            1
+            if regular
+            else to_ms(steps[min(index, len(steps) - 1)] if steps else 0, probe.time_base)
+        )
+        lines.append(f"0, {at:10}, {at:10}, {lasts:8}, {size:8}, {md5}")
+    return "\n".join(lines) + "\n"
+
+
+def plane_md5(planes: Sequence[Plane]) -> str:
+    """MD5 of a frame's planes in order, little-endian: that of FFmpeg's framemd5 in the same pixel
+    format."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for plane in planes:
+        digest.update(np.ascontiguousarray(plane).data)
+    return digest.hexdigest()
+
+
+def _check_declared(name: str, source: Probe, output: Probe) -> None:
+    for key in SAME:
+        wanted, got = getattr(source, key), getattr(output, key)
+        if isinstance(wanted, Fraction) and abs(got / wanted - 1) < RATIO_TOLERANCE:
+            continue
+        if wanted != got:
+            raise _mismatch(name, f"{key} is {got}, not {wanted} as in the source")
+
+
+def _check_streams(
+    name: str, report: AssemblyReport, sources: Sequence[StreamHash], found: Sequence[StreamHash]
+) -> None:
+    written = [stream for stream in report.streams if stream.action != "dropped"]
+    if len(written) != len(found):
+        raise _mismatch(name, f"{len(found)} streams beside the picture, not {len(written)}")
+    original = {stream.index: stream.sha256 for stream in sources}
+    for stream, got in zip(written, found, strict=True):
+        what = f"{stream.kind} stream {stream.index} ({stream.codec})"
+        if got.sha256 != stream.sha256:
+            raise _mismatch(name, f"the packets of {what} are not those written")
+        if stream.action == "kept" and original.get(stream.index) != stream.sha256:
+            raise _mismatch(name, f"the packets of {what} are not those of the source")
+
+
+def _check_sync(
+    name: str, report: AssemblyReport, sources: Sequence[StreamHash], found: Sequence[StreamHash]
+) -> None:
+    starts = {stream.index: stream.start_seconds for stream in sources}
+    written = [stream for stream in report.streams if stream.action != "dropped"]
+    for stream, got in zip(written, found, strict=True):
+        wanted = starts.get(stream.index)
+        if stream.kind != "audio" or wanted is None or got.start_seconds is None:
+            continue
+        off = got.start_seconds - wanted - report.shift_ms / 1000
+        if abs(off) > SYNC_SECONDS:
+            raise _mismatch(name, f"audio stream {stream.index} is {1000 * off:.1f} ms late")
+
+
+def _mismatch(name: str, sentence: str) -> ClipFault:
+    return ClipFault(Reason.VERIFY_MISMATCH, f"{name}: {sentence}")

@@ -1,0 +1,280 @@
+"""The PREMIS 3.0 document of a restored file: two files, what happened to them, and who did it.
+
+Order and occurrence of the elements are those of the schema http://www.loc.gov/premis/v3
+(premis.xsd, 2016-01-18); terms are the Library of Congress's (id.loc.gov/vocabulary/preservation).
+Objects and the model are identified by their SHA-256, so equal work gives an equal document, but
+for the times of its events.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+from pipeline.proof.premis_elements import (
+    NAMESPACE,
+    SCHEMA,
+    XSI,
+    characteristics,
+    file_format,
+    file_object,
+    identifier,
+    node,
+    term,
+)
+from pipeline.proof.provenance import Changes, digital_source_type
+from pipeline.proof.record import Digest
+from pipeline.runs.settings import Settings
+from pipeline.survey import Survey
+
+# Software that decides the result, beside the program itself.
+_LIBRARIES = ("av", "numpy", "opencv-python-headless", "torch")
+
+
+class DerivedFile(NamedTuple):
+    """A file that was derived from the restored one: its profile, format, and what was checked."""
+
+    file: Digest
+    profile: str
+    format: str
+    checked: str
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What the document tells of: `restored` was made and verified at `at`, ISO 8601 in UTC."""
+
+    clip: Mapping[str, Any]  # its row of the manifest
+    survey: Survey
+    settings: Settings
+    changes: Changes
+    restored: Digest
+    at: str
+    derived: tuple[DerivedFile, ...] = ()
+
+    @property
+    def source(self) -> Digest:
+        """The source, under its address."""
+        size = int(self.survey.source_token.partition(":")[0])
+        return Digest(self.survey.source_uri, size, self.survey.source_sha256)
+
+    @property
+    def program(self) -> str:
+        """Name and version of this program."""
+        return f"archive-restore {self.settings.code}"
+
+    def event_id(self, event: str) -> str:
+        """A name that is the same whenever the same file is made."""
+        return f"{self.restored.sha256}/{event}"
+
+
+def premis_xml(work: Restoration) -> bytes:
+    """The document in UTF-8."""
+    root = ET.Element(f"{{{NAMESPACE}}}premis", {"version": "3.0"})
+    root.set(f"{{{XSI}}}schemaLocation", f"{NAMESPACE} {SCHEMA}")
+    root.extend([_source(work), _restored(work), *(_derived(one, work) for one in work.derived)])
+    root.extend([_fixity_event(work), _restoration_event(work), *_proof_events(work)])
+    root.extend(event for one in work.derived for event in _derived_events(one, work))
+    root.extend([_program(work), _model(work)])
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
+
+
+# ---- objects -------------------------------------------------------------------------------------
+
+
+def _source(work: Restoration) -> ET.Element:
+    probe = work.survey.probe
+    designation = node("formatName", f"{probe.codec} in {probe.container}")
+    note = node("formatNote", "codec and container as FFmpeg names them")
+    return file_object(
+        identifier("object", "SHA-256", work.source.sha256),
+        characteristics(work.source, node("format", node("formatDesignation", designation), note)),
+        node("originalName", work.source.name),
+        _derivation("is source of", "iso", work.restored, "restoration", work),
+    )
+
+
+def _restored(work: Restoration) -> ET.Element:
+    container = file_format("Matroska", "4", "PRONOM", "fmt/569")
+    registry = "Library of Congress Sustainability of Digital Formats"
+    picture = file_format("FFV1 in Matroska", "FFV1 version 3", registry, "fdd000343")
+    return file_object(
+        identifier("object", "SHA-256", work.restored.sha256),
+        identifier("object", "local", work.restored.name),
+        characteristics(work.restored, container, picture, _creator(work)),
+        _derivation("has source", "", work.source, "restoration", work),
+        *(_derivation("is source of", "iso", one.file, one.profile, work) for one in work.derived),
+    )
+
+
+def _derived(one: DerivedFile, work: Restoration) -> ET.Element:
+    name = node("format", node("formatDesignation", node("formatName", one.format)))
+    return file_object(
+        identifier("object", "SHA-256", one.file.sha256),
+        identifier("object", "local", one.file.name),
+        characteristics(one.file, name, _creator(work)),
+        _derivation("has source", "", work.restored, one.profile, work),
+    )
+
+
+def _creator(work: Restoration) -> ET.Element:
+    return node(
+        "creatingApplication",
+        node("creatingApplicationName", "archive-restore"),
+        node("creatingApplicationVersion", work.settings.code),
+    )
+
+
+def _derivation(
+    subtype: str, code: str, other: Digest, event: str, work: Restoration
+) -> ET.Element:
+    return node(
+        "relationship",
+        term("relationshipType", "derivation", "relationshipType", "der"),
+        term("relationshipSubType", subtype, "relationshipSubType", code),
+        identifier("relatedObject", "SHA-256", other.sha256),
+        identifier("relatedEvent", "local", work.event_id(event)),
+    )
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+
+def _fixity_event(work: Restoration) -> ET.Element:
+    """The source against the manifest's checksum; without one, the taking of its SHA-256."""
+    at = work.survey.surveyed or work.at
+    checksum, note = work.clip.get("checksum"), f"SHA-256 {work.source.sha256}"
+    kind = term("eventType", "message digest calculation", "eventType", "mes")
+    detail = "the manifest has no checksum of the source"
+    if checksum:
+        kind = term("eventType", "fixity check", "eventType", "fix")
+        detail = f"the manifest's checksum is {str(checksum).lower()}"
+    return _event("source-fixity", kind, at, detail, note, work, _object(work.source, "source"))
+
+
+def _restoration_event(work: Restoration) -> ET.Element:
+    recipe = work.settings.recipe
+    facts: dict[str, object] = {
+        "recipe": recipe.name, "recipe_sha256": recipe.digest, "model": recipe.model,
+        "weights_sha256": work.settings.weights_sha256,
+        "strength": recipe.strength, "deflicker": recipe.deflicker,
+        "interlace": work.survey.interlace, "frames_left": work.survey.frames_left,
+        "frames_filled": work.survey.filled or "none",
+        "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
+        "work_key": work.settings.work_key(work.source.sha256, work.clip),
+    }  # fmt: skip
+    source_type = digital_source_type(work.changes.frames, len(work.survey.fill))
+    return _event(
+        "restoration",
+        term("eventType", "modification", "eventType", "mod"),
+        work.at,
+        "; ".join(f"{key}={value}" for key, value in facts.items()),
+        f"changed: {work.changes}; digitalSourceType={source_type}",
+        work,
+        identifier("linkingAgent", "SHA-256", work.settings.weights_sha256),
+        _object(work.source, "source"),
+        _object(work.restored, "outcome"),
+    )
+
+
+def _proof_events(work: Restoration) -> list[ET.Element]:
+    decoded = "decoded again; every frame, timestamp and packet compared with what was sent"
+    digests = "SHA-256 of the file, MD5 of every frame"
+    return [
+        _event(
+            "validation",
+            term("eventType", "validation", "eventType", "val"),
+            work.at, decoded, f"{work.changes.of_frames} frames are as sent", work,
+            _object(work.restored, "source"),
+        ),
+        _event(
+            "digest",
+            term("eventType", "message digest calculation", "eventType", "mes"),
+            work.at, digests, f"SHA-256 {work.restored.sha256}", work,
+            _object(work.restored, "source"),
+        ),
+    ]  # fmt: skip
+
+
+def _derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
+    """The making of a derived file, and what was found when it was decoded again."""
+    made = f"profile={one.profile}; {one.format}"
+    return [
+        _event(
+            one.profile,
+            term("eventType", "creation", "eventType", "cre"),
+            work.at, made, f"SHA-256 {one.file.sha256}", work,
+            _object(work.restored, "source"), _object(one.file, "outcome"),
+        ),
+        _event(
+            f"{one.profile}-validation",
+            term("eventType", "validation", "eventType", "val"),
+            work.at, "decoded again and compared with the restored file; policy of the profile",
+            one.checked, work, _object(one.file, "source"),
+        ),
+    ]  # fmt: skip
+
+
+def _event(
+    name: str,
+    kind: ET.Element,
+    at: str,
+    detail: str,
+    note: str,
+    work: Restoration,
+    *links: ET.Element,
+) -> ET.Element:
+    """An event that succeeded: only what did is published. Links: agents first, then objects."""
+    role = term("linkingAgentRole", "executing program", "eventRelatedAgentRole", "exe")
+    return node(
+        "event",
+        identifier("event", "local", work.event_id(name)),
+        kind,
+        node("eventDateTime", at),
+        node("eventDetailInformation", node("eventDetail", detail)),
+        node(
+            "eventOutcomeInformation",
+            term("eventOutcome", "success", "eventOutcome"),
+            node("eventOutcomeDetail", node("eventOutcomeDetailNote", note)),
+        ),
+        identifier("linkingAgent", "local", work.program, role),
+        *links,
+    )
+
+
+def _object(file: Digest, role: str) -> ET.Element:
+    code = {"source": "sou", "outcome": "out"}[role]
+    as_what = term("linkingObjectRole", role, "eventRelatedObjectRole", code)
+    return identifier("linkingObject", "SHA-256", file.sha256, as_what)
+
+
+# ---- agents --------------------------------------------------------------------------------------
+
+
+def _program(work: Restoration) -> ET.Element:
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return node(
+        "agent",
+        identifier("agent", "local", work.program),
+        node("agentName", "archive-restore"),
+        term("agentType", "software", "agentType", "sof"),
+        node("agentVersion", work.settings.code),
+        node("agentNote", f"Python {platform.python_version()}, {libraries}"),
+    )
+
+
+def _model(work: Restoration) -> ET.Element:
+    weights = work.settings.weights_sha256
+    return node(
+        "agent",
+        identifier("agent", "SHA-256", weights),
+        node("agentName", f"archive-restore model {work.settings.recipe.model}"),
+        term("agentType", "software", "agentType", "sof"),
+        node("agentVersion", work.settings.code),
+        node("agentNote", f"video diffusion model, weights SHA-256 {weights}"),
+    )

@@ -1,0 +1,138 @@
+"""The audit log of an output: who did what and when, one object for each entry, chained by hashes.
+
+    audit/<thousands>/<n>.json   the n-th entry, from 1
+
+An entry holds the SHA-256 of the entry before it and its own: of its JSON without that field, keys
+sorted. Entries are made by exclusive create and never change; only the holder of the output's lease
+writes. Who changes, removes or inserts one later has to rewrite all that follow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.runs.process import Process
+from pipeline.store import storage
+from schemas.errors import ArchiveError
+
+_ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")
+ACTIONS = ("run_started", "run_resumed", "run_stopped", "run_ended", *_ENDS, "clip_retried")
+Entry = dict[str, Any]
+
+FOLDER_ENTRIES = 1000  # so that the newest entry is found by two requests
+NONE = "0" * 64  # before the first entry
+
+
+class AuditLog:
+    """The log of an output for the one process that writes it."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self._by = Process.here().actor
+        self._head: tuple[int, str] | None = None
+
+    def append(self, action: str, **facts: object) -> None:
+        """Add an entry of one of ACTIONS. Raises ArchiveError when another process writes."""
+        if action not in ACTIONS:
+            raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
+        number, previous = self._head or _head(self.out)
+        entry: Entry = {
+            "seq": number + 1, "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "by": self._by, "action": action, **facts, "previous": previous,
+        }  # fmt: skip
+        entry["sha256"] = digest(entry)
+        data = json.dumps(entry, sort_keys=True).encode()
+        if not storage.create(_uri(self.out, number + 1), data):
+            raise ArchiveError(f"{self.out}: another process writes to the audit log", exit_code=1)
+        self._head = number + 1, entry["sha256"]
+
+    def clips(self, run: str) -> set[str]:
+        """The clips whose end in a run is in the log."""
+        found: set[str] = set()
+        for folder in reversed(_folders(self.out)):
+            entries = [e for _, data in _objects(folder) if (e := json.loads(data))["run"] == run]
+            found |= {e["clip_id"] for e in entries if e["action"] in _ENDS}
+            if any(entry["action"] == "run_started" for entry in entries):
+                break
+        return found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check of the log found."""
+
+    entries: int  # that are in order, from the first
+    head: str  # the SHA-256 of the last of them
+    broken: str | None = None  # address of the first entry that is not in order
+    why: str | None = None
+    held: bool = True  # whether the log has the entry that was asked for
+
+
+def verify(out: str, head: str | None = None) -> Verdict:
+    """Check every entry and the chain; with ``head``, also that an entry of that hash is there."""
+    number, previous, seen = 0, NONE, head in (None, NONE)
+    for folder in _folders(out):
+        for uri, data in _objects(folder):
+            number += 1
+            broken = _broken(out, uri, data, number, previous)
+            if broken:
+                return Verdict(number - 1, previous, *broken, held=seen)
+            previous = json.loads(data)["sha256"]
+            seen = seen or previous == head
+    return Verdict(number, previous, held=seen)
+
+
+def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tuple[str, str] | None:
+    """The first broken entry's address and what is wrong, if it shows at this one."""
+    expected = _uri(out, number)
+    if uri != expected:
+        return (expected, "is missing") if uri > expected else (uri, "does not belong here")
+    try:
+        entry = json.loads(data)
+        intact = entry["sha256"] == digest(entry) and entry["seq"] == number
+    except (KeyError, TypeError, ValueError):
+        return uri, "is no entry of an audit log"
+    if not intact:
+        return uri, "was changed: it does not match its own hash"
+    if entry["previous"] != previous:
+        before = _uri(out, number - 1) if number > 1 else uri
+        return before, f"was replaced: entry {number} was chained to another one"
+    return None
+
+
+def digest(entry: Mapping[str, Any]) -> str:
+    """SHA-256 of an entry without its own hash."""
+    plain = {name: value for name, value in entry.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _head(out: str) -> tuple[int, str]:
+    """Number and hash of the newest entry."""
+    for folder in reversed(_folders(out)):
+        uris = list(storage.listing(folder))
+        if not uris:
+            continue
+        try:
+            entry = json.loads(storage.read_bytes(uris[-1]))
+            return int(entry["seq"]), str(entry["sha256"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(f"{uris[-1]} is no entry: see `audit verify`") from error
+    return 0, NONE
+
+
+def _folders(out: str) -> list[str]:
+    root = storage.join(out, "audit")
+    return [storage.join(root, name) for name in storage.folders(root)]
+
+
+def _objects(folder: str) -> Iterator[tuple[str, bytes]]:
+    yield from storage.read_many(storage.listing(folder)).items()
+
+
+def _uri(out: str, number: int) -> str:
+    return storage.join(out, "audit", f"{number // FOLDER_ENTRIES:06d}", f"{number:09d}.json")

@@ -1,0 +1,155 @@
+"""The clips of an output that did not end well: one case each, OUT/quarantine/<clip>.json.
+
+A case holds the clip's row, since when runs have met its reason, and the circumstances: a hash of
+all that could make another try end otherwise. Runs skip a quarantined clip while they are the same;
+failed and held clips they always try again. A case is closed when its clip ends well, or by
+`retry`. Only the holder of the output's lease writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from pipeline.runs import lease
+from pipeline.runs.audit import AuditLog
+from pipeline.runs.ledger import Ledger, runs
+from pipeline.sources.fetch import source_token
+from pipeline.store import storage
+from schemas.errors import ArchiveError, ClipFault
+
+if TYPE_CHECKING:
+    from pipeline.runs.settings import Settings
+
+FAULTY = ("quarantined", "failed", "held")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip that did not end well."""
+
+    row: Row  # as in tables/clips, of the run that tried last
+    circumstances: str
+    since: str  # when a run first ended the clip for this reason
+    since_run: str
+    runs: int  # that tried, one after the other, and met this reason
+
+    @property
+    def clip(self) -> str:
+        return str(self.row["clip_id"])
+
+    @property
+    def run(self) -> str:
+        """The run that tried last."""
+        return str(self.row["run"])
+
+    def facts(self) -> Row:
+        """What people ask first."""
+        names = ("clip_id", "state", "reason", "sentence", "next_step", "source_uri", "run")
+        more = {"since_run": self.since_run, "since": self.since, "runs": self.runs}
+        return {name: self.row.get(name) for name in names} | more
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True, default=str).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        return cls(**json.loads(data))
+
+
+class Quarantine:
+    """The cases of an output as one run sees and changes them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cases = {case.clip: case for case in cases(settings.out)}
+
+    def skipped(self, clip: Row) -> Row | None:
+        """Why a run leaves a clip of the manifest alone, as columns of its row; None if it tries
+        it.
+        """
+        case = self._cases.get(str(clip["clip_id"]))
+        if case is None or not self._waits(case, clip):
+            return None
+        return {name: case.row[name] for name in ("state", "reason", "sentence", "next_step")}
+
+    def _waits(self, case: Case, clip: Row) -> bool:
+        same = case.row["state"] == "quarantined"
+        return same and case.circumstances == circumstances(clip, self._settings)
+
+    def ended(self, clip: Row, row: Mapping[str, Any]) -> bool:
+        """Open, keep or close the clip's case; False when it was only skipped."""
+        case = self._cases.get(str(clip["clip_id"]))
+        if row["state"] not in FAULTY:
+            if case is not None:
+                storage.delete(_uri(self._settings.out, case.clip))
+            return True
+        if case is not None and case.run == row["run"]:  # an earlier session of the run wrote it
+            return True
+        if case is not None and row["state"] == "quarantined" and self._waits(case, clip):
+            return False
+        self._open(clip, dict(row), case)
+        return True
+
+    def _open(self, clip: Row, row: Row, before: Case | None) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        since, since_run, count = now, str(row["run"]), 1
+        if before is not None and before.row["reason"] == row["reason"]:
+            since, since_run, count = before.since, before.since_run, before.runs + 1
+        case = Case(row, circumstances(clip, self._settings), since, since_run, count)
+        storage.write_bytes(_uri(self._settings.out, case.clip), case.to_json())
+
+
+def cases(out: str) -> list[Case]:
+    """Every case of an output, by clip."""
+    found = storage.read_many(storage.listing(storage.join(out, "quarantine")))
+    return [Case.from_json(data) for data in found.values()]
+
+
+def find(out: str, clip: str) -> Case:
+    """The case of one clip. Raises ArchiveError where there is none."""
+    uri = _uri(out, clip)
+    if not storage.exists(uri):
+        raise ArchiveError(f"{clip} is not in the quarantine of {out}: see `quarantine list`")
+    return Case.from_json(storage.read_bytes(uri))
+
+
+def retry(out: str, clips: Iterable[str]) -> list[str]:
+    """Make the next run try clips again; their ids. Raises ArchiveError for one without a case."""
+    found = [find(out, clip) for clip in clips]
+    if not found:
+        return []
+    with lease.held(out, "quarantine retry"):
+        oldest = min(case.since_run for case in found)
+        ledgers = [Ledger(out, run) for run in runs(out) if run >= oldest]
+        unfinished = [ledger for ledger in ledgers if ledger.summary() is None]
+        log = AuditLog(out)
+        for case in found:
+            log.append("clip_retried", clip_id=case.clip, run=case.run, reason=case.row["reason"])
+            for ledger in unfinished:
+                ledger.reopen(case.clip)
+            storage.delete(_uri(out, case.clip))
+    return [case.clip for case in found]
+
+
+def circumstances(clip: Row, settings: Settings) -> str:
+    """Hash of the clip's row of the manifest, its source as it lies there, recipe, weights and
+    code; no source is read for it.
+    """
+    try:
+        token = source_token(str(clip["source_uri"]))
+    except ClipFault as fault:
+        token = str(fault.reason)
+    settings = settings.of(clip)
+    facts = [clip, token, settings.recipe.digest, settings.weights_sha256, settings.code]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _uri(out: str, clip: str) -> str:
+    return storage.join(out, "quarantine", f"{clip}.json")

@@ -1,0 +1,108 @@
+"""Publishes a run's rows as Parquet: OUT/tables/<table>/run_date=<date>/run=<run>/part-<n>.parquet.
+
+The tables are derived from the ledger's done markers, so writing them again gives the same files:
+nothing counts twice and nothing is lost, however often a run is resumed. Every file passes the gate
+of `schemas.tables` and appears whole; `runs` comes last, so a run that is listed has all its rows.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store import storage
+from schemas.columns import INTEGER, REAL, TIME
+from schemas.tables import PUBLISHED, check, schema
+
+Row = Mapping[str, object]
+
+PART_ROWS = 200_000
+_ORDER = {
+    "runs": ("run",),
+    "clips": ("clip_id",),
+    "shots": ("clip_id", "shot"),
+    "frames": ("clip_id", "frame"),
+}
+
+
+def write_tables(
+    out: str,
+    run: str,
+    run_date: str | date,
+    clips: Iterable[Row],
+    shots: Iterable[Row],
+    frames: Iterable[Row],
+    run_row: Row,
+) -> None:
+    """Write all tables of a run, `run_date` being YYYY-MM-DD.
+
+    A row needs no `run`; what it leaves out is null. Frames may be a generator: memory holds one
+    part of them. Raises ValueError for rows that break the schema.
+    """
+    day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
+    folder = f"run_date={day.isoformat()}/run={run}"
+    for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
+        _write_table(storage.join(out, "tables", name, folder), name, run, rows)
+
+
+def to_table(name: str, rows: Sequence[Row], run: str) -> pa.Table:
+    """Return rows as a table that keeps to its schema, sorted. Raises ValueError."""
+    columns = PUBLISHED[name]
+    unknown = sorted({key for row in rows for key in row} - columns.keys())
+    if unknown:
+        raise ValueError(f"tables/{name}: no column {', '.join(unknown)} in schemas/tables.py")
+    arrays = {}
+    for key, column in columns.items():
+        values = [run if key == "run" else row.get(key) for row in rows]
+        try:
+            arrays[key] = pa.array([_plain(v, column.type) for v in values], column.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"tables/{name}: {key}: {error}") from error
+    table = pa.table(list(arrays.values()), names=list(arrays))
+    check(name, table)
+    return table.cast(schema(name)).sort_by([(key, "ascending") for key in _ORDER[name]])
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Return the table as a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _write_table(folder: str, name: str, run: str, rows: Iterable[Row]) -> None:
+    written = set()
+    for number, part in enumerate(_parts(rows)):
+        uri = storage.join(folder, f"part-{number}.parquet")
+        storage.write_bytes(uri, to_parquet(to_table(name, part, run)))
+        written.add(uri)
+    for uri in set(storage.listing(folder)) - written:  # of an earlier, longer writing
+        storage.delete(uri)
+
+
+def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield lists of at most PART_ROWS rows; one empty list if there is no row at all."""
+    stream = iter(rows)
+    part = list(islice(stream, PART_ROWS))
+    yield part
+    while part := list(islice(stream, PART_ROWS)):
+        yield part
+
+
+def _plain(value: object, type: pa.DataType) -> object:
+    """Return a value as its column stores it; a number that is not finite is not known."""
+    if callable(scalar := getattr(value, "item", None)):
+        value = scalar()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if type == TIME and isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if isinstance(value, bool) and type in (INTEGER, REAL):
+        raise TypeError(f"{value} is not a number")
+    if isinstance(value, float) and type == INTEGER and not value.is_integer():
+        raise TypeError(f"{value} is not an integer")
+    return value

@@ -1,0 +1,124 @@
+"""Copies of sources on a worker's own disk: shared by its processes, freed when a clip ends.
+
+Each has a lock file beside it. Who uses a copy holds the lock shared; who makes or frees it holds
+it alone (flock(2)): nothing is freed under a reader, and two readers share one download. What a
+killed worker left behind, or a clip that ended on another node, goes when unused for a day.
+"""
+
+import fcntl
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import fstat
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.store import local, storage
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+UNUSED_SECONDS = 86_400
+
+
+@contextmanager
+def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
+    """A local path with the content: the file itself, or a download that nobody frees meanwhile.
+
+    A changed object is fetched anew. Raises `ClipFault`: STORE_ERROR if it changes meanwhile.
+    """
+    if not storage.is_s3(uri):
+        storage.stat(uri)
+        yield storage.local_path(uri)
+        return
+    before = storage.stat(uri)
+
+    def make(path: Path) -> None:
+        storage.download(uri, path)
+        if storage.stat(uri) != before or path.stat().st_size != before.size:
+            path.unlink()
+            raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
+
+    with held(cache, str(uri), before.token, make, _suffix(str(uri))) as path:
+        yield path
+
+
+@contextmanager
+def held(
+    cache: Path, uri: str, token: str, make: Callable[[Path], None], suffix: str = ""
+) -> Iterator[Path]:
+    """The copy of one state of a source, a file or a folder; `make` writes it where there is none,
+    whole or not at all.
+    """
+    path = cache / f"{_short_hash(uri)}-{_short_hash(token)}{suffix}"
+    lock = path.with_name(path.name + ".lock")
+    while True:
+        with local.faults(lock):
+            cache.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("w")
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            if _is_current(lock, handle) and path.exists():
+                yield path
+                return
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_current(lock, handle) and not path.exists():
+                _free_unused(cache)
+                make(path)
+
+
+def discard(uri: str | Path, cache: Path) -> None:
+    """Free the copies of a source that nobody uses; a local source is never touched."""
+    if storage.is_s3(uri):
+        for lock in cache.glob(f"{_short_hash(str(uri))}-*.lock"):
+            _free(lock)
+
+
+def _free_unused(cache: Path) -> None:
+    for lock in cache.glob("*.lock"):
+        try:
+            unused = time.time() - lock.stat().st_mtime
+        except FileNotFoundError:
+            continue
+        if unused > UNUSED_SECONDS:
+            _free(lock)
+
+
+def _free(lock: Path) -> None:
+    """Remove a lock file and its copy, unless they are in use."""
+    try:
+        handle = lock.open()
+    except FileNotFoundError:
+        return
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if not _is_current(lock, handle):
+            return
+        path = lock.with_suffix("")
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        lock.unlink()
+
+
+def _is_current(lock: Path, handle: TextIO) -> bool:
+    """Whether an open lock file is the one that stands there now, not one freed before."""
+    try:
+        return lock.stat().st_ino == fstat(handle.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _suffix(uri: str) -> str:
+    """The object's extension, which helps to name a container, if it is a plain one."""
+    suffix = Path(uri).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""

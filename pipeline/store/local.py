@@ -1,0 +1,136 @@
+"""The local half of `pipeline.store.storage`: durable, atomic and exclusive writes on a disk."""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+_TEMP_SUFFIX = ".tmp"
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn an operating system error into the fault of that path."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ClipFault(Reason.NOT_FOUND, f"{path} does not exist") from error
+    except PermissionError as error:
+        raise ClipFault(Reason.ACCESS_DENIED, f"{path}: permission denied") from error
+    except OSError as error:
+        reason = Reason.DISK_FULL if is_full(error) else Reason.STORE_ERROR
+        raise ClipFault(reason, f"{path}: {error.strerror or error}") from error
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error, of the system or of libav, says that the disk or the quota is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def sibling(path: Path) -> Iterator[Path]:
+    """Yield a hidden temporary path beside `path`, removed at the end if it is still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{uuid.uuid4().hex}{_TEMP_SUFFIX}")
+    try:
+        yield temp
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write or replace a file durably and in one step."""
+    with faults(path), sibling(path) as temp:
+        _write(temp, data, os.O_CREAT | os.O_EXCL)
+        temp.replace(path)
+        _sync_folder(path.parent)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file durably; the target appears, or is replaced, only when it is whole."""
+    with faults(target), sibling(target) as temp:
+        with faults(source):
+            shutil.copyfile(source, temp)
+        _sync(temp)
+        temp.replace(target)
+        _sync_folder(target.parent)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Write a file only if nothing is there: True for exactly one of many writers.
+
+    Whole or absent even after a crash, but for file systems without hard links: there a crash may
+    leave a short file.
+    """
+    with faults(path), sibling(path) as temp:
+        _write(temp, data, os.O_CREAT | os.O_EXCL)
+        try:
+            os.link(temp, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            return _create_in_place(path, data)
+        _sync_folder(path.parent)
+        return True
+
+
+def walk(root: Path) -> list[str]:
+    """Return every file below a folder, sorted; none for a missing folder."""
+    found: list[str] = []
+    with faults(root):
+        for folder, _, names in os.walk(root, onerror=_raise_unless_missing):
+            found += (str(Path(folder, name)) for name in names if not _is_temp(name))
+    return sorted(found)
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders directly below a folder, sorted."""
+    with faults(root):
+        return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def _is_temp(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_TEMP_SUFFIX)
+
+
+def _write(path: Path, data: bytes, flags: int) -> None:
+    with os.fdopen(os.open(path, flags | os.O_WRONLY | os.O_CLOEXEC, 0o666), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _create_in_place(path: Path, data: bytes) -> bool:
+    try:
+        _write(path, data, os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename durable; some file systems cannot sync a folder, and need not."""
+    with suppress(OSError):
+        _sync(path)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

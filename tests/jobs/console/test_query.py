@@ -1,0 +1,178 @@
+"""Queries: one SELECT over the tables, on disk and in a store, and nothing else."""
+
+import datetime as dt
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.console.query import VIEWS, query
+from pipeline.runs.tables import write_tables
+from pipeline.store import storage
+from schemas.errors import ArchiveError
+
+pytest_plugins = ("tests.support.s3",)
+
+Row = dict[str, object]
+FIRST, SECOND = "20261121T010203-abcdef", "20261122T010203-abcdef"
+
+
+def clip(name: str, state: str, reason: str | None = None, **more: object) -> Row:
+    return {"clip_id": name, "state": state, "reason": reason, "source_uri": f"/{name}"} | more
+
+
+def write_lake(out: str) -> None:
+    """Two nights: `a` is restored in the second only, `b` in the first, `c` never."""
+    formats = {"codec": "ffv1", "container": "matroska", "pix_fmt": "yuv420p", "frames": 48}
+    good = formats | {"width": 720, "height": 576, "fps_num": 24, "fps_den": 1}
+    nights = {
+        FIRST: [
+            clip("a", "failed", "STORE_ERROR"),
+            clip("b", "published", psnr_to_source_db=30.0, **good),
+            clip("c", "quarantined", "TRUNCATED", sentence="first"),
+        ],
+        SECOND: [
+            clip("a", "published", psnr_to_source_db=20.0, **good),
+            clip("b", "up_to_date", psnr_to_source_db=30.0, **good),
+            clip("c", "quarantined", "DECODE_CRC", sentence="second"),
+        ],
+    }
+    for run, clips in nights.items():
+        day = f"{run[:4]}-{run[4:6]}-{run[6:8]}"
+        run_row: Row = {"run": run, "started": f"{day}T01:02:03+00:00", "clips": len(clips)}
+        frames = [{"clip_id": "b", "frame": n, "shot": 0} for n in range(3)]
+        write_tables(out, run, day, clips, [], frames, run_row)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = str(tmp_path_factory.mktemp("lake"))
+    write_lake(out)
+    return out
+
+
+def test_query_reads_a_store_as_it_reads_a_disk(store_root: str) -> None:
+    write_lake(store_root)
+    rows = query(store_root, "SELECT clip_id, state FROM latest_clips").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", "published"),
+        ("b", "up_to_date"),
+        ("c", "quarantined"),
+    ]
+    assert query(store_root, "FROM frames SELECT count(*) AS n").to_pylist() == [{"n": 6}]
+
+
+def test_partitions_are_columns(lake: str) -> None:
+    sql = f"SELECT DISTINCT run_date, run FROM clips WHERE run = '{SECOND}'"
+    assert query(lake, sql).to_pylist() == [{"run_date": dt.date(2026, 11, 22), "run": SECOND}]
+    (row,) = query(lake, f"SELECT started FROM runs WHERE run = '{FIRST}'").to_pylist()
+    assert row["started"].isoformat() == "2026-11-21T01:02:03+00:00"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_runs(lake: str, view: str) -> None:
+    assert len(query(lake, f"SELECT * FROM {view}")) > 0
+
+
+def test_views_say_what_they_promise(lake: str) -> None:
+    def rows(sql: str) -> list[tuple[object, ...]]:
+        return [tuple(row.values()) for row in query(lake, sql).to_pylist()]
+
+    assert rows("SELECT clip_id, psnr_to_source_db FROM worst_clips") == [("a", 20.0), ("b", 30.0)]
+    assert rows("SELECT reason, state, clips, example FROM quarantine_by_reason") == [
+        ("DECODE_CRC", "quarantined", 1, "c")
+    ]
+    assert rows("SELECT clip_id, reason, sentence, runs FROM never_restored") == [
+        ("c", "DECODE_CRC", "second", 2)
+    ]
+    assert rows("SELECT codec, fps, clips, frames FROM format_census") == [("ffv1", 24.0, 2, 96)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY clips TO '/tmp/stolen.csv'",
+        "COPY (SELECT 1) TO '/tmp/stolen.csv'",
+        "ATTACH '/tmp/other.db'",
+        "EXPORT DATABASE '/tmp/stolen'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "CREATE TABLE t AS SELECT 1",
+        "CREATE SECRET s (TYPE s3)",
+        "INSERT INTO clips SELECT * FROM clips",
+        "UPDATE clips SET state = 'published'",
+        "DELETE FROM clips",
+        "DROP VIEW worst_clips",
+        "SET enable_external_access = true",
+        "PRAGMA database_list",
+        "CALL pragma_version()",
+        "EXPLAIN SELECT 1",
+        "SELECT 1; COPY clips TO '/tmp/stolen.csv'",
+        "SELECT 1; SELECT 2",
+        "WITH a AS (SELECT 1) INSERT INTO clips SELECT * FROM a",
+        "",
+        "-- nothing",
+    ],
+)
+def test_anything_but_one_select_is_refused(lake: str, sql: str) -> None:
+    with pytest.raises(ArchiveError, match="refused: a query is one SELECT"):
+        query(lake, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM read_blob('/etc/*')",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM '/tmp/other.parquet'",
+        "SELECT * FROM read_parquet('s3://bucket/other.parquet')",
+        "SELECT * FROM read_json('https://example.org/a.json')",
+        "WITH a AS (SELECT * FROM read_csv('/etc/passwd')) SELECT * FROM a",
+    ],
+)
+def test_files_and_addresses_are_refused(lake: str, sql: str) -> None:
+    with pytest.raises(ArchiveError, match="refused: a query reads the tables"):
+        query(lake, sql)
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELCT 1", "SELECT nothing FROM clips", "SELECT * FROM nothing", "SELECT * FROM lake"]
+)
+def test_wrong_sql_is_one_clear_error(lake: str, sql: str) -> None:
+    with pytest.raises(ArchiveError, match="the query did not run"):
+        query(lake, sql)
+
+
+def test_an_output_without_tables_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="has no tables"):
+        query(str(tmp_path), "SELECT * FROM clips")
+
+
+def test_a_table_that_was_never_written_is_empty(lake: str, tmp_path: Path) -> None:
+    (tmp_path / "tables").symlink_to(Path(lake, "tables"))
+    other = tmp_path / "other"
+    source = Path(lake, "tables", "runs")
+    (other / "tables").mkdir(parents=True)
+    (other / "tables" / "runs").symlink_to(source)
+    assert len(query(str(other), "SELECT * FROM shots")) == 0
+
+
+def test_an_older_file_lacks_newer_columns(tmp_path: Path) -> None:
+    folder = tmp_path / "tables" / "clips" / "run_date=2020-01-01" / "run=20200101T000000-abcdef"
+    folder.mkdir(parents=True)
+    old = pa.table({"clip_id": ["a"], "run": ["20200101T000000-abcdef"], "state": ["published"]})
+    pq.write_table(old, folder / "part-0.parquet")
+    (row,) = query(str(tmp_path), "SELECT clip_id, work_key, run_date FROM clips").to_pylist()
+    assert row == {"clip_id": "a", "work_key": None, "run_date": dt.date(2020, 1, 1)}
+
+
+def test_a_refused_store_is_one_clear_error(
+    s3_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_bytes(f"{s3_prefix}/tables/clips/run_date=2020-01-01/run=x/a.parquet", b"")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(ArchiveError, match="ACCESS_DENIED"):
+        query(s3_prefix, "SELECT 1")

@@ -1,0 +1,108 @@
+"""Triage: every shot is clean or damaged, and by what, before anything is restored."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from models.damage.defects import dust, scratches
+from pipeline.clip.shards import Shot
+from pipeline.media.segments import read_rgb, write_rgb
+from pipeline.plan.triage import marks_in, samples
+from tests.pipeline.detect.test_cuts import scene
+from tests.pipeline.test_flow import write_manifest
+
+LENGTH = 12
+
+
+def view(seed: int) -> np.ndarray:
+    """A panning scene, (T, H, W, 3) float32."""
+    return np.stack([np.repeat(f[..., None], 3, -1) for f in scene(seed, LENGTH)]).astype(
+        np.float32
+    )
+
+
+def told(folder: Path, clips: dict[str, np.ndarray], *more: dict[str, str]) -> tuple[int, Any]:
+    """Exit code and clips by id of `triage --json`."""
+    rows = list(more)
+    for name, frames in clips.items():
+        whole = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+        write_rgb(folder / f"{name}.mkv", whole, Fraction(24))
+        rows.append({"clip_id": name, "source_uri": str(folder / f"{name}.mkv")})
+    manifest = write_manifest(folder / "m.csv", rows)
+    result = CliRunner().invoke(app, ["triage", manifest, "--json"])
+    answer = json.loads(result.stdout)
+    assert answer["exit_code"] == result.exit_code
+    return result.exit_code, {clip["clip_id"]: clip for clip in answer["clips"]}
+
+
+def test_clean_and_scratched_shots_of_one_clip_are_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    scratched = scratches(view(2), rng, lines=3, contrast=(70, 95), width_px=(2, 3))
+    dirty = dust(view(3), rng, rate=30, radius_px=(3, 6))
+    code, clips = told(tmp_path, {"reel": np.concatenate([view(1), scratched, dirty])})
+    shots = clips["reel"]["shots"]
+    assert code == 0
+    assert [(s["start"], s["stop"], s["kind"]) for s in shots] == [
+        (0, LENGTH, "clean"), (LENGTH, 2 * LENGTH, "damaged"), (2 * LENGTH, 3 * LENGTH, "damaged"),
+    ]  # fmt: skip
+    assert [s["seconds"] for s in shots] == [0, 0.5, 1]
+    assert shots[0]["damage"] == []
+    assert "scratches" in shots[1]["damage"]
+    assert "dirt" in shots[2]["damage"] and "scratches" not in shots[2]["damage"]
+    assert clips["reel"]["kind"] == "damaged"
+
+
+def test_noise_leader_and_what_cannot_be_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    noisy = view(1) + 20 * rng.standard_normal(view(1).shape)
+    black = np.full_like(view(1), 16)
+    missing = {"clip_id": "gone", "source_uri": str(tmp_path / "gone.mkv")}
+    code, clips = told(tmp_path, {"noisy": np.concatenate([noisy, black])}, missing)
+    assert code == 3
+    assert (clips["gone"]["kind"], clips["gone"]["reason"]) == ("unknown", "NOT_FOUND")
+    first, last = clips["noisy"]["shots"]
+    assert first["kind"] == "damaged" and "noise" in first["damage"]
+    assert (last["kind"], last["damage"]) == ("flat", [])
+
+
+def test_a_person_reads_a_table(tmp_path: Path) -> None:
+    told(tmp_path, {"reel": view(1)})
+    result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.csv")])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "reel: clean"
+
+
+def test_real_shots(tmp_path: Path, footage: Path) -> None:
+    clean = np.stack(list(read_rgb(footage / "valid/derf_carphone_qcif.mp4"))[:LENGTH])
+    rng = np.random.default_rng(7)
+    aged = scratches(clean.astype(np.float32), rng, lines=4, contrast=(60, 95))
+    _, clips = told(tmp_path, {"clean": clean, "aged": aged})
+    assert clips["clean"]["kind"] == "clean"
+    assert "scratches" in clips["aged"]["damage"]
+
+
+def test_marks_are_told_apart_by_their_shape() -> None:
+    mask = np.zeros((100, 200), bool)
+    mask[10:60, 20:22] = True  # upright
+    mask[80:82, 50:110] = True  # level
+    mask[20:24, 150:154] = True
+    assert marks_in(mask) == (1, 1, 16 / mask.size)
+    assert marks_in(np.zeros((100, 200), bool)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "wanted"),
+    [
+        (0, 1, [range(1)]),
+        (7, 9, [range(7, 8), range(8, 9)]),
+        (10, 40, [range(13, 18), range(23, 28), range(33, 38)]),
+    ],
+)
+def test_samples_lie_within_the_shot(start: int, stop: int, wanted: list[range]) -> None:
+    assert samples(Shot(start, stop)) == wanted

@@ -1,0 +1,131 @@
+"""The audit log: every later change of it shows, and at which entry."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs import cli
+from pipeline.runs import audit
+from pipeline.runs.audit import AuditLog, verify
+from pipeline.runs.process import Process
+from pipeline.store import storage
+from schemas.errors import ArchiveError
+
+pytest_plugins = ("tests.support.s3",)
+
+RUN = "20260101T000000-abcdef"
+
+
+@pytest.fixture(autouse=True)
+def small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "FOLDER_ENTRIES", 3)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    """An output with five entries, in two folders."""
+    return fill(str(tmp_path))
+
+
+def fill(out: str) -> str:
+    writer = AuditLog(out)
+    writer.append("run_started", run=RUN, clips=2)
+    writer.append("clip_published", run=RUN, clip_id="a", output_sha256="0" * 64)
+    AuditLog(out).append("clip_failed", run=RUN, clip_id="b", reason="DISK_FULL")  # goes on
+    AuditLog(out).append("run_ended", run=RUN, exit_code=3)
+    AuditLog(out).append("clip_retried", run=RUN, clip_id="b")
+    return out
+
+
+def read(out: str, number: int) -> dict[str, Any]:
+    return dict(json.loads(storage.read_bytes(audit._uri(out, number))))
+
+
+def write(out: str, number: int, entry: dict[str, Any]) -> None:
+    storage.write_bytes(audit._uri(out, number), json.dumps(entry, sort_keys=True).encode())
+
+
+def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
+    assert verify(store_root) == audit.Verdict(0, audit.NONE)
+    fill(store_root)
+    entries = [read(store_root, number) for number in range(1, 6)]
+    assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5]
+    assert {entry["by"] for entry in entries} == {Process.here().actor}
+    assert [entry["time"] for entry in entries] == sorted(entry["time"] for entry in entries)
+    assert entries[0]["previous"] == audit.NONE
+    assert [e["previous"] for e in entries[1:]] == [e["sha256"] for e in entries[:-1]]
+    assert verify(store_root) == audit.Verdict(5, entries[-1]["sha256"])
+    assert AuditLog(store_root).clips(RUN) == {"a", "b"}
+    assert AuditLog(store_root).clips("20270101T000000-abcdef") == set()
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_changed_entry_is_named(log: str, number: int) -> None:
+    write(log, number, read(log, number) | {"by": "nobody@nowhere"})
+    verdict = verify(log)
+    assert verdict.broken == audit._uri(log, number)
+    assert verdict.why is not None and "was changed" in verdict.why
+    assert verdict.entries == number - 1
+
+
+def test_an_entry_that_was_replaced_whole_is_named(log: str) -> None:
+    entry = read(log, 3) | {"reason": "TRUNCATED"}
+    write(log, 3, entry | {"sha256": audit.digest(entry)})
+    verdict = verify(log)
+    assert verdict.broken == audit._uri(log, 3)
+    assert verdict.why is not None and "was replaced" in verdict.why
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_removed_entry_is_named(log: str, number: int) -> None:
+    storage.delete(audit._uri(log, number))
+    assert (verify(log).broken, verify(log).why) == (audit._uri(log, number), "is missing")
+
+
+def test_what_is_no_entry_is_named(log: str) -> None:
+    storage.write_bytes(audit._uri(log, 4), b"{")
+    assert verify(log).broken == audit._uri(log, 4)
+    stray = storage.join(log, "audit", "000000", "000000000.txt")
+    storage.write_bytes(stray, b"")
+    assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
+
+
+def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
+    head = verify(log).head
+    assert verify(log, head).held
+    assert verify(log, read(log, 2)["sha256"]).held
+    storage.delete(audit._uri(log, 5))
+    assert verify(log).broken is None
+    assert not verify(log, head).held
+
+
+def test_of_two_writers_one_is_told(log: str) -> None:
+    first, second = AuditLog(log), AuditLog(log)
+    first._head = second._head = audit._head(log)
+    first.append("run_started", run=RUN)
+    with pytest.raises(ArchiveError, match="another process writes"):
+        second.append("run_started", run=RUN)
+    assert verify(log).broken is None
+
+
+def test_only_known_actions_are_written(log: str) -> None:
+    with pytest.raises(ValueError, match="clip_up_to_date"):
+        AuditLog(log).append("clip_up_to_date", run=RUN)
+    assert verify(log).entries == 5
+
+
+def test_the_command_names_the_first_broken_entry(log: str) -> None:
+    def invoke(*arguments: str) -> Any:
+        return CliRunner().invoke(cli.app, ["audit", "verify", "--out", log, *arguments])
+
+    head = verify(log).head
+    assert (invoke().exit_code, invoke().stdout) == (0, f"5 entries in order; head {head}\n")
+    assert invoke("--head", "f" * 64).exit_code == 1
+    write(log, 4, read(log, 4) | {"exit_code": 0})
+    assert invoke().exit_code == 1
+    assert invoke().stdout.startswith(f"{audit._uri(log, 4)} was changed")
+    told = json.loads(invoke("--json").stdout)
+    assert (told["broken"], told["entries"], told["exit_code"]) == (audit._uri(log, 4), 3, 1)

@@ -1,0 +1,212 @@
+"""Stopping in order: nothing more is begun, what is under way is kept, the next run does the rest.
+
+The stages run here as Ray would call them, without Ray.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.console.query import query
+from jobs.evaluate.bench import Alone
+from pipeline.runs import stop as stopping
+from pipeline.runs.events import Event
+from pipeline.runs.ledger import Ledger
+from pipeline.runs.run import Row, Run, failed
+from pipeline.runs.stop import Stop
+from pipeline.sources.manifest import read_rows
+from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.store import storage
+from schemas.errors import ArchiveError, ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Recipe
+from tests.support.media_factory import Clip, write_clip
+
+pytest_plugins = ("tests.support.s3",)
+
+RECIPE = Recipe(shard_frames=6, strength=0.5)
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+
+
+def quiet(event: Event) -> None:
+    pass
+
+
+# When
+
+
+def test_the_deadline_comes_by_the_clock() -> None:
+    times = [NOW - timedelta(seconds=1), NOW]
+    stop = Stop(NOW, clock=lambda: times.pop(0))
+    assert stop.reason() is None
+    assert stop.reason() is Reason.DEADLINE_STOP
+    assert Stop().reason() is None
+
+
+def test_cancelling_counts_before_the_deadline() -> None:
+    stop = Stop(NOW, clock=lambda: NOW)
+    stop.cancel()
+    assert stop.reason() is Reason.CANCELLED
+
+
+def test_workers_see_the_stop_of_their_session_alone(store_root: str) -> None:
+    ledger = Ledger.open_or_resume(store_root, {"manifest": "m"})
+    worker = Ledger(*ledger.__reduce__()[1])
+    assert worker.stopped() is None
+    notes: list[str] = []
+    with Stop(NOW, clock=lambda: NOW).passed_on(ledger, lambda e: notes.append(e.sentence)):
+        assert worker.stopped() is Reason.DEADLINE_STOP
+    assert notes == ["the deadline is reached: finishing what is under way"]
+    ledger.stop(Reason.CANCELLED)
+    assert Ledger(*ledger.__reduce__()[1]).stopped() is Reason.DEADLINE_STOP  # the first counts
+    assert Ledger.open_or_resume(store_root, {"manifest": "m"}).stopped() is None
+
+
+def test_a_stop_that_comes_later_is_passed_on_whatever_the_store_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.001)
+    ledger = Ledger.open_or_resume(str(tmp_path), {"manifest": "m"})
+    told, troubles = threading.Event(), [ArchiveError("503"), ArchiveError("503")]
+    write = ledger.stop
+
+    def troubled(reason: Reason) -> None:
+        if troubles:
+            raise troubles.pop()
+        write(reason)
+
+    monkeypatch.setattr(ledger, "stop", troubled)
+    stop = Stop()
+    with stop.passed_on(ledger, lambda event: told.set()):
+        assert ledger.stopped() is None
+        stop.cancel()
+        assert told.wait(60)
+    assert ledger.stopped() is Reason.CANCELLED
+
+
+# What
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two clips of two shards each."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_clip(folder / "a.mkv", Clip(frames=12, width=96, height=64))
+    path = folder / "manifest.csv"
+    path.write_text("clip_id,source_uri\na,a.mkv\nb,a.mkv\n")
+    return str(path)
+
+
+def open_run(manifest: str, out: str, recipe: Recipe = RECIPE) -> Run:
+    rows = read_rows(manifest, Path(manifest).read_bytes())
+    return Run.open(manifest, rows, out, recipe, quiet)
+
+
+def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[Row]:
+    """Every row of a run through every stage, one after the other, as it came out."""
+    survey, assembly = SurveyStage(work.settings), Assembly(work.settings)
+    restoration = Restoration(work.settings, Alone(), 1)
+    shards = [shard for row in work.todo for shard in survey(row)]
+    rows = []
+    for number, shard in enumerate(shards):
+        before_shard(number)
+        rows.append(assembly(restoration(shard)))
+        work.take(rows[-1])
+    return rows
+
+
+def segments(out: str) -> dict[str, bytes]:
+    found = [u for u in storage.listing(f"{out}/runs") if "/segments/" in u and ".json" in u]
+    return storage.read_many(found)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
+    manifest: str, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    first = open_run(manifest, out)
+
+    def stop_in_the_second_clip(number: int) -> None:
+        if number == 3:
+            first.settings.ledger.stop(Reason.DEADLINE_STOP)
+
+    rows = drive(first, stop_in_the_second_clip)
+    assert [row["kind"] for row in rows] == ["shard", "clip", "shard", "left"]
+    summary = first.close()
+    assert (summary["exit_code"], summary["left"]) == (5, 1)
+    assert summary["clips"]["published"] == 1 and summary["clips"]["held"] == 1
+    assert summary["clips"]["failed"] == 0 and sum(summary["clips"].values()) == 2
+    table = query(out, "SELECT clip_id, state, reason FROM clips ORDER BY clip_id").to_pylist()
+    assert [tuple(row.values()) for row in table] == [
+        ("a", "published", None),
+        ("b", "held", "DEADLINE_STOP"),
+    ]
+    assert first.settings.ledger.summary() is None  # unfinished
+    assert set(first.settings.ledger.done()) == {"a"}  # what is left is not committed
+    kept = segments(out)
+    assert len([uri for uri in kept if "/b/" in uri]) == 1
+
+    second = open_run(manifest, out)
+    assert second.settings.ledger.run == first.settings.ledger.run
+    assert [row["clip_id"] for row in second.todo] == ["b"]
+    drive(second)
+    summary = second.close()
+    assert (summary["exit_code"], summary["left"]) == (0, 0)
+    assert summary["clips"]["published"] == 2
+    assert {uri: data for uri, data in segments(out).items() if uri in kept} == kept
+    assert query(out, "SELECT count(*) AS n FROM clips WHERE state = 'published'").to_pylist() == [
+        {"n": 2}
+    ]
+
+
+def test_a_run_that_is_stopped_first_begins_nothing(manifest: str, tmp_path: Path) -> None:
+    work = open_run(manifest, str(tmp_path / "out"))
+    work.settings.ledger.stop(Reason.CANCELLED)
+    assert [row["kind"] for row in drive(work)] == ["left", "left"]
+    summary = work.close()
+    assert (summary["exit_code"], summary["left"]) == (143, 2)
+    assert not storage.exists(f"{work.settings.ledger.uri}/survey/a.json")
+
+
+def test_a_stop_does_not_cover_up_a_clip_that_was_lost(manifest: str, tmp_path: Path) -> None:
+    work = open_run(manifest, str(tmp_path / "out"))
+    work.settings.ledger.stop(Reason.DEADLINE_STOP)
+    work.take({"clip_id": "a", "kind": "left", "body": json.dumps({"reason": "DEADLINE_STOP"})})
+    summary: dict[str, Any] = work.close()
+    assert summary["left"] == 1
+    assert summary["clips"]["held"] == 1 and summary["clips"]["failed"] == 1
+    assert work.settings.ledger.done()["b"]["reason"] == "INTERNAL"
+
+
+def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
+    manifest: str, tmp_path: Path
+) -> None:
+    """Its row died with the node; Ray repeats the steps, which find that all is done."""
+    work = open_run(manifest, str(tmp_path / "out"), Recipe(shard_frames=6, strength=0))
+    restoration = Restoration(work.settings, Alone(), 1)
+    assembly = Assembly(work.settings)
+    shards = SurveyStage(work.settings)(work.todo[0])
+    ends = [assembly(restoration(shard)) for shard in shards]
+    assert [row["kind"] for row in ends] == ["shard", "clip"]
+    for row in (ends[0], assembly(restoration(shards[1]))):
+        work.take(row)
+    assert "a" in work._waiting()
+    work.take({"clip_id": "b", "kind": "left", "body": json.dumps({"reason": "CANCELLED"})})
+    summary = work.close()
+    assert (summary["clips"]["published"], summary["clips"]["failed"]) == (1, 0)
+
+
+def test_a_stop_does_not_cover_up_a_failure(manifest: str, tmp_path: Path) -> None:
+    """The clip of a shard that was left may have failed in another one."""
+    work = open_run(manifest, str(tmp_path / "out"))
+    work.take({"clip_id": "a", "kind": "left", "body": json.dumps({"reason": "DEADLINE_STOP"})})
+    row = failed(work._rows["a"], ClipFault(Reason.MODEL_NAN, "not numbers"), work.settings)
+    work.take({"clip_id": "a", "kind": "clip", "body": json.dumps(row)})
+    assert work._ended["a"]["reason"] == "MODEL_NAN"
+    assert "a" not in work._waiting()

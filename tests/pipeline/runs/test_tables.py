@@ -1,0 +1,156 @@
+"""Tables: the gate, the files, and writing them twice."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.detect.measure import ClipMeasure, metric_columns
+from pipeline.runs import tables
+from pipeline.store import storage
+from schemas.columns import arrow_schema
+from schemas.tables import CLIPS, FRAMES, PUBLISHED, SEGMENTS, STATES, TABLES, check, schema
+
+pytest_plugins = ("tests.support.s3",)
+
+RUN, DAY = "20261122T010203-abcdef", "2026-11-22"
+Row = dict[str, object]
+
+PUBLISHED_CLIP: Row = {
+    "clip_id": "b",
+    "state": "published",
+    "source_uri": "s3://films/b.mkv",
+    "frames": 10,
+    "fps_num": 24000,
+    "fps_den": 1001,
+    "psnr_to_source_db": 41.5,
+}
+FAILED_CLIP: Row = {
+    "clip_id": "a",
+    "state": "quarantined",
+    "reason": "TRUNCATED",
+    "sentence": "20 of 50 frames",
+    "source_uri": "s3://films/a.mkv",
+}
+RUN_ROW: Row = {"run": RUN, "started": "2026-11-22T01:02:03.123+00:00", "clips": 2, "published": 1}
+
+
+def frame_rows(count: int) -> Iterator[Row]:
+    return ({"clip_id": "b", "frame": i, "shot": 0, "blur_before": 0.5} for i in range(count))
+
+
+def write(out: str, frames: int = 10) -> None:
+    clips = [PUBLISHED_CLIP, FAILED_CLIP]
+    shots = [{"clip_id": "b", "shot": 0, "start": 0, "stop": 10, "flickers": True}]
+    tables.write_tables(out, RUN, DAY, clips, shots, frame_rows(frames), RUN_ROW)
+
+
+def content(out: str) -> dict[str, bytes]:
+    return {uri.removeprefix(out): storage.read_bytes(uri) for uri in storage.listing(out)}
+
+
+def test_tables_are_written_whole_and_twice_the_same(store_root: str) -> None:
+    write(store_root)
+    first = content(store_root)
+    assert list(first) == [
+        f"/tables/{name}/run_date={DAY}/run={RUN}/part-0.parquet" for name in sorted(PUBLISHED)
+    ]
+    write(store_root)
+    assert content(store_root) == first
+
+
+def test_a_failed_clip_has_a_reason_and_no_measures(tmp_path: Path) -> None:
+    write(str(tmp_path))
+    table = pq.ParquetFile(next(tmp_path.glob("tables/clips/**/*.parquet"))).read()
+    assert table.schema.names == list(CLIPS)
+    failed, published = table.to_pylist()
+    assert (failed["clip_id"], failed["reason"], failed["run"]) == ("a", "TRUNCATED", RUN)
+    assert failed["psnr_to_source_db"] is None
+    assert (published["reason"], published["psnr_to_source_db"]) == (None, 41.5)
+    field = table.schema.field("psnr_to_source_db")
+    assert field.metadata[b"unit"] == b"dB"
+
+
+def test_frames_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PART_ROWS", 4)
+    write(str(tmp_path), frames=10)
+    folder = tmp_path / "tables" / "frames" / f"run_date={DAY}" / f"run={RUN}"
+    rows = [pq.ParquetFile(path).metadata.num_rows for path in sorted(folder.iterdir())]
+    assert rows == [4, 4, 2]
+    write(str(tmp_path), frames=3)
+    assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
+
+
+def test_numbers_of_every_kind_are_stored(tmp_path: Path) -> None:
+    row = PUBLISHED_CLIP | {
+        "frames": np.int64(3),
+        "blur_before": np.float32(0.5),
+        "blur_after": math.nan,
+        "psnr_to_source_db": math.inf,
+        "ssim_to_source": 1,
+    }
+    (stored,) = tables.to_table("clips", [row], RUN).to_pylist()
+    assert (stored["frames"], stored["blur_before"], stored["ssim_to_source"]) == (3, 0.5, 1.0)
+    assert stored["blur_after"] is None
+    assert stored["psnr_to_source_db"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"state": "lost"}, "state"),
+        ({"state": None}, "state"),
+        ({"clip_id": "a/b"}, "clip_id"),
+        ({"reason": "BAD_LUCK"}, "reason"),
+        ({"reason": "TRUNCATED"}, "published with the reason"),
+        ({"state": "failed"}, "failed with the reason None"),
+        ({"frames": -1}, "frames"),
+        ({"frames": "ten"}, "frames"),
+        ({"frames": 1.5}, "frames"),
+        ({"frames": True}, "frames"),
+        ({"source_sha256": "abc"}, "source_sha256"),
+        ({"seconds_model": -0.1}, "seconds_model"),
+        ({"colour": "red"}, "colour"),
+        ({"source_uri": None}, "source_uri"),
+    ],
+)
+def test_the_gate_refuses(change: Row, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        tables.to_table("clips", [PUBLISHED_CLIP | change], RUN)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_empty_table_passes_its_gate(name: str) -> None:
+    table = schema(name).empty_table()
+    assert check(name, table).schema.equals(arrow_schema(TABLES[name]))
+
+
+def test_segments_are_checked() -> None:
+    rows: list[Row] = [
+        {"clip_id": "a", "shard": 0, "start": 0, "stop": 9, "uri": "s", "sha256": "0" * 64}
+    ]
+    names = list(SEGMENTS)
+    table = pa.table({n: pa.array([r.get(n) for r in rows], SEGMENTS[n].type) for n in names})
+    assert check("segments", table) is table
+    with pytest.raises(ValueError, match="shard"):
+        check("segments", table.set_column(names.index("shard"), "shard", pa.array([-1])))
+
+
+def test_what_is_measured_has_its_columns() -> None:
+    measured = set(metric_columns())
+    assert measured <= set(CLIPS)
+    measure = ClipMeasure()
+    luma = np.zeros((32, 32), np.float32)
+    measure.add(luma, luma, luma)
+    (row,) = measure.frames()
+    assert set(row) <= set(FRAMES)
+    tables.to_table("frames", [{"clip_id": "a", **row}], RUN)
+    tables.to_table("clips", [PUBLISHED_CLIP | measure.summary()], RUN)
+
+
+def test_the_states_add_up_in_runs() -> None:
+    assert set(STATES) <= set(PUBLISHED["runs"])

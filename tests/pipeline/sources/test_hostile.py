@@ -1,0 +1,170 @@
+"""Hostile values of a manifest: refused by their text, before anything is opened or asked for."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sources.allowlist import VARIABLE, allowed, reached
+from pipeline.sources.fetch import source_token
+from pipeline.sources.manifest import inspect_rows
+from schemas.errors import ArchiveError, ClipFault
+from schemas.reasons import Reason
+
+GOOD = {"clip_id": "a", "source_uri": "a.mkv"}
+URIS = [
+    # out of the folder
+    "../a.mkv", "a/../../b.mkv", "..", "./../a.mkv", "/mnt/../etc/shadow", "%2e%2e/a.mkv",
+    "file:///mnt/%2e%2e/etc/shadow", "file:///mnt%2f..%2fetc", "s3://bucket/../other/a.mkv",
+    "s3://bucket/a/..%2f..%2fb.mkv", "\u2025/a.mkv", "\uff0e\uff0e/a.mkv",
+    # other hosts
+    "http://host/a.mkv", "https://host/a.mkv", "HTTP://host/a.mkv", "ftp://host/a.mkv",
+    "http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/latest",
+    "http://metadata.google.internal/computeMetadata/v1/", "http://2852039166/", "http://0x7f.1/",
+    "s3://169.254.169.254/latest", "s3://0xa9fea9fe/latest", "s3://2852039166/latest",
+    "s3://metadata.google.internal/v1", "s3://instance-data/latest", "s3://localhost/a",
+    "s3://printer.local/a", "s3://127.0.0.1:9000/a", "s3://[::1]/a.mkv", "//host/share/a.mkv",
+    "\\\\host\\share\\a.mkv", "file://host/share/a.mkv", "smb://host/a.mkv", "rtsp://host/a",
+    # what a decoder could be talked into
+    "concat:a.mkv|b.mkv", "subfile,,start,0,end,9,,:a.mkv", "pipe:0", "data:video/mp4;base64,AA",
+    "crypto:a.mkv", "javascript:alert(1)",
+    # credentials
+    "s3://key:secret@bucket/a.mkv", "s3://key@bucket/a.mkv", "https://u:secret@host/a.mkv",
+    "s3://bucket/a.mkv?X-Amz-Signature=secret", "s3://bucket/a.mkv?awsaccesskeyid=secret",
+    # devices and folders
+    "/dev/zero", "/dev/./sda", "/./dev/zero", "/.//proc/self/environ", "/proc/1/root/etc/shadow",
+    "file:///sys/kernel", "file:///%2fdev/zero", "folder/", "folder/.", "s3://bucket/folder/",
+    # characters
+    "a\0.mkv", "file:///a%00.mkv", "a%0a.mkv", "a\n.mkv", "a\t.mkv", "a\x1b[31m.mkv", "a\x7f.mkv",
+    "a\u202egpj.mkv", "a\u2066b.mkv", "file:///a%E2%80%AEb.mkv", "a\u200b.mkv", "a\u200d.mkv",
+    "a\ufeff.mkv", "a\u00ad.mkv", "a\u3164.mkv", "a\u034f.mkv", "a\u2028.mkv", "a\ud800.mkv",
+    "a\u2044b.mkv", "a\u2215b.mkv", "a\u29f8b.mkv", "a\uff0fb.mkv", "a\u2216b.mkv",
+    "a\uff3cb.mkv", "s3\uff1a//bucket/a", "s3\ua789//bucket/a", "a\\b.mkv", "a%5cb.mkv",
+    # formulas, sizes, forms
+    "=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(A1)", '=HYPERLINK("a")', "a" * 1025, "\u00e9" * 600,
+    "s3://bucket", "s3://bucket/", "s3:///a.mkv", "s3://bucket//a.mkv", "s3://Bucket/a.mkv",
+    "s3://b/a.mkv", " a.mkv", "a.mkv ",
+]  # fmt: skip
+CELLS = [
+    ("clip_id", value)
+    for value in (
+        "../a", "/etc/a", "a/b", "a\\b", ".a", "..", "a b", "=cmd()", "a\0", "a\u202eb", "\u0430",
+        "a" * 129, "CON:", "a;rm", "$(id)", "a\n", "<b>", "a%2fb", "*", "~",
+    )
+] + [
+    ("collection", "=cmd()"), ("collection", "@SUM(A1)"), ("collection", "a\u202eb"),
+    ("collection", "a\0b"), ("collection", "x" * 4097), ("notes", "n" * 4097), ("notes", "\x1b[2J"),
+    ("recipe", "../../etc/passwd"), ("recipe", "/etc/passwd"), ("recipe", "http://host/r.toml"),
+    ("access_class", "public\u200b"), ("access_class", "a/b"), ("checksum", "=1"),
+    ("checksum", "0" * 4096), ("priority", "1e9"), ("priority", "99999"),
+    ("embargo_until", "2030-01-01T00:00"), ("expected_fps", "9" * 400), ("expected_fps", "1/0"),
+    ("field_order", "tff; x"), ("reference_uri", "../a.mkv"), ("reference_uri", "http://host/a"),
+]  # fmt: skip
+HOSTILE = [("source_uri", uri) for uri in URIS] + CELLS
+_WATCHED = ("open", "socket.", "os.listdir", "os.scandir", "subprocess.", "os.exec", "urllib.",
+            "shutil.", "os.remove", "os.mkdir", "os.rename")  # fmt: skip
+_heard: list[tuple[str, Any]] | None = None
+
+
+def _hear(event: str, arguments: Any) -> None:
+    if _heard is not None and event.startswith(_WATCHED):
+        _heard.append((event, arguments))
+
+
+sys.addaudithook(_hear)  # for good: a hook cannot be taken off
+
+
+@contextmanager
+def heard() -> Iterator[list[tuple[str, Any]]]:
+    """What was opened, listed, connected to or started meanwhile."""
+    global _heard  # noqa: PLW0603
+    _heard = found = []
+    try:
+        yield found
+    finally:
+        _heard = None
+
+
+def test_the_ear_hears(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with heard() as found:
+        (tmp_path / "a").open("rb").close()
+        os.listdir(tmp_path)
+    assert {event for event, _ in found} == {"open", "os.listdir"}
+
+
+def test_every_hostile_value_is_refused_before_any_io(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(HOSTILE) >= 60
+    rows = [GOOD | {"clip_id": f"c{n}", name: value} for n, (name, value) in enumerate(HOSTILE)]
+    lines = [json.dumps(row).encode() for row in rows]
+    inspect_rows("m.jsonl", lines[0])  # what is imported on first use
+    with heard() as found, monkeypatch.context() as patched:
+        for name in ("stat", "lstat", "readlink"):
+            patched.setattr(os, name, lambda *a, **k: found.append(("stat", a)))
+        kept, faults = inspect_rows("m.jsonl", b"\n".join(lines), "/out")
+    assert kept == []
+    refused = {(fault.row, fault.column) for fault in faults if fault.severity == "error"}
+    missed = [h for n, h in enumerate(HOSTILE, start=1) if (n, h[0]) not in refused]
+    assert (missed, found) == ([], [])
+    assert not any("secret" in str(fault) for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://films/reel_%06d.dpx", "/mnt/films/reel_%04d.TIFF", "reel %08d.png"]
+)
+def test_the_pattern_of_a_sequence_is_no_percent_encoding(uri: str) -> None:
+    row = {"clip_id": "reel", "source_uri": uri, "expected_fps": "24"}
+    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] == []
+    row["source_uri"] = f"{uri}%0a"
+    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] != []
+
+
+# Places that are allowed
+
+
+def test_sources_lie_below_the_places_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "s3://films/ s3://news/reels '/mnt/my archive'")
+    uris = {
+        "s3://films/a.mkv": True,
+        "s3://films/deep/a.mkv": True,
+        "s3://films-2/a.mkv": False,
+        "s3://news/reels/a.mkv": True,
+        "s3://news/reels-2/a.mkv": False,
+        "s3://news/a.mkv": False,
+        "/mnt/my archive/a.mkv": True,
+        "file:///mnt/my%20archive/a.mkv": True,
+        "/mnt/./my archive//a.mkv": True,
+        "/mnt/my archive-2/a.mkv": False,
+        "/etc/shadow": False,
+    }
+    for number, (uri, fine) in enumerate(uris.items()):
+        row = {"clip_id": f"c{number}", "source_uri": "s3://films/x", "reference_uri": uri}
+        _, faults = inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())
+        assert [fault.column for fault in faults] == ([] if fine else ["reference_uri"]), uri
+    monkeypatch.delenv(VARIABLE)
+    assert all(uri in allowed() for uri in uris)
+
+
+@pytest.mark.parametrize("places", ["http://host/", "films", "s3://films/../x", "/mnt/..", "s3:"])
+def test_a_place_that_is_none_is_an_error(places: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"/mnt {places}")
+    with pytest.raises(ArchiveError, match=VARIABLE):
+        allowed()
+
+
+def test_a_link_leads_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("films", "secret"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.mkv").write_bytes(b"a")
+    (tmp_path / "films" / "b.mkv").symlink_to(tmp_path / "secret" / "a.mkv")
+    (tmp_path / "link").symlink_to(tmp_path / "films")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "link"))
+    assert reached(str(tmp_path / "films" / "a.mkv")) and reached(str(tmp_path / "link" / "a.mkv"))
+    with pytest.raises(ClipFault) as caught:
+        source_token(str(tmp_path / "films" / "b.mkv"))
+    assert caught.value.reason is Reason.URI_REFUSED

@@ -1,0 +1,126 @@
+"""Copies of sources on a worker's disk: shared, never freed under a reader, gone at the end."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.sources.fetch import fetched
+from pipeline.store import cache, storage
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+
+pytest_plugins = ("tests.support.s3",)
+
+
+def test_the_copy_of_a_file_is_the_file_and_is_not_freed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    with cache.local_copy(str(tmp_path / "a"), tmp_path / "cache") as path:
+        assert path == tmp_path / "a"
+    cache.discard(str(tmp_path / "a"), tmp_path / "cache")
+    assert (tmp_path / "a").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_missing_object_leaves_nothing(s3_prefix: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ClipFault) as caught,
+        cache.local_copy(storage.join(s3_prefix, "none.mkv"), tmp_path),
+    ):
+        pass
+    assert caught.value.reason is Reason.NOT_FOUND
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_is_kept_until_the_object_changes(s3_prefix: str, tmp_path: Path) -> None:
+    uri = storage.join(s3_prefix, "clip.mkv")
+    storage.write_bytes(uri, b"one")
+    with cache.local_copy(uri, tmp_path) as first:
+        made = first.stat().st_mtime_ns
+        assert first.suffix == ".mkv"
+    with cache.local_copy(uri, tmp_path) as again:
+        assert again == first
+        assert again.stat().st_mtime_ns == made
+        storage.write_bytes(uri, b"two")
+        with cache.local_copy(uri, tmp_path) as second:
+            assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
+    cache.discard(uri, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_in_use_is_not_freed(s3_prefix: str, tmp_path: Path) -> None:
+    uri = storage.join(s3_prefix, "clip.mkv")
+    storage.write_bytes(uri, b"one")
+    with cache.local_copy(uri, tmp_path) as path:
+        cache.discard(uri, tmp_path)
+        assert path.read_bytes() == b"one"
+        with cache.local_copy(uri, tmp_path):
+            cache.discard(uri, tmp_path)
+        assert path.exists()
+    cache.discard(uri, tmp_path)
+    assert not path.exists()
+
+
+def test_what_was_not_used_for_a_day_goes_with_the_next_download(
+    s3_prefix: str, tmp_path: Path
+) -> None:
+    paths = {}
+    for name in ("old", "held", "young", "new"):
+        uri = storage.join(s3_prefix, name)
+        storage.write_bytes(uri, name.encode())
+        if name != "new":
+            with cache.local_copy(uri, tmp_path) as paths[name]:
+                pass
+    before = time.time() - cache.UNUSED_SECONDS - 60
+    with cache.local_copy(storage.join(s3_prefix, "held"), tmp_path):
+        for name in ("old", "held"):
+            os.utime(f"{paths[name]}.lock", (before, before))
+        with cache.local_copy(storage.join(s3_prefix, "new"), tmp_path):
+            pass
+    assert {name: path.exists() for name, path in paths.items()} == {
+        "old": False, "held": True, "young": True,
+    }  # fmt: skip
+
+
+def _use_and_free(uri: str, folder: str) -> bytes:
+    with cache.local_copy(uri, Path(folder)) as path:
+        time.sleep(0.01)
+        data = path.read_bytes()
+    cache.discard(uri, Path(folder))
+    return data
+
+
+def _copy(uri: str, folder: str) -> int:
+    with cache.local_copy(uri, Path(folder)) as path:
+        return path.stat().st_ino
+
+
+def test_processes_share_one_download(s3_prefix: str, tmp_path: Path) -> None:
+    uri = storage.join(s3_prefix, "clip.mkv")
+    storage.write_bytes(uri, bytes(2**20))
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert len(set(pool.starmap(_copy, [(uri, str(tmp_path))] * 6, chunksize=1))) == 1
+
+
+def test_processes_that_free_and_use_one_copy_never_miss_it(s3_prefix: str, tmp_path: Path) -> None:
+    uri = storage.join(s3_prefix, "clip.mkv")
+    storage.write_bytes(uri, b"one")
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        found = pool.starmap(_use_and_free, [(uri, str(tmp_path))] * 60, chunksize=1)
+    assert found == [b"one"] * 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sequence_is_fetched_whole_and_freed_whole(s3_prefix: str, tmp_path: Path) -> None:
+    for number in (7, 8, 10):
+        storage.write_bytes(storage.join(s3_prefix, f"f_{number:04d}.dpx"), b"%d" % number)
+    uri = storage.join(s3_prefix, "f_%04d.dpx")
+    with fetched(uri, tmp_path) as pattern:
+        found = {path.name: path.read_bytes() for path in pattern.parent.iterdir()}
+        assert pattern.name == "f_%04d.dpx"
+        cache.discard(uri, tmp_path)
+    assert found == {"f_0007.dpx": b"7", "f_0008.dpx": b"8", "f_0010.dpx": b"10"}
+    cache.discard(uri, tmp_path)
+    assert list(tmp_path.iterdir()) == []

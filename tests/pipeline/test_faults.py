@@ -1,0 +1,125 @@
+"""The fault run: whatever dies in it, every clip ends once, and as it should.
+
+The whole, with a cluster of two nodes, runs where TEST_FAULTS=1 (`make test-faults`); a part of it
+always.
+"""
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import retry, storage
+from tests.pipeline.test_nodes import Nodes
+from tests.support.fault_run import FAULTS, FaultRun, finished
+from tests.support.s3 import S3Server, serve
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A server of this test's own: it is killed and comes back."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "s3"
+    folder.mkdir()
+    with serve(folder) as running:
+        for name, value in running.env.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def test_a_store_that_restarts_costs_time_alone(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that is asked of it meanwhile fails, or takes what is there for missing."""
+    monkeypatch.setenv(retry.VARIABLE, "200")
+    prefix = "s3://archive/restart"
+    for n in range(4):
+        storage.write_bytes(f"{prefix}/old/{n}", b"%d" % n)
+    server.kill()
+    steps: dict[str, Callable[[], object]] = {
+        "read": lambda: storage.read_bytes(f"{prefix}/old/1"),
+        "exists": lambda: storage.exists(f"{prefix}/old/2"),
+        "create": lambda: storage.create(f"{prefix}/new", b"new"),
+        "claimed": lambda: storage.create(f"{prefix}/old/3", b"rival"),
+        "write": lambda: storage.write_bytes(f"{prefix}/old/0", b"again"),
+        "list": lambda: len(list(storage.listing(f"{prefix}/old"))),
+    }
+    with ThreadPoolExecutor(len(steps)) as pool:
+        waiting = {name: pool.submit(step) for name, step in steps.items()}
+        time.sleep(2)
+        assert not any(answer.done() for answer in waiting.values())
+        server.start()
+        answers = {name: answer.result(timeout=200) for name, answer in waiting.items()}
+    assert answers == {
+        "read": b"1", "exists": True, "create": True, "claimed": False, "write": None, "list": 4,
+    }  # fmt: skip
+    assert storage.read_bytes(f"{prefix}/old/0") == b"again"
+
+
+def test_a_night_of_faults(tmp_path: Path, server: S3Server) -> None:
+    faults = ("missing", "cut", "flipped", "crash", "changed", "list")
+    run = FaultRun(tmp_path, server, clips=18, faults=faults)
+    run.prepare()
+    try:
+        first = run.drive()
+        run.kill_an_actor(first)
+        run.wait_for_done(4, first)
+        run.restart_the_store(seconds=3)
+        run.wait_for_done(9, first)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        time.sleep(3)  # what was under way dies with its raylet
+        assert 9 <= len(run.names("done")) < 18
+        run.check(finished(run.drive(), run.log))
+    finally:
+        run.end()
+
+
+@pytest.mark.skipif(os.environ.get("TEST_FAULTS") != "1", reason="takes long: make test-faults")
+def test_a_hundred_clips_on_two_nodes(tmp_path: Path, server: S3Server) -> None:
+    with tempfile.TemporaryDirectory(prefix="arn", ignore_cleanup_errors=True) as folder:
+        run = FaultRun(tmp_path, server, clips=100, faults=tuple(FAULTS), options=("--on-cluster",))
+        run.prepare()
+        nodes = Nodes(Path(folder), run.env)
+        run.extra = nodes.env | run.env | {"RAY_ADDRESS": f"127.0.0.1:{nodes.gcs}"}
+        over = threading.Event()
+        poisoner = threading.Thread(target=run.poison, args=(over,), daemon=True)
+        try:
+            worker = nodes.add_worker()
+            poisoner.start()
+            everything_happens(run, nodes, worker)
+        finally:
+            over.set()
+            poisoner.join()
+            run.end()
+            nodes.end()
+
+
+def everything_happens(run: FaultRun, nodes: Nodes, worker: int) -> None:
+    """One driver until it is killed, with all that dies meanwhile, and a second one to the end."""
+    first = run.drive()
+    run.wait_for_done(5, first)
+    run.kill_an_actor(first)
+    run.wait_for_done(20, first)
+    run.restart_the_store(seconds=10)
+    run.wait_for_done(35, first)
+    nodes.lose(worker)
+    time.sleep(1)
+    nodes.add_worker()
+    run.wait_for_done(50, first)
+    first.kill()
+    first.wait()
+    time.sleep(5)
+    assert 50 <= len(run.names("done")) < 100
+    second = run.drive()
+    run.check(finished(second, run.log))
+    assert len(run.killed) >= 3

@@ -1,0 +1,366 @@
+"""The main job on a real embedded Ray: every clip ends once, with its sound, time and reason,
+whatever dies.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from jobs.console.query import query
+from pipeline import flow
+from pipeline.clip.frames import to_ms
+from pipeline.media.decoder import Decoder
+from pipeline.media.muxer import stream_hashes
+from pipeline.runs.audit import verify
+from pipeline.runs.events import Event
+from pipeline.sources.manifest import ManifestInvalid
+from pipeline.store import storage
+from schemas.recipe import Limits, Recipe, load_recipe
+from tests.support.media_factory import H264, Clip, Sound, write_clip
+
+pytest_plugins = ("tests.support.s3",)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+COMMAND = Path(sys.executable).with_name("archive-restore")
+LIMITS = Limits()
+
+# Kills the decoder of one file, as a broken bitstream kills a native decoder: by a signal, without
+# a word.
+CRASH = """
+import os, signal, sys
+if "pipeline.media.child.decode" in " ".join(sys.orig_argv) and "crash" in " ".join(sys.orig_argv):
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small clips of several kinds, and some that cannot be restored."""
+    folder = tmp_path_factory.mktemp("clips")
+    size = {"width": 96, "height": 64}
+    write_clip(folder / "sound.mkv", Clip(frames=14, sounds=(Sound("pcm_s16le"),), **size))
+    write_clip(folder / "web.mp4", Clip(frames=30, **size, **H264))
+    write_clip(folder / "deep.mkv", Clip(frames=9, pix_fmt="yuv422p10le", **size))
+    write_clip(folder / "crash.mkv", Clip(frames=8, **size))
+    whole = (folder / "sound.mkv").read_bytes()
+    (folder / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> str:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, sorted({key for row in rows for key in row}))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def good_rows(folder: Path | str) -> list[dict[str, str]]:
+    names = ("sound.mkv", "web.mp4", "deep.mkv")
+    return [{"clip_id": name.split(".")[0], "source_uri": f"{folder}/{name}"} for name in names]
+
+
+def check_published(out: str, clip: str, source: Path, tmp_path: Path) -> None:
+    """Frame count, timestamps, depth and sound packets of a published clip are its source's."""
+    restored = tmp_path / f"{clip}_rst.mkv"
+    storage.download(f"{out}/clips/{clip}/{clip}_rst.mkv", restored)
+    with Decoder(source, LIMITS) as before, Decoder(restored, LIMITS) as after:
+        sent = [to_ms(frame.pts, before.probe.time_base) for frame in before]
+        got = [to_ms(frame.pts, after.probe.time_base) for frame in after]
+        assert before.probe.pix_fmt == after.probe.pix_fmt
+    assert [at - got[0] for at in got] == [at - sent[0] for at in sent]
+    kept = [(s.kind, s.packets, s.sha256) for s in stream_hashes(source, LIMITS)]
+    assert [(s.kind, s.packets, s.sha256) for s in stream_hashes(restored, LIMITS)] == kept
+    digest = storage.read_bytes(f"{out}/clips/{clip}/{clip}_rst.mkv.sha256").split()[0].decode()
+    assert digest == hashlib.sha256(restored.read_bytes()).hexdigest()
+
+
+def framemd5s(out: str) -> dict[str, bytes]:
+    found = [uri for uri in storage.listing(f"{out}/clips") if uri.endswith(".framemd5")]
+    return {uri.rsplit("/", 1)[-1]: storage.read_bytes(uri) for uri in found}
+
+
+@pytest.fixture
+def crashing_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_every_clip_ends_once_and_a_second_run_does_nothing(
+    clips: Path, tmp_path: Path, crashing_decoder: None
+) -> None:
+    rows = [
+        *good_rows(clips),
+        {"clip_id": "crash", "source_uri": f"{clips}/crash.mkv"},
+        {"clip_id": "cut", "source_uri": f"{clips}/cut.mkv"},
+        {"clip_id": "missing", "source_uri": f"{clips}/nowhere.mkv"},
+        {"clip_id": "changed", "source_uri": f"{clips}/sound.mkv", "checksum": "0" * 64},
+    ]
+    rows[0]["reference_uri"] = f"{clips}/sound.mkv"
+    manifest, out = write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out")
+    events: list[Event] = []
+    recipe = Recipe(shard_frames=12)  # web.mp4 becomes three shards
+    summary = flow.run(manifest, out, recipe, progress=events.append)
+
+    assert summary["clips"] == {
+        "published": 3, "up_to_date": 0, "untouched": 0, "held": 0, "quarantined": 4, "failed": 0,
+    }  # fmt: skip
+    assert summary["exit_code"] == 3 and summary["frames"] == 14 + 30 + 9
+    for row in rows[:3]:
+        check_published(out, row["clip_id"], Path(row["source_uri"]), tmp_path)
+    table = {row["clip_id"]: row for row in query(out, "SELECT * FROM clips").to_pylist()}
+    assert len(table) == len(rows)
+    reasons = {clip: row["reason"] for clip, row in table.items() if row["reason"]}
+    assert reasons == {
+        "crash": "DECODER_CRASH", "cut": "TRUNCATED", "missing": "NOT_FOUND", "changed":
+        "FIXITY_MISMATCH",
+    }  # fmt: skip
+    assert "SIGSEGV" in table["crash"]["sentence"]
+    assert table["web"]["shards"] == 3 and table["deep"]["pix_fmt"] == "yuv422p10le"
+    assert (
+        table["sound"]["ref_psnr_before_db"] == 100 and table["web"]["ref_psnr_before_db"] is None
+    )
+    assert table["web"]["noise_sigma_after"] is not None
+    frames = query(out, "SELECT clip_id, count(*) AS n FROM frames GROUP BY 1").to_pylist()
+    assert {row["clip_id"]: row["n"] for row in frames} == {"sound": 14, "web": 30, "deep": 9}
+    ends = [event.clip_id for event in events if event.kind == "clip"]
+    assert sorted(ends) == sorted(row["clip_id"] for row in rows)
+
+    good = write_manifest(tmp_path / "good.csv", rows[:3])
+    again = flow.run(good, out, recipe, progress=events.append)
+    assert again["clips"]["up_to_date"] == 3 and again["exit_code"] == 0
+    assert not list(storage.listing(f"{out}/runs/{again['run']}/attempts"))  # no model work
+
+
+def test_embedded_ray_listens_on_loopback_alone() -> None:
+    with flow.cluster(None):
+        ray.get(ray.remote(lambda: None).remote())
+        started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
+        sockets = [s for s in psutil.net_connections("inet") if s.pid in started]
+    assert {"gcs_server", "raylet"} <= set(started.values())
+    listening = {s.laddr.ip.removeprefix("::ffff:") for s in sockets if s.status == "LISTEN"}
+    assert listening == {"127.0.0.1"}
+
+
+def test_faults_in_the_manifest_start_nothing(clips: Path, tmp_path: Path) -> None:
+    rows = [
+        *good_rows(clips),
+        {"clip_id": "web", "source_uri": "ftp://x/y"},
+        {"clip_id": "", "source_uri": "a.mkv"},
+    ]
+    manifest = write_manifest(tmp_path / "m.csv", rows)
+    with pytest.raises(ManifestInvalid) as caught:
+        flow.run(manifest, str(tmp_path / "out"), Recipe(), progress=lambda event: None)
+    assert len(caught.value.faults) == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_on_a_real_object_store(
+    clips: Path, tmp_path: Path, s3_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    for name in ("sound.mkv", "web.mp4", "deep.mkv"):
+        storage.upload(clips / name, f"{s3_prefix}/in/{name}")
+    reel = Clip(codec="png", pix_fmt="gbrp", coded="rgb24", frames=5, options={})
+    write_clip(tmp_path / "reel_%04d.png", reel)
+    for path in tmp_path.glob("reel_*.png"):
+        storage.upload(path, f"{s3_prefix}/in/{path.name}")
+    scan = {"clip_id": "reel", "source_uri": f"{s3_prefix}/in/reel_%04d.png", "expected_fps": "24"}
+    manifest = write_manifest(tmp_path / "m.csv", [*good_rows(f"{s3_prefix}/in"), scan])
+    storage.upload(manifest, f"{s3_prefix}/in/m.csv")
+    out = f"{s3_prefix}/out"
+    summary = flow.run(
+        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+    )
+    assert summary["clips"]["published"] == 4 and summary["exit_code"] == 0
+    for row in good_rows(clips):
+        check_published(out, row["clip_id"], Path(row["source_uri"]), tmp_path)
+    frames = query(out, "SELECT clip_id, frames FROM clips ORDER BY clip_id").to_pylist()
+    assert {row["clip_id"]: row["frames"] for row in frames} == {
+        "deep": 9, "reel": 5, "sound": 14, "web": 30,
+    }  # fmt: skip
+    assert not [
+        uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
+    ]  # segments are gone
+    assert list((disk / "archive-restore").iterdir()) == []  # and the copies of sources
+    again = flow.run(
+        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+    )
+    assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0
+
+
+def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "keep.toml"
+    recipe.write_text("strength = 0.0\n")
+    rows = [row for row in good_rows(clips) if row["clip_id"] == "deep"]
+    flow.run(write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out"),
+    load_recipe(str(recipe)),
+             progress=lambda event: None)  # fmt: skip
+    with (
+        Decoder(clips / "deep.mkv", LIMITS) as a,
+        Decoder(tmp_path / "out/clips/deep/deep_rst.mkv", LIMITS) as b,
+    ):
+        assert [frame.crc32 for frame in a] == [frame.crc32 for frame in b]
+
+
+class Driver:
+    """A run of the command in a process group of its own."""
+
+    def __init__(self, manifest: str, out: str, recipe: Path) -> None:
+        self.out = out
+        command = [
+            str(COMMAND),
+            "submit",
+            manifest,
+            "--out",
+            out,
+            "--recipe",
+            str(recipe),
+            "--json",
+        ]
+        self.log = Path(f"{out}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+
+    def result(self) -> dict[str, Any]:
+        output, _ = self.process.communicate(timeout=600)
+        assert output, self.log.read_text()[-4000:]
+        return dict(json.loads(output.splitlines()[-1]))
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, dict[str, bytes]]]:
+    """Manifest, recipe and framemd5s of an unbroken run over six clips, several shards each."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    rows = [{"clip_id": f"web{i}", "source_uri": f"{clips}/web.mp4"} for i in range(6)]
+    recipe = folder / "short.toml"
+    recipe.write_text("shard_frames = 10\n")
+    manifest = write_manifest(folder / "m.csv", rows)
+    summary = flow.run(
+        manifest, str(folder / "out"), load_recipe(str(recipe)), progress=lambda event: None
+    )
+    assert summary["clips"]["published"] == 6
+    return manifest, recipe, framemd5s(str(folder / "out"))
+
+
+def markers(out: str, kind: str) -> dict[str, int]:
+    paths = Path(out).glob(f"runs/*/{kind}/**/*.json")
+    return {str(path): path.stat().st_mtime_ns for path in paths}
+
+
+def test_a_killed_driver_resumes_where_it_was(
+    unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    manifest, recipe, expected = unbroken
+    out = str(tmp_path / "out")
+    first = Driver(manifest, out, recipe)
+    wait_for(lambda: len(markers(out, "done")) >= 2)
+    os.killpg(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    time.sleep(3)  # what was under way dies with its raylet
+    committed, segments = markers(out, "done"), markers(out, "segments")
+    assert 2 <= len(committed) < 6
+    second = Driver(manifest, out, recipe)
+    summary = second.result()
+    assert summary["exit_code"] == 0 and summary["clips"]["published"] == 6
+    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run went on
+    for path, written in (committed | segments).items():
+        assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
+    assert framemd5s(out) == expected
+
+
+def test_a_terminated_driver_drains_and_the_next_does_the_rest(
+    unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    manifest, recipe, expected = unbroken
+    out = str(tmp_path / "out")
+    first = Driver(manifest, out, recipe)
+    wait_for(lambda: markers(out, "segments"))
+    first.process.terminate()  # the driver alone, not its workers
+    summary = first.result()
+    assert first.process.returncode == summary["exit_code"] == 143
+    done, segments = markers(out, "done"), markers(out, "segments")
+    assert summary["left"] == summary["clips"]["held"] == 6 - len(done) > 0
+    assert summary["clips"]["published"] == len(done)
+    begun = sorted(Path(out).glob("runs/*/attempts/*/*.json"))
+    assert begun and all(path.with_suffix(".end").exists() for path in begun)  # nothing broken off
+    reasons = query(out, "SELECT DISTINCT reason FROM clips WHERE state = 'held'").to_pylist()
+    assert reasons == [{"reason": "CANCELLED"}]
+
+    summary = Driver(manifest, out, recipe).result()
+    assert summary["exit_code"] == 0 and summary["clips"]["published"] == 6
+    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run went on
+    for path, written in (done | segments).items():
+        assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
+    assert framemd5s(out) == expected
+    assert verify(out).broken is None
+
+
+def test_a_killed_actor_costs_nothing(
+    unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    manifest, recipe, expected = unbroken
+    out = str(tmp_path / "out")
+    driver = Driver(manifest, out, recipe)
+    attempt = wait_for(lambda: sorted(Path(out).glob("runs/*/attempts/*/*.json")))[0]
+    os.kill(int(json.loads(attempt.read_text())["pid"]), signal.SIGKILL)
+    summary = driver.result()
+    assert summary["clips"]["published"] == 6 and summary["exit_code"] == 0
+    assert framemd5s(out) == expected
+
+
+def test_a_clip_that_kills_its_workers_is_quarantined(clips: Path, tmp_path: Path) -> None:
+    """Each time a worker takes up the clip it is killed; the clip ends, and its neighbours are
+    restored.
+    """
+    rows = good_rows(clips)
+    recipe = tmp_path / "whole.toml"
+    recipe.write_text("shard_frames = 1000\n")
+    out = str(tmp_path / "out")
+    driver = Driver(write_manifest(tmp_path / "m.csv", rows), out, recipe)
+    killed: set[str] = set()
+
+    def kill_more() -> bool:
+        for path in Path(out).glob("runs/*/attempts/web/*.json"):
+            if path.name not in killed and not path.with_suffix(".end").exists():
+                killed.add(path.name)
+                os.kill(int(json.loads(path.read_text())["pid"]), signal.SIGKILL)
+        return len(killed) >= 3 or driver.process.poll() is not None
+
+    wait_for(kill_more)
+    summary = driver.result()
+    assert len(killed) == 3
+    assert summary["clips"]["published"] == 2 and summary["clips"]["quarantined"] == 1
+    assert summary["exit_code"] == 3
+    found = query(out, "SELECT reason FROM clips WHERE clip_id = 'web'").to_pylist()
+    assert found == [{"reason": "GPU_LOST"}]

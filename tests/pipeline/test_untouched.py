@@ -1,0 +1,198 @@
+"""What is no picture is left as it is: leader, bars, slates, black bars, lines of data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.clip.fields import field_of
+from pipeline.detect.blanking import Blanking, BlankingMeter
+from pipeline.detect.leader_and_bars import LeaderMeter, Left
+from pipeline.media.decoder import Decoder
+from pipeline.media.segments import Limits
+from schemas.errors import ClipFault
+from schemas.recipe import Recipe
+from tests.pipeline.detect.test_interlacing import write_planes
+from tests.pipeline.media.test_media import PROBE
+from tests.support.studio import Studio
+
+WIDTH, HEIGHT = 160, 96
+Luma = np.ndarray
+EBU = (235, 210, 170, 145, 106, 81, 41, 16)
+SMPTE = (180, 162, 131, 112, 84, 65, 35)
+
+
+def picture(index: int, rng: np.random.Generator) -> Luma:
+    """Moving blobs with grain."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    wave = np.sin(x / 9 + 0.4 * index) * np.cos(y / 7 - 0.2 * index)
+    grain = rng.normal(0, 4, (HEIGHT, WIDTH))
+    return np.clip(120 + 70 * wave + grain, 40, 235).astype(np.uint8)
+
+
+def bars(levels: tuple[int, ...], noise: float, rng: np.random.Generator) -> Luma:
+    """Bars above, another pattern in the lowest quarter, as test signals have it."""
+    columns = np.array(levels)[np.arange(WIDTH) * len(levels) // WIDTH]
+    image = np.tile(columns, (HEIGHT, 1)).astype(float)
+    image[3 * HEIGHT // 4 :] = np.linspace(16, 235, WIDTH)
+    return np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+
+
+def slate() -> Luma:
+    image = np.full((HEIGHT, WIDTH), 30, np.uint8)
+    cv2.putText(image, "REEL 42", (10, 55), cv2.FONT_HERSHEY_SIMPLEX, 1, 220, 2)
+    return image
+
+
+def black(noise: float, rng: np.random.Generator) -> Luma:
+    """Leader with tape noise and a speck of dust."""
+    image = np.clip(18 + rng.normal(0, noise, (HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
+    image[40:42, rng.integers(10, 150)] = 200
+    return image
+
+
+def left(frames: list[Luma]) -> list[Left]:
+    meter = LeaderMeter()
+    for frame in frames:
+        meter.add(frame)
+    return meter.finish()
+
+
+@pytest.mark.parametrize("noise", [0.0, 4.0])
+def test_leader_bars_and_slates_are_told_from_pictures(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    frames = [black(noise, rng) for _ in range(10)]
+    frames += [bars(EBU, noise, rng) for _ in range(9)]
+    frames += [picture(i, rng) for i in range(12)]
+    frames += [slate()] * 30
+    frames += [bars(SMPTE, noise, rng) for _ in range(8)]
+    assert left(frames) == [
+        Left(0, 10, "flat"), Left(10, 19, "bars"), Left(31, 61, "slate"), Left(61, 69, "bars"),
+    ]  # fmt: skip
+
+
+def test_short_runs_and_pictures_that_stand_still_are_restored() -> None:
+    rng = np.random.default_rng(1)
+    still = picture(0, rng)
+    moving = [picture(i, rng) for i in range(10)]
+    assert left([*moving, black(0, rng), black(0, rng), *moving]) == []  # a dropout
+    assert left([*moving, *[slate()] * 23, *moving]) == []
+    assert left([still] * 40) == []  # a freeze of a picture with grain
+    night = []  # a small thing moves slowly in the dark
+    for index in range(40):
+        night.append(np.full((HEIGHT, WIDTH), 20, np.uint8))
+        night[-1][30:60, 50 + index // 4 : 60 + index // 4] = 90
+    assert left(night) == []
+    ramp = np.tile(np.linspace(16, 235, WIDTH), (HEIGHT, 1)).astype(np.uint8)
+    assert left([np.roll(ramp, 3 * i, axis=1) for i in range(30)]) == []
+
+
+def blanking_of(frames: list[Luma]) -> Blanking:
+    meter = BlankingMeter()
+    for frame in frames:
+        meter.add(frame)
+    return meter.finish()
+
+
+def framed(edges: Blanking, index: int, rng: np.random.Generator) -> Luma:
+    image = picture(index, rng)
+    inside = np.zeros(image.shape, bool)
+    inside[edges.top : HEIGHT - edges.bottom, edges.left : WIDTH - edges.right] = True
+    noise = np.clip(17 + rng.normal(0, 2, image.shape), 0, 255)
+    return np.where(inside, image, noise).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [Blanking(), Blanking(12, 12, 0, 0), Blanking(0, 0, 9, 7), Blanking(1, 0, 3, 2),
+     Blanking(11, 13, 5, 6)],
+)  # fmt: skip
+def test_black_edges_are_measured_to_the_line(edges: Blanking) -> None:
+    rng = np.random.default_rng(2)
+    assert blanking_of([framed(edges, i, rng) for i in range(12)]) == edges
+
+
+def with_data(index: int, rng: np.random.Generator, dark: bool) -> Luma:
+    """Lines 0 and 1 carry bits; where `dark`, two black lines part them from the picture."""
+    image = picture(index, rng)
+    if dark:
+        image[2:4] = 16
+    for line in (0, 1):
+        image[line] = np.repeat(rng.choice([16, 180], WIDTH // 8), 8)
+    return image
+
+
+@pytest.mark.parametrize(("dark", "lines"), [(True, 4), (False, 2)])
+def test_lines_that_carry_data_are_no_picture(dark: bool, lines: int) -> None:
+    rng = np.random.default_rng(3)
+    found = blanking_of([with_data(i, rng, dark) for i in range(20)])
+    assert found == Blanking(lines, 0, 0, 0)
+
+
+def test_without_light_or_frames_nothing_is_told() -> None:
+    rng = np.random.default_rng(4)
+    assert blanking_of([black(0, rng) // 8 for _ in range(20)]) == Blanking()
+    assert blanking_of([framed(Blanking(9, 9, 9, 9), i, rng) for i in range(5)]) == Blanking()
+    assert blanking_of([]) == Blanking()
+
+
+def test_edges_are_kept_in_every_plane_and_field() -> None:
+    source = (np.zeros((20, 30), np.uint8), np.zeros((10, 15), np.uint8))
+    restored = (np.ones((20, 30), np.uint8), np.ones((10, 15), np.uint8))
+    luma, chroma = Blanking(3, 2, 1, 4).kept(source, restored)
+    assert (int(luma.sum()), int(chroma.sum())) == (15 * 25, 7 * 12)
+    assert not luma[:3].any() and not luma[-2:].any() and not luma[:, :1].any()
+    for parity in (0, 1):
+        edges = Blanking(3, 2, 1, 4).of_field(parity, 20)
+        fields = [field_of(planes, parity) for planes in (source, restored)]
+        assert np.array_equal(edges.kept(*fields)[0], luma[parity::2])
+
+
+def test_all_of_it_is_published_as_it_was(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    edges = Blanking(8, 10, 6, 0)
+    lumas = [black(2, rng) for _ in range(8)] + [bars(EBU, 2, rng) for _ in range(8)]
+    lumas += [framed(edges, i, rng) for i in range(10)]
+    size = HEIGHT // 2, WIDTH // 2
+    frames = [(y, *(rng.integers(120, 136, size).astype(np.uint8) for _ in "uv")) for y in lumas]
+    probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
+    restored = studio.publish(write_planes(tmp_path / "clip.mkv", probe, frames))
+    row = restored.row
+    assert (row["frames_left"], row["blanking"], row["frames_changed"]) == (16, "8 10 6 0", 10)
+    assert [shot["left"] for shot in row["shot_rows"]] == ["flat", "bars", None]
+    with Decoder(restored.path, Limits()) as decoder:
+        found = [frame.planes for frame in decoder]
+    for index, (before, after) in enumerate(zip(frames, found, strict=True)):
+        same = [a == b for a, b in zip(before, after, strict=True)]
+        if index < 16:
+            assert all(plane.all() for plane in same)
+            continue
+        for plane, scale in zip(same, (1, 2, 2), strict=True):
+            height, left = len(plane), edges.left // scale
+            assert plane[: edges.top // scale].all() and plane[:, :left].all()
+            assert plane[height - edges.bottom // scale :].all()
+        assert not same[0][edges.top : HEIGHT - edges.bottom, edges.left :].all()
+
+
+def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    chroma = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
+    lumas = [black(2, rng) for _ in range(8)]
+    lumas += [np.clip(slate() + rng.normal(0, 3, (HEIGHT, WIDTH)), 0, 255) for _ in range(6)]
+    lumas += [picture(i, rng) for i in range(6)]
+    frames = [(luma.astype(np.uint8), chroma, chroma) for luma in lumas]
+    probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
+    source = write_planes(tmp_path / "clip.mkv", probe, frames)
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
+    restored = studio.publish(source, leave="6-13 19")
+    shots = [(shot["start"], shot["stop"], shot["left"]) for shot in restored.row["shot_rows"]]
+    assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
+    assert (restored.row["frames_left"], restored.row["frames_changed"]) == (15, 5)
+    assert restored.row["work_key"] != studio.settings.work_key(restored.row["source_sha256"], {})
+    with pytest.raises(ClipFault, match="leave names frame 20, the last one is 19"):
+        studio.survey(source, leave="3 20")

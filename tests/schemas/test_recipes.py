@@ -1,0 +1,178 @@
+"""Recipes by collection: inheritance, every fault at once, and whom a change concerns."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs import cli
+from jobs.cluster.submit import _limits, _write_recipes
+from jobs.console import output
+from pipeline.runs.run import Run, clip_row
+from pipeline.runs.stop import Stop
+from pipeline.store import storage
+from schemas.errors import ArchiveError
+from schemas.reasons import Reason
+from schemas.recipe import Recipe, load_recipe
+from schemas.recipe_book import RecipeBook, load_book
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Recipes: `base`, `tape` which extends it, and collections by table and by name."""
+    root = tmp_path / "recipes"
+    root.mkdir()
+    (root / "base.toml").write_text(
+        'extends = "film"\nstrength = 0.5\n[limits]\nwall_seconds = 60\nmax_frames = 9\n'
+    )
+    (root / "tape.toml").write_text('extends = "base"\nslices = 24\n[limits]\nmax_frames = 99\n')
+    (root / "collections.toml").write_text('[collections]\n"News 1932" = "tape"\n')
+    return root
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
+    tape = load_recipe(folder / "tape.toml")
+    assert (tape.name, tape.strength, tape.slices) == ("tape", 0.5, 24)
+    assert (tape.limits.wall_seconds, tape.limits.max_frames) == (60, 99)
+    assert tape.limits.max_pixels == Recipe().limits.max_pixels
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('extends = "x"', "extends itself"),
+        ('extends = "nothing"', "neither built in"),
+        ("extends = 3", "is not a built-in name"),
+        ('extends = "film"\nslices = 99\nstrength = "much"', "strength = 'much' .*; slices = 99"),
+    ],
+)
+def test_a_wrong_inheritance_is_named(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(ArchiveError, match=sentence):
+        load_recipe(tmp_path / "x.toml")
+
+
+def test_the_row_then_the_collection_then_the_run_decides(folder: Path) -> None:
+    book = load_book("film", folder)
+    names = {
+        book.of(row).name: row
+        for row in (
+            {"recipe": "base", "collection": "News 1932"},
+            {"recipe": None, "collection": "News 1932"},
+            {"recipe": None, "collection": "other"},
+        )
+    }
+    assert list(names) == ["base", "tape", "film"]
+    assert book.of({"collection": "base"}).name == "base"
+    assert load_book("film").digest == Recipe().digest
+    with pytest.raises(ArchiveError, match="'nonesuch'"):
+        book.check([{"recipe": "nonesuch"}])
+
+
+def test_every_fault_of_every_file_is_named(folder: Path) -> None:
+    (folder / "bad.toml").write_text("slices = 0\nmood = 1\n")
+    (folder / "worse.toml").write_text("not toml")
+    (folder / "collections.toml").write_text('more = 1\n[collections]\na = "none"\nb = 3\n')
+    with pytest.raises(ArchiveError) as caught:
+        load_book("film", folder)
+    for part in ("slices = 0", "'mood'", "worse", "'more'", "'a' = 'none'", "'b' = 3"):
+        assert part in str(caught.value)
+
+
+def test_a_cluster_gets_the_same_recipes(folder: Path, tmp_path: Path) -> None:
+    book = load_book("film", folder)
+    there = tmp_path / "there"
+    there.mkdir()
+    _write_recipes(there, book)
+    again = load_book(str(there / "recipe.toml"), there / "recipes")
+    assert again.digest == book.digest
+    assert _limits(Stop(max_gpu_hours=2.5)) == ["--max-gpu-hours", "2.5"]
+
+
+def test_a_change_of_one_recipe_concerns_its_collection_alone(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"clip_id": "n", "source_uri": "/n.mkv", "collection": "News 1932"},
+        {"clip_id": "f", "source_uri": "/f.mkv", "collection": "films"},
+    ]
+
+    def keys() -> tuple[Run, dict[str, tuple[str, str]]]:
+        book = load_book("film", folder)
+        work = Run.open("m.csv", rows, str(tmp_path / "out"), book, lambda event: None)
+        clips = {str(row["clip_id"]): work.settings.of(row) for row in rows}
+        return work, {c: (s.work_key("00", {}), s.recipe.digest) for c, s in clips.items()}
+
+    work, before = keys()
+    row = clip_row(rows[0], work.settings, "published")
+    assert row["recipe_sha256"] == load_recipe(folder / "tape.toml").digest
+    kept = storage.read_bytes(f"{work.settings.ledger.uri}/recipes/tape.toml")
+    assert b"slices = 24" in kept
+    (folder / "tape.toml").write_text('extends = "base"\nslices = 30\n')
+    again, after = keys()
+    assert again.settings.ledger.run != work.settings.ledger.run
+    assert after["f"] == before["f"] and after["n"] != before["n"]
+
+
+def test_config_show_and_diff(folder: Path) -> None:
+    arguments = ("--recipes", str(folder), "--collection", "News 1932")
+    short = invoke("config", "show", *arguments).stdout
+    assert "strength = 0.5" in short and "gaps" not in short
+    whole = invoke("config", "show", "--resolved", *arguments)
+    assert 'name = "tape"' in whole.stdout and "slices = 24" in whole.stdout
+    found = json.loads(invoke("config", "show", "--resolved", *arguments, "--json").stdout)
+    assert found["sha256"] == load_recipe(folder / "tape.toml").digest
+    pair = (str(folder / "base.toml"), str(folder / "tape.toml"))
+    rows = json.loads(invoke("config", "diff", *pair, "--json").stdout)["differences"]
+    assert {row["setting"]: (row["first"], row["second"]) for row in rows} == {
+        "name": ("base", "tape"),
+        "slices": (16, 24),
+        "limits.max_frames": (9, 99),
+    }
+    assert "no setting differs" in invoke("config", "diff", "film", "film").stdout
+
+
+# Budgets, embargo
+
+
+def test_a_budget_is_spent_by_the_clock_times_the_devices() -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    clock: Callable[[], datetime] = lambda: now[0]  # noqa: E731
+    stop = Stop(clock=clock, max_gpu_hours=4, max_cpu_hours=100)
+    stop.begin(gpus=2, cpus=16)
+    now[0] += timedelta(hours=1, minutes=59)
+    assert stop.reason() is None
+    now[0] += timedelta(minutes=1)
+    assert stop.reason() is Reason.BUDGET_STOP
+    with pytest.raises(ArchiveError, match="no GPU here"):
+        Stop(max_gpu_hours=1).begin(gpus=0, cpus=8)
+
+
+def test_an_embargoed_clip_is_held_not_tried_and_no_fault(tmp_path: Path) -> None:
+    rows = [
+        {"clip_id": "free", "source_uri": "/f.mkv", "embargo_until": "2001-01-01"},
+        {"clip_id": "held", "source_uri": "/h.mkv", "embargo_until": "2999-01-01"},
+    ]
+    out = str(tmp_path / "out")
+    work = Run.open("m.csv", rows, out, RecipeBook(Recipe()), lambda event: None)
+    assert [row["clip_id"] for row in work.todo] == ["free"]
+    row = clip_row(rows[0], work.settings, "published")
+    work.take({"clip_id": "free", "kind": "clip", "body": json.dumps(row)})
+    summary = work.close()
+    assert (summary["exit_code"], summary["clips"]["held"]) == (0, 1)
+    assert not Path(out, "quarantine").exists()
+    assert work._ended["held"]["reason"] == "EMBARGOED"
+
+
+# CSV
+
+
+def test_a_formula_arrives_inert_in_csv() -> None:
+    rows = [{"a": "=cmd()", "b": -3, "c": " @x", "d": "plain", "e": None, "f": "\t=1", "g": "-"}]
+    assert output.csv_lines(rows) == "a,b,c,d,e,f,g\n'=cmd(),-3,' @x,plain,,'\t=1,'-"

@@ -1,0 +1,216 @@
+"""Mutated media through the decoding child; `python -m tests.support.fuzz 2000` prints the
+results.
+
+Every file is made from a seed: `python -m tests.support.fuzz --case 1234 FOLDER` makes one of
+them again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.console.output import say
+from pipeline.media import sandbox
+from pipeline.media.decoder import Decoder
+from schemas.errors import ClipFault
+from schemas.recipe import Limits
+from tests.support.forked import Forked
+from tests.support.media_factory import H264, Clip, Sound, write_clip
+
+LIMITS = Limits(max_pixels=4_000_000, max_frames=2000, wall_seconds=60, address_space_mb=1536)
+AT_ONCE = 2
+HEADER_BYTES = 2048  # where half of the mutations fall: what is declared lies there, or at the end
+DV = {"width": 720, "height": 576, "coded": "yuv420p", "options": {}, "frames": 2}
+PCM = (Sound("pcm_s16le"),)
+# name -> clip; a pattern is an image sequence
+SEEDS = {
+    "ffv1.mkv": Clip(frames=6, sounds=PCM),
+    "deep.mkv": Clip(frames=6, pix_fmt="yuv422p10le"),
+    "h264.mp4": Clip(frames=8, **H264),
+    "h264.ts": Clip(frames=8, **H264),
+    "mpeg2.mpg": Clip(codec="mpeg2video", frames=6, options={}),
+    "mpeg2.mxf": Clip(codec="mpeg2video", frames=6, options={}),
+    "dv.dv": Clip(codec="dvvideo", **DV),
+    "dv.mov": Clip(codec="dvvideo", **DV),
+    "prores.mov": Clip(codec="prores_ks", pix_fmt="yuv422p10le", frames=5, options={}, sounds=PCM),
+    "mpeg4.avi": Clip(codec="mpeg4", frames=8, options={}, sounds=PCM),
+    "mjpeg.avi": Clip(codec="mjpeg", coded="yuvj420p", frames=5, options={}),
+    "dpx%04d.dpx": Clip(codec="dpx", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
+    "png%04d.png": Clip(codec="png", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
+    "tiff%04d.tiff": Clip(codec="tiff", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
+}  # fmt: skip
+BIG = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x10\x00\x00", b"\x00\x00\xff\xff")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a reason code, or that all of it was decoded."""
+
+    seed: str
+    mutation: str
+    end: str
+    sentence: str
+    seconds: float
+    peak_mib: float  # of the largest child so far
+
+
+def _place(rng: random.Random, size: int) -> int:
+    side = rng.random()
+    if side < 0.35:
+        return rng.randrange(min(HEADER_BYTES, size))
+    if side < 0.5:
+        return size - 1 - rng.randrange(min(HEADER_BYTES, size))
+    return rng.randrange(size)
+
+
+def flip(data: bytearray, rng: random.Random) -> None:
+    """Bits turned over, 1 to 64 of them."""
+    for _ in range(1 << rng.randrange(7)):
+        data[_place(rng, len(data))] ^= 1 << rng.randrange(8)
+
+
+def truncate(data: bytearray, rng: random.Random) -> None:
+    """Cut anywhere."""
+    del data[rng.randrange(len(data)) :]
+
+
+def swap(data: bytearray, rng: random.Random) -> None:
+    """Two chunks in each other's place."""
+    size = max(1, min(len(data) // 4, 1 << rng.randrange(3, 13)))
+    a, b = (rng.randrange(len(data) - size + 1) for _ in range(2))
+    data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
+
+
+def grow(data: bytearray, rng: random.Random) -> None:
+    """A field that says far more than there is."""
+    for _ in range(rng.randrange(1, 4)):
+        at, value = _place(rng, len(data)), rng.choice(BIG)
+        value = value[::-1] if rng.random() < 0.5 else value
+        data[at : at + len(value)] = value
+
+
+def repeat(data: bytearray, rng: random.Random) -> None:
+    """A chunk twice."""
+    size = 1 << rng.randrange(2, 14)
+    at = _place(rng, len(data))
+    data[at:at] = data[at : at + size]
+
+
+def drop(data: bytearray, rng: random.Random) -> None:
+    """A chunk that is gone, as a lost block is."""
+    at = _place(rng, len(data))
+    del data[at : at + (1 << rng.randrange(0, 13))]
+
+
+def blank(data: bytearray, rng: random.Random) -> None:
+    """A run of zeros, as a bad sector reads."""
+    at = _place(rng, len(data))
+    size = min(1 << rng.randrange(4, 13), len(data) - at)
+    data[at : at + size] = bytes(size)
+
+
+def noise(data: bytearray, rng: random.Random) -> None:
+    """Random bytes put in."""
+    at = _place(rng, len(data))
+    data[at:at] = rng.randbytes(1 << rng.randrange(0, 11))
+
+
+MUTATIONS: Sequence[Callable[[bytearray, random.Random], None]] = (
+    *(flip, truncate, swap, grow, repeat, drop, blank, noise),
+)
+
+
+def write_seeds(folder: Path) -> None:
+    """The sound files that mutations start from."""
+    for name, clip in SEEDS.items():
+        write_clip(folder / name, clip)
+
+
+def mutated(seeds: Path, case: int, folder: Path) -> tuple[Path, str, str]:
+    """The file of a case, from what it was made, and how."""
+    name = list(SEEDS)[case % len(SEEDS)]
+    mutation = MUTATIONS[case // len(SEEDS) % len(MUTATIONS)]
+    victim = path = folder / name
+    if "%" in name:
+        for member in sorted(seeds.glob(name.replace("%04d", "*"))):
+            shutil.copy(member, folder)
+        victim = folder / (name % 2)
+    else:
+        shutil.copy(seeds / name, path)
+    data = bytearray(victim.read_bytes())
+    mutation(data, random.Random(case))
+    victim.write_bytes(data)
+    return path, name, mutation.__name__
+
+
+def tried(seeds: Path, case: int) -> Outcome:
+    """Decode the file of one case, as a survey does. Whatever is no `ClipFault` escapes."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        path, name, mutation = mutated(seeds, case, Path(folder))
+        started, sentence = time.monotonic(), ""
+        try:
+            with Decoder(path, LIMITS) as decoder:
+                sentence = f"{sum(1 for _ in decoder)} frames"
+            end = "decoded"
+        except ClipFault as fault:
+            end, sentence = str(fault.reason), fault.sentence
+        seconds = time.monotonic() - started
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        return Outcome(name, mutation, end, sentence, seconds, peak)
+
+
+def fuzz(count: int, forked: bool = False) -> list[Outcome]:
+    """What became of every case, in order, several at once; with children forked or started."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
+        write_seeds(Path(folder))
+        with context.Pool(AT_ONCE, fork_children if forked else None) as pool:
+            cases = ((Path(folder), case) for case in range(count))
+            return pool.starmap(tried, cases, chunksize=1)
+
+
+def fork_children() -> None:
+    """From here on this process forks its decoders."""
+    sandbox.subprocess.Popen = Forked  # type: ignore[assignment,misc]
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Ends by what the files were made from, in Markdown."""
+    ends = [end for end, _ in Counter(o.end for o in outcomes).most_common()]
+    lines = [f"| made from | {' | '.join(ends)} |", "|---" + "|--:" * len(ends) + "|"]
+    for name in [*SEEDS, "all"]:
+        found = Counter(o.end for o in outcomes if name in (o.seed, "all"))
+        lines.append(f"| {name} | {' | '.join(str(found[end] or '') for end in ends)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command."""
+    if sys.argv[1] == "--case":
+        folder = Path(sys.argv[3])
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="seeds-") as seeds:
+            write_seeds(Path(seeds))
+            say(str(mutated(Path(seeds), int(sys.argv[2]), folder)[0]))
+        return
+    outcomes = fuzz(int(sys.argv[1]), forked=True)
+    say(table(outcomes))
+    slowest, peak = max(o.seconds for o in outcomes), max(o.peak_mib for o in outcomes)
+    say(f"\nslowest {slowest:.1f} s, largest child {peak:.0f} MiB")
+    for case, outcome in enumerate(outcomes):
+        if outcome.end in ("INTERNAL", "DECODER_CRASH", "DECODER_TIMEOUT", "MEDIA_BOMB"):
+            say(f"{case}: {outcome.seed} {outcome.mutation}: {outcome.end}: {outcome.sentence}")
+
+
+if __name__ == "__main__":
+    main()

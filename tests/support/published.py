@@ -1,0 +1,51 @@
+"""Clips published on the spot by the real assembly, without Ray and without the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.assemble import assemble_clip
+from pipeline.media.decoder import Decoder
+from pipeline.media.segments import SegmentWriter
+from pipeline.runs.ledger import Ledger
+from pipeline.runs.settings import Settings
+from pipeline.survey import Survey, survey_clip
+from schemas.recipe import Recipe
+
+WEIGHTS = "5e" * 32
+IDENTITY = {"manifest": "m", "manifest_uri": "m.csv", "recipe": "r", "weights": "w", "code": "c"}
+
+
+def settings_for(folder: Path, recipe: Recipe | None = None, out: str = "") -> Settings:
+    """Settings of a run that publishes into FOLDER/out, or `out`."""
+    ledger = Ledger.open_or_resume(out or str(folder / "out"), IDENTITY)
+    return Settings(ledger, recipe or Recipe(), WEIGHTS, "0.1.0", str(folder / "cache"))
+
+
+def segment(survey: Survey, source: Path, path: Path, changed: int) -> dict[str, Any]:
+    """The record of one segment with the whole clip, the first `changed` frames a little darker."""
+    with (
+        Decoder(source, Recipe().limits) as decoder,
+        SegmentWriter(path, survey.probe, 4) as writer,
+    ):
+        for frame in decoder:
+            step = np.array(1 if frame.index < changed else 0, frame.planes[0].dtype)
+            writer.write((frame.planes[0] - step, *frame.planes[1:]))
+    return {
+        "shard": 0, "start": 0, "stop": len(survey.pts), "crc32": writer.crcs, "uri": str(path),
+        "seconds_decode": 0.1, "seconds_model": 0.1, "seconds_encode": 0.1, "source_share": 0.9,
+        "defect_share": 0.01, "exposure_gain_min": 1.0, "exposure_gain_max": 1.0,
+    }  # fmt: skip
+
+
+def publish(
+    folder: Path, source: Path, settings: Settings, changed: int = 2, **columns: str
+) -> dict[str, Any]:
+    """Publish `source` under the name of its file; `columns` are more of the manifest's."""
+    clip = {"clip_id": source.stem, "source_uri": str(source), **columns}
+    survey = survey_clip(clip, settings.recipe, Path(settings.cache))
+    record = segment(survey, source, folder / f"{source.stem}-segment.mkv", changed)
+    return assemble_clip(clip, survey, {0: record}, settings)
