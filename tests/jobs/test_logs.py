@@ -48,7 +48,7 @@ def test_every_line_is_json_whoever_wrote_it() -> None:
 
 def test_a_process_that_outlives_the_log_does_not_hold_it_up() -> None:
     script = (
-        "import subprocess\nfrom jobs import output\n"
+        "import subprocess\nfrom jobs.console import output\n"
         "with output.progress(True):\n    child = subprocess.Popen(['sleep', '60'])\n"
         "print(child.poll())\nchild.kill()"
     )
