@@ -15,7 +15,7 @@ from pipeline.runs.events import Event
 RUN = "20261122T200000-abcdef"
 NOISY = f"""
 import logging, os, subprocess, sys, warnings
-from jobs import output
+from jobs.console import output
 from pipeline.runs.events import Event
 with output.progress(True) as report:
     report(Event(kind="run", run="{RUN}", total=2))
