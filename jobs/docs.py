@@ -16,6 +16,7 @@ from jobs import curves, output
 from jobs.alerting import page as monitoring_markdown
 from jobs.cli import app
 from jobs.formats_page import formats_markdown
+from jobs.pages.results import results_markdown
 from schemas.recipe import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +70,7 @@ def curves_of(size: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks/README.md": results_markdown,
     "cli.md": cli_markdown,
     "formats.md": formats_markdown,
     "monitoring.md": monitoring_markdown,
