@@ -61,7 +61,8 @@ Then every method gets the same frames. In a command, FOLDER is the folder of th
 Other work on a machine raises the CPU-seconds. Compare them within one run only.
 Methods have today's names: before commit 902c8f8, `base` was called `fast`, and `large` was
 called `base`. Commands are printed as they were run, so in older ones `--size` has the older name.
-Before 902c8f8 a commit is the one that published the numbers; later it is the one that was run.
+Before 902c8f8 the commit of a score is the one that published it. Later, and for `make bench`, it
+is the one that was run.
 More about the scores: [metrics](../metrics.md).
 """
 
