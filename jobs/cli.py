@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -125,10 +126,14 @@ def submit(
 
             result = submit_job(cluster, manifest, out, book, stop=stop, wait=wait, progress=report)
         else:
-            from pipeline.flow import run
+            from pipeline.flow import RayExecutor, run
+            from pipeline.store.retry import RetryPolicy
 
-            address = "auto" if on_cluster else None
-            result = run(manifest, out, book, address=address, stop=stop, progress=report)
+            executor = RayExecutor("auto" if on_cluster else None)
+            retry = RetryPolicy.of(os.environ)
+            result = run(
+                manifest, out, book, executor=executor, stop=stop, retry=retry, progress=report
+            )
         watch.end(cast(int, result["exit_code"]))
         if webhook is not None and "run" in result:
             deliver(webhook, out, result, report)

@@ -31,7 +31,7 @@ class ClipFault(ArchiveError):
         super().__init__(sentence, exit_code=3)
         self.args = (reason, sentence)
         self.reason = Reason(reason)
-        self.waited_out = False  # transient, and all patience is spent on it
+        self.retried = False  # transient, and its retries are exhausted
 
     @property
     def message(self) -> str:

@@ -8,7 +8,7 @@ column `recipe`; else its collection decides, by `[collections]` of the folder's
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +26,14 @@ class RecipeBook:
     named: Mapping[str, Recipe] = field(default_factory=dict)
     collections: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, row: Mapping[str, object]) -> Recipe:
-        """The recipe of a row of the manifest. Raises ArchiveError for a name there is none of."""
-        if (name := row.get("recipe")) is not None:
-            return self._named(str(name))
-        collection = str(row.get("collection") or "")
+    def of(self, recipe: str | None, collection: str | None) -> Recipe:
+        """The recipe of a clip that names one, or of a clip of a collection.
+
+        Raises ArchiveError for the name of a recipe that does not exist.
+        """
+        if recipe is not None:
+            return self._named(recipe)
+        collection = collection or ""
         name = self.collections.get(collection, collection)
         return self.named.get(name, self.default) if name else self.default
 
@@ -49,11 +52,6 @@ class RecipeBook:
         recipes = {name: recipe.digest for name, recipe in self.named.items()}
         facts = [self.default.digest, recipes, dict(self.collections)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-    def check(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Raise ArchiveError where a row of a manifest names a recipe that is not there."""
-        for row in rows:
-            self.of(row)
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Names and texts of the files of a folder that loads as this book's recipes."""

@@ -1,7 +1,7 @@
 """The tables: every column of every boundary after the manifest, with its unit and its bounds.
 
-`runs`, `clips`, `shots` and `frames` are published as Parquet; `shards` and `segments` are the
-records that pass between the stages of a run. A fact that is not known is null: a clip that failed
+`runs`, `clips`, `shots` and `frames` are published as Parquet; `flow` and `segments` are the rows
+and records that pass between the stages of a run. A fact that is not known is null: a clip that failed
 has its state and its reason, and no measures.
 """
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
 from schemas.columns import time as instant
 from schemas.manifest import CLIP_ID
+from schemas.manifest import COLUMNS as MANIFEST
 from schemas.reasons import Reason
 
 if TYPE_CHECKING:
@@ -182,24 +183,56 @@ RUNS: Columns = {
     "exit_code": integer("How the run ended, as the command's exit code."),
 }
 
-SHARDS: Columns = {
-    "clip_id": _clip_id,
+SEGMENTS: Columns = {
     "shard": integer("Number of the shard in its clip, from 0.", required=True),
     "start": integer("First frame.", "frames", required=True),
     "stop": integer("Frame after the last.", "frames", required=True),
-}
-
-SEGMENTS: Columns = {
-    **SHARDS,
     "uri": text("Address of the restored segment.", required=True),
     "sha256": text("SHA-256 of the segment.", required=True, pattern=SHA256),
+    "seconds_decode": real("Time spent decoding.", "seconds", required=True, low=0),
+    "seconds_model": real("Time spent in the model.", "seconds", required=True, low=0),
+    "seconds_encode": real("Time spent encoding.", "seconds", required=True, low=0),
+    "seconds_cpu": real("Processor time.", "seconds", required=True, low=0),
+    "seconds_gpu": real("Time for which a GPU was held.", "seconds", required=True, low=0),
+    "retries": integer("Attempts before the one that made it.", required=True),
+    "source_share": real("Mean weight of source pixels.", "0 to 1", required=True, low=0),
+    "defect_share": real("Share of pixels found to be defects.", "0 to 1", required=True, low=0),
+    "exposure_gain_min": real("Lowest exposure correction.", "factor", required=True, low=0),
+    "exposure_gain_max": real("Highest exposure correction.", "factor", required=True, low=0),
+    "tile": integer("Side of the smallest tiles that memory forced on the model.", "pixels"),
+    "device": text("Where the model ran: cuda or cpu."),
+}
+
+# A row between two stages: a clip of the manifest, a shard of it, or how either ended.
+FLOW: Columns = {
+    "kind": text(
+        "What the row is.", required=True, values=("clip", "task", "done", "ended", "left")
+    ),
+    "clip_id": _clip_id,
+    **{
+        name: integer(column.description, low=None)
+        if name == "priority"
+        else text(column.description)
+        for name, column in MANIFEST.items()
+        if name != "clip_id"
+    },
+    "shard": integer("Number of the shard in its clip, from 0."),
+    "frames": integer("Frames of the shard.", "frames"),
+    "shards": integer("Shards of the clip.", "shards"),
+    "clip_frames": integer("Frames of the clip.", "frames"),
+    "outcome": text("What became of the shard.", values=("restored", "resumed", "dropped")),
     "seconds_decode": real("Time spent decoding.", "seconds", low=0),
     "seconds_model": real("Time spent in the model.", "seconds", low=0),
     "seconds_encode": real("Time spent encoding.", "seconds", low=0),
+    "seconds_cpu": real("Processor time.", "seconds", low=0),
+    "seconds_gpu": real("Time for which a GPU was held.", "seconds", low=0),
+    "retries": integer("Attempts before the one that made the segment."),
+    "reason": text("Why this session leaves the clip.", values=tuple(Reason)),
+    "sentence": text("What the store answered, where the clip's end could not be written."),
 }
 
 PUBLISHED: dict[str, Columns] = {"runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES}
-TABLES: dict[str, Columns] = {**PUBLISHED, "shards": SHARDS, "segments": SEGMENTS}
+TABLES: dict[str, Columns] = {**PUBLISHED, "segments": SEGMENTS, "flow": FLOW}
 
 
 @cache

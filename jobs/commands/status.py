@@ -10,11 +10,11 @@ from typing import Any, cast
 from jobs.console.output import clock, grouped, table
 from jobs.monitor.timing import MEGA, Pace, one_after_another, slowest, stage_seconds
 from pipeline.clip.shards import plan_shards
+from pipeline.clip.survey import Survey
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import storage
-from pipeline.survey import Survey
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE

@@ -15,13 +15,13 @@ from pipeline.clip.conversion import Conversion, plan
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.frames import to_ms
 from pipeline.clip.shards import plan_shards
+from pipeline.clip.survey import Survey
 from pipeline.detect.telecine import Cadence, film_frames
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import Limits
 from pipeline.proof.bag import BagOptions, make_bag
 from pipeline.proof.fixity import check_published
 from pipeline.runs.run import unchanged
-from pipeline.survey import Survey
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
