@@ -59,7 +59,7 @@ def test_a_second_run_is_refused_before_anything_starts(
     def cluster(address: str | None) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(flow, "cluster", cluster)
+    monkeypatch.setattr(flow.ray_runtime, "cluster", cluster)
     out = str(tmp_path)
     with held(out, "submit"):
         with pytest.raises(Locked):
