@@ -49,7 +49,7 @@ def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
     ("text", "sentence"),
     [
         ('extends = "x"', "extends itself"),
-        ('extends = "nothing"', "neither built in"),
+        ('extends = "nothing"', "neither a built-in name"),
         ("extends = 3", "is not a built-in name"),
         ('extends = "film"\nslices = 99\nstrength = "much"', "strength = 'much' .*; slices = 99"),
     ],
