@@ -147,9 +147,10 @@ REASONS: dict[Reason, ReasonInfo] = {
         "quarantined",
     ),
     Reason.FRAME_COUNT: ReasonInfo(
-        "The number of decoded frames differs from the number that the file declares or that "
-        "was restored.",
-        "Check the index of the file. If the index is wrong, rewrap the source.",
+        "The number of decoded frames differs from the number declared or restored, or an image "
+        "sequence has missing numbers.",
+        "Check the index of the file, and rewrap the source if it is wrong. For an image sequence, "
+        "add the missing files or set `gaps` to `allowed`.",
         "quarantined",
     ),
     Reason.VFR_REFUSED: ReasonInfo(
