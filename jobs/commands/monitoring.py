@@ -17,6 +17,9 @@ _PAGE = """# Monitoring
 
 Generated from `jobs/monitor/metrics.py` and `jobs/monitor/alerts.yaml`; do not edit by hand.
 
+A run can write metrics for Prometheus. The alert rules and a dashboard for Grafana come with the
+program.
+
 ```sh
 archive-restore submit MANIFEST --out URI --metrics-file /var/lib/node_exporter/restored.prom
 archive-restore submit MANIFEST --out URI --pushgateway http://HOST:9091
@@ -24,17 +27,19 @@ archive-restore monitoring rules > /etc/prometheus/rules/archive-restore.yaml
 archive-restore monitoring dashboard > dashboard.json
 ```
 
-`--metrics-file` is for the textfile collector of node_exporter: a file of its own for each output,
-in the folder that `--collector.textfile.directory` names. It is replaced as a whole when a run
-begins, every 15 seconds, and at the end. Either way works on one machine as on a cluster; trouble
-with it is told once and never changes the run.
+`--metrics-file` is for the textfile collector of node_exporter. Use one file for each output, in
+the folder of `--collector.textfile.directory`. The program replaces the whole file when a run
+begins, every 15 seconds, and at the end.
+
+Both options work on one machine and on a cluster. If the metrics cannot be written, the log says so
+once, and the run does not change.
 
 ## Metrics
 
-Every metric has the label `out`, the address of the output. The other labels take their values from
-closed lists, so that an output has {series} series when all is well and {most} at the most, however
-many clips there are. Counters begin at 0 with every session. Names and labels stay; new ones may be
-added.
+Every metric has the label `out`, the address of the output. The other labels have values from
+closed lists. An output has {series} series if every clip ends well, and {most} at most, for any
+number of clips. Counters start at 0 in every session. Names and labels never change. New ones may
+be added.
 
 | metric | type | labels | meaning |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Recipes by collection: inheritance, every fault at once, and whom a change concerns."""
+"""Recipes by collection: inheritance, faults, and the clips that a change affects."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, arguments)
 
 
-def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
+def test_a_recipe_inherits_missing_settings(folder: Path) -> None:
     tape = load_recipe(folder / "tape.toml")
     assert (tape.name, tape.strength, tape.slices) == ("tape", 0.5, 24)
     assert (tape.limits.wall_seconds, tape.limits.max_frames) == (60, 99)
@@ -52,7 +52,7 @@ def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
     ("text", "sentence"),
     [
         ('extends = "x"', "extends itself"),
-        ('extends = "nothing"', "neither built in"),
+        ('extends = "nothing"', "neither a built-in name"),
         ("extends = 3", "is not a built-in name"),
         ('extends = "film"\nslices = 99\nstrength = "much"', "strength = 'much' .*; slices = 99"),
     ],
@@ -63,7 +63,7 @@ def test_a_wrong_inheritance_is_named(text: str, sentence: str, tmp_path: Path) 
         load_recipe(tmp_path / "x.toml")
 
 
-def test_the_row_then_the_collection_then_the_run_decides(folder: Path) -> None:
+def test_the_row_decides_then_the_collection_then_the_run(folder: Path) -> None:
     book = load_book("film", folder)
     names = {
         book.of(row).name: row
@@ -100,7 +100,7 @@ def test_a_cluster_gets_the_same_recipes(folder: Path, tmp_path: Path) -> None:
     assert _limits(Stop(max_gpu_hours=2.5)) == ["--max-gpu-hours", "2.5"]
 
 
-def test_a_change_of_one_recipe_concerns_its_collection_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_change_of_one_recipe_affects_only_its_collection(folder: Path, tmp_path: Path) -> None:
     rows = [
         Clip("n", "/n.mkv", collection="News 1932"),
         Clip("f", "/f.mkv", collection="films"),
@@ -159,7 +159,7 @@ def test_a_budget_is_spent_by_the_clock_times_the_devices() -> None:
         Stop(max_gpu_hours=1).begin(gpus=0, cpus=8)
 
 
-def test_an_embargoed_clip_is_held_not_tried_and_no_fault(tmp_path: Path) -> None:
+def test_an_embargoed_clip_is_held_without_a_fault(tmp_path: Path) -> None:
     rows = [
         Clip("free", "/f.mkv", embargo_until="2001-01-01"),
         Clip("held", "/h.mkv", embargo_until="2999-01-01"),
