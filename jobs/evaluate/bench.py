@@ -154,7 +154,7 @@ def memory(frames: int) -> float:
     its decoders.
     """
     code = (
-        "import sys; from pathlib import Path; from jobs import bench;"
+        "import sys; from pathlib import Path; from jobs.evaluate import bench;"
         "bench.all_stages(Path(sys.argv[1]), int(sys.argv[2])); bench.report_peak()"
     )
     with tempfile.TemporaryDirectory() as folder:

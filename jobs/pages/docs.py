@@ -16,6 +16,7 @@ from jobs.cli import app
 from jobs.commands.monitoring import page as monitoring_markdown
 from jobs.console import output
 from jobs.pages.formats import formats_markdown
+from jobs.pages.results import results_markdown
 from jobs.training import curves
 from schemas.recipe import MODELS
 
@@ -70,6 +71,7 @@ def curves_of(size: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks/README.md": results_markdown,
     "cli.md": cli_markdown,
     "formats.md": formats_markdown,
     "monitoring.md": monitoring_markdown,

@@ -33,7 +33,8 @@ from schemas.recipe import Recipe
 
 SAMPLES = 3  # frames of a shot that are looked at, with those around them
 REACH = max(OFFSETS)
-# Thresholds, from clean and aged validation clips (docs/experiments.md, 2026-11-23).
+# Thresholds, from clean and aged validation clips
+# (docs/experiments/2026-11-23-triage-thresholds.md).
 # An upright mark of this much of the height is a scratch, a level one of the width a dropout.
 LINE = 0.2
 SLENDER = 6  # times as long as wide

@@ -15,7 +15,7 @@ from pipeline.runs.events import Event
 RUN = "20261122T200000-abcdef"
 NOISY = f"""
 import logging, os, subprocess, sys, warnings
-from jobs import output
+from jobs.console import output
 from pipeline.runs.events import Event
 with output.progress(True) as report:
     report(Event(kind="run", run="{RUN}", total=2))
@@ -48,7 +48,7 @@ def test_every_line_is_json_whoever_wrote_it() -> None:
 
 def test_a_process_that_outlives_the_log_does_not_hold_it_up() -> None:
     script = (
-        "import subprocess\nfrom jobs import output\n"
+        "import subprocess\nfrom jobs.console import output\n"
         "with output.progress(True):\n    child = subprocess.Popen(['sleep', '60'])\n"
         "print(child.poll())\nchild.kill()"
     )
