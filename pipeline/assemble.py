@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.clip.frames import AssemblyReport, Frame, Probe, to_ms
-from pipeline.detect.interlacing import scan_order
-from pipeline.detect.measure import ClipMeasure, Luma, planes_to_luma
+from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
+from pipeline.clip.scan import scan_order
+from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output

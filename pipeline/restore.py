@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from models.colour import Image, PixelFormat
 from models.network.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
+from pipeline.clip.blanking import Blanking
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Probe
 from pipeline.clip.shards import Shard, Span
-from pipeline.detect.blanking import Blanking
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.survey import Survey

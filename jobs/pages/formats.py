@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pipeline.clip import scan
 from pipeline.detect import blanking, interlacing, leader_and_bars, signal_range, telecine
 from pipeline.media import formats
 from pipeline.media.child.inspect import FIELDS
@@ -159,7 +160,7 @@ def formats_markdown() -> str:
         "\nRefused, because there is no plane to carry it in or the model cannot read it:\n",
         table(("what", "names that hold"), refused),
         "\n## Scan\n",
-        _grid("declared \\ measured", interlacing.MEASURED, interlacing.TREATMENTS), _scans(),
+        _grid("declared \\ measured", scan.MEASURED, interlacing.TREATMENTS), _scans(),
         "## What is left alone\n", _left(),
         "## Range\n",
         _grid("declared \\ measured", signal_range.MEASURED, signal_range.VERDICTS), LEVELS,

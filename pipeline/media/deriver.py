@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.clip.fields import field_of
 from pipeline.clip.frames import CarriedStream, Probe, StreamHash
-from pipeline.detect.interlacing import SCAN_OF
+from pipeline.clip.scan import SCAN_OF
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import SLACK_BYTES, ask, stream_hashes
 from pipeline.media.planes import Plane

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from pipeline.clip.frames import Probe
-from pipeline.detect.interlacing import WORDS
+from pipeline.clip.scan import WORDS
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 

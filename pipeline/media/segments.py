@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import AssemblyReport, CarriedStream, Frame, Probe, StreamHash
-from pipeline.detect.interlacing import SCAN_OF
+from pipeline.clip.scan import SCAN_OF
 from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.planes import Plane, plane_layout

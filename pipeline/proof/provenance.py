@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.detect.interlacing import WORDS
+from pipeline.clip.scan import WORDS
 from pipeline.runs.settings import Settings
 from pipeline.survey import Survey
 from schemas.tables import DIGITAL_SOURCE_TYPES

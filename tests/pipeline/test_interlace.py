@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.clip.conversion import Conversion, plan
+from pipeline.clip.conversion import Conversion
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.frames import to_ms
+from pipeline.clip.pulldown import film_frames
 from pipeline.clip.shards import plan_shards
-from pipeline.detect.telecine import Cadence, film_frames
+from pipeline.detect.convert import plan_conversion as plan
+from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import Limits
 from pipeline.proof.bag import BagOptions, make_bag

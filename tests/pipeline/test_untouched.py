@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.clip.blanking import Blanking
 from pipeline.clip.fields import field_of
-from pipeline.detect.blanking import Blanking, BlankingMeter
-from pipeline.detect.leader_and_bars import LeaderMeter, Left
+from pipeline.detect.blanking import BlankingMeter
+from pipeline.detect.leader_and_bars import LeaderMeter
+from pipeline.detect.leader_and_bars import NonPicture as Left
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import Limits
 from schemas.errors import ClipFault

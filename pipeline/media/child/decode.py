@@ -18,7 +18,7 @@ from av.sidedata.sidedata import Type
 
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
-from pipeline.detect.telecine import Stamped
+from pipeline.clip.pulldown import Stamped
 from pipeline.media.child.deinterlace import converted
 from pipeline.media.child.probe import Logs, main_video, open_source, picture_order, probe_container
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout

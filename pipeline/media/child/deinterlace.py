@@ -13,8 +13,8 @@ import av.filter
 import numpy as np
 
 from pipeline.clip.conversion import Conversion
-from pipeline.clip.frames import Probe
-from pipeline.detect.telecine import Planes, Stamped, film_frames
+from pipeline.clip.frames import Planes, Probe
+from pipeline.clip.pulldown import Stamped, film_frames
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
 from schemas.errors import ClipFault
 from schemas.reasons import Reason

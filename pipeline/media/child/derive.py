@@ -17,7 +17,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from pipeline.clip.frames import FIELD_ORDERS, Probe, to_ms
-from pipeline.detect.interlacing import ORDER_OF
+from pipeline.clip.scan import ORDER_OF
 from pipeline.media.child.decode import LARGE_PIXELS, LARGE_THREADS
 from pipeline.media.child.derive_picture import conversions, picture_filters
 from pipeline.media.child.derive_sound import Track

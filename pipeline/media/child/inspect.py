@@ -11,7 +11,7 @@ from typing import Any, cast
 import av
 from av.container import InputContainer
 
-from pipeline.detect.interlacing import SCAN_OF
+from pipeline.clip.scan import SCAN_OF
 from pipeline.media.child.packets import PULSE
 from pipeline.media.child.probe import main_video, open_source, probe_container
 from pipeline.media.sandbox import Output, limit_self, run_child
