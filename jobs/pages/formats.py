@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pipeline.clip import scan
 from pipeline.detect import blanking, interlacing, leader_and_bars, signal_range, telecine
 from pipeline.media import formats
-from pipeline.media.child.inspect import FIELDS
+from pipeline.media.facts import FACTS
 from pipeline.media.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
 from pipeline.media.profiles import FORMS, PCM
 from pipeline.media.verify import SAME
@@ -171,7 +171,7 @@ def formats_markdown() -> str:
         "\n## Profiles\n", table(PROFILE_HEAD, _profiles()), PROFILES + KEPT,
         "## Policies\n", table(("profile", "rules"), _rules()), POLICIES,
         "Operators: " + _list(OPERATORS) + ".\n",
-        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FIELDS.items())),
+        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FACTS.items())),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 

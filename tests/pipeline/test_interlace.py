@@ -19,14 +19,13 @@ from pipeline.clip.shards import plan_shards
 from pipeline.detect.convert import plan_conversion as plan
 from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits
 from pipeline.proof.bag import BagOptions, make_bag
 from pipeline.proof.fixity import check_published
 from pipeline.runs.run import unchanged
 from pipeline.survey import Survey
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.pipeline.detect.test_interlacing import HEIGHT, WIDTH, drawn, measured, write_planes
 from tests.pipeline.media.test_media import PROBE
 from tests.support.media_factory import Clip, Sound, draw_planes, write_clip

@@ -12,7 +12,7 @@ import pytest
 
 from models.motion.deflicker import flickers, region_levels
 from pipeline.detect.cuts import ShotDetector
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
 # Looked at frame by frame.

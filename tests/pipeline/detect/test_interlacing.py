@@ -15,10 +15,10 @@ from pipeline.clip.shards import plan_shards
 from pipeline.detect.interlacing import InterlacingMeter, ScanCounts
 from pipeline.detect.signal_range import LevelMeter
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits, SegmentWriter
+from pipeline.media.segments import SegmentWriter
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.pipeline.media.test_media import PROBE
 from tests.support.media_factory import Clip, draw_fields, draw_planes, write_clip
 from tests.support.seen import look
