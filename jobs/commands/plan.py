@@ -70,7 +70,7 @@ def plan(
         archive-restore plan manifest.csv --out restored
     """
     from pipeline.plan.plan import Plan
-    from pipeline.sources.manifest import scan_manifest
+    from pipeline.sources.manifest import stream_manifest
     from pipeline.store.storage import opened
     from schemas.recipe_book import load_book
 
@@ -78,7 +78,7 @@ def plan(
     work = Plan(out, load_book(recipe, recipes))
     tell = _stream_json if as_json else _tell
     with opened(manifest) as stream:
-        decisions = (d for rows in scan_manifest(stream, manifest, out) for d in work.add(rows))
+        decisions = (d for rows in stream_manifest(stream, manifest, out) for d in work.add(rows))
         tell(
             (decision.to_dict() for decision in decisions),
             lambda: totals(work, out, workers, tariff),

@@ -1,7 +1,4 @@
-"""Reads a manifest: every fault of every row in one go, or the rows with their types.
-
-The bytes come from storage or, in a run, from Ray Data; from there on it is the same code.
-"""
+"""Read a manifest: all faults of all rows at once, or the rows with their types."""
 
 import itertools
 import os
@@ -18,8 +15,7 @@ from pipeline.sources.allowlist import URI_COLUMNS, overlaps
 from pipeline.sources.formats import (
     ROW,
     Cells,
-    Fault,
-    Format,
+    ManifestFault,
     as_text,
     batches,
     format_of,
@@ -30,19 +26,6 @@ from schemas.errors import ArchiveError
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 from schemas.manifest_model import breaches
 
-__all__ = [
-    "Fault",
-    "ManifestInvalid",
-    "inspect_manifest",
-    "inspect_rows",
-    "overlaps",
-    "parse_manifest",
-    "read_manifest",
-    "read_rows",
-    "scan_manifest",
-    "validate_manifest",
-]
-
 Row = dict[str, object]
 
 _SHOWN_FAULTS = 100
@@ -51,9 +34,9 @@ _SHOWN_CHARACTERS = 120
 
 
 class ManifestInvalid(ArchiveError):
-    """A manifest with faults; `faults` holds all of them as plain values, the message the first."""
+    """A manifest with faults. `faults` holds all of them as dicts, the message the first 100."""
 
-    def __init__(self, uri: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, uri: str, faults: Iterable[ManifestFault]) -> None:
         found = list(faults)
         lines = [f"  {fault}" for fault in found[:_SHOWN_FAULTS]]
         if more := len(found) - len(lines):
@@ -62,7 +45,7 @@ class ManifestInvalid(ArchiveError):
         self.text = "\n".join([f"manifest {uri}: {count}; nothing was started", *lines])
         self.faults = [fault._asdict() for fault in found]
         super().__init__(self.text)
-        self.args = (uri, found)  # what pickle passes to a new one
+        self.args = (uri, found)  # pickle passes these to __init__
 
     @property
     def message(self) -> str:
@@ -71,19 +54,19 @@ class ManifestInvalid(ArchiveError):
 
 
 def read_manifest(uri: str, out: str | None = None) -> list[Row]:
-    """Return the rows of a manifest. Raises ManifestInvalid with every fault."""
+    """The rows of a manifest. Raises ManifestInvalid with every fault."""
     format_of(uri)
     return read_rows(uri, storage.read_bytes(uri), out)
 
 
 def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Row]:
-    """Return the rows of a manifest whose bytes are at hand. Raises ManifestInvalid.
+    """The rows of a manifest whose bytes are given. Raises ManifestInvalid.
 
-    With `out`, an original in the place of the output is a fault as well: see `overlaps`.
+    With `out`, an original that would mix with the output is a fault as well: see `overlaps`.
 
-    A row has a key for every column of the schema, None where the manifest says nothing;
-    `priority` is an integer, `expected_fps` a ratio, sources are absolute, and `checksum_algo` is
-    there whenever `checksum` is.
+    A row has a key for every column of the schema. None stands for an empty cell. `priority` is an
+    integer, `expected_fps` a ratio as text, and sources are absolute. A row with a `checksum` has a
+    `checksum_algo`.
     """
     rows, faults = inspect_rows(uri, data, out)
     if errors := [fault for fault in faults if fault.severity == "error"]:
@@ -91,16 +74,12 @@ def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Row]:
     return rows
 
 
-def inspect_manifest(uri: str) -> tuple[list[Row], list[Fault]]:
-    """Return rows and faults, warnings among them; no rows where there are errors."""
-    format_of(uri)
-    return inspect_rows(uri, storage.read_bytes(uri))
-
-
-def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Row], list[Fault]]:
-    """`inspect_manifest` of bytes at hand."""
+def inspect_rows(
+    uri: str, data: bytes, out: str | None = None
+) -> tuple[list[Row], list[ManifestFault]]:
+    """Rows and faults, warnings included. If there are errors, there are no rows."""
     table, faults = parse(data, format_of(uri))
-    if not any(fault.row == 0 for fault in faults):  # else there is no table to look at
+    if not any(fault.row == 0 for fault in faults):  # a fault of the whole file: there is no table
         faults += validate_manifest(table)
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
@@ -111,11 +90,11 @@ def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Ro
     return [row for _, row in numbered], faults
 
 
-def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Row]]:
-    """Yield the rows of a manifest in parts: with every fault known, as if it were read whole.
+def stream_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Row]]:
+    """Yield the rows of a manifest in parts, so that memory holds one part.
 
-    The stream is read twice, once for the faults and once for the rows, so nothing is handed out of
-    a manifest that has any. Raises ManifestInvalid, with the first faults if they are very many.
+    The stream is read twice: first for the faults, then for the rows. A manifest with faults yields
+    no row. Raises ManifestInvalid with at most 10,000 faults.
     """
     faults = list(itertools.islice(_stream_faults(stream, uri, out), _KEPT_FAULTS))
     if faults:
@@ -126,8 +105,8 @@ def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterato
         yield [_typed(cells, folder) for _, cells in _cells(table)]
 
 
-def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Fault]:
-    """Yield the errors of a manifest. What is kept of every row is its clip_id."""
+def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[ManifestFault]:
+    """Yield the errors of a manifest. Memory keeps the clip_id of every row."""
     kept: list[pa.Table] = []
     for table, faults in batches(stream, format_of(uri)):
         if not any(fault.row == 0 for fault in faults):
@@ -143,33 +122,25 @@ def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Faul
 
 
 def _folder(uri: str) -> str:
-    """Return where the relative addresses of a manifest start."""
+    """The folder that relative addresses of a manifest start from."""
     return _plain(uri).rsplit("/", 1)[0]
 
 
-def parse_manifest(data: bytes, format: Format) -> pa.Table:
-    """Return a manifest's bytes as a table of text with row numbers. Raises ManifestInvalid."""
-    table, faults = parse(data, format)
-    if faults:
-        raise ManifestInvalid(f"({format})", faults)
-    return table
+def validate_manifest(table: pa.Table) -> list[ManifestFault]:
+    """Every fault of a table, in the order of its rows.
 
-
-def validate_manifest(table: pa.Table) -> list[Fault]:
-    """Return every fault of a table, in the order of its rows.
-
-    The table may come from `parse_manifest`, with its row numbers, or from any reader: then rows
-    count from 1.
+    The table may come from `parse`, with row numbers, or from any other reader. Then rows count
+    from 1.
     """
     table, faults = as_text(table)
     names = [name for name in table.column_names if name != ROW]
     faults += [
-        Fault(0, name, None, "is not a column of the schema; it is ignored", "warning")
+        ManifestFault(0, name, None, "is not a column of the schema and is ignored", "warning")
         for name in names
         if name not in COLUMNS
     ]
     if not len(table):
-        faults.append(Fault(0, "", None, "has no rows", "warning"))
+        faults.append(ManifestFault(0, "", None, "has no rows", "warning"))
     faults += _cell_faults(table)
     faults += _checksum_faults(table)
     faults += _duplicates(table)
@@ -180,52 +151,54 @@ def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Row]]:
     return [(number, _typed(cells, folder)) for number, cells in _cells(table)]
 
 
-def _place_faults(numbered: list[tuple[int, Row]], out: str | None) -> Iterator[Fault]:
-    """Yield sources that lie where none may: outside the places allowed, or with the output."""
+def _place_faults(numbered: list[tuple[int, Row]], out: str | None) -> Iterator[ManifestFault]:
+    """Yield a fault for every source outside of the allowed places, or in the output."""
     places = allowlist.allowed()
     for number, row in numbered:
         for column in URI_COLUMNS:
             if row[column] is not None and row[column] not in places:
-                sentence = f"lies outside the places that {allowlist.VARIABLE} allows"
-                yield Fault(number, column, _shown(str(row[column])), sentence)
+                sentence = f"lies outside of the places in {allowlist.VARIABLE}"
+                yield ManifestFault(number, column, _shown(str(row[column])), sentence)
     if out is not None:
         yield from overlaps(numbered, out)
 
 
-def _cell_faults(table: pa.Table) -> Iterator[Fault]:
-    """Yield what the schema finds in single cells; one fault for a cell, with all it breaks."""
+def _cell_faults(table: pa.Table) -> Iterator[ManifestFault]:
+    """Yield one fault for every cell that breaks the schema, with all rules that it breaks."""
     numbers = table[ROW].to_pylist()
     found: dict[tuple[int, str], list[str]] = defaultdict(list)
     for row, column, sentence in breaches(table):
         if row is None:
-            yield Fault(0, column, None, sentence)
+            yield ManifestFault(0, column, None, sentence)
         else:
             found[row, column].append(sentence)
     for (index, column), sentences in found.items():
         value = _shown(table[column][index].as_py(), sentences)
-        yield Fault(numbers[index], column, value, "; ".join(sentences))
+        yield ManifestFault(numbers[index], column, value, "; ".join(sentences))
 
 
-def _checksum_faults(table: pa.Table) -> Iterator[Fault]:
-    """Yield checksums whose length is not the algorithm's, and algorithms without a checksum."""
+def _checksum_faults(table: pa.Table) -> Iterator[ManifestFault]:
+    """Yield checksums of the wrong length, and algorithms without a checksum."""
     for number, cells in _cells(table):
         checksum, algorithm = cells.get("checksum"), cells.get("checksum_algo")
         if checksum is None:
             if algorithm is not None:
-                yield Fault(number, "checksum", None, "is empty, but checksum_algo is given")
+                yield ManifestFault(
+                    number, "checksum", None, "is empty, but checksum_algo is given"
+                )
             continue
         digits = CHECKSUM_DIGITS.get((algorithm or "").lower())
         if digits and len(checksum) != digits:
             sentence = f"has {len(checksum)} digits, {algorithm} has {digits}"
-            yield Fault(number, "checksum", _shown(checksum), sentence)
+            yield ManifestFault(number, "checksum", _shown(checksum), sentence)
         elif algorithm is None and len(checksum) not in CHECKSUM_DIGITS.values():
             allowed = " or ".join(f"{n} ({name})" for name, n in CHECKSUM_DIGITS.items())
             sentence = f"has {len(checksum)} digits, not {allowed}"
-            yield Fault(number, "checksum", _shown(checksum), sentence)
+            yield ManifestFault(number, "checksum", _shown(checksum), sentence)
 
 
-def _duplicates(table: pa.Table) -> Iterator[Fault]:
-    """Yield every clip_id that an earlier row has, also in other case: outputs would collide."""
+def _duplicates(table: pa.Table) -> Iterator[ManifestFault]:
+    """Yield every clip_id that an earlier row has, ignoring case: their outputs would collide."""
     if "clip_id" not in table.column_names:
         return
     table = table.filter(pc.is_valid(table["clip_id"]))
@@ -235,7 +208,7 @@ def _duplicates(table: pa.Table) -> Iterator[Fault]:
     for index in np.flatnonzero(first[codes] != np.arange(len(codes))):
         sentence = f"is the clip_id of row {numbers[first[codes[index]]]} already"
         clip = table["clip_id"][int(index)].as_py()
-        yield Fault(int(numbers[index]), "clip_id", _shown(clip), sentence)
+        yield ManifestFault(int(numbers[index]), "clip_id", _shown(clip), sentence)
 
 
 def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
@@ -244,14 +217,14 @@ def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
 
 
 def _shown(value: str | None, sentences: Iterable[str] = ()) -> str | None:
-    """Return a value as a message may show it: not too long, and never with credentials."""
+    """A value for a message: shortened, and None if it holds credentials."""
     if value is None or any("credentials" in sentence for sentence in sentences):
         return None
     return value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 def _typed(cells: Cells, folder: str) -> Row:
-    """Return a faultless row with its types."""
+    """A row without faults, with its types."""
     row: Row = {name: cells.get(name) for name in COLUMNS}
     for name in URI_COLUMNS:
         if (uri := cells.get(name)) is not None:
@@ -270,7 +243,7 @@ def _typed(cells: Cells, folder: str) -> Row:
 
 
 def _absolute(uri: str, folder: str) -> str:
-    """Return an address that means the same everywhere; a relative path starts at `folder`."""
+    """An absolute address. A relative path starts at `folder`."""
     if uri.startswith(("s3://", "file://")):
         return uri
     plain = os.path.normpath(uri)
@@ -278,5 +251,5 @@ def _absolute(uri: str, folder: str) -> str:
 
 
 def _plain(uri: str) -> str:
-    """Return an object's address as it is, and any other as an absolute path."""
+    """An s3:// address unchanged, and any other address as an absolute path."""
     return uri if storage.is_s3(uri) else os.path.abspath(storage.local_path(uri))

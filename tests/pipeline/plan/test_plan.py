@@ -236,13 +236,13 @@ def test_prices_are_checked_and_make_money(tmp_path: Path) -> None:
 
 MEASURE = """
 import resource, sys
-from pipeline.sources.manifest import scan_manifest
+from pipeline.sources.manifest import stream_manifest
 from pipeline.plan.plan import Plan
 from pipeline.store.storage import opened
 from schemas.recipe_book import load_book
 plan = Plan(sys.argv[2], load_book("film"))
 with opened(sys.argv[1]) as stream:
-    count = sum(1 for rows in scan_manifest(stream, sys.argv[1]) for _ in plan.add(rows))
+    count = sum(1 for rows in stream_manifest(stream, sys.argv[1]) for _ in plan.add(rows))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
