@@ -1,6 +1,6 @@
-"""A few frames of a clip through every stage on this machine, to see what they take.
+"""Measure the cost of a clip: send a few of its frames through every stage on this machine.
 
-All that a trial writes lies in a folder of its own, on this machine, and is removed with it.
+A trial writes to a temporary folder on this machine only, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.assemble import assemble_clip
 from pipeline.clip.shards import plan_shards
 from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.segments import SegmentWriter
-from pipeline.plan.estimate import MEGA, Cost, Size, Trial, from_trials
+from pipeline.plan.estimate import MEGA, Cost, SourceSize, Trial, from_trials
 from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
@@ -28,31 +28,31 @@ from pipeline.survey import at_rate, survey_clip
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 
-SHORT, LONG = 2, 10  # frames of the two pieces of a clip
-CLIPS = 3  # that are tried
+SHORT, LONG = 2, 10  # frames of the two pieces of each clip
+CLIPS = 3  # in a trial
 
 Row = Mapping[str, Any]
 
 
 def devices() -> tuple[str, int]:
-    """What a run on this machine restores on, `gpu` or `cpu`, and on how many of them."""
+    """The device of a run on this machine, `gpu` or `cpu`, and how many there are."""
     gpus = checkpoint.gpus()
     return ("gpu", gpus) if gpus else ("cpu", os.cpu_count() or 1)
 
 
-def measured(row: Row, recipe: Recipe, cache: Path) -> Size:
-    """How much work a source is by its header. Raises ClipFault."""
+def measured(row: Row, recipe: Recipe, cache: Path) -> SourceSize:
+    """The work in a source, from its header. Raises ClipFault."""
     uri = str(row["source_uri"])
     with fetched(uri, cache) as source:
         probe = probe_file(source, recipe.limits)
     probe = at_rate(probe, row.get("expected_fps"), range(probe.frames_declared or 1))
     frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(uri).partition(":")[0])
-    return Size(size, frames, frames * probe.width * probe.height / MEGA)
+    return SourceSize(size, frames, frames * probe.width * probe.height / MEGA)
 
 
 def tried(rows: Iterable[Row], recipe: Recipe, cache: Path) -> Cost | None:
-    """What clips cost under a recipe, from trials of the first that can be tried."""
+    """The cost of clips with a recipe, from trials of the first clips without faults."""
     with TemporaryDirectory(prefix="ar-trial-") as folder:
         started = _seconds()
         restorer = ShardRestorer(recipe, None if checkpoint.gpus() else 1)
@@ -68,13 +68,13 @@ def _pairs(
     for number, row in enumerate(islice(rows, 2 * CLIPS)):
         try:
             with fetched(str(row["source_uri"]), cache) as source:
-                if number == 0:  # what the libraries do once is no cost of a clip
+                if number == 0:  # libraries do some work only once: not a cost of the clip
                     _trial(row, source, SHORT, settings, restorer, folder / "first")
                 short, long = (
                     _trial(row, source, frames, settings, restorer, folder / f"{number}-{frames}")
                     for frames in (SHORT, LONG)
                 )
-        except ClipFault:  # a clip that would end with a reason says nothing about the others
+        except ClipFault:  # a clip that fails tells nothing about the cost of the others
             continue
         if long.megapixel_frames > short.megapixel_frames:
             yield short, long
@@ -106,8 +106,9 @@ def _trial(
 
 
 def _seconds() -> float:
-    """Seconds so far: of the wall clock where a GPU works, else of all cores, children's too, so
-    that what else the machine does counts little.
+    """A clock in seconds: wall-clock time with a GPU, otherwise CPU time with children.
+
+    CPU time hardly depends on other work of the machine.
     """
     if checkpoint.gpus():
         return time.perf_counter()

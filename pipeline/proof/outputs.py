@@ -1,4 +1,4 @@
-"""All files of a clip: the verified master, what is derived from it, each held to its policy."""
+"""All files of a clip: the verified master and the derived files, each checked by its policy."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from pipeline.media.policy import enforce
 from pipeline.media.profiles import FORMS
 from pipeline.proof.fixity import PUBLISHED_NAME
 from pipeline.proof.premis import DerivedFile
-from pipeline.proof.record import Digest, file_uri
+from pipeline.proof.record import Digest
 from pipeline.store import storage
+from pipeline.store.layout import clip_file, clip_folder
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files that may be published: each is verified and breaks no rule of its profile."""
+    """Files that may be published: each is verified and keeps the policy of its profile."""
 
     master: Path
     derived: tuple[Derived, ...]
     policies: Mapping[str, list[Outcome]]  # by profile
 
     def digests(self) -> list[Digest]:
-        """The master's digest, and those of the derived files in order."""
+        """The digests of the master and of the derived files, in order."""
         paths = [self.master, *(one.path for one in self.derived)]
         return [Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths]
 
     def described(self, digests: Sequence[Digest]) -> tuple[DerivedFile, ...]:
-        """The derived files as the PREMIS document tells of them."""
+        """The derived files for the PREMIS document. `digests` are theirs, in order."""
+        pairs = zip(self.derived, digests, strict=True)
         return tuple(
-            DerivedFile(
-                digest, one.profile, FORMS[one.profile].title,
-                f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
-                f"{len(self.policies[one.profile])} rules hold",
-            )
-            for one, digest in zip(self.derived, digests, strict=True)
-        )  # fmt: skip
+            DerivedFile(digest, one.profile, FORMS[one.profile].title, self._checked(one))
+            for one, digest in pairs
+        )
+
+    def _checked(self, one: Derived) -> str:
+        return (
+            f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
+            f"{len(self.policies[one.profile])} rules hold"
+        )
 
     def publish(self, out: str, clip: str) -> None:
         """Upload every file."""
         for path in (self.master, *(one.path for one in self.derived)):
-            storage.upload(path, file_uri(out, clip, path.name))
+            storage.upload(path, clip_file(out, clip, path.name))
 
     def to_record(self) -> dict[str, Any]:
-        """What the clip's record tells of them."""
+        """The entries of the clip's record about these files."""
         judged = {
             profile: [outcome.to_dict() for outcome in outcomes]
             for profile, outcomes in self.policies.items()
@@ -57,12 +61,12 @@ class Outputs:
 
 
 def retire(out: str, clip: str, names: Collection[str]) -> None:
-    """Delete what an earlier recipe published of a clip under other names than these, its record
-    first.
+    """Delete published files of a clip whose names are not in `names`: another recipe made them.
+
+    The record goes first.
     """
-    uris = storage.listing(file_uri(out, clip, ""))
-    stale = [uri for uri in uris if (name := uri.rpartition("/")[2]) not in names
-             and PUBLISHED_NAME.fullmatch(name)]  # fmt: skip
+    found = {uri: uri.rpartition("/")[2] for uri in storage.listing(clip_folder(out, clip))}
+    stale = [u for u, name in found.items() if name not in names and PUBLISHED_NAME.fullmatch(name)]
     for uri in sorted(stale, key=lambda uri: not uri.endswith(".json")):
         storage.delete(uri)
 
@@ -70,9 +74,9 @@ def retire(out: str, clip: str, names: Collection[str]) -> None:
 def make_outputs(
     master: Path, order: str, times_ms: Sequence[int], recipe: Recipe, folder: Path
 ) -> Outputs:
-    """Derive what the recipe asks for from the verified master, and check every file's policy.
+    """Derive the files of the recipe's profiles from the verified master, and check their policies.
 
-    Raises `ClipFault`; nothing is published before all of it holds.
+    Raises `ClipFault` if one file fails; then nothing is published.
     """
     limits = recipe.limits
     policies: dict[str, list[Outcome]] = {PROFILES[0]: enforce(PROFILES[0], master, limits)}

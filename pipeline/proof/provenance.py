@@ -1,7 +1,7 @@
-"""What a restored file says about itself: how much was changed, its tags, its IPTC term.
+"""What a restored file states about itself: how much changed, its tags, its IPTC term.
 
-The tags are Matroska's (RFC 9559, 5.1.8); all of ours begin with RESTORATION, so every other tag is
-the source's own. They hold no time and no random name: equal work makes equal bytes.
+The tags are Matroska tags (RFC 9559, 5.1.8). Ours begin with RESTORATION; every other tag is the
+source's own. They hold no time and no random name, so equal work gives equal bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ CAPTURED, ENHANCED, GENERATED = DIGITAL_SOURCE_TYPES
 
 @dataclass(frozen=True)
 class Changes:
-    """How much of a clip is not the source's: `frames` of `of_frames` with other code values.
+    """How much of a clip changed: `frames` of `of_frames` have other code values than the source.
 
-    `shares` are means over the frames: weight of source pixels, pixels taken for defects (0 to 1).
+    `shares` are means over the frames, from 0 to 1: the weight of the source's pixels, and the
+    share of pixels that count as defects.
     """
 
     frames: int
@@ -34,8 +35,9 @@ class Changes:
 
     @classmethod
     def between(cls, survey: Survey, records: Records) -> Changes:
-        """Compare every frame's CRC-32 in the source with the one sent to the encoder; a frame that
-        was made of fields is no frame of the source.
+        """Compare every frame's CRC-32 in the source with the one sent to the encoder.
+
+        If fields were converted to frames, every frame counts as changed.
         """
         sent = [crc for record in records.values() for crc in record["crc32"]]
         changed = sum(a != b for a, b in zip(survey.crc32, sent, strict=False))
@@ -58,8 +60,9 @@ class Changes:
 def digital_source_type(changed_frames: int, filled_frames: int) -> str:
     """The IPTC term of a clip (docs/provenance.md has the rule and its reasons).
 
-    No frame changed: the digitised original. Else the model's mean estimate, which draws nothing at
-    random and so invents nothing. A filled frame shows an instant that nothing recorded.
+    If no frame changed, the clip is the digitised original. Otherwise it is enhanced: the model
+    gives a mean estimate without random draws, so it invents nothing. With filled frames it is
+    generated: no camera recorded their instant.
     """
     if changed_frames == 0:
         return CAPTURED
@@ -67,7 +70,7 @@ def digital_source_type(changed_frames: int, filled_frames: int) -> str:
 
 
 def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str, str]:
-    """What the restored file says about itself."""
+    """The tags of the restored file."""
     recipe = settings.recipe
     what = "AI-assisted restoration" if changes.frames else "restoration that changed no picture"
     return {
@@ -83,7 +86,7 @@ def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str,
 
 
 def _special(survey: Survey) -> dict[str, str]:
-    """What only some clips have to say: how their fields were treated, and which frames miss."""
+    """Tags of some clips only: treatment of fields, missing frames, filled frames."""
     tags = {}
     if survey.interlace != "progressive":
         tags["RESTORATION_INTERLACE"] = _interlace(survey)

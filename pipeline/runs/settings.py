@@ -9,8 +9,8 @@ from typing import Any
 
 from models.network.weights import pinned
 from pipeline.clip.conversion import DONE
-from pipeline.proof.record import file_uri, restored_name
 from pipeline.runs.ledger import Ledger
+from pipeline.store.layout import clip_file, restored_name
 from schemas.manifest import DECISIVE
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -51,7 +51,7 @@ class Settings:
     def clip_uri(self, row: Mapping[str, Any], suffix: str = "") -> str:
         """Where a clip's restored file, or a sidecar of it, is published."""
         name = restored_name(str(row["clip_id"]), frames_made(row, self.recipe))
-        return file_uri(self.out, str(row["clip_id"]), name + suffix)
+        return clip_file(self.out, str(row["clip_id"]), name + suffix)
 
 
 def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:

@@ -17,7 +17,7 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Turn an operating system error into the fault of that path."""
+    """Turn an error of the operating system into a `ClipFault` of that path."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -30,13 +30,13 @@ def faults(path: Path) -> Iterator[None]:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error, of the system or of libav, says that the disk or the quota is full."""
+    """Whether an error of the system or of libav means a full disk or quota."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def sibling(path: Path) -> Iterator[Path]:
-    """Yield a hidden temporary path beside `path`, removed at the end if it is still there."""
+    """Yield a hidden temporary path beside `path`. At the end it is removed if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{uuid.uuid4().hex}{_TEMP_SUFFIX}")
     try:
@@ -54,7 +54,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file durably; the target appears, or is replaced, only when it is whole."""
+    """Copy a file durably. The target appears, or is replaced, only when it is complete."""
     with faults(target), sibling(target) as temp:
         with faults(source):
             shutil.copyfile(source, temp)
@@ -64,10 +64,10 @@ def copy(source: Path, target: Path) -> None:
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Write a file only if nothing is there: True for exactly one of many writers.
+    """Write a file only if it does not exist. True for exactly one of several writers.
 
-    Whole or absent even after a crash, but for file systems without hard links: there a crash may
-    leave a short file.
+    After a crash the file is complete or absent. On a file system without hard links, a crash may
+    leave an incomplete file.
     """
     with faults(path), sibling(path) as temp:
         _write(temp, data, os.O_CREAT | os.O_EXCL)
@@ -84,7 +84,7 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def walk(root: Path) -> list[str]:
-    """Return every file below a folder, sorted; none for a missing folder."""
+    """Every file below a folder, sorted. A missing folder has none."""
     found: list[str] = []
     with faults(root):
         for folder, _, names in os.walk(root, onerror=_raise_unless_missing):
@@ -93,7 +93,7 @@ def walk(root: Path) -> list[str]:
 
 
 def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders directly below a folder, sorted."""
+    """The names of the folders directly below a folder, sorted."""
     with faults(root):
         return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
 
@@ -126,7 +126,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a rename durable; some file systems cannot sync a folder, and need not."""
+    """Make a rename durable. Some file systems cannot sync a folder and do not need to."""
     with suppress(OSError):
         _sync(path)
 

@@ -1,12 +1,12 @@
-"""Paths and s3:// addresses behind one set of functions; nothing else knows where bytes live.
+"""Read and write files and S3 objects through one set of functions.
 
-A path (or file:// address) is a file; s3://bucket/key is an object. Writes are atomic: a reader
-sees the old bytes, the new bytes or nothing. `create` is the primitive that makes work count once:
-of many writers exactly one gets True. Credentials and endpoint come from the AWS chain
-(`AWS_ENDPOINT_URL`, profiles, instance roles), never from an address.
+A path or a file:// address is a file. s3://bucket/key is an object. Writes are atomic: a reader
+sees the old content, the new content or nothing. `create` makes work count once: exactly one of
+several writers gets True. Credentials and endpoint come from the AWS chain (`AWS_ENDPOINT_URL`,
+profiles, instance roles), never from an address.
 
-Trouble is a `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, STORE_THROTTLED,
-STORE_ERROR or URI_REFUSED; what of it passes by itself is waited out (`pipeline/store/retry.py`).
+Errors are `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, STORE_THROTTLED,
+STORE_ERROR or URI_REFUSED. Transient ones are retried (`pipeline/store/retry.py`).
 """
 
 import functools
@@ -32,33 +32,33 @@ from schemas.reasons import Reason
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _FILE_URI = re.compile(r"^file://(localhost)?(?=/)")
 _PART_BYTES = 16 * 2**20
-_ATTEMPTS = 6  # of a request that was throttled or met trouble, with growing pauses
-_PARALLEL = 8  # requests at once, per transfer or per batch of reads
+_ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
+_PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
 KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
 
 
 class ObjectStat(NamedTuple):
-    """Size in bytes, and a token that changes with the content: mtime in ns, or the ETag."""
+    """Size in bytes, and a token that changes with the content: mtime in ns or ETag."""
 
     size: int
     token: str
 
 
 def is_s3(uri: str | Path) -> bool:
-    """Return whether the address names an object in a store, not a file."""
+    """Whether the address is that of an S3 object."""
     return isinstance(uri, str) and uri.startswith("s3://")
 
 
 def join(uri: str | Path, *parts: str) -> str:
-    """Return the address of something below `uri`."""
+    """The address of `parts` below `uri`."""
     base = str(uri)
     tail = "/".join(part.strip("/") for part in parts if part.strip("/"))
     return f"{base.rstrip('/')}/{tail}" if tail else base
 
 
 def exists(uri: str | Path) -> bool:
-    """Return whether there is a file or an object at exactly this address."""
+    """Whether a file or an object exists at exactly this address."""
     if not is_s3(uri):
         return local_path(uri).is_file()
     try:
@@ -72,7 +72,7 @@ def exists(uri: str | Path) -> bool:
 
 @patient
 def stat(uri: str | Path) -> ObjectStat:
-    """Return size and token; NOT_FOUND also for a folder."""
+    """Size and token. Raises `ClipFault(NOT_FOUND)` for a folder as well."""
     if is_s3(uri):
         bucket, key = _split(uri)
         with _store_faults(uri):
@@ -88,7 +88,7 @@ def stat(uri: str | Path) -> ObjectStat:
 
 @patient
 def read_bytes(uri: str | Path) -> bytes:
-    """Return the whole content."""
+    """The whole content."""
     if is_s3(uri):
         return _read_object(uri)
     path = local_path(uri)
@@ -98,7 +98,7 @@ def read_bytes(uri: str | Path) -> bytes:
 
 @contextmanager
 def opened(uri: str | Path) -> Iterator[BinaryIO]:
-    """The content as a file that is open for reading; an object is fetched into one."""
+    """Yield a file open for reading. An object is fetched into a temporary file."""
     if not is_s3(uri):
         path = local_path(uri)
         with local.faults(path):
@@ -115,7 +115,7 @@ def opened(uri: str | Path) -> Iterator[BinaryIO]:
 
 
 def read_many(uris: Iterable[str]) -> dict[str, bytes]:
-    """Return the content of many small objects, several read at once."""
+    """The content of many small objects by address. Several are read at once."""
     uris = list(uris)
     if len(uris) < 2 or not is_s3(uris[0]):
         return {uri: read_bytes(uri) for uri in uris}
@@ -125,7 +125,7 @@ def read_many(uris: Iterable[str]) -> dict[str, bytes]:
 
 @patient
 def write_bytes(uri: str | Path, data: bytes) -> None:
-    """Write or replace the whole content, durably, in one step."""
+    """Write or replace the whole content durably, in one step."""
     if is_s3(uri):
         bucket, key = _split(uri)
         with _store_faults(uri):
@@ -136,15 +136,15 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
 
 
 def create(uri: str | Path, data: bytes) -> bool:
-    """Write only if nothing is there: True for exactly one of many writers, False for others."""
+    """Write only if nothing exists there. True for exactly one of several writers."""
     if is_s3(uri):
-        mark = uuid.uuid4().hex  # one for all tries: the first may have left its object
+        mark = uuid.uuid4().hex  # the same for all tries: the first may have left its object
         return outlast(lambda: _create_object(str(uri), data, mark))
     return outlast(lambda: local.create(local_path(uri), data))
 
 
 def listing(prefix: str | Path) -> Iterator[str]:
-    """Yield the address of every object below a folder, in order; nothing for a missing folder."""
+    """Yield the address of every object below a folder, in order. A missing folder is empty."""
     if is_s3(prefix):
         base, (bucket, key) = _bucket_uri(prefix), _split(prefix)
         for page in _pages(prefix, Bucket=bucket, Prefix=_as_folder(key)):
@@ -155,7 +155,7 @@ def listing(prefix: str | Path) -> Iterator[str]:
 
 @patient
 def folders(prefix: str | Path) -> list[str]:
-    """Return the names of the folders directly below a folder, sorted; one request per 1000."""
+    """The names of the folders directly below a folder, sorted. One request per 1000."""
     if is_s3(prefix):
         bucket, key = _split(prefix)
         pages = _pages(prefix, Bucket=bucket, Prefix=_as_folder(key), Delimiter="/")
@@ -166,7 +166,7 @@ def folders(prefix: str | Path) -> list[str]:
 
 @patient
 def delete(uri: str | Path) -> None:
-    """Delete a file or an object; one that is not there is no error."""
+    """Delete a file or an object. If it does not exist, that is no error."""
     if is_s3(uri):
         bucket, key = _split(uri)
         with _store_faults(uri):
@@ -179,7 +179,7 @@ def delete(uri: str | Path) -> None:
 
 @patient
 def download(uri: str | Path, path: str | Path) -> None:
-    """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
+    """Fetch into a local file, by parallel ranges. The file appears only when it is complete."""
     target = Path(path)
     if not is_s3(uri):
         local.copy(local_path(uri), target)
@@ -193,7 +193,7 @@ def download(uri: str | Path, path: str | Path) -> None:
 
 @patient
 def upload(path: str | Path, uri: str | Path) -> None:
-    """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
+    """Send a local file, in parts with SHA-256. The object appears only when it is complete."""
     source = Path(path)
     if not is_s3(uri):
         local.copy(source, local_path(uri))
@@ -210,13 +210,13 @@ def upload(path: str | Path, uri: str | Path) -> None:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 of a local file, 64 hex digits."""
+    """The SHA-256 of a local file, 64 hex digits."""
     with local.faults(Path(path)), Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def local_path(uri: str | Path) -> Path:
-    """Return the path of a local address; URI_REFUSED for any other scheme."""
+    """The path of a local address. Raises `ClipFault(URI_REFUSED)` for another scheme."""
     if isinstance(uri, Path):
         return uri
     scheme, path = _SCHEME.match(uri), _FILE_URI.sub("", uri)
@@ -226,8 +226,9 @@ def local_path(uri: str | Path) -> Path:
 
 
 def encryption() -> dict[str, str]:
-    """What every PUT asks for: with ARCHIVE_RESTORE_KMS_KEY (an id, ARN or alias; `default` for the
-    store's own key) encryption by that key.
+    """The encryption options of every PUT. Empty without ARCHIVE_RESTORE_KMS_KEY.
+
+    The variable holds the id, ARN or alias of a key, or `default` for the store's own key.
     """
     key = os.environ.get(KMS_VARIABLE)
     if not key:
@@ -237,16 +238,16 @@ def encryption() -> dict[str, str]:
 
 
 def _check_encrypted(uri: str | Path, answer: dict[str, Any]) -> None:
-    """STORE_ERROR where a store has ignored that encryption was asked for."""
+    """Raises `ClipFault(STORE_ERROR)` if the store ignored the requested encryption."""
     if encryption() and answer.get("ServerSideEncryption") != "aws:kms":
-        raise ClipFault(Reason.STORE_ERROR, f"{uri}: the store did not encrypt it by a KMS key")
+        raise ClipFault(Reason.STORE_ERROR, f"{uri}: the store did not encrypt it with a KMS key")
 
 
 def _split(uri: str | Path) -> tuple[str, str]:
-    """Return bucket and key."""
+    """Bucket and key. Raises `ClipFault(URI_REFUSED)`."""
     bucket, _, key = str(uri)[len("s3://") :].partition("/")
     if not bucket or "@" in bucket or "\0" in key:
-        raise ClipFault(Reason.URI_REFUSED, "an object's address is s3://bucket/key")
+        raise ClipFault(Reason.URI_REFUSED, "the address of an object must be s3://bucket/key")
     return bucket, key
 
 
@@ -259,7 +260,7 @@ def _as_folder(key: str) -> str:
 
 
 def _client() -> Any:  # noqa: ANN401 - boto3 ships no types
-    """Return this process's client; a fork or a change of the AWS settings gets a new one."""
+    """The client of this process. A fork, or a change of AWS settings, gets a new client."""
     settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     with _CLIENT_LOCK:
         return _make_client(os.getpid(), settings)
@@ -307,7 +308,7 @@ def _pages(uri: str | Path, **request: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_object(uri: str | Path) -> bytes:
-    """Read an object; botocore repeats a request but not the reading of its answer, so we do."""
+    """Read an object. botocore repeats a failed request, but not a failed read of its answer."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     bucket, key = _split(uri)
@@ -324,8 +325,8 @@ def _read_object(uri: str | Path) -> bytes:
 def _create_object(uri: str, data: bytes, mark: str) -> bool:
     """`create` by a conditional PUT.
 
-    A PUT whose answer got lost is sent again and then meets its own object; the writer's mark in
-    the metadata tells that case from a rival's object.
+    If the answer to a PUT is lost, it is sent again and then meets its own object. The mark in the
+    metadata shows whether the object is our own or another writer's.
     """
     from botocore.exceptions import ClientError
 
@@ -335,19 +336,23 @@ def _create_object(uri: str, data: bytes, mark: str) -> bool:
         try:
             with _store_faults(uri, passed=("412", "409")):
                 answer = client.put_object(
-                    Bucket=bucket, Key=key, Body=data, IfNoneMatch="*",
-                    Metadata={"writer": mark}, **encryption(),
-                )  # fmt: skip
+                    Bucket=bucket,
+                    Key=key,
+                    Body=data,
+                    IfNoneMatch="*",
+                    Metadata={"writer": mark},
+                    **encryption(),
+                )
             _check_encrypted(uri, answer)
             return True
         except ClientError as error:
-            if _status(error) == "409":  # a rival's write is under way: ask again
+            if _status(error) == "409":  # another write is under way: try again
                 time.sleep(0.1)
                 continue
             with _store_faults(uri):
                 head = client.head_object(Bucket=bucket, Key=key)
             return bool(head.get("Metadata", {}).get("writer") == mark)
-    raise ClipFault(Reason.STORE_ERROR, f"{uri}: conflicting writes, again and again")
+    raise ClipFault(Reason.STORE_ERROR, f"{uri}: conflicting writes in {_PARALLEL} tries")
 
 
 _STORE_REASONS = {
@@ -372,7 +377,7 @@ def _status(error: Any) -> str:  # noqa: ANN401
 
 @contextmanager
 def _store_faults(uri: str | Path, passed: tuple[str, ...] = ()) -> Iterator[None]:
-    """Turn an error of the store into that address's fault, but for the statuses in `passed`."""
+    """Turn an error of the store into a `ClipFault`. Statuses in `passed` are re-raised."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
         BotoCoreError,

@@ -114,7 +114,7 @@ def night(out: str) -> None:
 
 
 def test_every_operation_of_the_storage_has_an_action() -> None:
-    tree = ast.parse((ROOT / "pipeline" / "storage.py").read_text())
+    tree = ast.parse((ROOT / "pipeline" / "store" / "storage.py").read_text())
     used = {
         node.func.attr
         for node in ast.walk(tree)
