@@ -68,7 +68,7 @@ def make_manifest(folder: Path) -> Path:
     reference.
     """
     from models.damage.simulator import age
-    from pipeline.media.segments import codec_round_trip, read_rgb, write_rgb
+    from pipeline.media.rgb import codec_round_trip, read_rgb, write_rgb
 
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

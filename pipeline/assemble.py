@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.clip.clip import Clip
-from pipeline.clip.frames import AssemblyReport, Frame, Probe, to_ms
+from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
 from pipeline.clip.result import Cell, ClipResult, ShotRow
+from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
 from pipeline.clip.survey import Survey
-from pipeline.detect.interlacing import scan_order
-from pipeline.detect.measure import ClipMeasure, Luma, planes_to_luma
+from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
-from pipeline.proof.outputs import make_outputs, retire
+from pipeline.proof.outputs import make_outputs, publish_record
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import Changes, digital_source_type, file_tags
-from pipeline.proof.record import Digest, sealed
+from pipeline.proof.record import Digest
 from pipeline.runs.results import common_columns
 from pipeline.runs.row import Row, result_to_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched
-from pipeline.store import storage
+from pipeline.store import layout
+from pipeline.store.address import is_s3, local_path
 from pipeline.store.cache import discard, local_copy
-from pipeline.store.store import Store
+from pipeline.store.storage import Store
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -48,53 +49,52 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
     Nothing is published before all of it is verified. The record is published last: a file without
     a record is not published.
     """
-    begun, store = Usage.now(), settings.store
-    name, changes = clip.clip_id, Changes.between(survey, segments)
-    with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
-        made = _made(clip, survey, segments, settings, changes, Path(folder))
+    begun, uri, changes = Usage.now(), settings.clip_uri(clip), Changes.between(survey, segments)
+    folder, _, name = uri.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="ar-clip-") as work:
+        made = _made(clip, survey, segments, settings, changes, Path(work) / name)
         times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
         order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
-        outputs = make_outputs(made.path, order, times_ms, settings.recipe, Path(folder))
-        restored, *others = outputs.digests()
+        outputs = make_outputs(made.path, order, times_ms, settings.recipe, Path(work))
+        master = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        work = Restoration(clip, survey, settings, changes, restored, at, outputs.described(others))
+        restoration = Restoration(clip, survey, settings, changes, master, at, outputs.described)
         sidecars = {
-            ".framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
-            ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
-            ".premis.xml": premis_xml(work),
+            f"{name}.framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
+            f"{name}.sha256": f"{master.sha256}  {name}\n".encode(),
+            f"{name}.premis.xml": premis_xml(restoration),
         }
-        outputs.publish(store, settings.out, name)
-    for suffix, data in sidecars.items():
-        store.write_bytes(settings.clip_uri(clip, suffix), data)
-    series = storage.join(settings.ledger.uri, "series", f"{name}.json")
-    frames = [{"clip_id": name, **frame} for frame in made.measure.frames()]
-    store.write_bytes(series, json.dumps(frames).encode())
+        files = outputs.publish(settings.store, folder, sidecars)
     columns = {
         **common_columns(clip, settings, "published"),
         **columns_of(clip, survey, segments, settings, changes),
         **made.measure.summary(),
-        "output_uri": settings.clip_uri(clip),
-        "output_sha256": restored.sha256,
-        "output_bytes": restored.size,
+        **_seconds(segments, begun),
+        "output_uri": uri,
+        "output_sha256": master.sha256,
+        "output_bytes": master.size,
     }
-    result = ClipResult(_timed(columns, segments, begun), shot_rows(name, survey), series)
-    files = [
-        restored,
-        *others,
-        *(Digest.of(restored.name + key, data) for key, data in sidecars.items()),
-    ]
+    series = _write_series(clip.clip_id, made.measure, settings)
+    result = ClipResult(columns, shot_rows(clip.clip_id, survey), series)
     record = _record(survey, settings, made.report, result, files) | outputs.to_record()
-    retire(store, settings.out, name, {*record["files"], f"{restored.name}.json"})
-    store.write_bytes(settings.clip_uri(clip, ".json"), sealed(record))
+    publish_record(settings.store, uri, record)
     return result
 
 
-def _timed(columns: dict[str, Cell], segments: Segments, begun: Usage) -> dict[str, Cell]:
-    """The columns with the time of the whole clip, in seconds."""
+def _write_series(clip: str, measure: ClipMeasure, settings: Settings) -> str:
+    """Keep the measures of every frame until the tables are written; their address."""
+    uri = layout.series(settings.ledger.uri, clip)
+    frames = [{"clip_id": clip, **frame} for frame in measure.frames()]
+    settings.store.write_bytes(uri, json.dumps(frames).encode())
+    return uri
+
+
+def _seconds(segments: Segments, begun: Usage) -> dict[str, Cell]:
+    """Columns with the time of the whole clip, in seconds."""
     spent = begun.spent()
     stages = sum(round(sum(getattr(s, key) for s in segments.values()), 3) for key in SUMMED)
     cpu = round(sum(segment.seconds_cpu for segment in segments.values()), 3)
-    return columns | {
+    return {
         "seconds_total": round(spent.clock + stages, 3),
         "seconds_cpu": round(spent.cpu + cpu, 3),
     }
@@ -115,12 +115,11 @@ def _made(
     segments: Segments,
     settings: Settings,
     changes: Changes,
-    folder: Path,
+    out: Path,
 ) -> Made:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
-    out = folder / settings.clip_uri(clip).rpartition("/")[2]
-    paths = [_fetched(segment, folder, settings.store) for segment in segments.values()]
+    paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
     tags = file_tags(survey, settings, changes)
     crcs = [crc for segment in segments.values() for crc in segment.crc32]
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
@@ -151,8 +150,8 @@ def _record(
 
 
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
-    if not storage.is_s3(segment.uri):
-        return storage.local_path(segment.uri)
+    if not is_s3(segment.uri):
+        return local_path(segment.uri)
     path = folder / f"segment-{segment.shard}.mkv"
     store.download(segment.uri, path)
     return path

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from models.colour import Image, PixelFormat
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
+from pipeline.clip.blanking import Blanking
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Probe
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
-from pipeline.detect.blanking import Blanking
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.prefetch import Tally, ahead, timed

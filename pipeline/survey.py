@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from models.motion.deflicker import flickers, region_levels
 from models.motion.interpolate import LONGEST
 from pipeline.clip.clip import Clip
-from pipeline.clip.conversion import Conversion, plan
+from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Frame, Probe, to_ms
+from pipeline.clip.scan import scan_order
 from pipeline.clip.shards import Shot
 from pipeline.clip.survey import Survey
 from pipeline.detect.blanking import BlankingMeter
+from pipeline.detect.convert import plan_conversion
 from pipeline.detect.cuts import ShotDetector
-from pipeline.detect.interlacing import ScanMeter, scan_order, settle
+from pipeline.detect.interlacing import InterlacingMeter, settle
 from pipeline.detect.leader_and_bars import LeaderMeter
 from pipeline.detect.signal_range import LevelMeter, check_range
 from pipeline.detect.telecine import Cadence
@@ -81,7 +83,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         policy, gaps = setting_of(clip, recipe, "interlace"), fetch.missing(uri)
         if policy != "keep" and gaps:
             raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
-        conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
+        conversion = plan_conversion(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
         if fill and (by_fields or conversion):
             raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
         shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
@@ -132,7 +134,7 @@ class _Pass:
         self._last: NDArray[np.uint8] | None = None
         self.pts: list[int] = []
         self.crcs: list[int] = []
-        self.colour, self.scan, self.levels = _Colour(), ScanMeter(), LevelMeter()
+        self.colour, self.scan, self.levels = _Colour(), InterlacingMeter(), LevelMeter()
         self.cadence, self.leader, self.blanking = Cadence(), LeaderMeter(), BlankingMeter()
         self._cuts = ShotDetector()
         self._levels: list[NDArray[np.float64]] = []

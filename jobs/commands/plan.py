@@ -18,7 +18,7 @@ from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:
     from pipeline.plan.estimate import Band, Cost
-    from pipeline.plan.plan import Plan
+    from pipeline.plan.plan import RunPlan
 
 SHOWN = 20  # clips that will not run, named one by one for a person
 NIGHTS = 10  # runs back that are looked at
@@ -69,23 +69,23 @@ def plan(
     Example:
         archive-restore plan manifest.csv --out restored
     """
-    from pipeline.plan.plan import Plan
-    from pipeline.sources.manifest import scan_manifest
+    from pipeline.plan.plan import RunPlan
+    from pipeline.sources.manifest import stream_manifest
     from pipeline.store.storage import opened
     from schemas.recipe_book import load_book
 
     tariff = load_prices(prices)
-    work = Plan(out, load_book(recipe, recipes))
+    work = RunPlan(out, load_book(recipe, recipes))
     tell = _stream_json if as_json else _tell
     with opened(manifest) as stream:
-        decisions = (d for rows in scan_manifest(stream, manifest, out) for d in work.add(rows))
+        decisions = (d for rows in stream_manifest(stream, manifest, out) for d in work.add(rows))
         tell(
             (decision.to_dict() for decision in decisions),
             lambda: totals(work, out, workers, tariff),
         )
 
 
-def totals(work: Plan, out: str, workers: int | None, prices: Mapping[str, Any]) -> Row:
+def totals(work: RunPlan, out: str, workers: int | None, prices: Mapping[str, Any]) -> Row:
     """What the decisions add up to, and what the run would take."""
     from pipeline.plan.estimate import NOTHING, Band
     from pipeline.plan.trial import devices
@@ -143,7 +143,7 @@ def _history(out: str) -> list[Row]:
     return cast(list[Row], query(out, HISTORY).to_pylist())
 
 
-def _cost(work: Plan, history: list[Row], recipe: Any, device: str, cache: Path) -> Cost | None:  # noqa: ANN401
+def _cost(work: RunPlan, history: list[Row], recipe: Any, device: str, cache: Path) -> Cost | None:  # noqa: ANN401
     """From runs with this recipe, else with its model, else from a trial."""
     from pipeline.plan.estimate import Night, from_nights
     from pipeline.plan.trial import tried

@@ -54,7 +54,7 @@ def drawn(frames: int, width: int, height: int, seed: int) -> Iterator[NDArray[n
 
 def write_clips(folder: Path, count: int, frames: int, width: int, height: int) -> Path:
     """H.264 clips and their manifest."""
-    from pipeline.media.segments import write_rgb
+    from pipeline.media.rgb import write_rgb
 
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="") as stream:

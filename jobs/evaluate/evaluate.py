@@ -31,7 +31,7 @@ from models.damage.presets import PRESETS
 from models.damage.simulator import Aged, age
 from models.motion.deflicker import flickers, region_levels
 from pipeline.detect.cuts import ShotDetector
-from pipeline.media.segments import codec_round_trip, read_rgb
+from pipeline.media.rgb import codec_round_trip, read_rgb
 from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:

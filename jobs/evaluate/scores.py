@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detect.metrics import NAN, Luma, mean_square, psnr_from_mean_square, ssim
+from pipeline.clip.frames import Luma
+from pipeline.detect.metrics import NAN, mean_square, psnr_from_mean_square, ssim
 
 Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Masks = Mapping[str, NDArray[np.bool_]]  # (T, H, W) of each kind of defect

@@ -37,7 +37,7 @@ from models.damage.presets import PRESETS
 from models.motion.alignment import SPAN, Frame
 from models.motion.deflicker import warp
 from pipeline.detect.metrics import psnr_from_mean_square
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 from schemas.errors import ArchiveError
 from schemas.recipe import MODELS, Model, load_recipe
 

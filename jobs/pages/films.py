@@ -15,7 +15,7 @@ import numpy as np
 from jobs.console import output
 from jobs.evaluate.evaluate import is_unsteady
 from jobs.report.stills import Still
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 
 SHEETS = Path(__file__).resolve().parents[2] / "docs" / "images" / "films"
 FILMS = {  # sheet: the film's file and the frame that is shown, none near a cut

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pipeline.clip import scan
 from pipeline.detect import blanking, interlacing, leader_and_bars, signal_range, telecine
 from pipeline.media import formats
-from pipeline.media.child.inspect import FIELDS
+from pipeline.media.facts import FACTS
 from pipeline.media.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
 from pipeline.media.profiles import FORMS, PCM
 from pipeline.media.verify import SAME
@@ -159,7 +160,7 @@ def formats_markdown() -> str:
         "\nRefused, because there is no plane to carry it in or the model cannot read it:\n",
         table(("what", "names that hold"), refused),
         "\n## Scan\n",
-        _grid("declared \\ measured", interlacing.MEASURED, interlacing.TREATMENTS), _scans(),
+        _grid("declared \\ measured", scan.MEASURED, interlacing.TREATMENTS), _scans(),
         "## What is left alone\n", _left(),
         "## Range\n",
         _grid("declared \\ measured", signal_range.MEASURED, signal_range.VERDICTS), LEVELS,
@@ -170,7 +171,7 @@ def formats_markdown() -> str:
         "\n## Profiles\n", table(PROFILE_HEAD, _profiles()), PROFILES + KEPT,
         "## Policies\n", table(("profile", "rules"), _rules()), POLICIES,
         "Operators: " + _list(OPERATORS) + ".\n",
-        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FIELDS.items())),
+        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FACTS.items())),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 

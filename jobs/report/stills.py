@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.colour import PixelFormat
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
-from pipeline.media.segments import Decoder
+from pipeline.media.decoder import Decoder
 from schemas.recipe import Limits
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB

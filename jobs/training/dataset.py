@@ -20,7 +20,7 @@ import numpy as np
 
 from models.damage.dead_leaves import dead_leaves
 from models.damage.simulator import Codec, age
-from pipeline.media.segments import codec_round_trip, read_rgb
+from pipeline.media.rgb import codec_round_trip, read_rgb
 
 Row = dict[str, Any]  # one entry of index.json
 Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]

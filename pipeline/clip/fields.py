@@ -1,35 +1,31 @@
-"""Fields: the two half-height pictures, of different instants, that lie in an interlaced frame."""
+"""Fields: an interlaced frame holds two of them, each of half the height and of its own instant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.clip.frames import Frame
-
-Planes = tuple[NDArray[Any], ...]
+from pipeline.clip.frames import Frame, Planes
 
 
 def field_of(planes: Planes, parity: int) -> Planes:
-    """The lines of one parity (0: the top line and every second one) of every plane.
+    """The lines of one parity of every plane. Parity 0 is the top line and every second one below.
 
-    In subsampled chroma, too, lines alternate between the fields.
+    Lines alternate between the fields in subsampled chroma as well.
     """
     return tuple(np.ascontiguousarray(plane[parity::2]) for plane in planes)
 
 
 def fields_of(frames: Iterable[Frame], parity: int) -> Iterator[Frame]:
-    """Frames that hold the field of one parity only."""
+    """The frames, each reduced to its field of one parity."""
     for frame in frames:
         yield replace(frame, planes=field_of(frame.planes, parity))
 
 
 def woven(top: Planes, bottom: Planes) -> Planes:
-    """The frame that two fields lie in."""
+    """The frame made of two fields."""
     planes = []
     for even, odd in zip(top, bottom, strict=True):
         plane = np.empty((len(even) + len(odd), even.shape[1]), even.dtype)

@@ -1,4 +1,4 @@
-"""Values that cross the border to the processes that decode and mux: probes, frames, reports."""
+"""Values that parent and child processes exchange: probes, frames, stream reports."""
 
 from __future__ import annotations
 
@@ -7,27 +7,34 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[Any]
+Plane = NDArray[Any]  # (H, W) uint8 or uint16
+Planes = tuple[Plane, ...]
+Luma = NDArray[np.float32]  # (H, W), 0 to 255 for every bit depth
+Luma8 = NDArray[np.uint8]  # (H, W)
 
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture. Planes are (h, w) uint8 or uint16 in the order of the format (gbrp: G,
-    B, R); `crc32` is zlib's, over the planes in order, little-endian."""
+    """One decoded picture.
+
+    Planes are (H, W) uint8 or uint16 in the order of the pixel format (gbrp: G, B, R). `crc32` is
+    zlib's CRC-32 over the planes in order, little-endian.
+    """
 
     index: int
     pts: int
-    planes: tuple[Plane, ...]
+    planes: Planes
     crc32: int
 
 
 @dataclass(frozen=True)
 class StreamHash:
-    """SHA-256 over the packet payloads of one non-video stream, in order."""
+    """SHA-256 over the packet payloads, in order, of one stream other than the picture."""
 
     index: int
     kind: str
@@ -39,8 +46,11 @@ class StreamHash:
 
 @dataclass(frozen=True)
 class CarriedStream:
-    """What became of one stream of the source: `kept`, `converted` or `dropped`, with the reason,
-    and what was written of it."""
+    """One stream of the source in the output.
+
+    `action` is kept, converted or dropped, and `note` the reason. `packets` and `sha256` describe
+    what was written.
+    """
 
     index: int
     kind: str
@@ -53,8 +63,11 @@ class CarriedStream:
 
 @dataclass(frozen=True)
 class AssemblyReport:
-    """How an output was put together. Every timestamp is `shift_ms` later than in the source,
-    because Matroska has none below 0. `tags` are those added to the source's own."""
+    """How an output was assembled.
+
+    Every timestamp is `shift_ms` later than in the source, because Matroska has no timestamps below
+    0. `tags` are the tags added to the source's own.
+    """
 
     shift_ms: int
     streams: tuple[CarriedStream, ...]
@@ -63,11 +76,11 @@ class AssemblyReport:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the container and the codec declare. Colour values are the code points of ITU-T H.273
-    (2: unspecified).
+    """What the container and the codec of a file declare.
 
-    `pix_fmt` is the planar, little-endian format frames are delivered in and `source_pix_fmt` the
-    decoder's. `sar` is 1 when nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
+    Colour values are code points of ITU-T H.273 (2: unspecified). `pix_fmt` is the planar,
+    little-endian format of the delivered frames, `source_pix_fmt` the decoder's own format. `sar`
+    is 1 if nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
     """
 
     container: str
@@ -96,15 +109,15 @@ class Probe:
     data: tuple[str, ...]
     chapters: int
     timecode: str | None
-    channels: tuple[int, ...] = ()  # of each sound track
+    channels: tuple[int, ...] = ()  # one number per sound track
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON values; fractions as "num/den"."""
+        """The probe as JSON values. A fraction becomes "num/den"."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Probe:
-        """The inverse of `to_dict`. Raises KeyError or ValueError for what is not a probe."""
+        """The inverse of `to_dict`. Raises KeyError or ValueError if the values are no probe."""
         return cls(**{f.name: _typed(str(f.type), values[f.name]) for f in fields(cls)})
 
 
@@ -126,5 +139,5 @@ def _typed(kind: str, value: Any) -> Any:  # noqa: ANN401
 
 
 def to_ms(pts: int, time_base: Fraction) -> int:
-    """A timestamp on Matroska's clock of 1 ms, halves rounded up."""
+    """Convert a timestamp to milliseconds, Matroska's clock. Halves are rounded up."""
     return int((pts * time_base * 2000 + 1) // 2)

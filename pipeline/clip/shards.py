@@ -1,5 +1,7 @@
-"""Shards: the unit of model work. Cuts are never crossed; long shots are split, short ones ride
-together.
+"""Shards: units of model work.
+
+A shard never restores across a cut. A long shot is split into several shards, and short shots share
+one shard.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames [start, stop) between two cuts; ``flickers`` says whether its exposure is unsteady,
-    ``left`` what it is where it is no picture and left as it is (see ``leader``).
+    """Frames [start, stop) between two cuts.
+
+    ``flickers``: its exposure is unsteady. ``left``: why the shot is published unrestored (flat,
+    bars, slate or asked); empty if it is restored.
     """
 
     start: int
@@ -24,8 +28,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Span:
-    """Frames [start, stop) of one shot that one shard restores; context is read from inside the
-    shot only.
+    """Frames [start, stop) that one shard restores of one shot.
+
+    Context frames are read from inside the shot only.
     """
 
     start: int
@@ -33,13 +38,13 @@ class Span:
     shot: Shot
 
     def context(self, frames: int) -> tuple[int, int]:
-        """The span widened by ``frames`` each side, within its shot."""
+        """The span, widened by ``frames`` on each side within its shot."""
         return max(self.shot.start, self.start - frames), min(self.shot.stop, self.stop + frames)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of consecutive frames: a part of one shot, or several whole shots."""
+    """Consecutive frames: a part of one shot, or several whole shots."""
 
     index: int
     spans: tuple[Span, ...]
@@ -60,10 +65,10 @@ class Shard:
 
 
 def plan_shards(shots: Sequence[Shot], shard_frames: int) -> list[Shard]:
-    """Shards of at most ``shard_frames`` frames that cover the shots in order.
+    """Cover the shots, in order, with shards of at most ``shard_frames`` frames.
 
-    A longer shot is cut into equal parts. The plan depends on nothing but its arguments, so a
-    resumed run finds the segments of the run it resumes.
+    A longer shot is divided into equal parts. The result depends on the arguments only, so a
+    resumed run finds the segments of the run that it resumes.
     """
     groups: list[list[Span]] = []
     room = 0

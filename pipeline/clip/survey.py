@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from pipeline.clip.blanking import Blanking
 from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe
 from pipeline.clip.shards import Shot, Span
-from pipeline.detect.blanking import Blanking
 from pipeline.sources.sequence import runs, words
 
 

@@ -1,75 +1,41 @@
-"""Lines and columns at the edges that are no picture: black bars, blanking, lines that carry data.
+"""Find the edges of a clip that hold no picture: black bars, blanking, lines that carry data.
 
-They are measured over a whole clip and published as they are: a letterbox stays black, and
-captions, timecode and test signals in the first lines stay readable to machines.
+The edges are measured over the whole clip and published unchanged. A letterbox stays black, and
+captions, timecode and test signals in the first lines stay readable for machines.
 """
 
 from __future__ import annotations
-
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Planes = tuple[NDArray[Any], ...]
+from pipeline.clip.blanking import Blanking
+from pipeline.clip.frames import Luma8
 
-# An edge line is dark when no eight samples beside each other ever average above this (8 bits);
-# dark lines reach at most so far into the picture.
-DARK, AVERAGED, DEEPEST = 26, 8, 0.45
-# Lines that may carry data: so many at the top and at the bottom. All that lies outside of a dark
-# line among them is no picture, nor is what differs from the line beside it as text from a picture:
-# with contrast, but without correlation.
+# A line is dark if no AVERAGED neighbouring samples ever have a mean above DARK (8-bit values).
+DARK, AVERAGED = 26, 8
+# Largest share of the height, or width, that a dark edge may take.
+DEEPEST = 0.45
+# Lines that may carry data, as a share of the height, at the top and at the bottom. Among them, all
+# lines outside of a dark line are no picture. A line with contrast, but without correlation to the
+# next line of its field, carries data.
 DATA_SHARE, CONTRAST, UNLIKE = 1 / 16, 12.0, 0.3
-# What can be told needs frames, and light in them.
+# A clip with fewer frames, or without a sample above BRIGHT, is not judged.
 LEAST_FRAMES, BRIGHT = 8, 64
 
 
-class Blanking(NamedTuple):
-    """Lines above and below the picture, columns left and right of it."""
-
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
-
-    def __str__(self) -> str:
-        return " ".join(map(str, self))
-
-    def of_field(self, parity: int, height: int) -> Blanking:
-        """The same edges in the field of one parity of frames of that height."""
-        lines = np.arange(parity, height, 2)
-        top, bottom = (lines < self.top).sum(), (lines >= height - self.bottom).sum()
-        return Blanking(int(top), int(bottom), self.left, self.right)
-
-    def kept(self, source: Planes, restored: Planes) -> Planes:
-        """The restored planes within edges of the source's own samples."""
-        if not any(self):
-            return restored
-        height, width = source[0].shape
-        planes = []
-        for before, after in zip(source, restored, strict=True):
-            rows, columns = before.shape
-            top, bottom = (-(-edge * rows // height) for edge in (self.top, self.bottom))
-            left, right = (-(-edge * columns // width) for edge in (self.left, self.right))
-            inside = slice(top, rows - bottom), slice(left, columns - right)
-            plane = before.copy()
-            plane[inside] = after[inside]
-            planes.append(plane)
-        return tuple(planes)
-
-
 class BlankingMeter:
-    """Takes the 8-bit luma of frames; holds a few numbers for each line and column."""
+    """Measures the 8-bit luma of frames. Memory: a few numbers for each line and column."""
 
     def __init__(self) -> None:
         self._frames = 0
-        self._rows = self._columns = np.zeros(0, np.uint8)  # the brightest of each, ever
-        self._likeness = np.zeros((2, 0))  # of the lines that may carry data, from each edge
+        self._rows = self._columns = np.zeros(0, np.uint8)  # largest mean of each so far
+        self._likeness = np.zeros((2, 0))  # (edge, line) for the lines that may carry data
         self._seen = np.zeros((2, 0), int)
 
-    def add(self, luma: NDArray[np.uint8]) -> None:
-        """Takes a frame, (H, W)."""
+    def add(self, luma: Luma8) -> None:
+        """Measure the next frame."""
         height, width = luma.shape
         if self._frames == 0:
             self._rows, self._columns = np.zeros(height, np.uint8), np.zeros(width, np.uint8)
@@ -85,7 +51,7 @@ class BlankingMeter:
             self._compare(edge, rows[: self._seen.shape[1] + 2].astype(np.float64))
 
     def _compare(self, edge: int, rows: NDArray[np.float64]) -> None:
-        """Each line with the next one inwards of the same field."""
+        """Compare each line with the next line inwards of the same field."""
         centred = rows - rows.mean(axis=1, keepdims=True)
         spread = centred.std(axis=1)
         likeness = (centred[:-2] * centred[2:]).mean(axis=1)
@@ -95,7 +61,7 @@ class BlankingMeter:
         self._seen[edge] += shown
 
     def finish(self) -> Blanking:
-        """The edges that no frame had a picture in."""
+        """The edges where no frame showed a picture."""
         if self._frames < LEAST_FRAMES or self._rows.max() < BRIGHT:
             return Blanking()
         rows, columns = self._rows <= DARK, self._columns <= DARK
@@ -112,6 +78,6 @@ class BlankingMeter:
 
 
 def _depth(dark: NDArray[np.bool_]) -> int:
-    """How many are dark from the edge on; 0 where too many are for the rest to be a picture."""
+    """The number of dark lines from the edge inwards. 0 if too few lines remain for a picture."""
     depth = len(dark) if dark.all() else int(np.argmin(dark))
     return depth if depth <= DEEPEST * len(dark) else 0

@@ -1,12 +1,14 @@
-"""Cuts, found as the frames go by: lasting changes of content that motion does not explain.
+"""Find cuts: lasting changes of content that motion does not explain.
 
-Two frames are compared as small pictures, twice: by rank of brightness (blind to exposure and
-contrast) and by local contrast (blind to lighting). Each time the later picture is first moved onto
-the earlier one by optical flow, so that pans and running people cancel, and what is left is 1 -
-correlation: 0 for the same view, about 0.8 for another. Every pair of frames across a cut differs,
-so the score of a cut before frame i is the least of the differences between a frame before it and
-one from it on, up to `SPAN` apart: one or two frames of damage, a flash or a jump of the exposure
-leave a pair that matches. A cut must also stand out from the scores around it.
+Two frames are compared as small pictures, in two ways: by rank of brightness, which ignores
+exposure and contrast, and by local contrast, which ignores lighting. Optical flow first moves the
+later picture onto the earlier one, so that pans and running people cancel. The difference is 1 -
+correlation: 0 for the same view, about 0.8 for another view.
+
+Across a cut, every pair of frames differs. The score of a cut before frame i is therefore the
+smallest difference between a frame before i and a frame from i on, at most `SPAN` frames apart. One
+or two damaged frames, a flash or a jump of the exposure leave one pair that matches. A cut must
+also stand out from the scores around it.
 """
 
 from __future__ import annotations
@@ -19,39 +21,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Shot", "ShotDetector"]
-
-Luma = NDArray[np.uint8]
+from pipeline.clip.frames import Luma8
 
 WIDTH, HEIGHT = 96, 54
-# Frames a damage may last without being taken for a shot: one less.
+# Largest distance of two compared frames. Damage of up to SPAN - 1 frames is not a shot.
 SPAN = 3
-# Without motion compensation differences below this are no cut, whatever the flow would say.
+# A difference below this is no cut. Optical flow is then not computed.
 STILL = 0.1
-# A cut scores at least this, and stands out from its surroundings by factor and margin.
+# A cut scores at least LEAST, and more than FACTOR times its surroundings plus MARGIN. The
+# surroundings are the median of AROUND scores on each side.
 LEAST = 0.3
 FACTOR = 1.5
 MARGIN = 0.15
-# Scores each side whose median is the surroundings.
 AROUND = 6
 
 
-class Shot(NamedTuple):
-    """Frames [start, stop) between two cuts."""
-
-    start: int
-    stop: int
-
-
 class _View(NamedTuple):
-    """One frame as compared: brightness ranks and local contrast, (HEIGHT, WIDTH) uint8 each."""
+    """One frame for comparison: brightness ranks and local contrast, (HEIGHT, WIDTH) uint8 each."""
 
-    ranks: Luma
-    contrast: Luma
+    ranks: Luma8
+    contrast: Luma8
 
 
 class ShotDetector:
-    """Takes frames in order; memory does not grow but for one number per frame."""
+    """Finds the shots of a clip, frame by frame. Memory: one number per frame."""
 
     def __init__(self) -> None:
         self._recent: deque[_View] = deque(maxlen=SPAN)
@@ -61,7 +54,7 @@ class ShotDetector:
         self._columns, self._rows = columns.astype(np.float32), rows.astype(np.float32)
 
     def add(self, luma: NDArray[Any]) -> None:
-        """Takes the next frame, (H, W) 8-bit luma."""
+        """Compare the next frame, (H, W) 8-bit luma, with those before."""
         view = _view(luma)
         now = len(self._scores)
         self._scores.append(np.inf)
@@ -75,26 +68,26 @@ class ShotDetector:
         self._recent.append(view)
 
     def scores(self) -> NDArray[np.float64]:
-        """The score of a cut before each frame so far, (T,); 0 for the first."""
+        """(T,) score of a cut before each frame. The first frame has 0."""
         scores = np.array(self._scores)
         scores[:1] = 0
         return scores
 
-    def finish(self) -> list[Shot]:
-        """The shots, in order, covering every frame."""
+    def finish(self) -> list[range]:
+        """The shots, in order, as ranges that cover every frame."""
         scores = self.scores()
         cuts = [index for index in range(1, len(scores)) if _stands_out(scores, index)]
         edges = [0, *cuts, len(scores)]
-        return [Shot(start, stop) for start, stop in pairwise(edges) if start < stop]
+        return [range(start, stop) for start, stop in pairwise(edges) if start < stop]
 
     def _difference(self, before: _View, after: _View) -> float:
-        """0 for the same view, whatever moved or changed its light; about 0.8 for another one."""
+        """0 for the same view, even if things move or light changes; about 0.8 for another one."""
         if _unlike(before.ranks, after.ranks) <= STILL:
             return _unlike(before.ranks, after.ranks)
         pairs = zip(before, after, strict=True)
         return float(np.mean([self._unlike_moved(first, second) for first, second in pairs]))
 
-    def _unlike_moved(self, before: Luma, after: Luma) -> float:
+    def _unlike_moved(self, before: Luma8, after: Luma8) -> float:
         flow = self._flow.calc(before, after, None)
         moved: NDArray[Any] = cv2.remap(
             after,
@@ -120,7 +113,7 @@ def _view(luma: NDArray[Any]) -> _View:
 
 
 def _unlike(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """1 - correlation of two pictures: 0 for equal ones, 1 for unrelated ones, up to 2."""
+    """1 - correlation of two pictures: 0 if equal, 1 if unrelated, at most 2."""
     a = first.astype(np.float32)
     b = second.astype(np.float32)
     a -= a.mean()

@@ -1,8 +1,8 @@
-"""Frames that are no picture: leader and other flat frames, colour bars, slates.
+"""Find frames that hold no picture: leader and other flat frames, colour bars, slates.
 
-They carry meaning for people and machines (levels, reel ends, titles of the tape) and are published
-as they are. A frame is judged by its 8-bit luma, averaged over blocks, so that tape noise and dust
-do not hide what it is; only runs of such frames count: a single black frame is damage.
+These frames mean something to people and machines (levels, reel ends, titles of the tape). They are
+published unrestored. A frame is judged by its 8-bit luma, averaged over blocks, so that tape noise
+and dust do not matter. Only runs of such frames count: a single black frame is damage.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Luma = NDArray[np.uint8]
+from pipeline.clip.frames import Luma8
 
-# What a run of frames can be, and the frames that it needs.
+# Kinds of runs, and the frames that each needs at least.
 KINDS = {"flat": 8, "bars": 8, "slate": 24}
 
-# A flat frame: blocks, without the outermost, that all but the extreme ones differ by at most this.
+# A flat frame, in blocks without BORDER blocks at each edge: the 1st and the 99th percentile of the
+# block means are at most FLAT_SPREAD apart.
 BLOCKS, BORDER, FLAT_SPREAD = (48, 36), 3, 8.0
-# Bars: a band of the upper half in which every column is of one colour, and the steps from one to
-# the next all lead down, or all lead up.
+# Bars: in a band of the upper half every column has one level, and at least LEAST_BARS levels in a
+# row fall, or rise, by STEP or more.
 BAND, COLUMNS, EVEN, STEP, LEAST_BARS = slice(3, 12), 80, 4.0, 6.0, 6
 PLATEAU = 5  # columns of the narrowest bar
-# A slate: nothing moves at all, not even grain, and most of it is even ground. Against the frame
-# that it began with: the mean change, and the share of samples that change by more than a little.
+# A slate: nothing moves, not even grain, and most of it is even ground. Compared with the first
+# frame of the run, the mean change is at most SAME, and at most CHANGED_SHARE of the samples change
+# by more than LITTLE.
 SAME, LITTLE, CHANGED_SHARE = 0.3, 4, 2e-4
 EVEN_SHARE, EVEN_STEP = 0.6, 2
 
 
-class Left(NamedTuple):
-    """Frames [start, stop) that are left as they are, and why: one of KINDS."""
+class NonPicture(NamedTuple):
+    """Frames [start, stop) that are published unrestored, and why: one of KINDS."""
 
     start: int
     stop: int
@@ -41,15 +43,15 @@ class Left(NamedTuple):
 
 
 class LeaderMeter:
-    """Takes the 8-bit luma of frames in order; holds one of them, and a word for each."""
+    """Judges the 8-bit luma of frames in order. Memory: one frame, and one word per frame."""
 
     def __init__(self) -> None:
-        self._began: NDArray[np.int16] | None = None  # the frame that nothing has moved since
+        self._began: NDArray[np.int16] | None = None  # first frame of the still run
         self._first = 0
-        self._kinds: list[tuple[str, int]] = []  # with the number of the frame a slate began with
+        self._kinds: list[tuple[str, int]] = []  # (kind, first frame of the slate)
 
-    def add(self, luma: Luma) -> str:
-        """Takes the next frame, (H, W); returns what it looks like, `` for a picture."""
+    def add(self, luma: Luma8) -> str:
+        """Judge the next frame. Returns its kind, or an empty text for a picture."""
         sparse = luma[::2, ::2].astype(np.int16)
         still = self._began is not None and _same(sparse, self._began)
         if not still:
@@ -65,13 +67,13 @@ class LeaderMeter:
         self._kinds.append((kind, self._first if kind == "slate" else 0))
         return kind
 
-    def finish(self) -> list[Left]:
-        """The runs that are left as they are, in order."""
+    def finish(self) -> list[NonPicture]:
+        """The runs that are published unrestored, in order."""
         runs, start = [], 0
         for (kind, _), frames in groupby(self._kinds):
             stop = start + len(list(frames))
             if kind and stop - start >= KINDS[kind]:
-                runs.append(Left(start, stop, kind))
+                runs.append(NonPicture(start, stop, kind))
             start = stop
         return runs
 
@@ -81,13 +83,13 @@ def _same(first: NDArray[np.int16], second: NDArray[np.int16]) -> bool:
     return bool(change.mean() <= SAME and (change > LITTLE).mean() <= CHANGED_SHARE)
 
 
-def _flat(luma: Luma) -> bool:
+def _flat(luma: Luma8) -> bool:
     small = cv2.resize(luma, BLOCKS, interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small[BORDER:-BORDER, BORDER:-BORDER], (1, 99))
     return bool(high - low <= FLAT_SPREAD)
 
 
-def _bars(luma: Luma) -> bool:
+def _bars(luma: Luma8) -> bool:
     band = cv2.resize(luma, (COLUMNS, 24), interpolation=cv2.INTER_AREA)[BAND].astype(np.float32)
     if float((np.ptp(band, axis=0) > 2 * EVEN).mean()) > 0.1:  # edges between bars may be soft
         return False
@@ -96,14 +98,14 @@ def _bars(luma: Luma) -> bool:
 
 
 def _plateaus(profile: NDArray[Any]) -> list[float]:
-    """The levels of all stretches of at least PLATEAU columns that are even."""
+    """The level of each even stretch of at least PLATEAU columns."""
     edges = np.flatnonzero(np.abs(np.diff(profile)) > EVEN) + 1
     parts = np.split(profile, edges)
     return [float(part.mean()) for part in parts if len(part) >= PLATEAU and np.ptp(part) <= 8]
 
 
 def _longest_fall(levels: Sequence[float]) -> int:
-    """How many levels in a row each lie at least STEP below the one before."""
+    """The longest run of levels that each lie at least STEP below the one before."""
     longest = length = min(1, len(levels))
     for before, after in pairwise(levels):
         length = length + 1 if after <= before - STEP else 1

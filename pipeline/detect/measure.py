@@ -1,4 +1,4 @@
-"""A clip before and after restoration, in numbers: frame by frame in, one summary per clip out."""
+"""Measure a clip before and after restoration: frames in, one summary per clip out."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ from array import array
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.detect.metrics import METRICS, NAN, PSNR_CAP_DB, Luma, Metric
+from pipeline.clip.frames import Luma, Plane
+from pipeline.detect.metrics import METRICS, NAN, PictureMetric
 
-__all__ = ["METRICS", "PSNR_CAP_DB", "ClipMeasure", "Luma", "planes_to_luma", "to_luma"]
-
-Plane = NDArray[np.uint8] | NDArray[np.uint16]  # (H, W)
 SIDES = ("before", "after")
+# Costly metrics are measured on every EVERY-th frame. On frames above 600,000 pixels, the step is
+# pixels / PIXELS_PER_STEP.
 EVERY, PIXELS_PER_STEP = 4, 150_000
 
 
 def to_luma(plane: Plane, bit_depth: int = 8) -> Luma:
-    """One Y or gray plane as 8-bit-scaled luma, so that 940 of 10 bits is 235."""
+    """A Y or gray plane as luma on the 8-bit scale: the 10-bit value 940 becomes 235."""
     return np.multiply(plane, 0.5 ** (bit_depth - 8), dtype=np.float32)
 
 
 def planes_to_luma(planes: Sequence[Plane], pix_fmt: str, bit_depth: int = 8) -> Luma:
-    """Luma of a decoded frame; planar RGB (`gbr*`: G, B, R) is weighted as in BT.709."""
+    """Luma of a decoded frame. Planar RGB (`gbr*`: G, B, R) is weighted as in BT.709."""
     if not pix_fmt.startswith("gbr"):
         return to_luma(planes[0], bit_depth)
     green, blue, red = (to_luma(plane, bit_depth) for plane in planes[:3])
     return np.asarray(0.2126 * red + 0.7152 * green + 0.0722 * blue, dtype=np.float32)
 
 
-def metric_columns() -> dict[str, Metric]:
-    """The metric behind each column that is measured, in the order of the tables."""
-    columns: dict[str, Metric] = {}
+def metric_columns() -> dict[str, PictureMetric]:
+    """The metric of each measured column, in the order of the tables."""
+    columns: dict[str, PictureMetric] = {}
     for name, metric in METRICS.items():
         if metric.kind != "pair":
             columns |= {f"{name}_{side}": metric for side in SIDES}
@@ -46,11 +45,11 @@ def metric_columns() -> dict[str, Metric]:
 class ClipMeasure:
     """Measures one clip: `add` every frame in presentation order, then `summary` and `frames`.
 
-    `shot_starts` are the indices of the first frame of each shot (0 may be left out); what compares
-    frames over time starts anew there. Costly measures are taken on the first and then every
-    `every`-th frame of a shot: by default every 4th, on frames above 600,000 pixels every
-    (pixels / 150,000)-th. The shots `left` (by index) are no picture and no part of the summary.
-    Memory: two frames, and a few numbers per frame of the clip.
+    `shot_starts`: index of the first frame of each shot (0 may be omitted). Metrics that compare
+    frames over time start anew there. Costly metrics are measured on the first frame of a shot and
+    then on every `every`-th one. By default that is every 4th; on frames above 600,000 pixels it is
+    every (pixels / 150,000)-th. The shots in `left` (by index) hold no picture and do not count in
+    the summary. Memory: two frames, and a few numbers per frame of the clip.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class ClipMeasure:
         self._previous: tuple[Luma, Luma] | None = None
 
     def add(self, before: Luma, after: Luma, reference: Luma | None = None) -> None:
-        """Measure the next frame: luma of the source, of the result and, if known, of the truth."""
+        """Measure the next frame: luma of the source, the result and, if any, the reference."""
         before, after = np.asarray(before, np.float32), np.asarray(after, np.float32)
         reference = None if reference is None else np.asarray(reference, np.float32)
         shapes = {image.shape for image in (before, after, reference) if image is not None}
@@ -90,9 +89,9 @@ class ClipMeasure:
         self._previous = (before, after)
 
     def _measure(
-        self, name: str, metric: Metric, images: tuple[Luma, Luma], reference: Luma | None
+        self, name: str, metric: PictureMetric, images: tuple[Luma, Luma], reference: Luma | None
     ) -> dict[str, float]:
-        """The columns of one metric for one frame; what cannot be measured is left out."""
+        """The columns of one metric for one frame. A column that cannot be measured is missing."""
         if metric.kind == "frame":
             return {f"{name}_{side}": metric.measure(images[i]) for i, side in enumerate(SIDES)}
         if metric.kind == "change":
@@ -107,10 +106,10 @@ class ClipMeasure:
         return values
 
     def summary(self) -> dict[str, float]:
-        """One number per column of tables/clips; NaN where nothing could be measured.
+        """One number per column of tables/clips. NaN: nothing could be measured.
 
-        That is every `ref_` column without a reference, what needs more frames than there are, and
-        all of a clip without a picture.
+        NaN stands in every `ref_` column if there is no reference, in columns that need more frames
+        than the clip has, and in all columns of a clip without a picture.
         """
         shots = np.array(self._shots, np.int64)
         shown = ~np.isin(shots, self._left)
@@ -121,10 +120,11 @@ class ClipMeasure:
         }
 
     def frames(self) -> list[dict[str, float | int]]:
-        """One row per frame for tables/frames: `frame`, `shot` (from 0), the measures or NaN.
+        """One row per frame for tables/frames: `frame`, `shot` (from 0), and the metrics or NaN.
 
-        The columns are the summary's and `mean_luma_before/_after`; in the place of flicker, which
-        one frame does not have, `gain_step_before/_after`: log change of brightness since the last.
+        The columns are those of the summary and `mean_luma_before/_after`. A single frame has no
+        flicker: `gain_step_before/_after`, the log change of brightness since the frame before,
+        stands in its place.
         """
         names = ["frame", "shot"]
         for name, metric in metric_columns().items():

@@ -1,8 +1,8 @@
-"""Measures of one frame, of two frames and of a clip, on luma; `METRICS` is their registry.
+"""Metrics of one frame, of two frames and of a clip. `METRICS` is their registry.
 
-Every measure works on *8-bit-scaled luma*: float32 (H, W), 0..255 whatever the bit depth of the
-source. A new measure is one function and one entry, and its columns follow. `docs/metrics.md`
-tells what each number means, where it comes from and where it misleads.
+Every metric works on luma on the 8-bit scale: float32 (H, W), 0 to 255 for every bit depth of the
+source. To add a metric, write one function and one entry: its columns follow. `docs/metrics.md`
+explains what each number means, where it comes from and where it misleads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Luma = NDArray[np.float32]  # (H, W), 0..255
+from pipeline.clip.frames import Luma
+
 Series = NDArray[np.float64]  # one value per frame, NaN where not measured
 Shots = NDArray[np.int64]  # the shot of each frame
 
 PSNR_CAP_DB = 100.0  # the PSNR of identical frames, which is infinite
-THUMBNAIL = (48, 27)  # width and height on which brightness is followed
-FLICKER_REACH = 8  # frames each side that make up the slow part of the brightness
+THUMBNAIL = (48, 27)  # width and height on which brightness is compared over time
+FLICKER_REACH = 8  # frames on each side whose mean is the slow part of the brightness
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang et al. 2004, K1 and K2
 BAND_PIXELS = 32_768
 NAN = float("nan")
@@ -37,13 +38,13 @@ def mean_luma(luma: Luma) -> float:
 
 
 def noise_sigma(luma: Luma) -> float:
-    """Standard deviation of the noise, code values: Immerkaer 1996, where the picture is flattest.
+    """Standard deviation of the noise in code values: Immerkaer 1996, in the flattest parts.
 
-    The response to [1 0 -2 0 1]' [1 0 -2 0 1] has 6 times the deviation of noise and no answer to
-    planes; taken at every second pixel, because film grain is coarser than one. Texture answers
-    too, so only the flattest quarter counts, chosen on a blurred copy (sigma 2) that hardly knows
-    that response. Near-black, near-white and perfectly flat pixels (bars, clipped parts) hold no
-    noise and are left out.
+    The response to [1 0 -2 0 1]' [1 0 -2 0 1] has 6 times the deviation of the noise, and is 0 on a
+    plane. The kernel skips every second pixel, because film grain is coarser than one pixel.
+    Texture responds too, so only the flattest quarter counts. It is chosen on a blurred copy
+    (sigma 2), which is nearly independent of that response. Near-black, near-white and perfectly
+    flat pixels (bars, clipped parts) hold no noise and do not count.
     """
     if min(luma.shape) < 5:
         return NAN
@@ -64,12 +65,12 @@ def noise_sigma(luma: Luma) -> float:
 
 
 def blur(luma: Luma) -> float:
-    """Blur from 0 (sharp) to 1, after Crete et al. 2007; NaN on a frame without edges.
+    """Blur from 0 (sharp) to 1, after Crete et al. 2007. NaN on a frame without edges.
 
-    How much of the neighbour differences survives another blur of 9 pixels: little in a sharp
-    picture, nearly all in a soft one. The larger of the two directions counts. Other than in the
-    paper, only the strongest tenth of the edges is read and differences keep their sign along the
-    edge, so that noise averages out instead of looking sharp.
+    The share of neighbour differences that survives another blur of 9 pixels: little in a sharp
+    picture, nearly all in a soft one. The larger value of the two directions counts. Two changes
+    from the paper: only the strongest tenth of the edges is read, and differences keep their sign
+    along the edge. Noise then averages out instead of looking sharp.
     """
     smooth = cv2.GaussianBlur(luma, (0, 0), 1.5)
     worst = NAN
@@ -86,11 +87,11 @@ def blur(luma: Luma) -> float:
 
 
 def blockiness(luma: Luma) -> float:
-    """Step across the 8x8 grid over the step inside it: 1 without blocks, above with them.
+    """Mean step across the 8x8 grid over the mean step inside it. 1: no blocks; above 1: blocks.
 
-    Steps are cut at 16 code values, so that a few object edges on the grid do not decide. The grid
-    is taken to start at the frame's corner: footage scaled or cropped after its compression does
-    not show.
+    Steps are limited to 16 code values, so that a few object edges on the grid do not decide. The
+    grid starts at the corner of the frame: blocks of footage that was scaled or cropped after
+    compression are not found.
     """
     on_grid = inside = 0.0
     for turned in (luma, luma.T):
@@ -102,7 +103,7 @@ def blockiness(luma: Luma) -> float:
 
 
 def _quantile(values: Luma, part: float) -> float:
-    """Quantile from at most about 20,000 evenly taken values: a threshold needs no more."""
+    """Quantile of at most about 20,000 evenly spaced values, which is enough for a threshold."""
     flat = values.reshape(-1)
     flat = flat[:: max(flat.size // 20_000, 1)]
     rank = min(int(part * flat.size), flat.size - 1)
@@ -118,16 +119,16 @@ def mean_square(one: Luma, other: Luma) -> float:
 
 
 def temporal_difference(luma: Luma, previous: Luma) -> float:
-    """RMS change since the previous frame of the shot: motion, noise, dust and flicker together."""
+    """RMS change since the frame before in the shot: motion, noise, dust and flicker together."""
     return math.sqrt(mean_square(luma, previous))
 
 
 def gain_step(luma: Luma, previous: Luma) -> float:
-    """Change of brightness since the previous frame of the shot, as a natural logarithm.
+    """Change of brightness since the frame before in the shot, as a natural logarithm.
 
-    The median over a 48x27 thumbnail of the log ratio of every place to where it was, found by
-    optical flow (DIS, Kroeger et al. 2016): what moves or comes into view counts for little. Places
-    near black or white are left out; 0 where too few are left.
+    The median, over a 48x27 thumbnail, of the log ratio between each place and the same place in
+    the frame before. Optical flow (DIS, Kroeger et al. 2016) finds that place, so things that move
+    or come into view hardly count. Places near black or white do not count. 0: too few places.
     """
     now, last = _thumbnail(luma), _thumbnail(previous)
     even = now * (max(mean_luma(last), 1.0) / max(mean_luma(now), 1.0))
@@ -157,7 +158,7 @@ def _thumbnail(luma: Luma) -> Luma:
 
 
 def psnr_from_mean_square(value: float) -> float:
-    """Mean squared difference as dB at peak 255, capped at `PSNR_CAP_DB`."""
+    """A mean squared difference as PSNR in dB, peak 255, at most `PSNR_CAP_DB`."""
     if math.isnan(value):
         return NAN
     floor = 255.0**2 / 10 ** (PSNR_CAP_DB / 10)
@@ -165,26 +166,26 @@ def psnr_from_mean_square(value: float) -> float:
 
 
 def psnr(luma: Luma, reference: Luma) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; identical frames give `PSNR_CAP_DB`."""
+    """Peak signal-to-noise ratio in dB, peak 255. Identical frames have `PSNR_CAP_DB`."""
     return psnr_from_mean_square(mean_square(luma, reference))
 
 
 def ssim(luma: Luma, reference: Luma) -> float:
-    """Structural similarity, Wang et al. 2004: 11x11 Gaussian window of sigma 1.5, full windows.
+    """Structural similarity, Wang et al. 2004: 11x11 Gaussian window of sigma 1.5.
 
-    NaN on frames smaller than the window.
+    Only full windows count. NaN if the frame is smaller than the window.
     """
     height, width = luma.shape
     if min(height, width) < 11:
         return NAN
-    step = max(BAND_PIXELS // width, 24)  # in bands that stay in the cache
+    step = max(BAND_PIXELS // width, 24)  # in bands that fit the processor cache
     bands = (slice(top, top + step + 10) for top in range(0, height - 10, step))
     total = math.fsum(_ssim_sum(luma[band], reference[band]) for band in bands)
     return float(total / ((height - 10) * (width - 10)))
 
 
 def _ssim_sum(a: Luma, b: Luma) -> float:
-    """Sum of equation 13 over the full windows."""
+    """Sum of Equation 13 over the full windows."""
     mean_a, mean_b = _window(a), _window(b)
     cross = mean_a * mean_b
     squares = mean_a * mean_a + mean_b * mean_b
@@ -195,11 +196,11 @@ def _ssim_sum(a: Luma, b: Luma) -> float:
 
 
 def _window(image: Luma) -> Luma:
-    """Weighted mean over the window around every pixel that has a full one."""
+    """Weighted mean over the window around every pixel that has a full window."""
     return _float(cv2.GaussianBlur(image, (11, 11), 1.5)[5:-5, 5:-5])
 
 
-# A clip from one column of frame values.
+# One clip, from one column of frame values.
 
 
 def mean_of(values: Series, shots: Shots) -> float:
@@ -214,7 +215,7 @@ def root_mean_square_of(values: Series, shots: Shots) -> float:
 
 
 def pooled_psnr_of(values: Series, shots: Shots) -> float:
-    """PSNR of the clip's mean squared difference: untouched frames do not hide the others."""
+    """PSNR of the clip's mean squared difference. Unchanged frames do not hide the others."""
     squares = 255.0**2 * 10 ** (-values / 10)
     squares[values >= PSNR_CAP_DB] = 0.0
     return psnr_from_mean_square(mean_of(squares, shots))
@@ -223,10 +224,10 @@ def pooled_psnr_of(values: Series, shots: Shots) -> float:
 def flicker_of(values: Series, shots: Shots) -> float:
     """Flicker in percent: deviation over time of the fast part of log brightness, shot by shot.
 
-    The brightness is the sum of the gain steps. Its fast part is what a centred mean over +-8
-    frames leaves (fewer at the ends of a shot, but as many on each side, so that a steady fade
-    leaves nothing), scaled so that independent gain errors of s percent read as s. Shots of one or
-    two frames say nothing.
+    The log brightness is the sum of the gain steps. Its fast part is the difference to a centred
+    mean over 8 frames on each side. At the ends of a shot the mean has fewer frames, but equally
+    many on both sides, so a steady fade has no fast part. The scale is such that independent gain
+    errors of s percent give s. Shots of one or two frames do not count.
     """
     parts: list[float] = []
     for shot in np.unique(shots):
@@ -239,26 +240,28 @@ def flicker_of(values: Series, shots: Shots) -> float:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One measure: how a frame is measured, how a clip is pooled, and what the number is."""
+class PictureMetric:
+    """One metric: how to measure a frame, how to pool a clip, and the unit of the number."""
 
     measure: Callable[..., float]
     # frame: (luma); change: (luma, previous frame of the shot); pair: (luma, reference)
     kind: Literal["frame", "change", "pair"]
     pool: Callable[[Series, Shots], float] | None  # None: only in tables/frames
     unit: str
-    frame_name: str = ""  # the column in tables/frames, where it is not the metric's own name
-    suffix: str = ""  # unit at the end of the column names
+    frame_name: str = ""  # the column in tables/frames, if it has another name
+    suffix: str = ""  # unit, at the end of the column names
     costly: bool = False  # measured on every n-th frame of a shot only
 
 
-METRICS: dict[str, Metric] = {
-    "mean_luma": Metric(mean_luma, "frame", None, "code values"),
-    "noise_sigma": Metric(noise_sigma, "frame", mean_of, "code values", costly=True),
-    "blur": Metric(blur, "frame", mean_of, "0 to 1", costly=True),
-    "blockiness": Metric(blockiness, "frame", mean_of, "ratio", costly=True),
-    "flicker": Metric(gain_step, "change", flicker_of, "percent", frame_name="gain_step"),
-    "temporal_diff": Metric(temporal_difference, "change", root_mean_square_of, "code values"),
-    "psnr": Metric(psnr, "pair", pooled_psnr_of, "dB", suffix="_db"),
-    "ssim": Metric(ssim, "pair", mean_of, "-1 to 1", costly=True),
+METRICS: dict[str, PictureMetric] = {
+    "mean_luma": PictureMetric(mean_luma, "frame", None, "code values"),
+    "noise_sigma": PictureMetric(noise_sigma, "frame", mean_of, "code values", costly=True),
+    "blur": PictureMetric(blur, "frame", mean_of, "0 to 1", costly=True),
+    "blockiness": PictureMetric(blockiness, "frame", mean_of, "ratio", costly=True),
+    "flicker": PictureMetric(gain_step, "change", flicker_of, "percent", frame_name="gain_step"),
+    "temporal_diff": PictureMetric(
+        temporal_difference, "change", root_mean_square_of, "code values"
+    ),
+    "psnr": PictureMetric(psnr, "pair", pooled_psnr_of, "dB", suffix="_db"),
+    "ssim": PictureMetric(ssim, "pair", mean_of, "-1 to 1", costly=True),
 }

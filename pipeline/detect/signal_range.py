@@ -1,4 +1,4 @@
-"""Signal range: what a clip declares against what its levels show."""
+"""Compare the signal range that a clip declares with the range that its levels show."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 RANGES = {0: "unknown", 1: "limited", 2: "full"}
-# What is done with a clip, by the range it declares and the range that is measured. Without a
-# declaration nothing is contradicted: the planes keep their values, whatever they mean.
+# Publish or hold a clip, by declared range (row) and measured range (column, as MEASURED). Without
+# a declaration there is no contradiction: the planes keep their values.
 VERDICTS = {
     #           full      limited   unknown
     "full":    ("publish", "hold",    "publish"),
@@ -22,25 +22,24 @@ VERDICTS = {
 }  # fmt: skip
 MEASURED = ("full", "limited", "unknown")
 
-# Full range is shown by levels that limited range has no use for, at both ends; limited range by
-# none of them, with black and white just at its limits. One end proves nothing: cameras go above
-# white, and borders lie below black.
+# Full range: levels beyond limited range at both ends. Limited range: no levels beyond it, with
+# black and white exactly at its limits. One end proves nothing: cameras exceed white, and borders
+# lie below black.
 FLOOR, CEILING = 3, 252
 BLACK, WHITE = 16, 235
-# Shares of all samples that must lie at an end.
+# Shares of all samples that must lie at each end.
 DARK_SHARE, BRIGHT_SHARE = 0.005, 0.001
-# Of the lines and columns, every so many are looked at.
-STEP = 3
+STEP = 3  # every third line and column is counted
 
 
 class LevelMeter:
-    """Counts the 8-bit luma of frames."""
+    """Counts the 8-bit luma values of a clip."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(256, np.int64)
 
     def add(self, luma: NDArray[Any]) -> None:
-        """Takes a frame, (H, W) uint8."""
+        """Count the next frame, (H, W) uint8."""
         self._counts += np.bincount(luma[::STEP, ::STEP].ravel(), minlength=256)
 
     @property
@@ -57,7 +56,7 @@ class LevelMeter:
 
 
 def check_range(probe: Probe, measured: str) -> None:
-    """Raises `ClipFault(RANGE_DISAGREES)` where a YUV clip's levels contradict its declaration."""
+    """Raises `ClipFault(RANGE_DISAGREES)` if a YUV clip's levels contradict its declaration."""
     declared = RANGES[probe.color_range]
     if not probe.pix_fmt.startswith("yuv"):
         return

@@ -1,9 +1,8 @@
-"""The parent's side of decoding: frames of an untrusted file, from a child process."""
+"""Read the frames of an untrusted file from a child process, `child.decode`."""
 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import count
@@ -16,24 +15,23 @@ from pipeline.clip.frames import Frame, Probe
 from pipeline.media.faults import check_decoding, describe
 from pipeline.media.planes import plane_layout, split_planes
 from pipeline.media.sandbox import Child
+from pipeline.media.wire import END, FRAME_HEADER, DecodeRequest
 from pipeline.sources.sequence import is_sequence
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-# Before the planes of a frame record: pts and CRC-32.
-FRAME_HEADER = struct.Struct("<qI")
-
 
 class Decoder:
-    """Iterates the `Frame`s of a file in presentation order, decoded by a limited child process.
+    """Iterates over the frames of a file in presentation order. A limited child process decodes.
 
-    A clip's faults are `ClipFault`: on entering (what is declared), while iterating (crash, hang,
-    limits), and after the last frame (damage the decoder reported, missing frames). `start_pts`
-    begins at the frame with that timestamp, numbered `start_index`; it may seek, so compare
-    checksums with a survey. `count` stops after so many frames, without the checks of the end.
-    With a `conversion` the frames are those after it (`probe` stays what the file declares, and
-    `start_pts` is the source's).
+    Raises `ClipFault` on entering (declared values), while iterating (crash, hang, limits) and
+    after the last frame (damage that the decoder reported, missing frames).
+
+    `start_pts` begins at the frame with this timestamp and numbers it `start_index`. It may seek,
+    so compare checksums with the survey. `count` stops after this many frames, without the checks
+    at the end. A `conversion` yields the converted frames; `probe` stays that of the file, and
+    `start_pts` is a timestamp of the source.
     """
 
     def __init__(
@@ -56,14 +54,14 @@ class Decoder:
 
     @property
     def probe(self) -> Probe:
-        """What the file declares; known from entering on."""
+        """What the file declares. Available once the decoder is entered."""
         assert self._probe is not None, "the decoder has not been entered"
         return self._probe
 
     def __enter__(self) -> Self:
         if not (is_sequence(self.path) or self.path.is_file()):
             raise ClipFault(Reason.NOT_FOUND, f"{self.path.name}: no such file")
-        request = {
+        request: DecodeRequest = {
             "path": str(self.path),
             "limits": asdict(self.limits),
             "start_pts": self.start_pts,
@@ -94,7 +92,7 @@ class Decoder:
         layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
         for index in count(self.start_index):
             kind, payload = child.record(FRAME_HEADER.size + layout.size_bytes)
-            if kind == b"E":
+            if kind == END:
                 break
             pts, checksum = FRAME_HEADER.unpack_from(payload)
             yield Frame(index, pts, split_planes(payload, layout, FRAME_HEADER.size), checksum)

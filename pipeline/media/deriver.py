@@ -1,21 +1,23 @@
-"""The parent's side of deriving: a file of another profile from the verified master, verified."""
+"""Derive a file of another profile from the verified master, and verify it.
+
+A child process, `child.derive`, makes the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pipeline.clip.fields import field_of
-from pipeline.clip.frames import CarriedStream, Probe, StreamHash
-from pipeline.detect.interlacing import SCAN_OF
+from pipeline.clip.frames import CarriedStream, Plane, Probe, StreamHash
+from pipeline.clip.scan import SCAN_OF
 from pipeline.media.decoder import Decoder
-from pipeline.media.muxer import SLACK_BYTES, ask, stream_hashes
-from pipeline.media.planes import Plane
+from pipeline.media.faults import mismatch
+from pipeline.media.muxer import SLACK_BYTES, stream_hashes
 from pipeline.media.profiles import (
     FORMS,
     LIMITED,
@@ -29,29 +31,35 @@ from pipeline.media.profiles import (
     timecode_for,
     times_of,
 )
+from pipeline.media.sandbox import ask
+from pipeline.media.tolerances import (
+    DERIVED_LATE_MS,
+    DERIVED_RATIO_TOLERANCE,
+    DERIVED_SYNC_SECONDS,
+)
+from pipeline.media.wire import DeriveRequest
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-# A regular clip's timestamps are rounded to 1 ms in the master and exact in what is derived.
-LATE_MS = Fraction(3, 2)
-SYNC_SECONDS = 0.025  # a frame of AAC may begin a little earlier than the sound
-RATIO_TOLERANCE = 1e-4
 CHROMA_SHARE = 4  # chroma is compared at a quarter of its size, where both subsamplings agree
-# H.273 code points that mean the same: transfer curves, matrices.
+# H.273 code points with the same meaning: transfer curves, matrices.
 SAME_CURVE, SAME_MATRIX = {1, 6, 14, 15}, {5, 6}
-LUMA_WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # of red and blue; BT.601's otherwise
+# Weights of red and blue in luma, by H.273 matrix. Other matrices use those of BT.601.
+LUMA_WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
 BT601 = (0.299, 0.114)
-BEST_DB = 99.0
+BEST_DB = 99.0  # PSNR of equal pictures
 
 Picture = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
 class Derived:
-    """A verified derived file. `psnr_db` and `chroma_psnr_db`: of the frame that is farthest from
-    the master (no chroma: 99). `streams`: what became of all beside the picture, and of what the
-    form cannot hold as it is."""
+    """A verified derived file.
+
+    `psnr_db` and `chroma_psnr_db` are the lowest of all frames, compared with the master (no
+    chroma: 99). `streams` lists everything but the picture, and what the form cannot keep.
+    """
 
     profile: str
     path: Path
@@ -61,7 +69,7 @@ class Derived:
     streams: tuple[CarriedStream, ...]
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for the clip's record."""
+        """The values as they stand in the clip's record."""
         values = asdict(self)
         return values | {"file": values.pop("path").name}
 
@@ -69,10 +77,10 @@ class Derived:
 def derive(
     profile: str, master: Path, order: str, times_ms: Sequence[int], folder: Path, limits: Limits
 ) -> Derived:
-    """Make the file of a profile from the master, in a limited child, and verify it.
+    """Make the file of a profile from the master, and verify it.
 
-    `order`: progressive, tff or bff; `times_ms`: the master's timestamps. The file's name is the
-    master's with the profile's suffix. Raises `ClipFault`; then there is no file.
+    `order`: progressive, tff or bff. `times_ms`: the master's timestamps. The name of the file is
+    the master's stem and the profile's suffix. Raises `ClipFault`; then the file does not exist.
     """
     form = FORMS[profile]
     out = folder / (master.stem + form.suffix)
@@ -80,12 +88,18 @@ def derive(
         probe = decoder.probe
     frames = len(times_ms) * frames_of(form, order)
     raw_bytes = 6 * probe.width * probe.height * frames
-    request = {
-        "path": str(master.resolve()), "out": str(out.resolve()), "profile": profile,
-        "probe": probe.to_dict(), "order": order, "times_ms": list(times_ms), "frames": frames,
-        "regular": is_regular(times_ms, probe.fps), "limits": asdict(limits),
+    request: DeriveRequest = {
+        "path": str(master.resolve()),
+        "out": str(out.resolve()),
+        "profile": profile,
+        "probe": probe.to_dict(),
+        "order": order,
+        "times_ms": list(times_ms),
+        "frames": frames,
+        "regular": is_regular(times_ms, probe.fps),
+        "limits": asdict(limits),
         "max_bytes": raw_bytes + 16 * master.stat().st_size + SLACK_BYTES,
-    }  # fmt: skip
+    }
     try:
         report = ask("pipeline.media.child.derive", request, limits)
         streams = tuple(CarriedStream(**stream) for stream in report["streams"])
@@ -116,7 +130,7 @@ def _verified(
 def _compared(
     form: Form, name: str, source: Decoder, derived: Decoder, order: str, times_ms: Sequence[int]
 ) -> tuple[float, float]:
-    """Every derived frame against the master's: number, time, picture; the least PSNR in dB."""
+    """Compare every frame with the master: number, time, picture. Returns the lowest PSNRs."""
     per_frame = frames_of(form, order)
     due = times_of(times_ms, per_frame)
     begin = times_ms[0] if form.container == "mxf" else 0
@@ -126,19 +140,17 @@ def _compared(
     masters = _each_field(source, order) if per_frame == 2 else ((f.planes, None) for f in source)
     for (planes, parity), frame in zip(masters, derived, strict=False):
         at = frame.pts * clock * 1000
-        if abs(at - due[count] + begin) > LATE_MS:
+        if abs(at - due[count] + begin) > DERIVED_LATE_MS:
             wanted = float(due[count] - begin)
-            raise _mismatch(name, f"frame {count} is at {float(at):.1f} ms, not at {wanted:.1f} ms")
+            raise mismatch(name, f"frame {count} is at {float(at):.1f} ms, not at {wanted:.1f} ms")
         before = _pictures(planes, source.probe, matrix)
         after = _pictures(frame.planes, derived.probe, matrix)
         if parity is not None:
             after[0] = after[0][parity::2]
         found = _distances(before, after)
         if min(found) < form.floor_db:
-            raise _mismatch(
-                name, f"frame {count} has {min(found):.1f} dB to the master, less than "
-                f"{form.floor_db:.0f}"
-            )  # fmt: skip
+            sentence = f"frame {count} has {min(found):.1f} dB to the master"
+            raise mismatch(name, f"{sentence}, less than {form.floor_db:.0f}")
         worst = [min(pair) for pair in zip(worst, found, strict=True)]
         count += 1
     left = sum(1 for _ in derived) if count == len(due) else 0
@@ -148,7 +160,7 @@ def _compared(
 
 
 def _each_field(frames: Decoder, order: str) -> Iterator[tuple[Sequence[Plane], int]]:
-    """The fields of every frame in the order of time, with their parity."""
+    """The fields of every frame in order of time, with their parity."""
     first = 0 if order == "tff" else 1
     for frame in frames:
         for parity in (first, 1 - first):
@@ -156,7 +168,7 @@ def _each_field(frames: Decoder, order: str) -> Iterator[tuple[Sequence[Plane], 
 
 
 def _pictures(planes: Sequence[Plane], probe: Probe, matrix: int) -> list[Picture]:
-    """Luma, and chroma where there is any, as limited range in 8-bit code values."""
+    """Luma, and chroma if there is any, in limited range on the 8-bit scale."""
     if probe.pix_fmt.startswith("gbr"):
         scale = 1 / ((1 << probe.bit_depth) - 1)
         green, blue, red = (plane.astype(np.float32) * scale for plane in planes)
@@ -177,7 +189,7 @@ def _pictures(planes: Sequence[Plane], probe: Probe, matrix: int) -> list[Pictur
 
 
 def _distances(before: Sequence[Picture], after: Sequence[Picture]) -> tuple[float, float]:
-    """PSNR in dB of luma, and the lower one of the chroma planes."""
+    """PSNR in dB of luma, and the lower PSNR of the chroma planes."""
     chroma = [_small(a, b) for a, b in zip(before[1:], after[1:], strict=False)]
     return _psnr(before[0], after[0]), min((_psnr(*pair) for pair in chroma), default=BEST_DB)
 
@@ -196,7 +208,7 @@ def _psnr(one: Picture, other: Picture) -> float:
 
 
 def _check_declared(form: Form, name: str, source: Probe, found: Probe, order: str) -> None:
-    """What the file declares, read back, against what it should."""
+    """Compare the declared values of the derived file with those it should have."""
     per_frame = frames_of(form, order)
     kept = order if per_frame == 1 else "progressive"
     wanted: Mapping[str, tuple[object, object]] = {
@@ -210,20 +222,20 @@ def _check_declared(form: Form, name: str, source: Probe, found: Probe, order: s
     }
     for what, (expected, got) in wanted.items():
         if what == "timecode" and expected is None:
-            continue  # MXF has one always
+            continue  # MXF always states a timecode
         if expected != got:
-            raise _mismatch(name, f"{what} is {got}, not {expected}")
-    if abs(found.sar / source.sar - 1) > RATIO_TOLERANCE:
-        raise _mismatch(name, f"sample aspect ratio is {found.sar}, not {source.sar}")
+            raise mismatch(name, f"{what} is {got}, not {expected}")
+    if abs(found.sar / source.sar - 1) > DERIVED_RATIO_TOLERANCE:
+        raise mismatch(name, f"sample aspect ratio is {found.sar}, not {source.sar}")
     rate = standard_rate(source.fps) * per_frame
     if form.varying == "refused" and found.fps != rate:
-        raise _mismatch(name, f"frame rate is {found.fps}, not {rate}")
+        raise mismatch(name, f"frame rate is {found.fps}, not {rate}")
     _check_colour(form, name, source, found)
 
 
 def _check_colour(form: Form, name: str, source: Probe, found: Probe) -> None:
     if (source.color_range or is_full(source)) and found.color_range != LIMITED:
-        raise _mismatch(name, f"range is {found.color_range}, not limited")
+        raise mismatch(name, f"range is {found.color_range}, not limited")
     pairs = {
         "primaries": (source.color_primaries, found.color_primaries, set[int]()),
         "transfer": (source.color_trc, found.color_trc, SAME_CURVE),
@@ -233,39 +245,35 @@ def _check_colour(form: Form, name: str, source: Probe, found: Probe) -> None:
         # DNxHR always states a matrix
         untagged = wanted == UNSPECIFIED and got == 1 and form.codec == "dnxhd"
         if wanted != got and not {wanted, got} <= same and not untagged:
-            raise _mismatch(name, f"colour {what} is {got}, not {wanted}")
+            raise mismatch(name, f"colour {what} is {got}, not {wanted}")
 
 
 def _check_streams(
     form: Form, out: Path, master: Path, streams: Sequence[CarriedStream], limits: Limits
 ) -> None:
-    """Every carried stream's payload read back; sound that was copied against the master's."""
+    """Read every carried stream back. Compare copied sound with the master's."""
     found = stream_hashes(out, limits)
     original = {stream.index: stream for stream in stream_hashes(master, limits)}
     sounds = [stream for stream in found if stream.kind == "audio"]
     carried = [stream for stream in streams if stream.kind == "audio"]
     if len(sounds) != len(carried):
-        raise _mismatch(out.name, f"{len(sounds)} sound tracks, not {len(carried)}")
+        raise mismatch(out.name, f"{len(sounds)} sound tracks, not {len(carried)}")
     for stream, got in zip(carried, sounds, strict=True):
         what, source = f"sound track {stream.index} ({stream.codec})", original[stream.index]
         if got.sha256 != stream.sha256:
-            raise _mismatch(out.name, f"the packets of {what} are not those written")
+            raise mismatch(out.name, f"the packets of {what} are not those written")
         if stream.action == "kept" and source.sha256 != stream.sha256:
-            raise _mismatch(out.name, f"the packets of {what} are not the master's")
+            raise mismatch(out.name, f"the packets of {what} are not the master's")
         late = _late(got, source)
-        if form.container != "mxf" and abs(late) > SYNC_SECONDS:
-            raise _mismatch(out.name, f"{what} is {1000 * late:.1f} ms late")
+        if form.container != "mxf" and abs(late) > DERIVED_SYNC_SECONDS:
+            raise mismatch(out.name, f"{what} is {1000 * late:.1f} ms late")
     texts = {stream.sha256 for stream in found}
     for stream in streams:
         if stream.kind == "subtitle" and stream.action != "dropped" and stream.sha256 not in texts:
-            raise _mismatch(out.name, f"the texts of stream {stream.index} are not those written")
+            raise mismatch(out.name, f"the texts of stream {stream.index} are not those written")
 
 
 def _late(got: StreamHash, source: StreamHash) -> float:
     if got.start_seconds is None or source.start_seconds is None:
         return 0.0
     return got.start_seconds - source.start_seconds
-
-
-def _mismatch(name: str, sentence: str) -> ClipFault:
-    return ClipFault(Reason.VERIFY_MISMATCH, f"{name}: {sentence}")

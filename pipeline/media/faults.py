@@ -1,6 +1,6 @@
-"""The decode gate: what a decoder reported decides whether its pictures may be trusted.
+"""Decoder faults: decide from a decoder's messages and counts whether its pictures can be trusted.
 
-Decoders return pictures and success for damaged files; only their messages and the counts tell.
+Decoders return pictures and success for damaged files. Only messages and counts show the damage.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pipeline.clip.frames import Probe
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
-# libav's level of an error; greater is less serious.
+# libav's level of an error. A greater level is less serious.
 ERROR_LEVEL = 16
 CHECKSUM_MESSAGES = ("crc mismatch", "crc error", "checksum")
 CUT_MESSAGES = ("ended prematurely", "partial file", "truncated", "unexpected end of file")
-# Said about sound streams of pictures: nothing is missing.
+# libav reports these for undamaged video streams: no picture is missing.
 HARMLESS_MESSAGES = (
     "mmco: unref short failure",
     "number of reference frames",
@@ -26,12 +26,12 @@ HARMLESS_MESSAGES = (
 
 
 def describe(message: Mapping[str, Any]) -> str:
-    """A message on one line, with the number of the frame it came before."""
+    """A message on one line, with the number of the frame that follows it."""
     return f"frame {message['frame']}: {message['source']}: {message['text']}"
 
 
 def check_decoding(name: str, probe: Probe, facts: Mapping[str, Any], whole: bool) -> None:
-    """Raises `ClipFault` when the decoder met damage or, in a `whole` pass, frames are missing."""
+    """Raises `ClipFault` if the decoder met damage or, in a `whole` pass, frames are missing."""
     messages = [
         message for message in facts["messages"] if not _contains(message, HARMLESS_MESSAGES)
     ]
@@ -54,8 +54,13 @@ def check_decoding(name: str, probe: Probe, facts: Mapping[str, Any], whole: boo
         )
 
 
+def mismatch(name: str, sentence: str) -> ClipFault:
+    """The fault of a written file that differs from what was sent to it."""
+    return ClipFault(Reason.VERIFY_MISMATCH, f"{name}: {sentence}")
+
+
 def declared_frames(probe: Probe) -> int | None:
-    """Frames the container declares, from its count or else from the duration."""
+    """The number of frames that the container declares, by count or else by duration."""
     if probe.frames_declared is not None:
         return probe.frames_declared
     return round(probe.duration_seconds * probe.fps) if probe.duration_seconds else None

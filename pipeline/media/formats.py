@@ -1,6 +1,6 @@
-"""What is read: containers, codecs and streams, as libav names them.
+"""Supported containers, codecs and streams, by libav's names.
 
-The decoding child opens nothing else; `docs/formats.md` is generated from these tables.
+The child processes open nothing else. `docs/formats.md` is generated from these tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONTAINERS = {
     "IVF": "ivf",
 }
 
-# Codecs that lose nothing, and those that have lost something already.
+# Lossless codecs, and lossy ones.
 LOSSLESS = {
     "FFV1": "ffv1",
     "uncompressed": "rawvideo,v210,v308,v410,yuv4,r210,r10k",
@@ -57,7 +57,7 @@ LOSSY = {
     "Theora": "theora",
     "RealVideo 4": "rv40",
 }
-# Sound that Matroska holds as it is, and sound that is known and refused because it does not.
+# Sound that Matroska can hold unchanged, and sound that is refused because Matroska cannot.
 SOUND = (
     "aac,ac3,eac3,mp1,mp1float,mp2,mp2float,mp3,mp3float,flac,alac,vorbis,opus,libopus,dca,truehd,"
     "wavpack,qdm2,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,"
@@ -74,7 +74,7 @@ SUBTITLES = {
 
 
 def names(*tables: dict[str, str]) -> str:
-    """Every libav name of the tables, as libav's options take them."""
+    """Every libav name of the tables, separated by commas as in libav's options."""
     return ",".join(name for table in tables for name in table.values())
 
 

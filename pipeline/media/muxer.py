@@ -1,15 +1,14 @@
-"""The parent's side of muxing: an output file, and hashes of all but the picture."""
+"""Assemble an output file, and hash the streams of a file, in a child process, `child.mux`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from pipeline.clip.frames import AssemblyReport, CarriedStream, Probe, StreamHash
-from pipeline.media.sandbox import Child
+from pipeline.media.sandbox import ask
+from pipeline.media.wire import AssembleRequest, MuxRequest
 from schemas.recipe import Limits
 
 # Room for headers, tags and the index of an output.
@@ -25,16 +24,15 @@ def assemble(
     tags: Mapping[str, str],
     limits: Limits,
 ) -> AssemblyReport:
-    """Joins segments and the source's other streams into a Matroska file, in a limited child
-    process.
+    """Join segments and the other streams of the source into the Matroska file `out`.
 
-    `pts` are the source's, one per frame, in `probe.time_base`; they are kept, rounded to
-    Matroska's 1 ms. Sound, subtitles, attachments, chapters and tags are carried over, and `tags`
-    added, under other names where the source has tags of these. Raises `ClipFault`; then `out` does
-    not exist.
+    `pts`: the source's timestamps, one per frame, in `probe.time_base`. They are rounded to
+    Matroska's 1 ms. Sound, subtitles, attachments, chapters and tags of the source are carried
+    over. `tags` are added; a tag whose name the source uses gets another name. Raises `ClipFault`;
+    then `out` does not exist.
     """
     files = [*segments, source]
-    request = {
+    request: AssembleRequest = {
         "work": "assemble",
         "path": str(source.resolve()),
         "segments": [str(segment.resolve()) for segment in segments],
@@ -55,17 +53,12 @@ def assemble(
 
 
 def stream_hashes(path: Path, limits: Limits) -> list[StreamHash]:
-    """The payload hashes of every stream but the main picture, read by a limited child process."""
-    request = {"work": "hash", "path": str(path.resolve()), "limits": asdict(limits)}
+    """The payload hash of every stream but the main picture. Raises `ClipFault`."""
+    request: MuxRequest = {
+        "work": "hash",
+        "path": str(path.resolve()),
+        "limits": asdict(limits),
+    }
     names = [field.name for field in fields(StreamHash)]
     streams = ask("pipeline.media.child.mux", request, limits)["streams"]
     return [StreamHash(**{name: stream[name] for name in names}) for stream in streams]
-
-
-def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
-    """The last record of a child that sends signs of life until it is done."""
-    with Child(module, request, limits) as child:
-        while True:
-            kind, payload = child.record(0)
-            if kind == b"E":
-                return dict(json.loads(payload))

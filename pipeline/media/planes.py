@@ -1,4 +1,4 @@
-"""Planar pixel formats: how planes lie, and how other formats are re-laid without loss."""
+"""Planar pixel formats: their planes, and how to convert other formats to planes without loss."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.clip.frames import Plane, Planes
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-
-Plane = NDArray[Any]
 
 # Chroma subsampling of the planar families, as (horizontal, vertical) divisors.
 SUBSAMPLING = {
@@ -27,8 +25,8 @@ DEPTHS = (8, 9, 10, 12, 14, 16)
 PLANAR = re.compile(
     rf"(?:(gray)|(gbrp)|yuv({'|'.join(SUBSAMPLING)})p)({'|'.join(map(str, DEPTHS[1:]))})?(le)?"
 )
-# What is not taken, by parts of the format's name: there are no planes to carry it in, or none that
-# the model can read.
+# Refused formats, by parts of their names: no plane can hold the samples, or the model cannot read
+# them.
 REFUSED = {
     "an alpha channel": (
         "yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "yaf", "ayuv", "vuya",
@@ -44,7 +42,7 @@ REFUSED = {
 
 
 class PlaneLayout(NamedTuple):
-    """The planes of a pixel format: shapes (rows, columns), sample type, bits per sample."""
+    """The planes of a picture: shapes (rows, columns), sample type, bits per sample."""
 
     shapes: tuple[tuple[int, int], ...]
     dtype: np.dtype[Any]
@@ -56,7 +54,7 @@ class PlaneLayout(NamedTuple):
 
 
 def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
-    """The layout of a planar format at a size. Raises `ClipFault(UNSUPPORTED_FORMAT)`."""
+    """The planes of a planar format at a size. Raises `ClipFault(UNSUPPORTED_FORMAT)`."""
     match = PLANAR.fullmatch(pix_fmt)
     if match is None:
         raise ClipFault(
@@ -72,10 +70,8 @@ def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
     return PlaneLayout(shapes, np.dtype("<u2" if bits > 8 else "u1"), bits)
 
 
-def split_planes(
-    payload: bytearray | bytes, layout: PlaneLayout, offset: int = 0
-) -> tuple[Plane, ...]:
-    """Planes as views of a payload from `offset` on. Raises ValueError for a wrong size."""
+def split_planes(payload: bytearray | bytes, layout: PlaneLayout, offset: int = 0) -> Planes:
+    """Planes as views of a payload from `offset` on. Raises ValueError if the size is wrong."""
     if len(payload) - offset != layout.size_bytes:
         raise ValueError(f"{len(payload) - offset} bytes for a picture of {layout.size_bytes}")
     planes = []
@@ -87,8 +83,10 @@ def split_planes(
 
 
 class Component(NamedTuple):
-    """Where one colour component lies: plane, first sample, distance between samples, bits below
-    it."""
+    """Where one colour component lies in a picture.
+
+    `step` is the distance between two samples, and `shift` the number of unused low bits.
+    """
 
     plane: int
     offset: int
@@ -110,8 +108,8 @@ def _packed_422(y: int, u: int, v: int, shift: int = 0) -> tuple[Component, ...]
     return (Component(0, y, 2, shift), Component(0, u, 4, shift), Component(0, v, 4, shift))
 
 
-# Formats that hold the samples of a planar one in another order: (planar sibling, components in its
-# order).
+# Formats that hold the samples of a planar format in another order: (planar format, components in
+# the order of its planes).
 RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
     "nv12": ("yuv420p", _semi_planar()),
     "nv21": ("yuv420p", _semi_planar(swapped=True)),
@@ -140,15 +138,15 @@ RELAID: dict[str, tuple[str, tuple[Component, ...]]] = {
 }
 
 
-class Picture(Protocol):
-    """A picture as the decoder holds it."""
+class DecodedPicture(Protocol):
+    """A decoded picture, such as `av.VideoFrame`."""
 
     @property
     def planes(self) -> Sequence[Any]: ...
 
 
 class Source(NamedTuple):
-    """How the decoder's pictures become planes."""
+    """How to extract planes from the decoder's pictures."""
 
     components: tuple[Component, ...]
     big_endian: bool
@@ -159,7 +157,7 @@ class Source(NamedTuple):
 def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
     """(planar little-endian format, its components in `name`, whether `name` is big-endian).
 
-    Raises `ClipFault(UNSUPPORTED_FORMAT)` for what has no planar form without loss, see REFUSED.
+    Raises `ClipFault(UNSUPPORTED_FORMAT)` if no planar format holds the samples without loss.
     """
     little = name.removesuffix("be") + "le" if name.endswith("be") else name
     little = little.replace("yuvj", "yuv")
@@ -174,7 +172,7 @@ def planar_format(name: str) -> tuple[str, tuple[Component, ...], bool]:
     return little, tuple(Component(plane, 0, 1) for plane in range(count)), name.endswith("be")
 
 
-def extract_planes(frame: Picture, source: Source) -> list[Plane]:
+def extract_planes(frame: DecodedPicture, source: Source) -> list[Plane]:
     """The picture as contiguous little-endian planes of the planar format."""
     raw = []
     kind = source.dtype.newbyteorder(">") if source.big_endian else source.dtype

@@ -1,4 +1,4 @@
-"""Whether a written file is what its profile promises: every rule of a policy, by name."""
+"""Check a written file against the policy of its profile, rule by rule."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.media.muxer import ask
 from pipeline.media.profiles import FORMS
+from pipeline.media.sandbox import ask
+from pipeline.media.wire import Request
 from schemas.errors import ClipFault
 from schemas.policy import Outcome, Rule, load_policy
 from schemas.reasons import Reason
@@ -15,18 +16,20 @@ from schemas.recipe import PROFILES, Limits
 
 
 def check_file(path: Path, rules: Sequence[Rule], limits: Limits) -> list[Outcome]:
-    """What every rule finds in a file, which a limited child reads.
+    """The outcome of every rule for a file. A limited child process reads the file.
 
-    Raises `ClipFault` for a file that cannot be read, ArchiveError for values no rule can compare.
+    Raises `ClipFault` if the file cannot be read, ArchiveError if a rule cannot compare a value.
     """
-    request = {"path": str(path.resolve()), "limits": asdict(limits)}
+    request: Request = {"path": str(path.resolve()), "limits": asdict(limits)}
     facts = ask("pipeline.media.child.inspect", request, limits)
     return [rule.check(facts) for rule in rules]
 
 
 def enforce(profile: str, path: Path, limits: Limits) -> list[Outcome]:
-    """Check a file against its profile's policy. Raises `ClipFault(POLICY_FAIL)` naming every rule
-    that it breaks."""
+    """Check a file against its profile's policy.
+
+    Raises `ClipFault(POLICY_FAIL)` with every rule that the file breaks.
+    """
     outcomes = check_file(path, load_policy(profile), limits)
     broken = [str(outcome) for outcome in outcomes if not outcome.passed]
     if broken:
@@ -35,7 +38,7 @@ def enforce(profile: str, path: Path, limits: Limits) -> list[Outcome]:
 
 
 def policy_of(name: str) -> str:
-    """The profile that a published file's name tells; empty for any other name."""
+    """The profile of a published file, from its name. Empty for any other name."""
     suffixes: dict[str, str] = {PROFILES[0]: "_rst.mkv"}
     suffixes |= {profile: f"_rst{form.suffix}" for profile, form in FORMS.items()}
     return next((profile for profile, suffix in suffixes.items() if name.endswith(suffix)), "")

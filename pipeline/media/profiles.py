@@ -1,7 +1,6 @@
-"""The files that are derived from a clip's verified master, profile by profile, and what each can
-hold.
+"""The profiles of derived files: their formats, and what each format can hold.
 
-`docs/formats.md` is generated from these tables; the child that derives works by them.
+Parent and child process both use these tables. `docs/formats.md` is generated from them.
 """
 
 from __future__ import annotations
@@ -12,33 +11,35 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from pipeline.clip.frames import Probe
-from pipeline.detect.interlacing import WORDS
+from pipeline.clip.scan import WORDS
+from pipeline.media.tolerances import RATE_TOLERANCE
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 PCM = ("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le")
-# Rates that an MXF file can state.
+# Frame rates that an MXF file can state.
 MXF_RATES = tuple(
     Fraction(*rate)
     for rate in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1),
                  (60000, 1001), (60, 1))
 )  # fmt: skip
 TIMECODE = re.compile(r"\d\d:\d\d:\d\d[:;.]\d\d")
-RATE_TOLERANCE = 1e-5  # Matroska holds a rate as whole nanoseconds
-# H.273 matrices that DNxHR can state: BT.709, BT.601 twice, BT.2020. It states BT.709 for none.
+# H.273 matrices that DNxHR can state: BT.709, BT.601 twice, BT.2020. If the matrix is unspecified,
+# it states BT.709.
 DNXHR_MATRICES, UNSPECIFIED, HD_LINES = (1, 5, 6, 9), 2, 720
-LIMITED, FULL = 1, 2
-DNXHR_LEAST = (256, 120)
-# Layouts of the AAC encoder. Matroska states how many channels there are, not which.
+LIMITED, FULL = 1, 2  # H.273 ranges
+DNXHR_LEAST = (256, 120)  # width and height
+# Channel layouts of the AAC encoder. Matroska states the number of channels, not the layout.
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of derived file; `codec`, `options` and `container` in libav's words.
+    """The format of a profile. `container`, `codec` and `options` have libav's names.
 
-    `floor_db`: PSNR to the master that no frame may fall below, of luma and of chroma at a quarter
-    of its size. `loses`: what the container cannot hold, of chapters, tags, captions, rotation.
+    `floor_db`: the lowest PSNR to the master that a frame may have, in luma and in chroma at a
+    quarter of its size. `loses`: which of chapters, captions, rotation and languages the container
+    cannot hold.
     """
 
     suffix: str  # after <clip>_rst
@@ -51,10 +52,10 @@ class Form:
     mux_options: Mapping[str, str]
     floor_db: float
     sound_kept: tuple[str, ...]
-    sound_codec: str  # of all other sound
-    sound_rate: int | None = None  # the only one that the container takes, in Hz
-    interlaced: str = "kept"  # or: one frame for each field; refused
-    varying: str = "kept"  # frame rate
+    sound_codec: str  # for all other sound
+    sound_rate: int | None = None  # in Hz, if the container allows only one
+    interlaced: str = "kept"  # or "one frame for each field", or "refused"
+    varying: str = "kept"  # a frame rate that varies; or "refused"
     loses: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -72,7 +73,7 @@ FORMS: dict[str, Form] = {
     ),
     "access": Form(
         "_sc.mp4", "H.264 in MP4", "mp4", "libx264", "h264", "yuv420p",
-        # without the macroblock tree: with it, equal work does not make equal bytes
+        # No macroblock tree: with it, equal input does not give equal bytes.
         {"crf": "21", "preset": "medium", "profile": "high", "x264-params": "mbtree=0"},
         MOV_FLAGS, 24.0, ("aac",), "aac", interlaced="one frame for each field",
     ),
@@ -80,9 +81,9 @@ FORMS: dict[str, Form] = {
 
 
 def check_profiles(profiles: Sequence[str], probe: Probe, order: str, regular: bool) -> None:
-    """Raises `ClipFault` (`PROFILE_REFUSED`, `VFR_REFUSED`) where a profile cannot hold the clip.
+    """Raises `ClipFault` (`PROFILE_REFUSED`, `VFR_REFUSED`) if a profile cannot hold the clip.
 
-    `order`: progressive, tff or bff; `regular`: whether every frame lasts equally long.
+    `order`: progressive, tff or bff. `regular`: every frame lasts equally long.
     """
     for name in profiles:
         form = FORMS.get(name)
@@ -96,7 +97,7 @@ def check_profiles(profiles: Sequence[str], probe: Probe, order: str, regular: b
 
 
 def refusal(form: Form, probe: Probe, order: str) -> str:
-    """What a form cannot hold of a clip, in words; empty when it can."""
+    """What a form cannot hold of a clip, in words. Empty if it can hold everything."""
     size = f"{probe.width}x{probe.height}"
     if order != "progressive" and form.interlaced == "refused":
         return f"pictures that are {WORDS[order]}"
@@ -124,13 +125,13 @@ def _mxf_refusal(probe: Probe, size: str) -> str:
 
 
 def standard_rate(fps: Fraction) -> Fraction:
-    """The usual rate that is meant, where there is one that near."""
+    """The nearest standard rate within `RATE_TOLERANCE`, otherwise the rate itself."""
     near = (rate for rate in MXF_RATES if abs(fps / rate - 1) < RATE_TOLERANCE)
     return next(near, fps)
 
 
 def is_regular(times_ms: Sequence[int], fps: Fraction) -> bool:
-    """Whether timestamps on Matroska's clock are those of one frame rate."""
+    """Whether timestamps, rounded to 1 ms, follow one frame rate."""
     if not times_ms:
         return True
     step = 1000 / standard_rate(fps)
@@ -138,12 +139,12 @@ def is_regular(times_ms: Sequence[int], fps: Fraction) -> bool:
 
 
 def frames_of(form: Form, order: str) -> int:
-    """Frames of the derived file for each of the master's."""
+    """Frames of the derived file per frame of the master: 1 or 2."""
     return 2 if order != "progressive" and form.interlaced.startswith("one frame") else 1
 
 
 def times_of(times_ms: Sequence[int], per_frame: int) -> list[Fraction]:
-    """When the derived frames are due, in ms: a frame's second field is half a frame later."""
+    """The times of the derived frames in ms. A second field comes half a frame later."""
     if per_frame == 1:
         return [Fraction(at) for at in times_ms]
     last = 2 * times_ms[-1] - times_ms[-2] if len(times_ms) > 1 else times_ms[-1]
@@ -153,14 +154,14 @@ def times_of(times_ms: Sequence[int], per_frame: int) -> list[Fraction]:
 
 
 def is_full(probe: Probe) -> bool:
-    """Whether samples use the full range: where nothing is declared, all but YUV do."""
+    """Whether samples use the full range. If nothing is declared, all formats but YUV do."""
     return probe.color_range == FULL or (
         not probe.pix_fmt.startswith("yuv") and probe.color_range != LIMITED
     )
 
 
 def matrix_for(probe: Probe) -> int:
-    """The H.273 matrix of the derived samples: the master's, and BT.709 or BT.601 of RGB."""
+    """The H.273 matrix of the derived samples: the master's, or for RGB BT.709 or BT.601."""
     if not probe.pix_fmt.startswith("gbr"):
         return probe.colorspace
     if probe.height >= HD_LINES:
@@ -169,9 +170,9 @@ def matrix_for(probe: Probe) -> int:
 
 
 def timecode_for(timecode: str | None, per_frame: int) -> str | None:
-    """The start's timecode at the derived rate: frames count double where each is a field.
+    """The start timecode at the derived rate. Its frame number doubles if fields become frames.
 
-    None for what is no timecode.
+    None if the text is no timecode.
     """
     if timecode is None or TIMECODE.fullmatch(timecode) is None:
         return None

@@ -1,10 +1,9 @@
-"""A child process that may be killed by what it reads: its limits, its output, what its death
-means.
+"""The parent's side of a child process: start it, read its records, explain its death.
 
-The child runs `python -m MODULE REQUEST` with a minimal environment (a long request comes by
-standard input), sets its own resource limits before it opens anything, and writes records to its
-standard output: one byte of kind, four bytes of size, the payload. The pipe is the bounded queue
-between both sides.
+Untrusted media may crash or hang the code that reads it, so that code runs in a child process. The
+child runs `python -m MODULE REQUEST` with a minimal environment. A long request goes to its
+standard input. The child sets its own resource limits before it opens anything, and writes records
+(see `pipeline.media.wire`) to its standard output. The pipe is a bounded queue between both sides.
 """
 
 from __future__ import annotations
@@ -13,40 +12,35 @@ import contextlib
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.media.wire import END, FAULT, FRAME, RECORD
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-RECORD = struct.Struct("<cI")
 MAX_JSON_BYTES = 64 << 20
 PIPE_BYTES = 1 << 20
 STDERR_BYTES = 4096
-# The system takes no argument of more than 128 KiB: some 20 000 timestamps.
+# Linux allows at most 128 KiB in one argument, which is about 20 000 timestamps.
 LONGEST_ARGUMENT = 100_000
-# Longest silence of a child: a picture that takes longer than this to decode is a hang.
+# A child that sends nothing for this long hangs: no picture takes longer to decode.
 STALL_SECONDS = 300.0
-OPEN_FILES = 64
-MAX_THREADS = 4
-F_SETPIPE_SZ = 1031
 ROOT = Path(__file__).resolve().parents[2]
 PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a child: what Python needs to start and nothing that could be a secret."""
+    """The environment of a child: only what Python needs to start, and nothing secret."""
     inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     paths = [str(ROOT), *map(os.path.abspath, inherited)]
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -54,64 +48,11 @@ def child_environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "LC_ALL": "C.UTF-8", **threads, **kept}
 
 
-def limit_self(limits: Limits, file_bytes: int = 0) -> None:
-    """Child side: caps address space, CPU time, core dumps, open files and the size of files."""
-    memory = limits.address_space_mb << 20
-    cpu = limits.wall_seconds * MAX_THREADS + 10
-    wanted = {
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_CPU: cpu,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_FSIZE: file_bytes,
-    }
-    for kind, value in wanted.items():
-        hard = resource.getrlimit(kind)[1]
-        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (allowed, allowed))
-
-
-class Output:
-    """Child side: records to the parent, by a pipe that stray prints cannot reach."""
-
-    def __init__(self) -> None:
-        self.descriptor = os.dup(1)
-        os.dup2(2, 1)
-
-    def send(self, kind: bytes, *parts: bytes | memoryview) -> None:
-        """Writes one record whole. Raises BrokenPipeError when the parent is gone."""
-        chunks = [memoryview(part).cast("B") for part in parts]
-        chunks.insert(0, memoryview(RECORD.pack(kind, sum(len(chunk) for chunk in chunks))))
-        while chunks:
-            written = os.writev(self.descriptor, chunks)
-            while chunks and written >= len(chunks[0]):
-                written -= len(chunks.pop(0))
-            if chunks:
-                chunks[0] = chunks[0][written:]
-
-    def send_json(self, kind: bytes, value: Mapping[str, object]) -> None:
-        self.send(kind, json.dumps(value).encode())
-
-
-def run_child(work: Callable[[dict[str, Any], Output], None]) -> None:
-    """Child side: calls `work(request, output)`; an expected fault becomes an `X` record."""
-    output = Output()
-    try:
-        work(json.loads(sys.argv[1] if len(sys.argv) > 1 else sys.stdin.buffer.read()), output)
-    except ClipFault as fault:
-        output.send_json(b"X", {"reason": fault.reason.value, "sentence": fault.message})
-    except MemoryError:
-        sentence = "decoding needs more memory than limits.address_space_mb allows"
-        output.send_json(b"X", {"reason": Reason.MEDIA_BOMB.value, "sentence": sentence})
-    except BrokenPipeError:
-        os._exit(0)
-
-
 class Child:
-    """Parent side of one child process.
+    """One child process.
 
-    Reading raises `ClipFault` for the child's own faults, its death, its silence and overtime. Only
-    the time spent waiting for the child counts as its time: a slow consumer is not its fault.
+    Reading raises `ClipFault` if the child reports a fault, dies, is silent for too long, or runs
+    out of time. Only the time spent waiting for the child counts: a slow consumer is not its fault.
     """
 
     def __init__(self, module: str, request: Mapping[str, object], limits: Limits) -> None:
@@ -156,7 +97,7 @@ class Child:
         self.close()
 
     def close(self) -> None:
-        """Ends the child, if it still runs, and frees its pipes."""
+        """Kill the child if it still runs, and close its pipes."""
         if self.process.poll() is None:
             self.process.kill()
         for stream in (self.process.stdout, self.process.stderr):
@@ -165,13 +106,14 @@ class Child:
         self.process.wait()
 
     def record(self, max_bytes: int) -> tuple[bytes, bytearray]:
-        """The next (kind, payload). Raises the child's own fault when that is what it sends."""
+        """The next (kind, payload). Raises the `ClipFault` that the child reports."""
         kind, size = RECORD.unpack(self._read(RECORD.size))
-        allowed = max_bytes if kind == b"F" else MAX_JSON_BYTES
+        allowed = max_bytes if kind == FRAME else MAX_JSON_BYTES
         if size > allowed:
-            raise ClipFault(Reason.DECODER_CRASH, f"{self.name}: a record of {size} bytes")
+            sentence = f"{self.name}: the decoder sent a record of {size} bytes, {allowed} at most"
+            raise ClipFault(Reason.DECODER_CRASH, sentence)
         payload = self._read(size)
-        if kind == b"X":
+        if kind == FAULT:
             fault = json.loads(payload)
             raise ClipFault(Reason(fault["reason"]), f"{self.name}: {fault['sentence']}")
         return kind, payload
@@ -188,7 +130,7 @@ class Child:
         return buffer
 
     def _wait(self) -> None:
-        """Returns when standard output is readable or ended, keeping the tail of standard error."""
+        """Wait until standard output is readable or closed. Keep the tail of standard error."""
         started = time.monotonic()
         while True:
             spent = time.monotonic() - started
@@ -223,13 +165,24 @@ class Child:
         last = self._stderr.decode(errors="replace").strip().splitlines()[-1:]
         detail = f" ({last[0]})" if last else ""
         if code >= 0:
-            return ClipFault(Reason.INTERNAL, f"{self.name}: the decoder ended by itself{detail}")
+            return ClipFault(
+                Reason.INTERNAL, f"{self.name}: the decoder stopped with code {code}{detail}"
+            )
         name = signal.Signals(-code).name
         return ClipFault(
             Reason.DECODER_CRASH, f"{self.name}: the decoder was killed by {name}{detail}"
         )
 
 
+def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
+    """Run a child that sends signs of life until it is done. Returns its last record."""
+    with Child(module, request, limits) as child:
+        while True:
+            kind, payload = child.record(0)
+            if kind == END:
+                return dict(json.loads(payload))
+
+
 def _enlarge_pipe(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # where the system allows less: a smaller queue
-        fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIPE_BYTES)
+    with contextlib.suppress(OSError):  # a system that allows less has a smaller queue
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -1,4 +1,4 @@
-"""What is said about a stream beside its samples: picture tags and texts."""
+"""Metadata of streams: tags as text, and the picture properties of an encoder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 
 from pipeline.clip.frames import FIELD_ORDERS, Probe
 
-# Tags that describe the source's container or its old size, not the work.
+# Tags that describe the source's container or its size, not the work.
 CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "duration", "bps")
 STALE_TAGS = ("number_of_", "_statistics", "bps-", "duration-")
 
 
 class EncoderContext(Protocol):
-    """What an encoder is told about its pictures."""
+    """The picture properties of an encoder, such as `av.VideoCodecContext`."""
 
     width: int
     height: int
@@ -31,7 +31,7 @@ class EncoderContext(Protocol):
 
 
 def texts(metadata: dict[str, str], keep_all: bool = False) -> dict[str, str]:
-    """Tags as valid text (what is no UTF-8 is read as Latin-1), without the container's own."""
+    """Tags as valid text, without tags about the container. Bytes other than UTF-8 are Latin-1."""
     result: dict[str, str] = {}
     for name, value in metadata.items():
         lower = name.lower()
@@ -44,10 +44,10 @@ def texts(metadata: dict[str, str], keep_all: bool = False) -> dict[str, str]:
 
 
 def beside(own: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
-    """`own` tags under names that `others` leave free: with `_2`, or the next number, where one is
-    taken.
+    """`own` tags under names that `others` do not use.
 
-    Matroska's names are in capitals with underscores, so names that differ in these are the same.
+    If a name is taken, all names get the suffix `_2`, or the next number. Matroska writes names in
+    capitals with underscores, so names that differ only in these are equal.
     """
     taken = {name.upper().replace(" ", "_") for name in others}
     for suffix in itertools.chain([""], (f"_{number}" for number in itertools.count(2))):
@@ -58,7 +58,7 @@ def beside(own: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
 
 
 def valid_text(value: str) -> str:
-    """Text in which undecodable bytes, as surrogates, are read as Latin-1."""
+    """The text, with undecodable bytes (surrogates) read as Latin-1."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -67,7 +67,7 @@ def valid_text(value: str) -> str:
 
 
 def describe_picture(context: EncoderContext, probe: Probe) -> None:
-    """Sets size, format, aspect, field order and colour tags of an encoder from a probe."""
+    """Set size, format, aspect, field order and colour of an encoder from a probe."""
     context.width, context.height = probe.width, probe.height
     context.pix_fmt = coded_format(probe.pix_fmt)
     context.framerate, context.time_base = probe.fps, 1 / probe.fps
@@ -78,5 +78,5 @@ def describe_picture(context: EncoderContext, probe: Probe) -> None:
 
 
 def coded_format(pix_fmt: str) -> str:
-    """The pixel format FFV1 codes a planar format as: 8-bit RGB is packed there."""
+    """The pixel format in which FFV1 codes a planar format: 8-bit RGB is packed."""
     return "bgr0" if pix_fmt == "gbrp" else pix_fmt

@@ -1,4 +1,4 @@
-"""Whether an output is what was sent to it: decoded again before it is published."""
+"""Verify an output before it is published: decode it again and compare it with what was sent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.clip.frames import AssemblyReport, Frame, Probe, StreamHash, to_ms
+from pipeline.clip.frames import AssemblyReport, Frame, Plane, Probe, StreamHash, to_ms
 from pipeline.media.decoder import Decoder
+from pipeline.media.faults import mismatch
 from pipeline.media.muxer import stream_hashes
-from pipeline.media.planes import Plane, plane_layout
+from pipeline.media.planes import plane_layout
+from pipeline.media.tolerances import MASTER_RATIO_TOLERANCE, MASTER_SYNC_SECONDS
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-# Declared values that an output must share with its source.
+# Declared values that an output must share with its source, and their names in docs/formats.md.
 SAME = {
     "width": "width", "height": "height", "pix_fmt": "subsampling and bit depth",
     "fps": "frame rate", "sar": "sample aspect ratio", "rotation": "rotation",
@@ -26,11 +28,6 @@ SAME = {
     "color_range": "range", "color_primaries": "primaries", "color_trc": "transfer",
     "colorspace": "matrix",
 }  # fmt: skip
-# Matroska's clock against the source's: half a tick each for sound and picture, and one for a
-# codec's own delay.
-SYNC_SECONDS = 0.002
-# Matroska holds a rate as whole nanoseconds and an aspect as two 16-bit numbers.
-RATIO_TOLERANCE = 1e-6
 
 
 def verify_output(
@@ -42,12 +39,11 @@ def verify_output(
     report: AssemblyReport,
     limits: Limits,
 ) -> Iterator[Frame]:
-    """Yields every frame of the output, each compared with the checksum sent to the encoder and its
-    timestamp.
+    """Yield every frame of the output, after comparing its checksum and its timestamp.
 
-    After the last one the number of frames, the other streams' payloads and their sync are compared
-    with the source's. Raises `ClipFault` (`VERIFY_MISMATCH`, `FRAME_COUNT`, or the decoder's own)
-    naming the first difference. Only an exhausted iterator proves the output.
+    After the last frame, the number of frames, the payloads of the other streams and their sync are
+    compared with the source. Raises `ClipFault` (`VERIFY_MISMATCH`, `FRAME_COUNT`, or a fault of
+    the decoder) with the first difference. Only an exhausted iterator proves the output.
     """
     count = 0
     with Decoder(out, limits) as decoder:
@@ -57,11 +53,11 @@ def verify_output(
                 expected = to_ms(pts[frame.index], probe.time_base) + report.shift_ms
                 at = to_ms(frame.pts, decoder.probe.time_base)
                 if at != expected:
-                    raise _mismatch(
+                    raise mismatch(
                         out.name, f"frame {frame.index} is at {at} ms, not at {expected} ms"
                     )
                 if frame.crc32 != crcs[frame.index]:
-                    raise _mismatch(out.name, f"frame {frame.index} decodes to another picture")
+                    raise mismatch(out.name, f"frame {frame.index} decodes to another picture")
             count += 1
             yield frame
     if not count == len(crcs) == len(pts):
@@ -75,10 +71,9 @@ def verify_output(
 
 
 def framemd5(probe: Probe, pts: Sequence[int], md5s: Sequence[str]) -> str:
-    """The text of a `.framemd5` (FFmpeg's framemd5 version 2) from the MD5 of each frame's planes.
+    """The text of a `.framemd5` file (FFmpeg's framemd5 version 2), from the MD5 of each frame.
 
-    Frames count in units of the frame rate where the timestamps are regular, and in milliseconds
-    otherwise.
+    The clock is the frame rate if the timestamps are regular, otherwise milliseconds.
     """
     steps = [later - earlier for earlier, later in pairwise(pts)]
     step = 1 / (probe.fps * probe.time_base)
@@ -98,18 +93,17 @@ def framemd5(probe: Probe, pts: Sequence[int], md5s: Sequence[str]) -> str:
     ]
     for index, md5 in enumerate(md5s):
         at = index if regular else to_ms(pts[index], probe.time_base)
-        lasts = (
-            1
-            if regular
-            else to_ms(steps[min(index, len(steps) - 1)] if steps else 0, probe.time_base)
-        )
+        step_pts = steps[min(index, len(steps) - 1)] if steps else 0
+        lasts = 1 if regular else to_ms(step_pts, probe.time_base)
         lines.append(f"0, {at:10}, {at:10}, {lasts:8}, {size:8}, {md5}")
     return "\n".join(lines) + "\n"
 
 
 def plane_md5(planes: Sequence[Plane]) -> str:
-    """MD5 of a frame's planes in order, little-endian: that of FFmpeg's framemd5 in the same pixel
-    format."""
+    """MD5 of a frame's planes in order, little-endian.
+
+    FFmpeg's framemd5 gives the same value in the same pixel format.
+    """
     digest = hashlib.md5(usedforsecurity=False)
     for plane in planes:
         digest.update(np.ascontiguousarray(plane).data)
@@ -119,10 +113,10 @@ def plane_md5(planes: Sequence[Plane]) -> str:
 def _check_declared(name: str, source: Probe, output: Probe) -> None:
     for key in SAME:
         wanted, got = getattr(source, key), getattr(output, key)
-        if isinstance(wanted, Fraction) and abs(got / wanted - 1) < RATIO_TOLERANCE:
+        if isinstance(wanted, Fraction) and abs(got / wanted - 1) < MASTER_RATIO_TOLERANCE:
             continue
         if wanted != got:
-            raise _mismatch(name, f"{key} is {got}, not {wanted} as in the source")
+            raise mismatch(name, f"{key} is {got}, not {wanted} as in the source")
 
 
 def _check_streams(
@@ -130,14 +124,14 @@ def _check_streams(
 ) -> None:
     written = [stream for stream in report.streams if stream.action != "dropped"]
     if len(written) != len(found):
-        raise _mismatch(name, f"{len(found)} streams beside the picture, not {len(written)}")
+        raise mismatch(name, f"{len(found)} streams beside the picture, not {len(written)}")
     original = {stream.index: stream.sha256 for stream in sources}
     for stream, got in zip(written, found, strict=True):
         what = f"{stream.kind} stream {stream.index} ({stream.codec})"
         if got.sha256 != stream.sha256:
-            raise _mismatch(name, f"the packets of {what} are not those written")
+            raise mismatch(name, f"the packets of {what} are not those written")
         if stream.action == "kept" and original.get(stream.index) != stream.sha256:
-            raise _mismatch(name, f"the packets of {what} are not those of the source")
+            raise mismatch(name, f"the packets of {what} are not those of the source")
 
 
 def _check_sync(
@@ -150,9 +144,5 @@ def _check_sync(
         if stream.kind != "audio" or wanted is None or got.start_seconds is None:
             continue
         off = got.start_seconds - wanted - report.shift_ms / 1000
-        if abs(off) > SYNC_SECONDS:
-            raise _mismatch(name, f"audio stream {stream.index} is {1000 * off:.1f} ms late")
-
-
-def _mismatch(name: str, sentence: str) -> ClipFault:
-    return ClipFault(Reason.VERIFY_MISMATCH, f"{name}: {sentence}")
+        if abs(off) > MASTER_SYNC_SECONDS:
+            raise mismatch(name, f"audio stream {stream.index} is {1000 * off:.1f} ms late")

@@ -1,7 +1,7 @@
-"""Figures before a run: how much there is to do, and what it takes, each low, likely and high.
+"""Estimate a run: the amount of work and its cost, each as a low, a likely and a high figure.
 
-How much is known from the headers of a sample of the sources, scaled by their sizes in bytes. What
-it takes is measured: by runs before, or by a trial of a few frames.
+The amount comes from the headers of a sample of the sources, scaled by their sizes in bytes. The
+cost is measured, in earlier runs or in a trial with a few frames.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import NamedTuple
 from schemas.recipe import Recipe
 
 MEGA = 1e6
-NARROWEST = 0.15  # of a figure, each side: no two nights are closer
-ONE_NIGHT = 0.3  # each side, where only one night or a trial was measured
-CONFIDENCE = 1.645  # standard errors each side of an estimate from a sample: 90 %
+# Uncertainty on each side, as a share of the figure.
+NARROWEST = 0.15  # at least: no two runs are closer to each other
+ONE_NIGHT = 0.3  # if only one run or a trial was measured
+CONFIDENCE = 1.645  # standard errors on each side of an estimate from a sample: 90 %
 
 
 class Band(NamedTuple):
-    """A figure that is not known yet."""
+    """An estimated figure with its lower and upper bound."""
 
     low: float
     likely: float
@@ -34,7 +35,7 @@ class Band(NamedTuple):
         return Band(*(a + b for a, b in zip(self, other, strict=True)))
 
     def widened(self, share: float) -> Band:
-        """The band with a share more of uncertainty each side, taken as independent."""
+        """The band with more uncertainty on each side: an independent error, as a share."""
         if not self.likely:
             return self
         low, high = 1 - self.low / self.likely, self.high / self.likely - 1
@@ -51,8 +52,8 @@ class Band(NamedTuple):
 NOTHING = Band(0, 0, 0)
 
 
-class Size(NamedTuple):
-    """How much work a source is; none for one that cannot be read."""
+class SourceSize(NamedTuple):
+    """The work in one source. A source that cannot be read has none."""
 
     source_bytes: int
     frames: float
@@ -61,22 +62,22 @@ class Size(NamedTuple):
 
 @dataclass
 class Stratum:
-    """Sources that are alike: of one recipe and one kind of file."""
+    """Sources of one recipe and one kind of file."""
 
     recipe: Recipe
     clips: int = 0
     source_bytes: int = 0
-    sizes: list[Size] = field(default_factory=list)  # of the sample
+    sizes: list[SourceSize] = field(default_factory=list)  # of the sample
 
     @property
     def readable(self) -> float:
-        """Clips that will be restored, by the share of the sample that can be."""
+        """Clips that can be restored, from the share of readable sources in the sample."""
         if not self.sizes:
             return self.clips
         return self.clips * sum(size.frames > 0 for size in self.sizes) / len(self.sizes)
 
-    def total(self, amount: Callable[[Size], float]) -> Band:
-        """The sum over all clips, from the sample's: ratio estimator over the bytes."""
+    def total(self, amount: Callable[[SourceSize], float]) -> Band:
+        """The sum of `amount` over all clips, from the sample: ratio estimator over the bytes."""
         if not self.sizes:
             return NOTHING
         known = sum(max(1, size.source_bytes) for size in self.sizes)
@@ -95,30 +96,30 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a worker (a core, or a GPU with its cores) and bytes written, measured."""
+    """Measured seconds of a worker (a core, or a GPU with its cores), and bytes written."""
 
     seconds_per_clip: float
     seconds_per_megapixel_frame: float
     bytes_per_megapixel_frame: float
-    spread: float = ONE_NIGHT  # each side, as a share
-    start_seconds: float = 0.0  # of a worker, once
+    spread: float = ONE_NIGHT  # uncertainty on each side, as a share
+    start_seconds: float = 0.0  # once per worker
     basis: str = "trial"
 
     def of(self, clips: float, work: Band) -> Band:
-        """Worker-seconds of so many clips with so many megapixel-frames."""
+        """Worker-seconds for a number of clips with `work` megapixel-frames in total."""
         fixed = self.seconds_per_clip * clips
         found = work * self.seconds_per_megapixel_frame + Band(fixed, fixed, fixed)
         return found.widened(self.spread)
 
 
 class Night(NamedTuple):
-    """What one run took for the clips of one recipe."""
+    """The work and the time of one run, for the clips of one recipe."""
 
     clips: int
     megapixel_frames: float
     stage_seconds: float  # of all stages but the survey, summed over the clips
-    slope: float | None  # of a clip's stage seconds over its megapixel-frames
-    worker_seconds: float  # wall clock times workers, this recipe's share
+    slope: float | None  # of stage seconds over megapixel-frames, clip by clip
+    worker_seconds: float  # wall-clock seconds times workers, share of this recipe
 
     def cost(self) -> tuple[float, float]:
         """Worker-seconds per clip and per megapixel-frame."""
@@ -131,7 +132,7 @@ class Night(NamedTuple):
 
 
 def from_nights(nights: Sequence[Night], bytes_per_megapixel_frame: float) -> Cost:
-    """The cost that runs before have measured, the mean of the runs weighted by their work."""
+    """The cost measured in earlier runs: their mean, weighted by their work."""
     work = sum(night.megapixel_frames for night in nights)
     costs = [night.cost() for night in nights]
     fixed, slope = (
@@ -145,7 +146,7 @@ def from_nights(nights: Sequence[Night], bytes_per_megapixel_frame: float) -> Co
 
 
 class Trial(NamedTuple):
-    """What a few frames of a clip took on this machine, all stages together."""
+    """The work, the time and the output of a few frames on this machine, over all stages."""
 
     megapixel_frames: float
     worker_seconds: float
@@ -153,7 +154,7 @@ class Trial(NamedTuple):
 
 
 def from_trials(pairs: Iterable[tuple[Trial, Trial]], start_seconds: float) -> Cost | None:
-    """The cost from trials of a shorter and a longer piece of the same clips; None without any."""
+    """The cost from trials of a shorter and a longer piece of each clip. None without trials."""
     pairs = list(pairs)
     if not pairs:
         return None

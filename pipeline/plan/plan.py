@@ -1,7 +1,7 @@
-"""What the next run would do with every clip of a manifest, and what it has to work on.
+"""Predict what the next run does with every clip of a manifest, and how much work there is.
 
 Nothing is written: no lease is taken and no run is opened. Memory holds one part of the manifest,
-the names of what is published, and a sample of the sources.
+the names of the published clips, and a sample of the sources.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from models.network import checkpoint
 from pipeline.clip.clip import Clip
-from pipeline.plan.estimate import Size, Stratum
+from pipeline.plan.estimate import SourceSize, Stratum
 from pipeline.plan.trial import measured
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.order import embargo
@@ -25,19 +25,19 @@ from pipeline.runs.quarantine import Quarantine
 from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
 from pipeline.sources.fetch import source_token
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ClipFault
 from schemas.recipe_book import RecipeBook
 
 ACTIONS = ("run", "up_to_date", "quarantined", "refused", "held")
-SAMPLE = 20  # clips of a kind whose headers are read
-SAMPLE_OF_STORE = 3  # the same for sources in a store, which are fetched whole for it
-KINDS = 24  # of files that are told apart, by recipe and extension
-_PARALLEL = 16  # requests at once
+SAMPLE = 20  # clips of each kind whose headers are read
+SAMPLE_OF_STORE = 3  # the same for sources in a store, which must be fetched whole
+KINDS = 24  # kinds of clips, by recipe and extension; further ones are counted together
+_PARALLEL = 16  # simultaneous requests
 
 
 class Decision(NamedTuple):
-    """What a run would do with one clip, and why."""
+    """What the next run does with one clip, and why."""
 
     clip_id: str
     action: str  # one of ACTIONS
@@ -45,34 +45,34 @@ class Decision(NamedTuple):
     sentence: str | None = None
 
     def to_dict(self) -> dict[str, str | None]:
-        """The columns that say something."""
+        """The columns that are not empty."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 @dataclass
 class _Kind:
-    """Clips to restore that are alike, and a sample of them."""
+    """Clips of one kind that are to be restored, and a sample of them."""
 
     stratum: Stratum
     sample: list[Clip] = field(default_factory=list)
 
 
-class Plan:
-    """Decisions about rows as they come, and what they add up to."""
+class RunPlan:
+    """Decisions about the rows of a manifest, part by part, and their totals."""
 
     def __init__(self, out: str, book: RecipeBook) -> None:
-        ledger = Ledger(out, "plan")  # a name; there is no such run
+        ledger = Ledger(out, "plan")  # only a name: this run does not exist
         weights, code = checkpoint.pinned(book.default.model), version("archive-restore")
         self.settings = Settings(ledger, book.default, weights, code, "", book)
         self.counts: Counter[str] = Counter(dict.fromkeys(ACTIONS, 0))
         self.reasons: Counter[str] = Counter()
-        self._published = set(storage.folders(storage.join(out, "clips")))
+        self._published = set(storage.folders(layout.clips(out)))
         self._quarantine = Quarantine(self.settings)
         self._kinds: dict[tuple[str, str], _Kind] = {}
-        self._random = random.Random(0)  # the same plan of the same manifest
+        self._random = random.Random(0)  # fixed: the same manifest gives the same plan
 
     def add(self, rows: list[Clip]) -> Iterator[Decision]:
-        """Yield the decision about each row, in order."""
+        """Yield the decision on each clip, in order."""
         ended = [self._without_source(row) for row in rows]
         tokens = _tokens([r for r, end in zip(rows, ended, strict=True) if end is None])
         for row, end in zip(rows, ended, strict=True):
@@ -83,7 +83,7 @@ class Plan:
             yield decision
 
     def _without_source(self, row: Clip) -> Decision | None:
-        """In the order in which a run asks."""
+        """The decision if the source does not matter. The checks have the order of a run."""
         clip = row.clip_id
         if held := embargo(row):
             return Decision(clip, "held", held.reason, held.sentence)
@@ -102,7 +102,7 @@ class Plan:
         return Decision(clip, "run")
 
     def _count(self, row: Clip, source_bytes: int) -> None:
-        """Add a clip to its kind; each of a kind is as likely as any other to be in its sample."""
+        """Add a clip to its kind. Every clip of a kind is equally likely to be in the sample."""
         recipe, uri = self.settings.of(row).recipe, row.source_uri
         key = recipe.digest, Path(uri).suffix.lower()
         if key not in self._kinds and len(self._kinds) >= KINDS:
@@ -117,28 +117,28 @@ class Plan:
             kind.sample[place % len(kind.sample)] = row
 
     def strata(self, cache: Path) -> list[Stratum]:
-        """The clips to restore by kind, each with the sizes of its sample."""
+        """The clips to restore, by kind, with the sizes of each sample."""
         for kind in self._kinds.values():
             kind.stratum.sizes = [self._size(row, kind.stratum, cache) for row in kind.sample]
         return [kind.stratum for kind in self._kinds.values()]
 
-    def _size(self, row: Clip, stratum: Stratum, cache: Path) -> Size:
-        """How much work a source is; one that cannot be read is none, and its reason is counted."""
+    def _size(self, row: Clip, stratum: Stratum, cache: Path) -> SourceSize:
+        """The work in a source. If it cannot be read, count the reason and return no work."""
         try:
             return measured(row, stratum.recipe, cache)
         except ClipFault as fault:
             self.reasons[f"{fault.reason} (in the sample)"] += 1
-            return Size(0, 0, 0)
+            return SourceSize(0, 0, 0)
 
     def samples(self, digest: str) -> list[Clip]:
-        """Clips to try a recipe on, of every kind some."""
+        """Clips of every kind, in random order, for trials of a recipe."""
         kinds = [kind for (recipe, _), kind in self._kinds.items() if recipe == digest]
         rows = [row for kind in kinds for row in kind.sample]
         return self._random.sample(rows, len(rows))
 
 
 def _tokens(rows: list[Clip]) -> dict[str, str | ClipFault]:
-    """Size and mark of the sources by clip, or what is wrong; a store is asked many at once."""
+    """Size and mark of each source, or its fault, by clip. A store gets requests in parallel."""
     remote = [row for row in rows if storage.is_s3(row.source_uri)]
     local = [row for row in rows if not storage.is_s3(row.source_uri)]
     found = {row.clip_id: _token(row) for row in local}

@@ -1,9 +1,8 @@
-"""What is damaged in a clip, and where, before anything is restored: its shots, each of them clean,
-damaged, or no picture at all.
+"""Find damage in a clip before anything is restored. Each shot is clean, damaged or no picture.
 
-Damage is named in the words of the A/V Artifact Atlas (BAVC). Scratches, dirt and dropouts are
-what the model's defect map shows in a few frames of each shot, told apart by their shape; flicker
-is what the survey found; noise and macroblocking are measured (`pipeline.detect.metrics`).
+Damage has the names of the A/V Artifact Atlas (BAVC). The model's defect map of a few frames in
+each shot shows scratches, dirt and dropouts; their shapes differ. The survey finds flicker. Noise
+and macroblocking are measured (`pipeline.detect.metrics`).
 """
 
 from __future__ import annotations
@@ -33,13 +32,14 @@ from pipeline.sources.fetch import fetched
 from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
-SAMPLES = 3  # frames of a shot that are looked at, with those around them
+SAMPLES = 3  # frames of a shot that are examined, with their neighbours
 REACH = max(OFFSETS)
 # Thresholds, from clean and aged validation clips
 # (docs/experiments/2026-11-23-triage-thresholds.md).
-# An upright mark of this much of the height is a scratch, a level one of the width a dropout.
+# An upright mark over LINE of the height is a scratch. A level mark over LINE of the width is a
+# dropout. Both are SLENDER times as long as wide.
 LINE = 0.2
-SLENDER = 6  # times as long as wide
+SLENDER = 6
 DIRT_SHARE = 1.1e-3  # of the pixels
 NOISE = 5.0  # code values
 BLOCKS = 1.15  # step across the 8x8 grid over the step inside it
@@ -48,7 +48,7 @@ Mask = NDArray[np.bool_]
 
 
 class Marks(NamedTuple):
-    """What a defect map shows: upright lines, level lines, and the share of pixels in the rest."""
+    """Marks of a defect map: upright lines, level lines, and the share of pixels in the rest."""
 
     scratches: int
     dropouts: int
@@ -57,12 +57,12 @@ class Marks(NamedTuple):
 
 @dataclass(frozen=True)
 class Triaged:
-    """A shot: frames [start, stop), when it begins, what it is and what is damaged in it."""
+    """A shot: frames [start, stop), its begin in seconds, its kind and its damage."""
 
     start: int
     stop: int
     seconds: float
-    kind: str  # clean, damaged, or why it is left alone: flat, bars, slate
+    kind: str  # clean or damaged; or why it is not restored: flat, bars, slate
     damage: tuple[str, ...]
 
 
@@ -98,7 +98,7 @@ def _shots(
 
 
 def samples(shot: Shot) -> list[range]:
-    """The frames looked at, evenly over the shot, each with its neighbours in it."""
+    """The examined frames, evenly spaced over the shot, each with its neighbours in the shot."""
     length = shot.stop - shot.start
     count = min(SAMPLES, length)
     centres = [shot.start + length * (2 * k + 1) // (2 * count) for k in range(count)]
@@ -112,8 +112,9 @@ def samples(shot: Shot) -> list[range]:
 def damage_of(
     seen: Sequence[Sequence[Frame]], survey: Survey, restorer: Restorer, flickers: bool
 ) -> tuple[str, ...]:
-    """The damage that samples of one shot show; most of them must, but for dropouts, which come and
-    go.
+    """The damage in samples of one shot.
+
+    The median of the samples decides. Dropouts come and go, so one sample is enough.
     """
     probe = survey.probe
     pixels = pixel_format(probe)
@@ -132,10 +133,10 @@ def damage_of(
 
 
 def marks_in(mask: Mask) -> Marks:
-    """The marks of a defect map (H, W), told apart by their shape."""
+    """The marks of a defect map (H, W), sorted by shape."""
     height, width = mask.shape
     _, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    marks = boxes[1:]  # the first is the ground
+    marks = boxes[1:]  # the first box is the background
     wide, high = marks[:, cv2.CC_STAT_WIDTH], marks[:, cv2.CC_STAT_HEIGHT]
     upright = (high >= LINE * height) & (high >= SLENDER * wide)
     level = (wide >= LINE * width) & (wide >= SLENDER * high)

@@ -1,6 +1,6 @@
-"""A few frames of a clip through every stage on this machine, to see what they take.
+"""Measure the cost of a clip: send a few of its frames through every stage on this machine.
 
-All that a trial writes lies in a folder of its own, on this machine, and is removed with it.
+A trial writes to a temporary folder on this machine only, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from pipeline.clip.clip import Clip
 from pipeline.local import LocalExecutor
 from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.segments import SegmentWriter
-from pipeline.plan.estimate import MEGA, Cost, Size, Trial, from_trials
+from pipeline.plan.estimate import MEGA, Cost, SourceSize, Trial, from_trials
 from pipeline.runs.run import Run
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.survey import at_rate
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 
-SHORT, LONG = 2, 10  # frames of the two pieces of a clip
-CLIPS = 3  # that are tried
+SHORT, LONG = 2, 10  # frames of the two pieces of each clip
+CLIPS = 3  # in a trial
 
 
 def devices() -> tuple[str, int]:
-    """What a run on this machine restores on, `gpu` or `cpu`, and on how many of them."""
+    """The device of a run on this machine, `gpu` or `cpu`, and how many there are."""
     gpus = checkpoint.gpus()
     return ("gpu", gpus) if gpus else ("cpu", os.cpu_count() or 1)
 
 
-def measured(clip: Clip, recipe: Recipe, cache: Path) -> Size:
-    """How much work a source is by its header. Raises ClipFault."""
+def measured(clip: Clip, recipe: Recipe, cache: Path) -> SourceSize:
+    """The work in a source, from its header. Raises ClipFault."""
     with fetched(clip.source_uri, cache) as source:
         probe = probe_file(source, recipe.limits)
     probe = at_rate(probe, clip.expected_fps, range(probe.frames_declared or 1))
     frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(clip.source_uri).partition(":")[0])
-    return Size(size, frames, frames * probe.width * probe.height / MEGA)
+    return SourceSize(size, frames, frames * probe.width * probe.height / MEGA)
 
 
 def tried(clips: Iterable[Clip], recipe: Recipe, cache: Path) -> Cost | None:
-    """What clips cost under a recipe, from trials of the first that can be tried."""
+    """The cost of clips with a recipe, from trials of the first clips without faults."""
     with TemporaryDirectory(prefix="ar-trial-") as folder:
         executor = LocalExecutor(None if checkpoint.gpus() else 1)
         started = _seconds()

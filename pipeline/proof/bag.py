@@ -1,7 +1,8 @@
-"""Published clips as bags (BagIt 1.0, RFC 8493), made and validated with bagit-python.
+"""Pack published clips as bags (BagIt 1.0, RFC 8493) and validate bags, with bagit-python.
 
-A bag holds the restored file and its sidecars, on request the source, below data/; manifests of
-SHA-256, on request of SHA-512; and in bag-info.txt what it is and whose.
+The data/ folder of a bag holds the master, its sidecars and derived files, and on request the
+source. The manifests are of SHA-256, and on request of SHA-512. bag-info.txt states what the bag
+holds and whose it is.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from typing import Any
 
 import bagit
 
-from pipeline.proof.fixity import Checked, Fault, check_published, published_files
-from pipeline.proof.record import file_uri, listed, read_record
+from pipeline.proof.fixity import Checked, FileFault, check_published, published_files
+from pipeline.proof.record import listed, read_record
 from pipeline.store import storage
+from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError
 from schemas.manifest import CLIP_ID
 
 _DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
-logging.getLogger("bagit").addHandler(logging.NullHandler())  # what it finds is told by us
+logging.getLogger("bagit").addHandler(
+    logging.NullHandler()
+)  # our own messages report what it finds
 
 
 @dataclass(frozen=True)
 class BagOptions:
-    """What goes into a bag beside the restored file and its sidecars."""
+    """Options of a bag. By default it holds the files of the clip, with SHA-256."""
 
     with_source: bool = False
     sha512: bool = False
@@ -38,38 +42,38 @@ class BagOptions:
 
 
 class Altered(ArchiveError):
-    """Files to be packed are not what was published; the message names each."""
+    """Files to be packed differ from what was published. The message names each file."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[FileFault]) -> None:
         lines = "; ".join(f"{fault.uri}: {fault.sentence}" for fault in faults)
         super().__init__(lines, exit_code=3)
 
 
 def check_request(clips: list[str], out: str, folder: Path) -> None:
-    """Raise ArchiveError naming every clip that is not published or whose bag is there already."""
-    told = [f"{folder} is no folder on a disk"] if str(folder).startswith("s3:") else []
+    """Raises ArchiveError with every clip that is not published or whose bag exists."""
+    wrong = [f"{folder} is no folder on a disk"] if str(folder).startswith("s3:") else []
     for clip in clips:
         if not re.fullmatch(CLIP_ID, clip):
-            told.append(f"{clip!r} is no clip id")
+            wrong.append(f"{clip!r} is no clip id")
         elif _published(clip, out) is None:
-            told.append(f"{clip} is not published in {out}")
+            wrong.append(f"{clip} is not published in {out}")
         elif (folder / clip).exists():
-            told.append(f"{folder / clip} exists")
-    if told:
-        raise ArchiveError("; ".join(told))
+            wrong.append(f"{folder / clip} exists")
+    if wrong:
+        raise ArchiveError("; ".join(wrong))
 
 
 def _published(clip: str, out: str) -> str | None:
-    """The restored file of a clip that has its record, if there is one."""
-    files = published_files(file_uri(out, clip, ""))
+    """The address of a clip's master if its record exists, else None."""
+    files = published_files(clip_folder(out, clip))
     return next((uri for uri in files if storage.exists(f"{uri}.json")), None)
 
 
 def make_bag(clip: str, out: str, folder: Path, options: BagOptions) -> Path:
-    """Pack a published clip into FOLDER/<clip>, which appears only when it is whole.
+    """Pack a published clip into FOLDER/<clip>. The bag appears only when it is complete.
 
-    Every file is compared with its record first. Raises Altered, or ClipFault for a source that
-    is gone or has changed.
+    Every file is first compared with its record. Raises Altered, or ClipFault if the source is
+    missing or has changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     uri, target = _published(clip, out), folder / clip
@@ -82,7 +86,7 @@ def make_bag(clip: str, out: str, folder: Path, options: BagOptions) -> Path:
             _fetch_source(record, bag / "source")
         checksums = ["sha256", "sha512"] if options.sha512 else ["sha256"]
         made = bagit.make_bag(str(bag), _bag_info(clip, record, options), checksums=checksums)
-        # bagit-python declares 0.97; what it writes is valid 1.0 as well
+        # bagit-python declares version 0.97. Its bags are valid in version 1.0 as well.
         (bag / "bagit.txt").write_text(_DECLARATION, encoding="utf-8")
         made.save()
         if target.exists():
@@ -92,11 +96,11 @@ def make_bag(clip: str, out: str, folder: Path, options: BagOptions) -> Path:
 
 
 def _fetch(uri: str, bag: Path) -> dict[str, Any]:
-    """Copy the restored file and its sidecars, and check the copies; returns the record."""
+    """Copy the files of a clip and check the copies. Returns the record."""
     try:
         record = read_record(uri)
     except ValueError as error:
-        fault = Fault(f"{uri}.json", "altered", str(error))
+        fault = FileFault(f"{uri}.json", "altered", str(error))
         raise Altered([fault]) from error
     name = uri.rpartition("/")[2]
     for wanted in (*(file.name for file in listed(record)), f"{name}.json"):
@@ -116,13 +120,13 @@ def _fetch_source(record: dict[str, Any], folder: Path) -> None:
     path = folder / uri.rpartition("/")[2]
     storage.download(uri, path)
     if (found := storage.sha256_file(path)) != expected:
-        fault = Fault(uri, "altered", f"its SHA-256 is {found}, restored was {expected}")
+        fault = FileFault(uri, "altered", f"its SHA-256 is {found}, {expected} was restored")
         raise Altered([fault])
 
 
 def _bag_info(clip: str, record: dict[str, Any], options: BagOptions) -> dict[str, str]:
     row = record["row"]
-    what = next(iter(record["tags"].values()))  # the first tag says what the file is
+    what = next(iter(record["tags"].values()))  # the first tag describes the file
     info = {
         "Source-Organization": options.organization,
         "External-Identifier": clip,
@@ -152,9 +156,9 @@ def bags_below(path: str) -> list[str]:
 
 
 def check_bag(path: str) -> Checked:
-    """Validate a bag with bagit-python, and name every file that is missing, altered or unlisted.
+    """Validate a bag with bagit-python. List every missing, altered or unexpected file.
 
-    The sum in Payload-Oxum is looked at last: it tells that something is wrong, not what.
+    Payload-Oxum is checked last: a wrong sum does not show which file is wrong.
     """
     files, size = 0, 0
     try:
@@ -169,25 +173,25 @@ def check_bag(path: str) -> Checked:
     except bagit.BagValidationError as error:
         return Checked(path, files, size, list(_named(path, error)))
     except (bagit.BagError, OSError, ValueError) as error:
-        return Checked(path, files, size, [Fault(path, "unreadable", _line(error))])
+        return Checked(path, files, size, [FileFault(path, "unreadable", _line(error))])
     return Checked(path, files, size, [])
 
 
-def _named(path: str, error: bagit.BagValidationError) -> Iterator[Fault]:
-    """One fault a file, whatever the number of manifests."""
+def _named(path: str, error: bagit.BagValidationError) -> Iterator[FileFault]:
+    """Yield one fault per file, even if several manifests list it."""
     if not error.details:
-        yield Fault(path, "altered", _line(error))
+        yield FileFault(path, "altered", _line(error))
     for name, detail in {detail.path: detail for detail in reversed(error.details)}.items():
         uri = storage.join(path, name)
         if isinstance(detail, bagit.FileMissing):
-            yield Fault(uri, "missing", "the manifest names it, and it is not there")
+            yield FileFault(uri, "missing", "the manifest lists it, but the file does not exist")
         elif isinstance(detail, bagit.UnexpectedFile):
-            yield Fault(uri, "unexpected", "no manifest names it")
+            yield FileFault(uri, "unexpected", "no manifest lists it")
         elif re.fullmatch("[0-9a-f]+", detail.found):
-            sentence = f"its {detail.algorithm} is {detail.found}, packed was {detail.expected}"
-            yield Fault(uri, "altered", sentence)
+            sentence = f"its {detail.algorithm} is {detail.found}, {detail.expected} was packed"
+            yield FileFault(uri, "altered", sentence)
         else:
-            yield Fault(uri, "unreadable", " ".join(detail.found.split()))
+            yield FileFault(uri, "unreadable", " ".join(detail.found.split()))
 
 
 def _line(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Whether published files are still what was published: every file against the record beside it.
+"""Check published files against the record beside them.
 
-The record (`<clip>_rst.mkv.json`) holds the size and SHA-256 of every file of its clip and ends
-with its own SHA-256, so a change of one byte anywhere is found, and found in its file. Files are
-read one at a time; memory does not grow with them.
+The record (`<clip>_rst.mkv.json`) holds the size and the SHA-256 of every file of its clip. It ends
+with its own SHA-256. A change of one byte is found, and so is the file that changed. One file is
+read at a time, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.media.decoder import Decoder
 from pipeline.media.profiles import FORMS
 from pipeline.media.verify import plane_md5
 from pipeline.proof.record import Digest, listed, read_record
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -28,12 +28,12 @@ from schemas.recipe import Limits
 Problem = Literal["missing", "altered", "unreadable", "undecodable", "unexpected"]
 
 _DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
-# 1: the stem of the clip's files, 3: the sidecar's kind
+# Group 1: the stem of the clip's files. Group 3: the kind of a sidecar.
 PUBLISHED_NAME = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
 
 
-class Fault(NamedTuple):
-    """A file that is not what its record says."""
+class FileFault(NamedTuple):
+    """A file that differs from its record."""
 
     uri: str
     problem: Problem
@@ -41,26 +41,26 @@ class Fault(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What the check of one published clip, or of one bag, found."""
+    """The result of checking one published clip or one bag."""
 
     uri: str
     files: int
     size_bytes: int
-    faults: list[Fault]
+    faults: list[FileFault]
 
 
 def published_files(prefix: str) -> Iterator[str]:
-    """The address of every restored file below an output folder or a clip's folder, in order; of a
-    restored or derived file, that of the restored one.
+    """Yield the address of every master below an output folder or a clip's folder, in order.
 
-    A file counts as soon as one of those beside it is there: a lost one is not overlooked.
+    If `prefix` is a published file, yield the master beside it. A master counts even if it is
+    lost, as long as one file beside it exists.
     """
     folder, _, name = prefix.rpartition("/")
     match = PUBLISHED_NAME.fullmatch(name)
     if match and not match[3]:
         yield f"{folder}/{match[1]}.mkv" if folder else f"{match[1]}.mkv"
         return
-    clips = storage.join(prefix, "clips")
+    clips = layout.clips(prefix)
     root = clips if storage.folders(clips) else prefix
     for folder, uris in groupby(storage.listing(root), key=lambda uri: uri.rpartition("/")[0]):
         matches = [PUBLISHED_NAME.fullmatch(uri.rpartition("/")[2]) for uri in uris]
@@ -68,39 +68,41 @@ def published_files(prefix: str) -> Iterator[str]:
 
 
 def check_published(uri: str, *, decode: bool = False) -> Checked:
-    """Compare a restored file and its sidecars with their record; `decode` the frames as well."""
+    """Compare the files of a clip with their record. `decode`: compare the frames as well."""
     try:
         record = read_record(uri)
     except ClipFault as fault:
-        sentence = "there is no record: publishing did not finish, or the record was lost"
+        sentence = "the record is missing: publishing did not finish, or the record was lost"
         return Checked(uri, 0, 0, [_unread(f"{uri}.json", fault, sentence)])
     except ValueError as error:
-        sentence = f"{error}; nothing was compared with it"
-        return Checked(uri, 1, 0, [Fault(f"{uri}.json", "altered", sentence)])
+        sentence = f"{error}; no file was compared with it"
+        return Checked(uri, 1, 0, [FileFault(f"{uri}.json", "altered", sentence)])
     folder, files = uri.rpartition("/")[0], listed(record)
     faults = [fault for file in files for fault in _check_file(f"{folder}/{file.name}", file)]
     if not files:
-        faults.append(Fault(f"{uri}.json", "missing", "it has no digests of the files beside it"))
+        faults.append(
+            FileFault(f"{uri}.json", "missing", "it has no digests of the files beside it")
+        )
     if decode and f"{uri}.framemd5" not in {fault.uri for fault in faults}:
         faults += _check_frames(uri, _limits(record))
     return Checked(uri, len(files) + 1, sum(file.size for file in files), faults)
 
 
-def _check_file(uri: str, expected: Digest) -> Iterator[Fault]:
+def _check_file(uri: str, expected: Digest) -> Iterator[FileFault]:
     try:
         with local_file(uri) as path:
             size, sha256 = storage.stat(path).size, storage.sha256_file(path)
     except ClipFault as fault:
-        yield _unread(uri, fault, "the record names it, and it is not there")
+        yield _unread(uri, fault, "the record lists it, but the file does not exist")
         return
     if size != expected.size:
-        yield Fault(uri, "altered", f"it has {size} bytes, {expected.size} were published")
+        yield FileFault(uri, "altered", f"it has {size} bytes, {expected.size} were published")
     elif sha256 != expected.sha256:
-        yield Fault(uri, "altered", f"its SHA-256 is {sha256}, published was {expected.sha256}")
+        yield FileFault(uri, "altered", f"its SHA-256 is {sha256}, {expected.sha256} was published")
 
 
-def _check_frames(uri: str, limits: Limits) -> Iterator[Fault]:
-    """The first frame that does not decode to the MD5 in the `.framemd5`."""
+def _check_frames(uri: str, limits: Limits) -> Iterator[FileFault]:
+    """Yield a fault for the first frame whose MD5 differs from the `.framemd5`."""
     try:
         with (
             local_file(f"{uri}.framemd5") as md5s,
@@ -111,17 +113,17 @@ def _check_frames(uri: str, limits: Limits) -> Iterator[Fault]:
             for frame in out:
                 if plane_md5(frame.planes) != next(expected, ""):
                     sentence = f"frame {frame.index} decodes to another picture than published"
-                    yield Fault(uri, "altered", sentence)
+                    yield FileFault(uri, "altered", sentence)
                     return
             if missing := sum(1 for _ in expected):
-                yield Fault(uri, "altered", f"{missing} frames fewer than published")
+                yield FileFault(uri, "altered", f"{missing} frames fewer than published")
     except ClipFault as fault:
-        if fault.reason is not Reason.NOT_FOUND:  # a missing file has been told
-            yield Fault(uri, "undecodable", fault.message)
+        if fault.reason is not Reason.NOT_FOUND:  # a missing file is reported already
+            yield FileFault(uri, "undecodable", fault.message)
 
 
 def _limits(record: Mapping[str, Any]) -> Limits:
-    """The limits the clip was restored with, as far as this version knows them."""
+    """The limits that the clip was restored with. Limits of other versions are ignored."""
     recorded = record.get("recipe", {}).get("limits", {})
     known = {field.name for field in fields(Limits)}
     return Limits(**{name: value for name, value in recorded.items() if name in known})
@@ -134,7 +136,7 @@ def _frame_md5s(path: Path) -> Iterator[str]:
 
 @contextmanager
 def local_file(uri: str) -> Iterator[Path]:
-    """The file itself, or a download that is gone at the end."""
+    """Yield a local file, or a temporary download of an object."""
     if not storage.is_s3(uri):
         yield storage.local_path(uri)
         return
@@ -144,7 +146,7 @@ def local_file(uri: str) -> Iterator[Path]:
         yield path
 
 
-def _unread(uri: str, fault: ClipFault, missing: str) -> Fault:
+def _unread(uri: str, fault: ClipFault, missing: str) -> FileFault:
     if fault.reason is Reason.NOT_FOUND:
-        return Fault(uri, "missing", missing)
-    return Fault(uri, "unreadable", fault.message)
+        return FileFault(uri, "missing", missing)
+    return FileFault(uri, "unreadable", fault.message)

@@ -1,8 +1,8 @@
-"""All files of a clip: the verified master, what is derived from it, each held to its policy."""
+"""All files of a clip: the verified master and the derived files, each checked by its policy."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,44 +12,50 @@ from pipeline.media.policy import enforce
 from pipeline.media.profiles import FORMS
 from pipeline.proof.fixity import PUBLISHED_NAME
 from pipeline.proof.premis import DerivedFile
-from pipeline.proof.record import Digest, file_uri
+from pipeline.proof.record import Digest, sealed
 from pipeline.store import storage
-from pipeline.store.store import Store
+from pipeline.store.address import join
+from pipeline.store.storage import Store
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files that may be published: each is verified and breaks no rule of its profile."""
+    """Files that may be published: each is verified and keeps the policy of its profile."""
 
-    master: Path
+    paths: tuple[Path, ...]  # the master first
+    digests: tuple[Digest, ...]  # of the paths
     derived: tuple[Derived, ...]
     policies: Mapping[str, list[Outcome]]  # by profile
 
-    def digests(self) -> list[Digest]:
-        """The master's digest, and those of the derived files in order."""
-        paths = [self.master, *(one.path for one in self.derived)]
-        return [Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths]
-
-    def described(self, digests: Sequence[Digest]) -> tuple[DerivedFile, ...]:
-        """The derived files as the PREMIS document tells of them."""
+    @property
+    def described(self) -> tuple[DerivedFile, ...]:
+        """The derived files for the PREMIS document."""
         return tuple(
-            DerivedFile(
-                digest, one.profile, FORMS[one.profile].title,
-                f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
-                f"{len(self.policies[one.profile])} rules hold",
-            )
-            for one, digest in zip(self.derived, digests, strict=True)
-        )  # fmt: skip
+            DerivedFile(digest, one.profile, FORMS[one.profile].title, self._checked(one))
+            for one, digest in zip(self.derived, self.digests[1:], strict=True)
+        )
 
-    def publish(self, store: Store, out: str, clip: str) -> None:
-        """Upload every file."""
-        for path in (self.master, *(one.path for one in self.derived)):
-            store.upload(path, file_uri(out, clip, path.name))
+    def _checked(self, one: Derived) -> str:
+        return (
+            f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
+            f"{len(self.policies[one.profile])} rules hold"
+        )
+
+    def publish(self, store: Store, folder: str, sidecars: Mapping[str, bytes]) -> list[Digest]:
+        """Upload every file and write the sidecars, by name, into a clip's folder.
+
+        Returns the digests of all of them.
+        """
+        for path in self.paths:
+            store.upload(path, join(folder, path.name))
+        for name, data in sidecars.items():
+            store.write_bytes(join(folder, name), data)
+        return [*self.digests, *(Digest.of(name, data) for name, data in sidecars.items())]
 
     def to_record(self) -> dict[str, Any]:
-        """What the clip's record tells of them."""
+        """The entries of the clip's record about these files."""
         judged = {
             profile: [outcome.to_dict() for outcome in outcomes]
             for profile, outcomes in self.policies.items()
@@ -57,23 +63,26 @@ class Outputs:
         return {"derived": [one.to_dict() for one in self.derived], "policies": judged}
 
 
-def retire(store: Store, out: str, clip: str, names: Collection[str]) -> None:
-    """Delete what an earlier recipe published of a clip under other names than these, its record
-    first.
+def publish_record(store: Store, uri: str, record: Mapping[str, Any]) -> None:
+    """Publish the record of the master at `uri`, which makes its clip published.
+
+    Files that another recipe published of the clip are deleted first, their record before them.
     """
-    uris = store.listing(file_uri(out, clip, ""))
-    stale = [uri for uri in uris if (name := uri.rpartition("/")[2]) not in names
-             and PUBLISHED_NAME.fullmatch(name)]  # fmt: skip
-    for uri in sorted(stale, key=lambda uri: not uri.endswith(".json")):
-        store.delete(uri)
+    folder, _, master = uri.rpartition("/")
+    kept = {*record["files"], f"{master}.json"}
+    found = {other: other.rpartition("/")[2] for other in store.listing(folder)}
+    stale = [u for u, name in found.items() if name not in kept and PUBLISHED_NAME.fullmatch(name)]
+    for other in sorted(stale, key=lambda other: not other.endswith(".json")):
+        store.delete(other)
+    store.write_bytes(f"{uri}.json", sealed(record))
 
 
 def make_outputs(
     master: Path, order: str, times_ms: Sequence[int], recipe: Recipe, folder: Path
 ) -> Outputs:
-    """Derive what the recipe asks for from the verified master, and check every file's policy.
+    """Derive the files of the recipe's profiles from the verified master, and check their policies.
 
-    Raises `ClipFault`; nothing is published before all of it holds.
+    Raises `ClipFault` if one file fails; then nothing is published.
     """
     limits = recipe.limits
     policies: dict[str, list[Outcome]] = {PROFILES[0]: enforce(PROFILES[0], master, limits)}
@@ -83,4 +92,6 @@ def make_outputs(
             one = derive(profile, master, order, times_ms, folder, limits)
             policies[profile] = enforce(profile, one.path, limits)
             derived.append(one)
-    return Outputs(master, tuple(derived), policies)
+    paths = (master, *(one.path for one in derived))
+    digests = tuple(Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths)
+    return Outputs(paths, digests, tuple(derived), policies)

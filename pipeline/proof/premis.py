@@ -1,9 +1,9 @@
-"""The PREMIS 3.0 document of a restored file: two files, what happened to them, and who did it.
+"""The PREMIS 3.0 document of a restored file: its files, the events, and the agents.
 
-Order and occurrence of the elements are those of the schema http://www.loc.gov/premis/v3
-(premis.xsd, 2016-01-18); terms are the Library of Congress's (id.loc.gov/vocabulary/preservation).
-Objects and the model are identified by their SHA-256, so equal work gives an equal document, but
-for the times of its events.
+Order and occurrence of the elements follow the schema http://www.loc.gov/premis/v3 (premis.xsd,
+2016-01-18). Terms are those of the Library of Congress (id.loc.gov/vocabulary/preservation). The
+SHA-256 identifies objects and the model. Equal work gives equal documents, except for the times of
+the events.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pipeline.proof.provenance import Changes, digital_source_type
 from pipeline.proof.record import Digest
 from pipeline.runs.settings import Settings
 
-# Software that decides the result, beside the program itself.
+# Software that affects the result, besides this program.
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "torch")
 
 
 class DerivedFile(NamedTuple):
-    """A file that was derived from the restored one: its profile, format, and what was checked."""
+    """A file derived from the master: its profile, its format, and what was checked."""
 
     file: Digest
     profile: str
@@ -46,7 +46,7 @@ class DerivedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Restoration:
-    """What the document tells of: `restored` was made and verified at `at`, ISO 8601 in UTC."""
+    """The facts of the document. `at`: when `restored` was made and verified, ISO 8601 in UTC."""
 
     clip: Clip
     survey: Survey
@@ -58,7 +58,7 @@ class Restoration:
 
     @property
     def source(self) -> Digest:
-        """The source, under its address."""
+        """The source, with its address as the name."""
         size = int(self.survey.source_token.partition(":")[0])
         return Digest(self.survey.source_uri, size, self.survey.source_sha256)
 
@@ -68,7 +68,7 @@ class Restoration:
         return f"archive-restore {self.settings.code}"
 
     def event_id(self, event: str) -> str:
-        """A name that is the same whenever the same file is made."""
+        """The identifier of an event. It is the same each time the same file is made."""
         return f"{self.restored.sha256}/{event}"
 
 
@@ -146,7 +146,7 @@ def _derivation(
 
 
 def _fixity_event(work: Restoration) -> ET.Element:
-    """The source against the manifest's checksum; without one, the taking of its SHA-256."""
+    """The source compared with the manifest's checksum, or else its SHA-256 computed."""
     at = work.survey.surveyed or work.at
     checksum, note = work.clip.checksum, f"SHA-256 {work.source.sha256}"
     kind = term("eventType", "message digest calculation", "eventType", "mes")
@@ -202,7 +202,7 @@ def _proof_events(work: Restoration) -> list[ET.Element]:
 
 
 def _derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
-    """The making of a derived file, and what was found when it was decoded again."""
+    """The creation of a derived file, and its validation."""
     made = f"profile={one.profile}; {one.format}"
     return [
         _event(
@@ -229,7 +229,7 @@ def _event(
     work: Restoration,
     *links: ET.Element,
 ) -> ET.Element:
-    """An event that succeeded: only what did is published. Links: agents first, then objects."""
+    """A successful event: only successful work is published. Links: agents, then objects."""
     role = term("linkingAgentRole", "executing program", "eventRelatedAgentRole", "exe")
     return node(
         "event",

@@ -1,4 +1,4 @@
-"""Elements of PREMIS 3.0, in the order and with the occurrence of its schema."""
+"""Build elements of PREMIS 3.0, in the order and occurrence of its schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ET.register_namespace("xsi", XSI)
 
 
 def node(tag: str, *content: str | ET.Element) -> ET.Element:
-    """An element with a text, or with children in order."""
+    """An element with a text or with children, in order."""
     element = ET.Element(f"{{{NAMESPACE}}}{tag}")
     for part in content:
         if isinstance(part, str):
@@ -27,7 +27,7 @@ def node(tag: str, *content: str | ET.Element) -> ET.Element:
 
 
 def term(tag: str, text: str, vocabulary: str, code: str = "") -> ET.Element:
-    """An element with a term of a vocabulary, and the term's address where it has one."""
+    """An element with a term of a vocabulary, and the address of the term if it has one."""
     element = node(tag, text)
     element.set("authority", vocabulary)
     element.set("authorityURI", f"{_VOCABULARY}/{vocabulary}")
@@ -37,7 +37,7 @@ def term(tag: str, text: str, vocabulary: str, code: str = "") -> ET.Element:
 
 
 def identifier(kind: str, type: str, value: str, *role: ET.Element) -> ET.Element:
-    """`<kind>Identifier`: type, value and, for a link, the role."""
+    """`<kind>Identifier`: type, value and, in a link, the role."""
     name = f"{kind}Identifier"
     return node(name, node(f"{name}Type", type), node(f"{name}Value", value), *role)
 

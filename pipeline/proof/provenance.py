@@ -1,7 +1,7 @@
-"""What a restored file says about itself: how much was changed, its tags, its IPTC term.
+"""What a restored file states about itself: how much changed, its tags, its IPTC term.
 
-The tags are Matroska's (RFC 9559, 5.1.8); all of ours begin with RESTORATION, so every other tag is
-the source's own. They hold no time and no random name: equal work makes equal bytes.
+The tags are Matroska tags (RFC 9559, 5.1.8). Ours begin with RESTORATION; every other tag is the
+source's own. They hold no time and no random name, so equal work gives equal bytes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.clip.scan import WORDS
 from pipeline.clip.segment import Segments
 from pipeline.clip.survey import Survey
-from pipeline.detect.interlacing import WORDS
 from pipeline.runs.settings import Settings
 from schemas.tables import DIGITAL_SOURCE_TYPES
 
@@ -21,9 +21,10 @@ CAPTURED, ENHANCED, GENERATED = DIGITAL_SOURCE_TYPES
 
 @dataclass(frozen=True)
 class Changes:
-    """How much of a clip is not the source's: `frames` of `of_frames` with other code values.
+    """How much of a clip changed: `frames` of `of_frames` have other code values than the source.
 
-    `shares` are means over the frames: weight of source pixels, pixels taken for defects (0 to 1).
+    `shares` are means over the frames, from 0 to 1: the weight of the source's pixels, and the
+    share of pixels that count as defects.
     """
 
     frames: int
@@ -56,8 +57,9 @@ class Changes:
 def digital_source_type(changed_frames: int, filled_frames: int) -> str:
     """The IPTC term of a clip (docs/provenance.md has the rule and its reasons).
 
-    No frame changed: the digitised original. Else the model's mean estimate, which draws nothing at
-    random and so invents nothing. A filled frame shows an instant that nothing recorded.
+    If no frame changed, the clip is the digitised original. Otherwise it is enhanced: the model
+    gives a mean estimate without random draws, so it invents nothing. With filled frames it is
+    generated: no camera recorded their instant.
     """
     if changed_frames == 0:
         return CAPTURED
@@ -65,7 +67,7 @@ def digital_source_type(changed_frames: int, filled_frames: int) -> str:
 
 
 def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str, str]:
-    """What the restored file says about itself."""
+    """The tags of the restored file."""
     recipe = settings.recipe
     what = "AI-assisted restoration" if changes.frames else "restoration that changed no picture"
     return {
@@ -81,7 +83,7 @@ def file_tags(survey: Survey, settings: Settings, changes: Changes) -> dict[str,
 
 
 def _special(survey: Survey) -> dict[str, str]:
-    """What only some clips have to say: how their fields were treated, and which frames miss."""
+    """Tags of some clips only: treatment of fields, missing frames, filled frames."""
     tags = {}
     if survey.interlace != "progressive":
         tags["RESTORATION_INTERLACE"] = _interlace(survey)

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.runs.process import Process
 from pipeline.store import storage
-from pipeline.store.store import DIRECT, Store
+from pipeline.store.storage import DIRECT, Store
 from schemas.errors import ArchiveError
 
 _ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")

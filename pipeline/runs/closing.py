@@ -13,8 +13,7 @@ from pipeline.runs.row import Row, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import write_tables
-from schemas.reasons import Reason
-from schemas.tables import STATES
+from schemas.reasons import STATES, Reason
 
 
 class Devices(NamedTuple):

@@ -32,7 +32,7 @@ from pipeline.runs.row import (
 )
 from pipeline.store import storage
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
-from pipeline.store.store import Store
+from pipeline.store.storage import Store
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 

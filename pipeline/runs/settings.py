@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from models.network.weights import pinned
 from pipeline.clip.clip import Clip
 from pipeline.clip.conversion import DONE
-from pipeline.proof.record import file_uri, restored_name
 from pipeline.runs.ledger import Ledger
-from pipeline.store.store import Store
+from pipeline.store.layout import clip_file, restored_name
+from pipeline.store.storage import Store
 from schemas.manifest import DECISIVE
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -56,7 +56,7 @@ class Settings:
     def clip_uri(self, clip: Clip, suffix: str = "") -> str:
         """Where a clip's restored file, or a sidecar of it, is published."""
         name = restored_name(clip.clip_id, frames_made(clip, self.recipe))
-        return file_uri(self.out, clip.clip_id, name + suffix)
+        return clip_file(self.out, clip.clip_id, name + suffix)
 
 
 def setting_of(clip: Clip, recipe: Recipe, name: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store import storage
-from pipeline.store.store import DIRECT, Store
+from pipeline.store.storage import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
 

@@ -1,9 +1,10 @@
-"""Where sources may lie: apart from the output, and below the places of ARCHIVE_RESTORE_ALLOW.
+"""Allowed places for sources: outside of the output, and below the places of ARCHIVE_RESTORE_ALLOW.
 
     ARCHIVE_RESTORE_ALLOW="s3://films/ s3://news/reels/ /mnt/archive"
 
-Places are apart by spaces. One allows what is below it: `s3://` any bucket, `/` any path. Without
-the variable every path and every bucket is allowed. Jobs on a cluster get the variable as well.
+Spaces separate the places. A place allows everything below it: `s3://` allows any bucket, `/` any
+path. Without the variable every path and every bucket is allowed. Jobs on a cluster get the
+variable as well.
 """
 
 import os
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.clip.clip import Clip
-from pipeline.sources.formats import Fault
+from pipeline.sources.formats import ManifestFault
 from pipeline.store import storage
 from schemas.errors import ArchiveError
 
@@ -25,12 +26,12 @@ _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?|/.*|file://
 
 @dataclass(frozen=True)
 class Allowed:
-    """The places below which sources may lie; None: anywhere."""
+    """The places that sources may lie in. None: anywhere."""
 
     places: tuple[str, ...] | None = None
 
     def __contains__(self, uri: object) -> bool:
-        """Whether a source may lie at an address, by its text alone: nothing is looked up."""
+        """Whether a source may lie at an address. Only the text counts: nothing is looked up."""
         if self.places is None:
             return True
         address = _normal(str(uri))
@@ -38,7 +39,7 @@ class Allowed:
 
 
 def allowed() -> Allowed:
-    """The configured places. Raises ArchiveError, naming every one that is none."""
+    """The configured places. Raises ArchiveError with every place that is not valid."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return Allowed()
@@ -51,7 +52,7 @@ def allowed() -> Allowed:
 
 
 def reached(uri: str) -> bool:
-    """Whether a source lies where it may, links followed on both sides."""
+    """Whether a source lies in an allowed place. Links are followed on both sides."""
     places = allowed().places
     if places is None or storage.is_s3(uri):
         return uri in Allowed(places)
@@ -59,7 +60,7 @@ def reached(uri: str) -> bool:
 
 
 def _normal(uri: str) -> str:
-    """An address without what does not count: `file://`, doubled slashes and `.`."""
+    """An address without `file://`, doubled slashes and `.`."""
     if storage.is_s3(uri):
         return uri
     return posixpath.normpath("/" + str(storage.local_path(uri)).lstrip("/"))
@@ -69,11 +70,11 @@ def _folder(place: str) -> str:
     return place if place.endswith("/") else f"{place}/"
 
 
-def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Fault]:
-    """Yield the originals that the output would come among.
+def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[ManifestFault]:
+    """Yield a fault for every original that the output would mix with.
 
-    No source and no reference may lie in OUT, at any depth, and OUT may not lie below the address
-    of one. OUT may be a folder of its own beside them. Links are followed.
+    No source and no reference may lie in OUT, at any depth. OUT may not lie below the address of a
+    source. OUT may be a folder beside the sources. Links are followed.
     """
     target = _real(out).rstrip("/") + "/"
     for number, row in numbered:
@@ -82,12 +83,13 @@ def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Fault]:
                 continue
             place = _real(uri)
             if place.startswith(target):
-                sentence = f"lies in the output {out}: originals and results stay apart"
-                yield Fault(number, column, uri, sentence)
+                sentence = f"lies in the output {out}: choose another output folder"
+                yield ManifestFault(number, column, uri, sentence)
             elif target.startswith(place + "/"):
-                yield Fault(number, column, uri, f"has the output {out} below it")
+                sentence = f"contains the output {out}: choose another output folder"
+                yield ManifestFault(number, column, uri, sentence)
 
 
 def _real(uri: str) -> str:
-    """Return where an address leads to, links followed."""
+    """The address with links followed."""
     return uri if storage.is_s3(uri) else os.path.realpath(storage.local_path(uri))

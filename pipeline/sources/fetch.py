@@ -1,4 +1,4 @@
-"""Sources as the stages see them: one file, or an image sequence of many."""
+"""Fetch a source to this machine: one file, or the files of an image sequence."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CHUNK_BYTES = 1 << 20
 
 
 def members(uri: str) -> list[str]:
-    """The address of every file of a sequence. Raises `ClipFault` for none."""
+    """The address of every file of a sequence. Raises `ClipFault(NOT_FOUND)` if there is none."""
     stem, digits, suffix = SEQUENCE.fullmatch(uri).groups()  # type: ignore[union-attr]
     return [f"{stem}{number:0{digits}}{suffix}" for number in _numbers(uri)]
 
 
 def missing(uri: str) -> list[str]:
-    """The numbers that a sequence has no file of, such as `103 to 105`; none of a single file."""
+    """The missing numbers of a sequence, such as `103 to 105`. A single file has none."""
     return gaps(_numbers(uri)) if is_sequence(uri) else []
 
 
 def refuse_gaps(uri: str) -> None:
-    """Raises `ClipFault(FRAME_COUNT)` for a sequence with gaps, naming them."""
+    """Raises `ClipFault(FRAME_COUNT)` with the missing numbers if a sequence has gaps."""
     holes = missing(uri)
     if holes:
         found = _numbers(uri)
@@ -43,7 +43,7 @@ def refuse_gaps(uri: str) -> None:
 
 def _numbers(uri: str) -> list[int]:
     if uri.startswith("file:"):
-        raise ClipFault(Reason.URI_REFUSED, f"{uri}: a sequence is addressed by path or s3://")
+        raise ClipFault(Reason.URI_REFUSED, f"{uri}: give the sequence as a path or as s3://")
     found = numbers(uri, storage.listing(uri.rpartition("/")[0] or "."))
     if not found:
         raise ClipFault(Reason.NOT_FOUND, f"no file is named {uri}")
@@ -51,12 +51,12 @@ def _numbers(uri: str) -> list[int]:
 
 
 def source_token(uri: str) -> str:
-    """Size and modification mark of a source, file or sequence, without reading it.
+    """Size and modification mark of a file or sequence, as `size:mark`. The content is not read.
 
-    URI_REFUSED for one that leads, also by links, to where no source may lie.
+    Raises `ClipFault(URI_REFUSED)` if the address, links followed, is not in an allowed place.
     """
     if not reached(uri):
-        raise ClipFault(Reason.URI_REFUSED, f"{uri} leads out of the places that are allowed")
+        raise ClipFault(Reason.URI_REFUSED, f"{uri} lies outside of the allowed places")
     if not is_sequence(uri):
         stat = storage.stat(uri)
         return f"{stat.size}:{stat.token}"
@@ -70,7 +70,7 @@ def source_token(uri: str) -> str:
 
 @contextmanager
 def fetched(uri: str, cache: Path) -> Iterator[Path]:
-    """A local path with the source's content; of a sequence, its pattern."""
+    """Yield a local path with the content of the source. For a sequence it is the pattern."""
     if not is_sequence(uri):
         with local_copy(uri, cache) as path:
             yield path
@@ -92,7 +92,7 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """The checksum of a local source; of a sequence, that of its files one after another."""
+    """The checksum of a local source. A sequence counts as its files, one after another."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
         with Path(name).open("rb") as stream:

@@ -1,7 +1,7 @@
-"""A manifest's bytes as a table of text: CSV, JSON Lines or Parquet in, strings and row numbers.
+"""Parse the bytes of a manifest (CSV, JSON or Parquet) into a table of strings and row numbers.
 
-Rows keep their order and the number a person sees: in CSV the row of the spreadsheet (the header is
-1), in JSON Lines the line, in Parquet and in a JSON array the position from 1.
+Rows keep their order, and the number that a person sees. In CSV that is the row of the spreadsheet
+(the header is row 1), in JSON Lines the line, in Parquet and in a JSON array the position from 1.
 """
 
 import csv
@@ -26,16 +26,16 @@ FORMATS: dict[str, Format] = {
     ".ndjson": "json",
     ".parquet": "parquet",
 }
-ROW = "#row"  # the column that carries row numbers; a column of that name is read over
+ROW = "#row"  # the column with the row numbers; a column of the manifest with this name is ignored
 MAX_ROWS = 1_000_000
-BATCH_ROWS = 10_000  # that memory holds at once, of a manifest read in parts
+BATCH_ROWS = 10_000  # rows in memory at once, if a manifest is read in parts
 _MAX_CELL = 1_000_000  # characters
 
 Cells = dict[str, str | None]
 
 
-class Fault(NamedTuple):
-    """One fault of a manifest: the row (0 for a whole column or file), the column, the value."""
+class ManifestFault(NamedTuple):
+    """One fault of a manifest. Row 0 stands for a whole column or the file."""
 
     row: int
     column: str
@@ -52,12 +52,12 @@ class Fault(NamedTuple):
 
 
 class _Reading:
-    """Rows as they are read, with the faults met on the way; what was taken is let go."""
+    """The rows and faults read so far and not yet taken."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, Cells]] = []
         self.names: dict[str, None] = {}  # in order of appearance
-        self.faults: list[Fault] = []
+        self.faults: list[ManifestFault] = []
         self._count = 0
 
     def add(self, number: int, cells: Cells) -> None:
@@ -68,10 +68,10 @@ class _Reading:
         self.rows.append((number, cells))
 
     def fault(self, row: int, column: str, sentence: str, value: str | None = None) -> None:
-        self.faults.append(Fault(row, column, value, sentence))
+        self.faults.append(ManifestFault(row, column, value, sentence))
 
-    def take(self) -> tuple[pa.Table, list[Fault]]:
-        """The rows and faults since the last time."""
+    def take(self) -> tuple[pa.Table, list[ManifestFault]]:
+        """The rows and faults since the last call."""
         numbers = pa.array([number for number, _ in self.rows], pa.int64())
         columns = {
             name: pa.array([cells.get(name) for _, cells in self.rows], pa.string())
@@ -83,44 +83,43 @@ class _Reading:
 
 
 def format_of(uri: str) -> Format:
-    """Return the format by the name's extension. Raises ArchiveError for any other."""
+    """The format of a manifest by its extension. Raises ArchiveError for another extension."""
     for suffix, format in FORMATS.items():
         if uri.lower().endswith(suffix):
             return format
     raise ArchiveError(f"manifest {uri}: its name must end in one of {', '.join(FORMATS)}")
 
 
-def parse(data: bytes, format: Format) -> tuple[pa.Table, list[Fault]]:
-    """Return the table of text, with row numbers, and what is wrong with its form."""
-    return next(batches(io.BytesIO(data), format, MAX_ROWS + 1))
+def parse(data: bytes, uri: str) -> tuple[pa.Table, list[ManifestFault]]:
+    """The manifest as a table of text with row numbers, and the faults of its syntax.
+
+    The extension of `uri` is its format. Raises ArchiveError for another extension.
+    """
+    return next(batches(io.BytesIO(data), uri, MAX_ROWS + 1))
 
 
 def batches(
-    stream: BinaryIO, format: Format, rows: int = BATCH_ROWS
-) -> Iterator[tuple[pa.Table, list[Fault]]]:
-    """Yield what `parse` returns, some rows at a time; the last part may have none.
+    stream: BinaryIO, uri: str, rows: int = BATCH_ROWS
+) -> Iterator[tuple[pa.Table, list[ManifestFault]]]:
+    """Yield what `parse` returns, in parts of some rows. The last part may be empty.
 
-    Memory holds one part, but for a manifest that is one JSON array: that is read whole.
+    Memory holds one part. A manifest that is one JSON array is an exception: it is read whole.
     """
     reading = _Reading()
-    for _ in _READERS[format](stream, reading):
+    for _ in _READERS[format_of(uri)](stream, reading):
         if len(reading.rows) >= rows:
             yield reading.take()
     yield reading.take()
 
 
-def as_text(table: pa.Table) -> tuple[pa.Table, list[Fault]]:
-    """Return a table of any types as text with row numbers, from 1 if it has none."""
-    if ROW in table.column_names:
-        return table, []
-    reading = _Reading()
-    for _ in _add_batches(reading, table.column_names, table.to_batches(max_chunksize=BATCH_ROWS)):
-        pass
-    return reading.take()
+def numbered_cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
+    """Yield the number of each row, and its cells by column."""
+    for row in table.to_pylist():
+        yield int(row.pop(ROW)), row
 
 
 def _lines(stream: BinaryIO, reading: _Reading, newline: str) -> Iterator[str]:
-    """Yield lines with their ends, up to the first that is not UTF-8."""
+    """Yield lines with their line ends, up to the first line that is not UTF-8."""
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=newline)
     try:
         for number, line in enumerate(text, start=1):
@@ -160,7 +159,7 @@ def _header(record: list[str], reading: _Reading) -> list[str]:
     names = [name.strip() for name in record]
     for name in dict.fromkeys(names):
         if names.count(name) > 1 and name:
-            reading.fault(1, name, "the column is there more than once")
+            reading.fault(1, name, "the column appears more than once")
     reading.names.update(dict.fromkeys(name for name in names if name))
     return names
 
@@ -184,19 +183,19 @@ def _read_json(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
 
 
 class _Pairs(list[tuple[str, object]]):
-    """A JSON object as it stands in the text, with a key that is there twice still visible."""
+    """The pairs of a JSON object. A repeated key is still visible."""
 
     def checked(self, number: int, reading: _Reading) -> dict[str, object]:
         values = dict(self)
         if len(values) < len(self):
             keys = [key for key, _ in self]
             for key in sorted({key for key in keys if keys.count(key) > 1}):
-                reading.fault(number, key, "the key is there more than once")
+                reading.fault(number, key, "the key appears more than once")
         return values
 
 
 def _json_items(lines: Iterator[str], reading: _Reading) -> Iterator[tuple[int, object]]:
-    """Yield number and value of every line, or of every element of one array."""
+    """Yield number and value of every line, or of every element of a single array."""
     first = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -245,9 +244,9 @@ def _add_values(reading: _Reading, number: int, values: dict[str, object]) -> No
     cells: Cells = {}
     for name, value in values.items():
         if not _encodes(name):
-            reading.fault(number, ascii(name), "holds half a character")
+            reading.fault(number, ascii(name), "holds half of a character (a single surrogate)")
         elif isinstance(value, str) and not _encodes(value):
-            reading.fault(number, name, "holds half a character")
+            reading.fault(number, name, "holds half of a character (a single surrogate)")
             cells[name] = None
         elif isinstance(value, list | dict | bytes):
             reading.fault(number, name, "is not a single value")
@@ -258,7 +257,7 @@ def _add_values(reading: _Reading, number: int, values: dict[str, object]) -> No
 
 
 def _text(value: object) -> str | None:
-    """Return a typed value as a person would write it into a CSV file."""
+    """A typed value as text, as a person would write it into a CSV file."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -273,7 +272,7 @@ def _text(value: object) -> str | None:
 
 
 def _encodes(text: str) -> bool:
-    """Whether text is text: JSON can state halves of characters alone."""
+    """Whether a text can be encoded. JSON can hold single surrogates, which cannot."""
     return not any("\ud800" <= c <= "\udfff" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Image sequences: a film as one numbered file a frame, addressed as `reel_%06d.dpx`."""
+"""Image sequences: one numbered file per frame, with an address such as `reel_%06d.dpx`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from schemas.manifest import SEQUENCE
 
 
 def is_sequence(uri: str | Path) -> bool:
-    """Whether an address is the pattern of a sequence."""
+    """Whether an address is the pattern of an image sequence."""
     return SEQUENCE.fullmatch(str(uri)) is not None
 
 
 def numbers(pattern: str | Path, names: Iterable[str]) -> list[int]:
-    """The numbers of the files of a pattern among the given addresses, in order."""
+    """The numbers, in order, of the addresses that match a pattern."""
     match = SEQUENCE.fullmatch(str(pattern))
     assert match is not None
     stem, digits, suffix = match.groups()
@@ -28,7 +28,7 @@ def numbers(pattern: str | Path, names: Iterable[str]) -> list[int]:
 
 
 def runs(found: Sequence[int]) -> list[range]:
-    """Runs of consecutive numbers, in order: more than one where files are missing between."""
+    """Runs of consecutive numbers, in order. Missing files separate two runs."""
     holes = [(a + 1, b) for a, b in pairwise(found) if b > a + 1]
     starts = [*found[:1], *(b for _, b in holes)]
     stops = [*(a for a, _ in holes), *(last + 1 for last in found[-1:])]
@@ -46,5 +46,5 @@ def gaps(found: Sequence[int]) -> list[str]:
 
 
 def words(found: Sequence[range]) -> list[str]:
-    """Runs of numbers as they are told: `103 to 105`, `210`."""
+    """Runs of numbers for a message: `103 to 105`, `210`."""
     return [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in found]

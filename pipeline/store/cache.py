@@ -1,8 +1,9 @@
-"""Copies of sources on a worker's own disk: shared by its processes, freed when a clip ends.
+"""Copies of sources on a worker's own disk. The processes of the worker share them.
 
-Each has a lock file beside it. Who uses a copy holds the lock shared; who makes or frees it holds
-it alone (flock(2)): nothing is freed under a reader, and two readers share one download. What a
-killed worker left behind, or a clip that ended on another node, goes when unused for a day.
+A copy is deleted when its clip ends. Each copy has a lock file beside it (flock(2)). A reader holds
+the lock shared. A process that makes or deletes the copy holds it exclusively. So nothing is
+deleted under a reader, and two readers share one download. Copies of killed workers, and of clips
+that ended on another node, are deleted after one day without use.
 """
 
 import fcntl
@@ -25,9 +26,10 @@ UNUSED_SECONDS = 86_400
 
 @contextmanager
 def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
-    """A local path with the content: the file itself, or a download that nobody frees meanwhile.
+    """Yield a local path with the content: the file itself, or a locked copy of an object.
 
-    A changed object is fetched anew. Raises `ClipFault`: STORE_ERROR if it changes meanwhile.
+    A changed object is fetched again. Raises `ClipFault(STORE_ERROR)` if it changes during the
+    download.
     """
     if not storage.is_s3(uri):
         storage.stat(uri)
@@ -49,8 +51,9 @@ def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
 def held(
     cache: Path, uri: str, token: str, make: Callable[[Path], None], suffix: str = ""
 ) -> Iterator[Path]:
-    """The copy of one state of a source, a file or a folder; `make` writes it where there is none,
-    whole or not at all.
+    """Yield the copy of one state of a source: a file or a folder.
+
+    If there is no copy, `make` writes it completely or not at all.
     """
     path = cache / f"{_short_hash(uri)}-{_short_hash(token)}{suffix}"
     lock = path.with_name(path.name + ".lock")
@@ -70,7 +73,7 @@ def held(
 
 
 def discard(uri: str | Path, cache: Path) -> None:
-    """Free the copies of a source that nobody uses; a local source is never touched."""
+    """Delete the unused copies of a source. A local source is never touched."""
     if storage.is_s3(uri):
         for lock in cache.glob(f"{_short_hash(str(uri))}-*.lock"):
             _free(lock)
@@ -87,7 +90,7 @@ def _free_unused(cache: Path) -> None:
 
 
 def _free(lock: Path) -> None:
-    """Remove a lock file and its copy, unless they are in use."""
+    """Delete a copy and its lock file, unless they are in use."""
     try:
         handle = lock.open()
     except FileNotFoundError:
@@ -107,7 +110,7 @@ def _free(lock: Path) -> None:
 
 
 def _is_current(lock: Path, handle: TextIO) -> bool:
-    """Whether an open lock file is the one that stands there now, not one freed before."""
+    """Whether an open lock file still exists under its name, and was not replaced."""
     try:
         return lock.stat().st_ino == fstat(handle.fileno()).st_ino
     except FileNotFoundError:
@@ -119,6 +122,6 @@ def _short_hash(text: str) -> str:
 
 
 def _suffix(uri: str) -> str:
-    """The object's extension, which helps to name a container, if it is a plain one."""
+    """The extension of an object if it is plain. It helps libav to detect the container."""
     suffix = Path(uri).suffix
     return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""

@@ -1,4 +1,4 @@
-"""The local half of `pipeline.store.storage`: durable, atomic and exclusive writes on a disk."""
+"""Files: the back end of `pipeline.store.storage` for paths. Writes are durable and atomic."""
 
 import errno
 import os
@@ -7,7 +7,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
+from pipeline.store.address import local_path
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -17,7 +19,7 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
-    """Turn an operating system error into the fault of that path."""
+    """Turn an error of the operating system into a `ClipFault` of that path."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -30,13 +32,13 @@ def faults(path: Path) -> Iterator[None]:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether an error, of the system or of libav, says that the disk or the quota is full."""
+    """Whether an error of the system or of libav means a full disk or quota."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def sibling(path: Path) -> Iterator[Path]:
-    """Yield a hidden temporary path beside `path`, removed at the end if it is still there."""
+    """Yield a hidden temporary path beside `path`. At the end it is removed if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{uuid.uuid4().hex}{_TEMP_SUFFIX}")
     try:
@@ -45,30 +47,61 @@ def sibling(path: Path) -> Iterator[Path]:
         temp.unlink(missing_ok=True)
 
 
-def replace(path: Path, data: bytes) -> None:
+class ObjectStat(NamedTuple):
+    """Size in bytes, and a token that changes with the content: mtime in ns, or the ETag."""
+
+    size: int
+    token: str
+
+
+def exists(uri: str | Path) -> bool:
+    """Whether a file exists at exactly this address."""
+    return local_path(uri).is_file()
+
+
+def stat(uri: str | Path) -> ObjectStat:
+    """Size and time of modification. Raises `ClipFault(NOT_FOUND)` for a folder as well."""
+    path = local_path(uri)
+    with faults(path):
+        status = path.stat()
+    if path.is_dir():
+        raise ClipFault(Reason.NOT_FOUND, f"{path} is a folder, not a file")
+    return ObjectStat(status.st_size, str(status.st_mtime_ns))
+
+
+@contextmanager
+def opened(uri: str | Path) -> Iterator[BinaryIO]:
+    """The file, open for reading."""
+    path = local_path(uri)
+    with faults(path):
+        stream = path.open("rb")
+    with stream:
+        yield stream
+
+
+def read_bytes(uri: str | Path) -> bytes:
+    """The whole content."""
+    path = local_path(uri)
+    with faults(path):
+        return path.read_bytes()
+
+
+def write_bytes(uri: str | Path, data: bytes) -> None:
     """Write or replace a file durably and in one step."""
+    path = local_path(uri)
     with faults(path), sibling(path) as temp:
         _write(temp, data, os.O_CREAT | os.O_EXCL)
         temp.replace(path)
         _sync_folder(path.parent)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file durably; the target appears, or is replaced, only when it is whole."""
-    with faults(target), sibling(target) as temp:
-        with faults(source):
-            shutil.copyfile(source, temp)
-        _sync(temp)
-        temp.replace(target)
-        _sync_folder(target.parent)
+def create(uri: str | Path, data: bytes, mark: str = "") -> bool:
+    """Write a file only if it does not exist. True for exactly one of several writers.
 
-
-def create(path: Path, data: bytes) -> bool:
-    """Write a file only if nothing is there: True for exactly one of many writers.
-
-    Whole or absent even after a crash, but for file systems without hard links: there a crash may
-    leave a short file.
+    After a crash the file is complete or absent. On a file system without hard links, a crash may
+    leave an incomplete file. `mark` is not needed here.
     """
+    path = local_path(uri)
     with faults(path), sibling(path) as temp:
         _write(temp, data, os.O_CREAT | os.O_EXCL)
         try:
@@ -83,19 +116,47 @@ def create(path: Path, data: bytes) -> bool:
         return True
 
 
-def walk(root: Path) -> list[str]:
-    """Return every file below a folder, sorted; none for a missing folder."""
-    found: list[str] = []
+def listing(prefix: str | Path, attempt: object = None) -> Iterator[str]:
+    """Yield the path of every file below a folder, sorted. A missing folder has none."""
+    root, found = local_path(prefix), list[str]()
     with faults(root):
         for folder, _, names in os.walk(root, onerror=_raise_unless_missing):
             found += (str(Path(folder, name)) for name in names if not _is_temp(name))
-    return sorted(found)
+    yield from sorted(found)
 
 
-def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders directly below a folder, sorted."""
+def folders(prefix: str | Path) -> list[str]:
+    """The names of the folders directly below a folder, sorted."""
+    root = local_path(prefix)
     with faults(root):
         return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def delete(uri: str | Path) -> None:
+    """Delete a file, if it exists."""
+    path = local_path(uri)
+    with faults(path):
+        path.unlink(missing_ok=True)
+
+
+def download(uri: str | Path, path: Path) -> None:
+    """Copy to a local file."""
+    copy(local_path(uri), path)
+
+
+def upload(path: Path, uri: str | Path) -> None:
+    """Copy from a local file."""
+    copy(path, local_path(uri))
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file durably. The target appears, or is replaced, only when it is complete."""
+    with faults(target), sibling(target) as temp:
+        with faults(source):
+            shutil.copyfile(source, temp)
+        _sync(temp)
+        temp.replace(target)
+        _sync_folder(target.parent)
 
 
 def _is_temp(name: str) -> bool:
@@ -126,7 +187,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make a rename durable; some file systems cannot sync a folder, and need not."""
+    """Make a rename durable. Some file systems cannot sync a folder and do not need to."""
     with suppress(OSError):
         _sync(path)
 

@@ -15,17 +15,17 @@ from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.conversion import Conversion, plan
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.frames import to_ms
+from pipeline.clip.pulldown import film_frames
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
-from pipeline.detect.telecine import Cadence, film_frames
+from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits
 from pipeline.proof.bag import BagOptions, make_bag
 from pipeline.proof.fixity import check_published
 from pipeline.runs.results import unchanged
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.pipeline.detect.test_interlacing import HEIGHT, WIDTH, drawn, measured, write_planes
 from tests.pipeline.media.test_media import PROBE
 from tests.support.media_factory import Clip, Sound, draw_planes, write_clip

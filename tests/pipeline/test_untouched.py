@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.clip.blanking import Blanking
 from pipeline.clip.fields import field_of
-from pipeline.detect.blanking import Blanking, BlankingMeter
-from pipeline.detect.leader_and_bars import LeaderMeter, Left
+from pipeline.detect.blanking import BlankingMeter
+from pipeline.detect.leader_and_bars import LeaderMeter
+from pipeline.detect.leader_and_bars import NonPicture as Left
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits
 from schemas.errors import ClipFault
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.pipeline.detect.test_interlacing import write_planes
 from tests.pipeline.media.test_media import PROBE
 from tests.support.studio import Studio

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 
 from pipeline.media.child.decode import decode
-from pipeline.media.sandbox import run_child
+from pipeline.media.child.runtime import run_child
 
 
 class Forked:

@@ -1,16 +1,16 @@
-"""The decoding child: untrusted media in; a probe, raw planes and a trailer out.
+"""Decode an untrusted file: send its probe, the planes of its frames, and a trailer.
 
-Run as `python -m pipeline.media.child.decode REQUEST`; only `pipeline.media.decoder` starts it.
+Entry point. Run as `python -m pipeline.media.child.decode REQUEST`; started by
+`pipeline.media.decoder`.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -18,25 +18,25 @@ from av.sidedata.sidedata import Type
 
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
-from pipeline.detect.telecine import Stamped
+from pipeline.clip.pulldown import Stamped
 from pipeline.media.child.deinterlace import converted
 from pipeline.media.child.probe import Logs, main_video, open_source, picture_order, probe_container
+from pipeline.media.child.runtime import Output, limit_self, run_child
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
-from pipeline.media.sandbox import Output, limit_self, run_child
+from pipeline.media.wire import END, FRAME, FRAME_HEADER, PROBE, DecodeRequest
 from pipeline.sources.sequence import is_sequence, runs_of
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-FRAME = struct.Struct("<qI")
 MAX_MESSAGES = 200
-# Pictures above this size are decoded with several threads.
+# Pictures above this size are decoded with LARGE_THREADS threads.
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
 
 
 class Part(NamedTuple):
-    """A container to decode, what is added to its timestamps, and how many pictures are taken."""
+    """A container to decode, the offset of its timestamps, and the pictures to take (None: all)."""
 
     container: InputContainer
     offset: int = 0
@@ -44,11 +44,11 @@ class Part(NamedTuple):
 
 
 class _LandedLate(Exception):
-    """A seek did not lead to the frame that was asked for."""
+    """A seek did not lead to the requested frame."""
 
 
 class _Decoding:
-    """One pass over the pictures of a source, from a seek target or from the start."""
+    """One pass over the pictures of a source, from the start or from a seek target."""
 
     def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe) -> None:
         self.parts, self.limits, self.probe = parts, limits, probe
@@ -59,7 +59,7 @@ class _Decoding:
         self.last_pts: int | None = None
 
     def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
-        """Pictures in presentation order; messages are noted with the picture they precede."""
+        """Pictures in presentation order. Each message is noted with the next picture."""
         for part in self.parts:
             self.offset = part.offset
             yield from islice(self._pictures(part.container, logs), part.pictures)
@@ -109,22 +109,24 @@ class _Decoding:
         if self.last_pts is not None and pts <= self.last_pts:
             raise ClipFault(
                 Reason.DECODE_ERROR,
-                f"timestamps do not increase at frame {self.frames}: {self.last_pts}, {pts}",
+                f"the timestamp of frame {self.frames} is {pts}, after {self.last_pts}",
             )
         self.last_pts = pts
         return pts
 
     def check(self, picture: av.VideoFrame) -> None:
-        """Raises `ClipFault` when size or format changes, or there are too many frames."""
+        """Raises `ClipFault` if size or format changes, or if there are too many frames."""
         if self.frames >= self.limits.max_frames:
             raise ClipFault(
-                Reason.MEDIA_BOMB, f"more than {self.limits.max_frames} frames, the limit"
+                Reason.MEDIA_BOMB,
+                f"more than {self.limits.max_frames} frames, the limit max_frames",
             )
         got = (picture.width, picture.height, picture.format.name)
         declared = (self.probe.width, self.probe.height, self.probe.source_pix_fmt)
         if got != declared:
+            now, before = _described(*got), _described(*declared)
             raise ClipFault(
-                Reason.DECODE_ERROR, f"frame {self.frames} is {got}, the stream began as {declared}"
+                Reason.DECODE_ERROR, f"the picture changes at frame {self.frames}: {before}, {now}"
             )
 
     def count(self, picture: av.VideoFrame) -> None:
@@ -140,15 +142,19 @@ class _Decoding:
         return {name: getattr(self, name) for name in names.split()}
 
 
+def _described(width: int, height: int, pix_fmt: str) -> str:
+    return f"{width}x{height} {pix_fmt}"
+
+
 def _has_captions(picture: av.VideoFrame) -> bool:
     try:
         return Type.A53_CC in picture.side_data
-    except ValueError:  # side data that PyAV has no name for, such as TIFF's
+    except ValueError:  # PyAV has no name for some side data, such as that of TIFF
         return False
 
 
-def decode(request: dict[str, Any], output: Output) -> None:
-    """The child's work: probe record, frame records, trailer record."""
+def decode(request: DecodeRequest, output: Output) -> None:
+    """Send the probe, the frames and the trailer. Raises `ClipFault`."""
     limits = Limits(**request["limits"])
     limit_self(limits)
     av.logging.set_level(av.logging.WARNING)
@@ -161,7 +167,7 @@ def decode(request: dict[str, Any], output: Output) -> None:
     runs = runs_of(path) if is_sequence(path) else []
     if len(runs) > 1:
         probe = replace(probe, frames_declared=sum(map(len, runs)), duration_pts=None)
-    output.send_json(b"P", probe.to_dict())
+    output.send_json(PROBE, probe.to_dict())
     if count == 0:
         return
     conversion = Conversion(**request["conversion"]) if request["conversion"] else None
@@ -179,11 +185,11 @@ def decode(request: dict[str, Any], output: Output) -> None:
             run = _Decoding([Part(open_source(path, limits))], limits, probe)
             frames = _frames(run, logs, start, linear=True)
             _send(converted(frames, conversion, probe), output, count)
-    output.send_json(b"E", run.trailer())
+    output.send_json(END, run.trailer())
 
 
 def _parts(path: str, limits: Limits, runs: list[range], start: int) -> Iterator[Part]:
-    """The runs of a sequence with gaps, from a frame on; time goes on in the gaps."""
+    """The runs of a sequence with gaps, from frame `start` on. Time continues in the gaps."""
     first = runs[0].start
     for run in runs:
         begin = max(run.start, first + start)
@@ -202,7 +208,7 @@ def _seek(container: InputContainer, start_pts: int) -> bool:
 def _frames(
     run: _Decoding, logs: Logs, start_pts: int | None, linear: bool = False
 ) -> Iterator[Stamped]:
-    """Frames from `start_pts` on. Raises `_LandedLate`, before the first, when a seek did."""
+    """Frames from `start_pts` on. Raises `_LandedLate`, before any frame, if a seek missed it."""
     planar, components, big_endian = planar_format(run.probe.source_pix_fmt)
     layout = plane_layout(planar, run.probe.width, run.probe.height)
     source = Source(components, big_endian, layout.shapes, layout.dtype)
@@ -230,7 +236,7 @@ def _send(frames: Iterable[Stamped], output: Output, count: int | None) -> None:
         for plane in planes:
             checksum = zlib.crc32(plane.data, checksum)
         views = [plane.data.cast("B") for plane in planes]
-        output.send(b"F", FRAME.pack(pts, checksum), *views)
+        output.send(FRAME, FRAME_HEADER.pack(pts, checksum), *views)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Fields made frames by FFmpeg's bwdif, in the decoding child.
+"""Convert fields to frames with FFmpeg's bwdif filter, in the decoding child.
 
-Pictures go in as the planes that everything else works on, so no pixel format is converted on the
-way; of every frame the lines of one field are the source's own, and the others are interpolated.
+The filter gets the planes that all other code works on, so no pixel format is converted. In every
+frame the lines of one field are the source's own, and the other lines are interpolated.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import av.filter
 import numpy as np
 
 from pipeline.clip.conversion import Conversion
-from pipeline.clip.frames import Probe
-from pipeline.detect.telecine import Planes, Stamped, film_frames
+from pipeline.clip.frames import Planes, Probe
+from pipeline.clip.pulldown import Stamped, film_frames
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -46,9 +46,11 @@ class _Deinterlacer:
         self.graph.threads = 1
         options = f"mode={MODES[conversion.policy]}:parity={conversion.order}:deint=all"
         source = self.graph.add_buffer(
-            width=probe.width, height=probe.height, format=av.VideoFormat(probe.pix_fmt),
+            width=probe.width,
+            height=probe.height,
+            format=av.VideoFormat(probe.pix_fmt),
             time_base=probe.time_base,
-        )  # fmt: skip
+        )
         sink = self.graph.add("buffersink")
         self.graph.link_nodes(source, self.graph.add("bwdif", options), sink).configure()
 
@@ -65,7 +67,7 @@ class _Deinterlacer:
                 picture = self.graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
-            if picture.format.name != self.probe.pix_fmt:  # converted to what bwdif takes
+            if picture.format.name != self.probe.pix_fmt:  # bwdif does not take it: libav converted
                 raise ClipFault(
                     Reason.UNSUPPORTED_FORMAT,
                     f"the deinterlacer does not take {self.probe.pix_fmt}",

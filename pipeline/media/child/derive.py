@@ -1,6 +1,7 @@
-"""The deriving child: the verified master becomes a file of another profile.
+"""Make a file of another profile from the verified master.
 
-Run as `python -m pipeline.media.child.derive REQUEST`; only `pipeline.media.deriver` starts it.
+Entry point. Run as `python -m pipeline.media.child.derive REQUEST`; started by
+`pipeline.media.deriver`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from pipeline.clip.frames import FIELD_ORDERS, Probe, to_ms
-from pipeline.detect.interlacing import ORDER_OF
+from pipeline.clip.scan import ORDER_OF
 from pipeline.media.child.decode import LARGE_PIXELS, LARGE_THREADS
 from pipeline.media.child.derive_picture import conversions, picture_filters
 from pipeline.media.child.derive_sound import Track
 from pipeline.media.child.mxf import patch_aspect
-from pipeline.media.child.packets import PULSE, Carried, codec_name
+from pipeline.media.child.packets import Carried, codec_name
 from pipeline.media.child.probe import main_video, open_source
+from pipeline.media.child.runtime import Output, limit_self, run_child
 from pipeline.media.profiles import (
     FORMS,
     LIMITED,
@@ -34,21 +36,21 @@ from pipeline.media.profiles import (
     timecode_for,
     times_of,
 )
-from pipeline.media.sandbox import Output, limit_self, run_child
 from pipeline.media.tags import texts
+from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, DeriveRequest
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
-FIELDS = {"flags": "+ildct+ilme"}
+INTERLACED = {"flags": "+ildct+ilme"}  # options of an encoder that codes fields
 SUBRIP = ("subrip", "srt")
-MXF_COMMENT = "comment_"  # before the name of a tag that MXF is to hold
+MXF_COMMENT = "comment_"  # MXF holds a tag under its name with this prefix
 
 
 class Derivation:
-    """One derived file in the making."""
+    """Writes one derived file."""
 
-    def __init__(self, request: dict[str, Any], limits: Limits, output: Output) -> None:
+    def __init__(self, request: DeriveRequest, limits: Limits, output: Output) -> None:
         self.limits, self.output = limits, output
         self.path, self.out_path = request["path"], request["out"]
         self.form = FORMS[request["profile"]]
@@ -67,10 +69,10 @@ class Derivation:
         self.range = LIMITED if is_full(self.probe) else self.probe.color_range
         self.graph = picture_filters(self.probe, self.form, self.order)
         for kind, note in conversions(self.probe, self.form, self.order):
-            self._say(kind, "converted", note)
+            self._note(kind, "converted", note)
 
     def _clock_and_step(self) -> None:
-        """The picture's clock: ticks of the rate where that is exact, and otherwise finer ones."""
+        """Set the picture's clock: one tick per frame if that is exact, otherwise finer ticks."""
         first = self.times_ms[0]
         if self.form.container == "mxf" or (self.regular and first == 0):
             self.clock, self.step, self.first = 1 / self.rate, 1, 0
@@ -81,7 +83,7 @@ class Derivation:
             self.clock, self.step, self.first = Fraction(1, 1000 * self.per_frame), 0, 0
 
     def run(self) -> dict[str, object]:
-        """Writes the file; returns the report."""
+        """Write the file. Returns the report."""
         source = open_source(self.path, self.limits)
         options = {"fflags": "bitexact", **self.form.mux_options}
         with av.open(
@@ -100,7 +102,7 @@ class Derivation:
             patch_aspect(Path(self.out_path), shape * self.probe.sar)
         return {"streams": [entry.to_dict() for entry in self.entries], "frames": self.made}
 
-    # ---- what is written beside the picture --------------------------------------------------
+    # ---- everything but the picture ----------------------------------------------------------
 
     def _plan(self, out: OutputContainer, stream: Stream) -> None:
         if stream.type == "audio":
@@ -125,22 +127,22 @@ class Derivation:
         return begin, begin + self.frames / self.rate
 
     def _describe(self, out: OutputContainer, source: InputContainer) -> None:
-        """Chapters and tags; what the container cannot hold is said."""
+        """Write chapters and tags. Note what the container cannot hold."""
         chapters = source.chapters()
         if "chapters" not in self.form.loses:
             out.set_chapters(chapters)
         elif chapters:
-            self._say("chapters", "dropped", f"{len(chapters)}; {self.form.title} holds none")
+            self._note("chapters", "dropped", f"{len(chapters)}; {self.form.title} holds none")
         tags = texts(source.metadata)
         if self.form.container == "mxf":
             tags = {MXF_COMMENT + name: value for name, value in tags.items()}
         out.metadata.update(tags)
 
-    def _say(self, kind: str, action: str, note: str) -> None:
+    def _note(self, kind: str, action: str, note: str) -> None:
         self.entries.append(Carried(-1, kind, "", action, note))
 
     def _note_languages(self, source: InputContainer) -> None:
-        """Languages that the written file does not name: QuickTime has its own list of them."""
+        """Note languages that the file does not state: QuickTime has its own list of languages."""
         with av.open(self.out_path) as written:
             found = [stream.metadata.get("language") for stream in written.streams.audio]
         for track, language in zip(self.tracks.values(), found, strict=True):
@@ -154,7 +156,7 @@ class Derivation:
     def _add_video(self, out: OutputContainer) -> VideoStream:
         probe, form = self.probe, self.form
         fields = self.order != "progressive" and self.per_frame == 1
-        options = dict(form.options) | (FIELDS if fields else {})
+        options = dict(form.options) | (INTERLACED if fields else {})
         stream = cast(VideoStream, out.add_stream(form.codec, rate=self.rate, options=options))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = probe.width, probe.height, form.pix_fmt
@@ -171,7 +173,7 @@ class Derivation:
         if timecode:
             stream.metadata["timecode"] = timecode
         elif probe.timecode:
-            self._say("timecode", "dropped", f"{probe.timecode!r} is none")
+            self._note("timecode", "dropped", f"{probe.timecode!r} is no timecode")
         if probe.rotation:
             stream.set_display_rotation(probe.rotation)
         return stream
@@ -196,7 +198,7 @@ class Derivation:
     def _encoded(
         self, video: VideoStream, picture: av.VideoFrame | None
     ) -> Iterator[av.Packet[VideoStream]]:
-        """The packets of the next picture of the master, or the last ones."""
+        """The packets of the master's next picture. None: the packets still in the encoder."""
         for frame in self._filtered(picture):
             frame.pts, frame.time_base = self._stamp(self.made), self.clock
             frame.color_range = self.range
@@ -205,7 +207,9 @@ class Derivation:
                 self.probe.color_trc,
             )
             frame.colorspace = self.matrix
-            frame.pict_type = PictureType.NONE  # the encoder's choice; FFV1 has key frames alone
+            frame.pict_type = (
+                PictureType.NONE
+            )  # the encoder chooses: the master has key frames only
             self.made += 1
             yield from video.encode(frame)
         if picture is None:
@@ -232,7 +236,7 @@ class Derivation:
         return int(self.times[index] * self.per_frame)
 
     def _caption(self, packet: av.Packet[Any]) -> av.Packet[Any]:
-        """SubRip as a sample of MP4 text: its length, then the text."""
+        """SubRip as an MP4 text sample: length, then text."""
         entry, text = self.captions[packet.stream.index], bytes(packet)
         carried: av.Packet[Any] = av.Packet(len(text).to_bytes(2, "big") + text)
         clock = packet.time_base
@@ -242,24 +246,24 @@ class Derivation:
         entry.take(bytes(carried))
         return carried
 
-    def _mux(self, out: OutputContainer, packets: Any) -> None:  # noqa: ANN401 (of any stream)
+    def _mux(self, out: OutputContainer, packets: Any) -> None:  # noqa: ANN401 (packets of any stream)
         for packet in packets:
             out.mux_one(packet)
             self.written += 1
-            if self.written % PULSE == 0:
-                self.output.send_json(b"K", {})
+            if self.written % PACKETS_PER_ALIVE == 0:
+                self.output.send_json(ALIVE, {})
 
 
-def derive(request: dict[str, Any], output: Output) -> None:
-    """The child's work for `pipeline.media.deriver.derive`."""
+def derive(request: DeriveRequest, output: Output) -> None:
+    """Write the derived file and send the report. Raises `ClipFault(ENCODE_ERROR)`."""
     limits = Limits(**request["limits"])
     limit_self(limits, file_bytes=request["max_bytes"])
     try:
         report = Derivation(request, limits, output).run()
     except (av.FFmpegError, ValueError) as error:
-        what = f"{request['profile']} could not be made: {error}"
+        what = f"the {request['profile']} file cannot be made: {error}"
         raise ClipFault(Reason.ENCODE_ERROR, what) from error
-    output.send_json(b"E", report)
+    output.send_json(END, report)
 
 
 if __name__ == "__main__":

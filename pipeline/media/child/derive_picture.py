@@ -1,4 +1,4 @@
-"""What makes pictures of the master pictures of a derived form: fields, samples, levels."""
+"""Convert pictures of the master for a derived file: fields, samples, levels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MATRICES = {1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020"}
 
 
 def conversions(probe: Probe, form: Form, order: str) -> Iterator[tuple[str, str]]:
-    """What is not kept of the pictures, as (kind, sentence)."""
+    """What changes in the pictures, as (kind, sentence)."""
     if frames_of(form, order) == 2:
         yield "scan", "each field became a frame"
     levels = ", full range became limited" if is_full(probe) else ""
@@ -25,7 +25,7 @@ def conversions(probe: Probe, form: Form, order: str) -> Iterator[tuple[str, str
 
 
 def picture_filters(probe: Probe, form: Form, order: str) -> av.filter.Graph | None:
-    """The filters, on a clock of 1 ms; None where nothing is to be done."""
+    """The filters, on a clock of 1 ms. None if nothing changes."""
     kinds = [kind for kind, _ in conversions(probe, form, order)]
     links = [("setfield", order)] if order != "progressive" else []
     if "scan" in kinds:
@@ -45,11 +45,11 @@ def picture_filters(probe: Probe, form: Form, order: str) -> av.filter.Graph | N
 
 def _scale(probe: Probe, fields: bool) -> str:
     full, matrix = is_full(probe), matrix_for(probe)
-    # libswscale takes all gray for full range: what is limited is left as it is
-    as_it_is = not full and probe.pix_fmt.startswith("gray")
+    # libswscale reads all gray as full range, so limited gray is passed through as full.
+    limited_gray = not full and probe.pix_fmt.startswith("gray")
     options = {
-        "in_range": "full" if full or as_it_is else "limited",
-        "out_range": "full" if as_it_is else "limited",
+        "in_range": "full" if full or limited_gray else "limited",
+        "out_range": "full" if limited_gray else "limited",
         "interl": str(int(fields)),
         "flags": "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
     }

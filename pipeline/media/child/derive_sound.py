@@ -1,4 +1,4 @@
-"""The sound of a derived file, in the deriving child: copied, or decoded and coded anew."""
+"""Write the sound of a derived file: copy it, or decode and encode it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from pipeline.media.child.packets import Carried, codec_name, payload_of
 from pipeline.media.profiles import LAYOUTS, PCM, Form
 from pipeline.media.tags import texts
 
-# Matroska's clock is 1 ms: a gap in the sound is one only beyond this.
+# Matroska's clock is 1 ms: a shorter gap in the sound may be rounding.
 GAP_SECONDS = Fraction(3, 1000)
 AAC_RATES = (44100, 48000)
-AAC_BITS = 320_000
+AAC_BITS = 320_000  # per second, of more than one channel
+DTYPES = {"u8": "u1", "s16": "<i2", "s32": "<i4", "flt": "<f4", "dbl": "<f8"}
 
 
 class Track:
-    """One sound track of the master on its way into the derived file.
+    """Writes one sound track of the master into the derived file.
 
-    Samples lie without a gap from the first on: silence is put where there is none. `span` is when
-    the picture begins and ends, in seconds, where the container has one length for all its tracks.
+    Samples follow each other without gaps: silence fills a gap. `span` is the begin and the end of
+    the picture in seconds, if the container has one length for all tracks.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Track:
         target.metadata.update(texts(source.metadata))
         target.disposition = source.disposition
         self.entry.target = self.target = target
-        self.at: int | None = None  # samples, at the source's rate: where the next one is due
+        self.at: int | None = None  # the next sample, counted at the source's rate
         self.silent = 0
 
     def _encoder(self, out: OutputContainer, codec: str) -> AudioStream:
@@ -67,7 +68,7 @@ class Track:
         return stream
 
     def feed(self, packet: av.Packet[AudioStream]) -> Iterator[av.Packet[Any]]:
-        """The packets that one of the master makes."""
+        """The packets made from one packet of the master."""
         if self.copied:
             self.entry.take(payload_of(packet, self.codec))
             packet.stream = self.target
@@ -77,7 +78,7 @@ class Track:
             yield from self._place(frame)
 
     def finish(self) -> Iterator[av.Packet[Any]]:
-        """The last packets, with silence to the end where the container needs it."""
+        """The last packets, with silence up to the end if the container needs it."""
         if self.copied:
             return
         if self.span is not None:
@@ -109,7 +110,7 @@ class Track:
         return round((frame.pts * frame.time_base - begin) * self.rate)
 
     def _inside(self, samples: int, due: int) -> tuple[int, int]:
-        """Which of a frame's samples lie beside the picture."""
+        """First and last of a frame's samples that lie within the picture's span."""
         if self.span is None:
             return 0, samples
         assert self.at is not None
@@ -127,7 +128,7 @@ class Track:
         while samples > 0:
             count = min(samples, self.rate)
             shape = (channels, count) if form.is_planar else (1, count * channels)
-            kind = _DTYPES[form.packed.name]
+            kind = DTYPES[form.packed.name]
             yield from self._send(np.full(shape, 128 if kind == "u1" else 0, kind), form.name)
             samples -= count
             self.silent += count
@@ -143,6 +144,3 @@ class Track:
         for packet in self.target.encode(frame):
             self.entry.take(bytes(packet))
             yield packet
-
-
-_DTYPES = {"u8": "u1", "s16": "<i2", "s32": "<i4", "flt": "<f4", "dbl": "<f8"}

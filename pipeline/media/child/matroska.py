@@ -1,8 +1,8 @@
-"""Two facts of a Matroska header that the muxer cannot be told: the aspect and an audio delay.
+"""Write the aspect and an audio delay into a Matroska header: libav's muxer has no option for them.
 
-The muxer is made to write a placeholder of the right place and length (a projection in the video
-track, a long name in another), which is overwritten in place: no other element moves, and the
-header's checksum is renewed. Element numbers are those of RFC 8794 and RFC 9559.
+The muxer first writes a placeholder in the right place and of the right length: a projection in the
+video track, a long name in another track. The placeholder is overwritten in place, so no other
+element moves, and the checksum of the header is renewed. Element numbers: RFC 8794 and RFC 9559.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
-NUMBER, NAME, PROJECTION, CRC32, VOID = 0xD7, 0x536E, 0x7670, 0xBF, 0xEC
+NAME, PROJECTION, CRC32, VOID = 0x536E, 0x7670, 0xBF, 0xEC
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 CODEC_DELAY = 0x56AA
 UNIT_PIXELS, UNIT_RATIO = 0, 3
 HEADER_BYTES = 1 << 20
 LARGEST = 0xFFFF
-# Appended to the name of a track whose name is to be overwritten.
+# Appended to the name of a track that a delay will be written into.
 PLACEHOLDER = "#" * 16
 
 
 class Element(NamedTuple):
-    """An element of a header in memory: its number, where it begins, and where its content lies."""
+    """An element of a header in memory. Offsets: its start, its content, and the end."""
 
     number: int
     start: int
@@ -34,7 +34,7 @@ class Element(NamedTuple):
 
 
 def elements(header: bytes | bytearray, start: int, stop: int) -> Iterator[Element]:
-    """The elements between two offsets, as far as they begin inside the header."""
+    """The elements between two offsets that begin inside the header."""
     while start < min(stop, len(header) - 12):
         number, content = _number(header, start, keep_marker=True)
         size, content = _number(header, content, keep_marker=False)
@@ -46,10 +46,10 @@ def elements(header: bytes | bytearray, start: int, stop: int) -> Iterator[Eleme
 def patch_header(
     path: Path, aspect: tuple[int, int, Fraction] | None, delays: dict[int, tuple[str, int]]
 ) -> None:
-    """Writes the aspect (width, height, sample aspect) and delays {track index: (name,
-    nanoseconds)}.
+    """Write the aspect (width, height, sample aspect) and the delays into a file's header.
 
-    Raises ValueError when a placeholder is missing.
+    `delays`: {track index: (track name, nanoseconds)}. Raises ValueError if a placeholder is
+    missing.
     """
     with path.open("r+b") as stream:
         header = bytearray(stream.read(HEADER_BYTES))
@@ -76,7 +76,7 @@ def patch_header(
 
 
 def display_size(width: int, height: int, sar: Fraction) -> tuple[bytes, int]:
-    """Display size elements and their unit: whole pixels where possible, otherwise a ratio."""
+    """Display size elements and their unit: whole pixels if possible, otherwise a ratio."""
     shown = width * sar
     if shown.denominator == 1 and shown <= LARGEST:
         pair, unit = (int(shown), height), UNIT_PIXELS
@@ -104,11 +104,9 @@ def _number(data: bytes | bytearray, start: int, keep_marker: bool) -> tuple[int
 
 def _encoded(number: int, content: bytes) -> bytes:
     name = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return (
-        name + (0x4000 | len(content)).to_bytes(2, "big") + content
-        if len(content) > 126
-        else (name + bytes([0x80 | len(content)]) + content)
-    )
+    size = len(content)
+    coded = (0x4000 | size).to_bytes(2, "big") if size > 126 else bytes([0x80 | size])
+    return name + coded + content
 
 
 def _tracks(header: bytearray) -> Element:
@@ -117,7 +115,7 @@ def _tracks(header: bytearray) -> Element:
             for item in elements(header, top.content, len(header)):
                 if item.number == TRACKS:
                     return item
-    raise ValueError("no tracks in the first bytes of the file")
+    raise ValueError(f"no tracks in the first {HEADER_BYTES} bytes of the file")
 
 
 def _child(header: bytearray, parent: Element, number: int) -> Element:
@@ -128,7 +126,7 @@ def _child(header: bytearray, parent: Element, number: int) -> Element:
 
 
 def _overwrite(header: bytearray, old: Element, content: bytes) -> None:
-    """Puts elements in place of one, the rest void. Raises ValueError when they do not fit."""
+    """Replace an element with others and a void. Raises ValueError if they do not fit."""
     spare = old.stop - old.start - len(content)
     if spare < 0 or spare == 1:
         raise ValueError(f"{len(content)} bytes do not fit in {old.stop - old.start}")

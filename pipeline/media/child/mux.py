@@ -1,7 +1,8 @@
-"""The muxing child: restored segments and the source's other streams become one file.
+"""Join restored segments and the other streams of the source into one Matroska file.
 
-Run as `python -m pipeline.media.child.mux REQUEST`; only `pipeline.media.muxer` starts it.
-Nothing is decoded and no payload is changed, but for MP4 text subtitles, whose text becomes SubRip.
+Entry point. Run as `python -m pipeline.media.child.mux REQUEST`; started by `pipeline.media.muxer`.
+Nothing is decoded and no payload changes, with one exception: the text of MP4 subtitles becomes
+SubRip.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from av.video.stream import VideoStream
 from pipeline.clip.frames import Probe, to_ms
 from pipeline.media.child.matroska import PLACEHOLDER, patch_header
 from pipeline.media.child.packets import (
-    PULSE,
     Carried,
     codec_name,
     hash_streams,
@@ -29,8 +29,9 @@ from pipeline.media.child.packets import (
     read_packets,
 )
 from pipeline.media.child.probe import main_video, open_source
-from pipeline.media.sandbox import Output, limit_self, run_child
+from pipeline.media.child.runtime import Output, limit_self, run_child
 from pipeline.media.tags import beside, describe_picture, texts
+from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, AssembleRequest
 from pipeline.store.local import is_full
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -40,39 +41,39 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # in its stubs only
 
 MILLISECONDS = Fraction(1, 1000)
-# Packets in which every stream that begins before time 0 shows itself.
+# Every stream that begins before time 0 has a packet among the first PRESCAN_PACKETS.
 PRESCAN_PACKETS = 2000
-# An audio lead up to this is the codec's priming; a longer one is content.
+# Sound that begins up to this many seconds before time 0 is priming of the codec. A longer lead is
+# content.
 LONGEST_PRIMING = Fraction(1, 2)
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
 class Assembly:
-    """One output file in the making."""
+    """Writes one output file."""
 
-    def __init__(self, request: dict[str, Any], limits: Limits, output: Output) -> None:
+    def __init__(self, request: AssembleRequest, limits: Limits, output: Output) -> None:
         self.limits, self.output = limits, output
         self.path, self.out_path = request["path"], Path(request["out"])
         self.segments = [Path(segment) for segment in request["segments"]]
         self.probe = Probe.from_dict(request["probe"])
         self.pts_ms = [to_ms(pts, self.probe.time_base) for pts in request["pts"]]
-        self.tags: dict[str, str] = request["tags"]
+        self.tags = request["tags"]
         self.carried: list[Carried] = []
         self.covers: dict[int, bytes] = {}
         self.shift_ms = 0
         self.written = 0
 
     def run(self) -> dict[str, object]:
-        """Writes the file; returns the report."""
+        """Write the file. Returns the report."""
         first_ms = self._prescan()
         source = open_source(self.path, self.limits)
         options = {"default_mode": "passthrough"}
         if not any(
             codec_name(s) == "aac" and not s.codec_context.extradata for s in source.streams
         ):
-            options["fflags"] = (
-                "bitexact"  # equal inputs, equal files; refused by AAC without a header
-            )
+            # Equal inputs give equal files. AAC without a codec header does not allow it.
+            options["fflags"] = "bitexact"
         with av.open(str(self.out_path), "w", format="matroska", container_options=options) as out:
             video = self._add_video(out, source)
             for stream in others(source):
@@ -88,7 +89,7 @@ class Assembly:
         return {"shift_ms": self.shift_ms, "streams": streams, "tags": self.tags}
 
     def _prescan(self) -> dict[int, int]:
-        """The first timestamp of each stream in ms; sets the shift, and reads the covers."""
+        """The first timestamp of each stream in ms. Sets the shift and reads cover pictures."""
         source = open_source(self.path, self.limits)
         first: dict[int, int] = {}
         for number, packet in enumerate(read_packets(source, others(source))):
@@ -108,7 +109,7 @@ class Assembly:
         return first
 
     def _add_video(self, out: OutputContainer, source: InputContainer) -> VideoStream:
-        """The picture's stream, with the codec header that all segments must share."""
+        """Add the picture's stream, with the codec header that all segments must share."""
         headers = set()
         for segment in self.segments:
             with av.open(str(segment)) as container:
@@ -116,7 +117,7 @@ class Assembly:
         if len(headers) != 1:
             raise ClipFault(
                 Reason.ENCODE_ERROR,
-                f"{len(self.segments)} segments with {len(headers)} codec headers",
+                f"the {len(self.segments)} segments have {len(headers)} codec headers, not one",
             )
         stream = out.add_stream("ffv1", rate=self.probe.fps, options={"level": "3"})
         context = stream.codec_context
@@ -128,8 +129,7 @@ class Assembly:
         if self.probe.timecode:
             stream.metadata["timecode"] = self.probe.timecode
         stream.disposition = original.disposition
-        # Matroska's place for the rotation is the room the aspect is written to: both do not go
-        # together.
+        # The aspect is written over the rotation element, so a file states only one of the two.
         stream.set_display_rotation(90 if self._states_aspect() else self.probe.rotation)
         return stream
 
@@ -167,7 +167,7 @@ class Assembly:
     def _drop(self, entry: Carried, stream: Stream) -> None:
         if entry.kind == "audio":
             raise ClipFault(
-                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {entry.codec} sound as it is"
+                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {entry.codec} sound unchanged"
             )
         entry.action = "dropped"
         entry.note = f"Matroska cannot hold {entry.codec} {entry.kind}"
@@ -211,11 +211,11 @@ class Assembly:
     def _mux(self, out: OutputContainer, packet: av.Packet[Any]) -> None:
         out.mux_one(packet)
         self.written += 1
-        if self.written % PULSE == 0:
-            self.output.send_json(b"K", {})
+        if self.written % PACKETS_PER_ALIVE == 0:
+            self.output.send_json(ALIVE, {})
 
     def _stamp(self, packet: av.Packet[Any], entry: Carried) -> int:
-        """Puts the packet on the output's clock; returns when it is due, in ms."""
+        """Convert the packet to the output's clock. Returns its time in ms."""
         clock, added = packet.time_base, self.shift_ms + entry.delay_ns // 1_000_000
         pts, dts, duration = packet.pts, packet.dts, packet.duration
         packet.pts = None if pts is None else to_ms(pts, clock) + added
@@ -225,7 +225,7 @@ class Assembly:
         return next((at for at in (packet.dts, packet.pts) if at is not None), 0)
 
     def _pictures(self, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
-        """The segments' packets with the source's timestamps. Raises when their number differs."""
+        """The segments' packets with the source's timestamps. Raises `ClipFault(FRAME_COUNT)`."""
         count, times = 0, self.pts_ms
         for segment in self.segments:
             with av.open(str(segment)) as container:
@@ -274,22 +274,19 @@ class Assembly:
             patch_header(self.out_path, aspect, delays)
 
 
-def assemble(request: dict[str, Any], output: Output) -> None:
-    """The child's work for `pipeline.media.segments.assemble`."""
+def assemble(request: AssembleRequest, output: Output) -> None:
+    """Write an output file and send the report. Raises `ClipFault`."""
     limits = Limits(**request["limits"])
     limit_self(limits, file_bytes=request["max_bytes"])
     try:
         report = Assembly(request, limits, output).run()
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = Reason.DISK_FULL if is_full(error) else Reason.ENCODE_ERROR
-        raise ClipFault(reason, f"the output could not be wrapped: {error}") from error
-    output.send_json(b"E", report)
+        raise ClipFault(reason, f"the output cannot be written: {error}") from error
+    output.send_json(END, report)
 
 
-WORK: dict[str, Callable[[dict[str, Any], Output], None]] = {
-    "assemble": assemble,
-    "hash": hash_streams,
-}
+WORK: dict[str, Callable[[Any, Output], None]] = {"assemble": assemble, "hash": hash_streams}
 
 if __name__ == "__main__":
     run_child(lambda request, output: WORK[request["work"]](request, output))

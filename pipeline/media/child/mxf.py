@@ -1,4 +1,4 @@
-"""The aspect in an MXF header, which the muxer cannot be told for DNxHR: it writes square pixels.
+"""Write the aspect into an MXF header. For DNxHR, libav's muxer always writes square pixels.
 
 The item (SMPTE ST 377-1, picture descriptor, local tag 320E: two 32-bit numbers) is overwritten in
 place, so no other item moves.
@@ -14,7 +14,7 @@ HEADER_BYTES = 1 << 20
 
 
 def patch_aspect(path: Path, display: Fraction) -> None:
-    """Writes the display aspect. Raises ValueError where the header does not hold it just once."""
+    """Write the display aspect. Raises ValueError unless the header holds exactly one."""
     with path.open("r+b") as stream:
         header = stream.read(HEADER_BYTES).partition(b"\x06\x0e\x2b\x34\x01\x02\x01\x01")[0]
         if header.count(ASPECT_ITEM) != 1:

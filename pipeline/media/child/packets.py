@@ -1,4 +1,4 @@
-"""Packets of the streams beside the picture, as the children that mux and derive read them."""
+"""Read packets of the streams other than the picture."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from pipeline.media.child.probe import main_video, open_source
-from pipeline.media.sandbox import Output, limit_self
+from pipeline.media.child.runtime import Output, limit_self
+from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, MuxRequest
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
-
-# Packets between two signs of life to the parent.
-PULSE = 500
 
 
 @dataclass
 class Carried:
-    """One stream of the source besides the picture, and what became of it."""
+    """One stream of the source other than the picture, and how it is written."""
 
     index: int
     kind: str
@@ -35,17 +33,21 @@ class Carried:
     delay_ns: int = 0
 
     def take(self, payload: bytes) -> None:
+        """Count and hash a payload."""
         self.packets += 1
         self.digest.update(payload)
 
     def to_dict(self) -> dict[str, object]:
+        """The values of `pipeline.clip.frames.CarriedStream`."""
         names = ("index", "kind", "codec", "action", "note", "packets")
         return {name: getattr(self, name) for name in names} | {"sha256": self.digest.hexdigest()}
 
 
 def payload_of(packet: av.Packet[Any], codec: str) -> bytes:
-    """A packet's payload, without the header that AAC repeats in transport streams, and without
-    the empty samples that fill the time between MP4 texts."""
+    """A packet's payload, without what depends on the container only.
+
+    That is the header of AAC in transport streams, and the empty samples between MP4 texts.
+    """
     payload = bytes(packet)
     if codec == "mov_text" and not any(payload):
         return b""
@@ -60,12 +62,12 @@ def payload_of(packet: av.Packet[Any], codec: str) -> bytes:
 
 
 def codec_name(stream: Stream) -> str:
-    """The name of the stream's codec, `unknown` without one."""
+    """The name of the stream's codec, or `unknown`."""
     return stream.codec_context.name if stream.codec_context is not None else "unknown"
 
 
-def hash_streams(request: dict[str, Any], output: Output) -> None:
-    """The child's work for `stream_hashes`."""
+def hash_streams(request: MuxRequest, output: Output) -> None:
+    """Send the hash of every stream but the main picture."""
     limits = Limits(**request["limits"])
     limit_self(limits)
     container = open_source(request["path"], limits)
@@ -83,12 +85,12 @@ def hash_streams(request: dict[str, Any], output: Output) -> None:
         if packet.pts is not None:
             starts.setdefault(entry.index, float(packet.pts * packet.time_base))
         entry.take(payload_of(packet, entry.codec))
-        if number % PULSE == 0:
-            output.send_json(b"K", {})
+        if number % PACKETS_PER_ALIVE == 0:
+            output.send_json(ALIVE, {})
     rows = [
         entry.to_dict() | {"start_seconds": starts.get(entry.index)} for entry in hashes.values()
     ]
-    output.send_json(b"E", {"streams": rows})
+    output.send_json(END, {"streams": rows})
 
 
 def others(container: InputContainer) -> list[Stream]:
@@ -101,7 +103,7 @@ def others(container: InputContainer) -> list[Stream]:
 
 
 def read_packets(container: InputContainer, wanted: Sequence[Stream]) -> Iterator[av.Packet[Any]]:
-    """Packets with content of the wanted streams, in file order; the others are not even read."""
+    """Packets with content of the wanted streams, in file order. Other streams are not read."""
     kept = {stream.index for stream in wanted if stream.type != "attachment"}
     for stream in container.streams:
         if stream.index not in kept:
@@ -114,7 +116,7 @@ def read_packets(container: InputContainer, wanted: Sequence[Stream]) -> Iterato
 
 
 def plain_text(packet: av.Packet[Any]) -> av.Packet[Any] | None:
-    """The text of an MP4 text sample (3GPP TS 26.245: length, text, styles); None if empty."""
+    """The text of an MP4 text sample (3GPP TS 26.245: length, text, styles). None if empty."""
     payload = bytes(packet)
     text = payload[2 : 2 + int.from_bytes(payload[:2], "big")]
     if text.startswith((b"\xfe\xff", b"\xff\xfe")):

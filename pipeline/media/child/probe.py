@@ -1,4 +1,4 @@
-"""Opening an untrusted file in a child process, and what it declares."""
+"""Open an untrusted file in a child process, and read what it declares."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Logs = list[tuple[int, str, str]]
 
 
 def open_source(path: str, limits: Limits, number: int | None = None) -> InputContainer:
-    """Opens a local file with closed lists of containers, codecs and protocols, and size limits.
+    """Open a local file with closed lists of containers, codecs and protocols, and size limits.
 
-    A sequence is opened at the file with that number, else at its first. Raises `ClipFault` for
-    what is not a readable film file.
+    An image sequence is opened at the file with this number (None: at its first). Raises
+    `ClipFault` if the file is not a readable film file.
     """
     form = "image2" if is_sequence(path) else None
     options = {
@@ -55,19 +55,19 @@ def open_source(path: str, limits: Limits, number: int | None = None) -> InputCo
             raise ClipFault(Reason.TRUNCATED, f"the file ends early: {said[:300]}") from None
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"cannot be opened: {said[:300]}") from None
     for _, _, text in logs:
-        # Said while probing, which then forgets the size.
+        # libav reports an illegal size while probing and then forgets the size.
         if match := re.search(r"icture size (\d+)x(\d+)", text):
             check_size(int(match.group(1)), int(match.group(2)), limits)
     return container
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:
-    """Raises `ClipFault(MEDIA_BOMB)` for a picture above the limit."""
+    """Raises `ClipFault(MEDIA_BOMB)` if a picture is above the limit."""
     pixels = width * height
     if pixels > limits.max_pixels:
         raise ClipFault(
             Reason.MEDIA_BOMB,
-            f"a picture of {width}x{height} = {pixels} pixels, the limit is {limits.max_pixels}",
+            f"a picture of {width}x{height} = {pixels} pixels, max_pixels is {limits.max_pixels}",
         )
 
 
@@ -80,10 +80,11 @@ def main_video(container: InputContainer) -> VideoStream:
 
 
 def probe_container(container: InputContainer, stream: VideoStream, limits: Limits) -> Probe:
-    """What is declared. Raises `ClipFault` for a size, codec or pixel format that is not taken."""
+    """What the file declares. Raises `ClipFault` for an unsupported size, codec or pixel format."""
     context = stream.codec_context
     if context is None or context.name not in VIDEO_CODECS:
-        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {getattr(context, 'name', '?')}")
+        name = getattr(context, "name", "unknown")
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {name} is not supported")
     check_size(context.width, context.height, limits)
     if context.width * context.height == 0 or context.pix_fmt is None:
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
@@ -124,18 +125,18 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
 
 
 def _check_sound(container: InputContainer) -> None:
-    """Refuses, before any work is done, sound that the output could not hold as it is."""
+    """Raises `ClipFault`, before any work, for sound that the output cannot hold unchanged."""
     with av.open(io.BytesIO(), "w", format="matroska") as output:
         kept = output.supported_codecs
     for codec in _codecs(container, "audio"):
         if codec not in kept:
             raise ClipFault(
-                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound as it is"
+                Reason.UNSUPPORTED_FORMAT, f"Matroska cannot hold {codec} sound unchanged"
             )
 
 
 def picture_order(path: str, limits: Limits) -> str:
-    """The field order that the first picture itself states, where the container states none."""
+    """The field order that the first picture states, for a container that states none."""
     container = open_source(path, limits)
     try:
         picture = next(container.decode(main_video(container)), None)
@@ -145,15 +146,17 @@ def picture_order(path: str, limits: Limits) -> str:
         return "unknown"
     graph = av.filter.Graph()
     source = graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
         time_base=picture.time_base,
-    )  # fmt: skip
+    )
     top_first = graph.add("select", "eq(interlace_type,TOPFIRST)")
     graph.link_nodes(source, top_first, graph.add("buffersink")).configure()
     graph.vpush(picture)
     try:
         graph.vpull()
-    except av.BlockingIOError:  # not selected
+    except av.BlockingIOError:  # the filter did not select the picture
         return "bb"
     return "tt"
 
@@ -165,7 +168,7 @@ def _declared_frames(container: InputContainer, stream: VideoStream, step: Fract
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:
-    """The average rate, unless it is greater than the least step of the timestamps allows."""
+    """The average rate, but no more than the smallest step of the timestamps allows."""
     average, base = stream.average_rate, stream.base_rate
     if average and base:
         return min(average, base)
@@ -181,7 +184,7 @@ def _duration_seconds(
 
 
 def _rotation(container: InputContainer) -> int:
-    """Whole degrees of the display matrix, from the printed description of the streams."""
+    """The rotation in whole degrees, from libav's printed description of the streams."""
     av.logging.set_level(av.logging.INFO)
     described = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs
     av.logging.set_level(av.logging.WARNING)
@@ -195,7 +198,7 @@ def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:
 
 
 def _channels(stream: AudioStream) -> int:
-    return int(getattr(stream.codec_context, "channels", 0))  # a codec nobody knows has no context
+    return int(getattr(stream.codec_context, "channels", 0))  # an unknown codec has no context
 
 
 def _timecode(container: InputContainer) -> str | None:

@@ -34,7 +34,7 @@ from jobs.evaluate.results import (
 )
 from jobs.evaluate.scores import bootstrap, psnr_of, score, timed
 from models.damage.simulator import age
-from pipeline.media.segments import write_rgb
+from pipeline.media.rgb import write_rgb
 from schemas.errors import ArchiveError
 
 SMALL = (48, 64)

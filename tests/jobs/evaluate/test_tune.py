@@ -22,7 +22,7 @@ from jobs.evaluate.tune import (
     without_reference,
     witnesses,
 )
-from pipeline.media.segments import write_rgb
+from pipeline.media.rgb import write_rgb
 from schemas.errors import ArchiveError
 from schemas.recipe import load_recipe
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jobs.pages import films
 from jobs.training.dataset import Layout, pan
-from pipeline.media.segments import read_rgb, write_rgb
+from pipeline.media.rgb import read_rgb, write_rgb
 
 
 def test_a_sheet_shows_its_frame_with_its_speck_gone(tmp_path: Path) -> None:

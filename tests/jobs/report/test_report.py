@@ -26,7 +26,7 @@ from jobs.report.index_page import index_page
 from jobs.report.plots import CURVES
 from jobs.report.stills import JPEG_BYTES, Still, begin_middle_end, jpeg, stills
 from jobs.report.write import kept_streams, link, write_report
-from pipeline.media.segments import write_rgb
+from pipeline.media.rgb import write_rgb
 from pipeline.runs.tables import write_tables
 from schemas.recipe import Limits
 

@@ -19,7 +19,7 @@ from jobs.training.dataset import (
     thumbnail_changes,
 )
 from models.damage.dead_leaves import dead_leaves
-from pipeline.media.segments import write_rgb
+from pipeline.media.rgb import write_rgb
 
 SMALL = Layout(frames=6, size=48)
 

@@ -14,7 +14,7 @@ from models.network.memory import Ladder, OutOfMemory, Rung
 from models.network.tiling import MARGIN, restored, tiles
 from models.network.unet import MULTIPLE, RestorationNet
 from models.restorer import Restorer
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe

@@ -12,13 +12,13 @@ import pytest
 
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.shards import plan_shards
-from pipeline.detect.interlacing import Scan, ScanMeter
+from pipeline.detect.interlacing import InterlacingMeter, ScanCounts
 from pipeline.detect.signal_range import LevelMeter
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits, SegmentWriter
+from pipeline.media.segments import SegmentWriter
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.pipeline.media.test_media import PROBE
 from tests.support.media_factory import Clip, draw_fields, draw_planes, write_clip
 from tests.support.seen import look
@@ -39,8 +39,8 @@ def grainy(plane: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndar
     return np.clip(plane + rng.normal(0, sigma, plane.shape), 0, 255).astype(np.uint8)
 
 
-def measured(lumas: Sequence[np.ndarray]) -> Scan:
-    meter = ScanMeter()
+def measured(lumas: Sequence[np.ndarray]) -> ScanCounts:
+    meter = InterlacingMeter()
     for luma in lumas:
         meter.add(luma)
     return meter.finish()
@@ -58,7 +58,7 @@ def test_moving_lines_show_their_scan(scan: str, noise: float) -> None:
 def test_stills_noise_and_flicker_are_not_interlaced() -> None:
     rng = np.random.default_rng(1)
     still = draw_planes(3, "gray", 160, 120)[0]
-    assert measured([still] * 20) == Scan()
+    assert measured([still] * 20) == ScanCounts()
     noisy = [grainy(still, 9, rng) for _ in range(20)]
     assert measured(noisy).verdict not in ("tff", "bff")
     unsteady = [(still * (0.7 + 0.3 * rng.random())).astype(np.uint8) for _ in range(20)]
@@ -66,11 +66,11 @@ def test_stills_noise_and_flicker_are_not_interlaced() -> None:
 
 
 def test_a_few_frames_of_one_order_among_both_prove_nothing() -> None:
-    assert Scan(progressive=2, tff=5, bff=5).verdict == "unknown"
-    assert Scan(progressive=60, tff=16, bff=1).verdict == "tff"
-    assert Scan(progressive=90, tff=6, bff=5).verdict == "progressive"
-    assert Scan(tff=3).verdict == "unknown"
-    assert Scan(progressive=3, bff=1).verdict == "progressive"
+    assert ScanCounts(progressive=2, tff=5, bff=5).verdict == "unknown"
+    assert ScanCounts(progressive=60, tff=16, bff=1).verdict == "tff"
+    assert ScanCounts(progressive=90, tff=6, bff=5).verdict == "progressive"
+    assert ScanCounts(tff=3).verdict == "unknown"
+    assert ScanCounts(progressive=3, bff=1).verdict == "progressive"
 
 
 @pytest.fixture(scope="module")

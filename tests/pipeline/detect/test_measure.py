@@ -7,8 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.detect.measure import METRICS, PSNR_CAP_DB, ClipMeasure, planes_to_luma, to_luma
-from pipeline.detect.metrics import blockiness, blur, noise_sigma, psnr, ssim
+from pipeline.detect.measure import ClipMeasure, planes_to_luma, to_luma
+from pipeline.detect.metrics import (
+    METRICS,
+    PSNR_CAP_DB,
+    blockiness,
+    blur,
+    noise_sigma,
+    psnr,
+    ssim,
+)
 
 SIZE = (288, 352)
 COLUMNS = [

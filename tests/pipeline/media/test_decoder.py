@@ -15,12 +15,14 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.clip.frames import Frame, Probe
 from pipeline.media.child.probe import main_video, open_source
+from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.faults import check_decoding
 from pipeline.media.sandbox import child_environment
-from pipeline.media.segments import Decoder, Frame, Limits, Probe, probe_file
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
+from schemas.recipe import Limits
 from tests.support.media_factory import H264, Clip, Sound, read_counter, write_clip
 
 LIMITS = Limits()

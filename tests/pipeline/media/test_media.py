@@ -14,30 +14,18 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.clip.frames import to_ms
+from pipeline.clip.frames import AssemblyReport, Frame, Probe, StreamHash, to_ms
 from pipeline.media.child.matroska import display_size
+from pipeline.media.decoder import Decoder, probe_file
+from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.planes import PLANAR, RELAID, Component, Source, extract_planes, plane_layout
-from pipeline.media.segments import (
-    AssemblyReport,
-    Decoder,
-    Frame,
-    Limits,
-    Probe,
-    SegmentWriter,
-    StreamHash,
-    assemble,
-    codec_round_trip,
-    framemd5,
-    plane_md5,
-    probe_file,
-    read_rgb,
-    stream_hashes,
-    verify_output,
-    write_rgb,
-)
+from pipeline.media.rgb import codec_round_trip, read_rgb, write_rgb
+from pipeline.media.segments import SegmentWriter
 from pipeline.media.segments import legal_slices as slices_for
+from pipeline.media.verify import framemd5, plane_md5, verify_output
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
+from schemas.recipe import Limits
 from tests.support.media_factory import (
     H264,
     Clip,

@@ -21,13 +21,13 @@ from pipeline.plan.estimate import (
     Band,
     Cost,
     Night,
-    Size,
+    SourceSize,
     Stratum,
     Trial,
     from_nights,
     from_trials,
 )
-from pipeline.plan.plan import Plan
+from pipeline.plan.plan import RunPlan
 from pipeline.runs.order import embargo, in_order
 from pipeline.store import local, storage
 from schemas.errors import ArchiveError
@@ -109,11 +109,11 @@ def test_a_faulty_manifest_is_refused_before_anything_is_said(tmp_path: Path) ->
 
 def test_what_is_published_is_left_alone(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", Clip(frames=4))
-    plan = Plan(str(tmp_path / "out"), RecipeBook(Recipe()))
+    plan = RunPlan(str(tmp_path / "out"), RecipeBook(Recipe()))
     settings = settings_for(tmp_path)
     publish(tmp_path, tmp_path / "a.mkv", settings)
     row = ManifestClip("a", str(tmp_path / "a.mkv"))
-    again = Plan(str(tmp_path / "out"), RecipeBook(Recipe()))
+    again = RunPlan(str(tmp_path / "out"), RecipeBook(Recipe()))
     object.__setattr__(again.settings, "weights_sha256", settings.weights_sha256)
     assert [d.action for d in again.add([row])] == ["up_to_date"]
     assert [d.action for d in plan.add([row])] == ["run"]  # before it was published
@@ -155,11 +155,11 @@ def test_an_embargo_ends_with_its_day() -> None:
 
 
 def stratum(sizes: list[tuple[int, float]], clips: int, source_bytes: int) -> Stratum:
-    found = [Size(size, frames, frames) for size, frames in sizes]
+    found = [SourceSize(size, frames, frames) for size, frames in sizes]
     return Stratum(Recipe(), clips, source_bytes, found)
 
 
-def frames(size: Size) -> float:
+def frames(size: SourceSize) -> float:
     return size.frames
 
 
@@ -214,7 +214,7 @@ def test_the_history_of_the_tables_is_read(tmp_path: Path) -> None:
     (night,) = plan_command._history(out)
     assert (night["device"], night["workers"], night["clips"]) == ("gpu", 2, 3)
     assert night["worker_seconds"] == pytest.approx(372) and night["slope"] == pytest.approx(3)
-    plan = Plan(out, RecipeBook(Recipe()))
+    plan = RunPlan(out, RecipeBook(Recipe()))
     cost = plan_command._cost(plan, [night], Recipe(), "gpu", tmp_path)
     assert cost is not None
     assert cost.seconds_per_clip == pytest.approx(4)
@@ -237,13 +237,13 @@ def test_prices_are_checked_and_make_money(tmp_path: Path) -> None:
 
 MEASURE = """
 import resource, sys
-from pipeline.sources.manifest import scan_manifest
-from pipeline.plan.plan import Plan
+from pipeline.sources.manifest import stream_manifest
+from pipeline.plan.plan import RunPlan
 from pipeline.store.storage import opened
 from schemas.recipe_book import load_book
-plan = Plan(sys.argv[2], load_book("film"))
+plan = RunPlan(sys.argv[2], load_book("film"))
 with opened(sys.argv[1]) as stream:
-    count = sum(1 for rows in scan_manifest(stream, sys.argv[1]) for _ in plan.add(rows))
+    count = sum(1 for rows in stream_manifest(stream, sys.argv[1]) for _ in plan.add(rows))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 

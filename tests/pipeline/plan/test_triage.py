@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from models.damage.defects import dust, scratches
 from pipeline.clip.shards import Shot
-from pipeline.media.segments import read_rgb, write_rgb
+from pipeline.media.rgb import read_rgb, write_rgb
 from pipeline.plan.triage import marks_in, samples
 from tests.pipeline.detect.test_cuts import scene
 from tests.pipeline.test_flow import write_manifest

@@ -12,7 +12,7 @@ from pipeline.runs import audit
 from pipeline.runs.audit import AuditLog, verify
 from pipeline.runs.process import Process
 from pipeline.store import storage
-from pipeline.store.store import DIRECT
+from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
 
 pytest_plugins = ("tests.support.s3",)

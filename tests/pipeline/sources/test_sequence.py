@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import Limits
 from pipeline.sources.fetch import fetched, members, source_token
 from pipeline.sources.sequence import gaps, is_sequence, numbers, runs
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Limits, Recipe
 from tests.support.media_factory import draw_planes, to_frame
 from tests.support.studio import Studio
 
