@@ -119,10 +119,11 @@ def _verified(
     limits: Limits,
 ) -> Derived:
     form = FORMS[profile]
+    found, original = stream_hashes(out, limits), stream_hashes(master, limits)
     with Decoder(master, limits) as source, Decoder(out, limits) as derived:
         _check_declared(form, out.name, source.probe, derived.probe, order)
         worst = _compared(form, out.name, source, derived, order, times_ms)
-    _check_streams(form, out, master, streams, limits)
+    _check_streams(form, out.name, found, original, streams)
     count = len(times_ms) * frames_of(form, order)
     return Derived(profile, out, count, round(worst[0], 2), round(worst[1], 2), streams)
 
@@ -249,28 +250,31 @@ def _check_colour(form: Form, name: str, source: Probe, found: Probe) -> None:
 
 
 def _check_streams(
-    form: Form, out: Path, master: Path, streams: Sequence[CarriedStream], limits: Limits
+    form: Form,
+    name: str,
+    found: Sequence[StreamHash],
+    masters: Sequence[StreamHash],
+    streams: Sequence[CarriedStream],
 ) -> None:
-    """Read every carried stream back. Compare copied sound with the master's."""
-    found = stream_hashes(out, limits)
-    original = {stream.index: stream for stream in stream_hashes(master, limits)}
+    """Compare every carried stream with what was written, and copied sound with the master's."""
+    original = {stream.index: stream for stream in masters}
     sounds = [stream for stream in found if stream.kind == "audio"]
     carried = [stream for stream in streams if stream.kind == "audio"]
     if len(sounds) != len(carried):
-        raise mismatch(out.name, f"{len(sounds)} sound tracks, not {len(carried)}")
+        raise mismatch(name, f"{len(sounds)} sound tracks, not {len(carried)}")
     for stream, got in zip(carried, sounds, strict=True):
         what, source = f"sound track {stream.index} ({stream.codec})", original[stream.index]
         if got.sha256 != stream.sha256:
-            raise mismatch(out.name, f"the packets of {what} are not those written")
+            raise mismatch(name, f"the packets of {what} are not those written")
         if stream.action == "kept" and source.sha256 != stream.sha256:
-            raise mismatch(out.name, f"the packets of {what} are not the master's")
+            raise mismatch(name, f"the packets of {what} are not the master's")
         late = _late(got, source)
         if form.container != "mxf" and abs(late) > DERIVED_SYNC_SECONDS:
-            raise mismatch(out.name, f"{what} is {1000 * late:.1f} ms late")
+            raise mismatch(name, f"{what} is {1000 * late:.1f} ms late")
     texts = {stream.sha256 for stream in found}
     for stream in streams:
         if stream.kind == "subtitle" and stream.action != "dropped" and stream.sha256 not in texts:
-            raise mismatch(out.name, f"the texts of stream {stream.index} are not those written")
+            raise mismatch(name, f"the texts of stream {stream.index} are not those written")
 
 
 def _late(got: StreamHash, source: StreamHash) -> float:

@@ -14,7 +14,6 @@ from pipeline.proof.fixity import PUBLISHED_NAME
 from pipeline.proof.premis import DerivedFile
 from pipeline.proof.record import Digest, sealed
 from pipeline.store import storage
-from pipeline.store.address import join
 from pipeline.store.storage import Store
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
@@ -43,16 +42,19 @@ class Outputs:
             f"{len(self.policies[one.profile])} rules hold"
         )
 
-    def publish(self, store: Store, folder: str, sidecars: Mapping[str, bytes]) -> list[Digest]:
-        """Upload every file and write the sidecars, by name, into a clip's folder.
+    def publish(self, store: Store, uri: str, sidecars: Mapping[str, bytes]) -> list[Digest]:
+        """Upload the master to `uri` and the derived files beside it; write sidecars by address.
 
-        Returns the digests of all of them.
+        Returns the digests of all that lies beside the master, its own first.
         """
+        folder, beside = uri.rpartition("/")[0], list(self.digests)
         for path in self.paths:
-            store.upload(path, join(folder, path.name))
-        for name, data in sidecars.items():
-            store.write_bytes(join(folder, name), data)
-        return [*self.digests, *(Digest.of(name, data) for name, data in sidecars.items())]
+            store.upload(path, f"{folder}/{path.name}")
+        for address, data in sidecars.items():
+            store.write_bytes(address, data)
+            if address.startswith(f"{folder}/"):
+                beside.append(Digest.of(address.rpartition("/")[2], data))
+        return beside
 
     def to_record(self) -> dict[str, Any]:
         """The entries of the clip's record about these files."""

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
+from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.survey import Survey
 from pipeline.proof.premis_elements import (
@@ -27,7 +28,6 @@ from pipeline.proof.premis_elements import (
     node,
     term,
 )
-from pipeline.proof.provenance import Changes, digital_source_type
 from pipeline.proof.record import Digest
 from pipeline.runs.settings import Settings
 

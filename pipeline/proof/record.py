@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.clip.frames import AssemblyReport
+from pipeline.clip.result import ClipResult
+from pipeline.clip.survey import Survey
+from pipeline.runs.row import result_to_record
 from pipeline.store import storage
+from schemas.recipe import Recipe
 
 _SEAL = b', "record_sha256": "'
 
@@ -26,6 +31,28 @@ class Digest:
     def of(cls, name: str, data: bytes) -> Digest:
         """The digest of a file from its content."""
         return cls(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def record_of(
+    survey: Survey,
+    recipe: Recipe,
+    report: AssemblyReport,
+    result: ClipResult,
+    files: Iterable[Digest],
+) -> dict[str, Any]:
+    """The record of a clip: how its master was made, and a digest of every file beside it."""
+    return {
+        "work_key": result.columns["work_key"],
+        "source_sha256": survey.source_sha256,
+        "source_token": survey.source_token,
+        "source_pts": survey.source_pts or survey.pts,
+        "time_base": str(survey.probe.time_base),
+        "streams": [asdict(stream) for stream in report.streams],
+        "tags": dict(report.tags),
+        "recipe": recipe.to_dict(),
+        "row": result_to_record(result),
+        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
+    }
 
 
 def listed(record: Mapping[str, Any]) -> list[Digest]:

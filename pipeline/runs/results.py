@@ -1,13 +1,18 @@
-"""How clips end: the result of one that failed, of one that is up to date, and what all share."""
+"""How clips end: the results of clips that are published, failed or up to date."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
+from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
-from pipeline.clip.result import Cell, ClipResult
+from pipeline.clip.result import Cell, ClipResult, ShotRow
+from pipeline.clip.segment import Segments
+from pipeline.clip.survey import Survey
 from pipeline.runs.row import Row, result_from_record
 from pipeline.runs.settings import Settings
+from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import source_token
 from pipeline.store.retry import with_retries
 from schemas.errors import ClipFault
@@ -30,6 +35,99 @@ def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell
         "weights_sha256": settings.weights_sha256,
         "recipe_sha256": settings.recipe.digest,
     }
+
+
+def published(
+    clip: Clip,
+    survey: Survey,
+    segments: Segments,
+    settings: Settings,
+    changes: Changes,
+    *,
+    measures: Mapping[str, float],
+    usage: Usage,
+    work_key: str,
+    output: tuple[str, str, int],
+    series_uri: str,
+) -> ClipResult:
+    """The result of a clip that is published; `output` is address, SHA-256 and size in bytes.
+
+    `usage` is that of the assembly; the segments have their own.
+    """
+    columns: dict[str, Cell] = {
+        **common_columns(clip, settings, "published"),
+        **_facts(survey),
+        **_work(segments, usage),
+        **changes.shares,
+        **measures,
+        "work_key": work_key,
+        "digital_source_type": digital_source_type(changes.frames, len(survey.fill)),
+        "frames_changed": changes.frames,
+        **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
+    }
+    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri)
+
+
+def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
+    """The measures of every frame, kept until the tables are written."""
+    return json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
+
+
+def _facts(survey: Survey) -> dict[str, Cell]:
+    """Columns that come from the survey."""
+    probe = survey.probe
+    return {
+        "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
+        "frames": len(survey.pts), "source_frames": survey.source_frames,
+        "frames_left": survey.frames_left, "frames_filled": len(survey.fill),
+        "gaps": ", ".join(survey.gaps) or None,
+        "blanking": str(survey.blanking), "interlace": survey.interlace,
+        "conversion": str(survey.conversion) if survey.conversion else None,
+        "width": probe.width, "height": probe.height,
+        "fps_num": probe.fps.numerator, "fps_den": probe.fps.denominator,
+        "pix_fmt": probe.pix_fmt, "bit_depth": probe.bit_depth,
+        "sar_num": probe.sar.numerator, "sar_den": probe.sar.denominator,
+        "field_order": survey.field_order,
+        "scan_measured": survey.scan_measured, "range_measured": survey.range_measured,
+        "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
+        "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
+        "duration_seconds": probe.duration_seconds,
+        "shots": len(survey.shots),
+        "source_bytes": int(survey.source_token.partition(":")[0]),
+    }  # fmt: skip
+
+
+def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
+    """Columns that come from the segments, and the time of the whole clip in seconds."""
+    found = segments.values()
+    stages = {key: _sum(segments, key) for key in ("decode", "model", "encode")}
+    return {
+        "shards": len(segments),
+        "tile": min((segment.tile for segment in found if segment.tile), default=None),
+        "device": " and ".join(sorted({s.device for s in found if s.device})) or None,
+        "exposure_gain_min": min(segment.exposure_gain_min for segment in found),
+        "exposure_gain_max": max(segment.exposure_gain_max for segment in found),
+        **{f"seconds_{key}": seconds for key, seconds in stages.items()},
+        "seconds_gpu": round(sum(segment.seconds_gpu for segment in found), 3),
+        "retries": sum(segment.retries for segment in found),
+        "seconds_total": round(usage.clock + sum(stages.values()), 3),
+        "seconds_cpu": round(usage.cpu + sum(segment.seconds_cpu for segment in found), 3),
+    }
+
+
+def _sum(segments: Segments, stage: str) -> float:
+    return round(sum(float(getattr(s, f"seconds_{stage}")) for s in segments.values()), 3)
+
+
+def _shot_rows(clip: str, survey: Survey) -> tuple[ShotRow, ...]:
+    """Rows of tables/shots."""
+    return tuple(
+        ShotRow(
+            clip, index, shot.start, shot.stop, shot.stop - shot.start,
+            survey.pts[shot.start], shot.flickers, shot.left or None,
+        )
+        for index, shot in enumerate(survey.shots)
+    )  # fmt: skip
 
 
 def failed(clip: Clip, fault: ClipFault, settings: Settings) -> ClipResult:

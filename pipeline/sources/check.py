@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.clip.clip import Clip
 from pipeline.sources import allowlist
 from pipeline.sources.allowlist import URI_COLUMNS, overlaps
-from pipeline.sources.formats import ROW, ManifestFault, numbered_cells
+from pipeline.sources.formats import ROW, ManifestFault
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS
 from schemas.manifest_model import breaches
 
@@ -78,8 +78,11 @@ def _cell_faults(table: pa.Table) -> Iterator[ManifestFault]:
 
 def _checksum_faults(table: pa.Table) -> Iterator[ManifestFault]:
     """Yield checksums of the wrong length, and algorithms without a checksum."""
-    for number, cells in numbered_cells(table):
-        checksum, algorithm = cells.get("checksum"), cells.get("checksum_algo")
+    numbers, checksums, algorithms = (
+        table[name].to_pylist() if name in table.column_names else [None] * len(table)
+        for name in (ROW, "checksum", "checksum_algo")
+    )
+    for number, checksum, algorithm in zip(numbers, checksums, algorithms, strict=True):
         if checksum is None:
             if algorithm is not None:
                 yield ManifestFault(

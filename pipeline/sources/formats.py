@@ -112,12 +112,6 @@ def batches(
     yield reading.take()
 
 
-def numbered_cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
-    """Yield the number of each row, and its cells by column."""
-    for row in table.to_pylist():
-        yield int(row.pop(ROW)), row
-
-
 def _lines(stream: BinaryIO, reading: _Reading, newline: str) -> Iterator[str]:
     """Yield lines with their line ends, up to the first line that is not UTF-8."""
     text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=newline)

@@ -10,8 +10,8 @@ import pyarrow as pa
 from pipeline.clip.clip import Clip
 from pipeline.sources import check
 from pipeline.sources.allowlist import URI_COLUMNS
-from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, numbered_cells, parse
-from pipeline.store import address, storage
+from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, parse
+from pipeline.store import address, local, storage
 from schemas.errors import ArchiveError
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 
@@ -102,7 +102,12 @@ def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Mani
 def _numbered(table: pa.Table, uri: str) -> list[tuple[int, Clip]]:
     """The clips of a table without faults, each with the number of its row."""
     folder = _plain(uri).rsplit("/", 1)[0]  # where relative addresses start
-    return [(number, _clip(cells, folder)) for number, cells in numbered_cells(table)]
+    return [(number, _clip(cells, folder)) for number, cells in _cells(table)]
+
+
+def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
+    for row in table.to_pylist():
+        yield int(row.pop(ROW)), row
 
 
 def _clip(cells: Cells, folder: str) -> Clip:
@@ -137,4 +142,4 @@ def _absolute(uri: str, folder: str) -> str:
 
 def _plain(uri: str) -> str:
     """An s3:// address unchanged, and any other address as an absolute path."""
-    return uri if address.is_s3(uri) else os.path.abspath(address.local_path(uri))
+    return uri if address.is_s3(uri) else os.path.abspath(local.local_path(uri))

@@ -2,17 +2,20 @@
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from urllib.parse import unquote
 
-from pipeline.store.address import local_path
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_FILE_URI = re.compile(r"^file://(localhost)?(?=/)")
 _TEMP_SUFFIX = ".tmp"
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -45,6 +48,16 @@ def sibling(path: Path) -> Iterator[Path]:
         yield temp
     finally:
         temp.unlink(missing_ok=True)
+
+
+def local_path(uri: str | Path) -> Path:
+    """The path of a local address. Raises `ClipFault(URI_REFUSED)` for another scheme."""
+    if isinstance(uri, Path):
+        return uri
+    scheme, path = _SCHEME.match(uri), _FILE_URI.sub("", uri)
+    if "\0" in uri or (scheme and path == uri):
+        raise ClipFault(Reason.URI_REFUSED, f"{uri!r} is neither a path nor an s3:// address")
+    return Path(unquote(path)) if scheme else Path(uri)
 
 
 class ObjectStat(NamedTuple):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.store import local
-from pipeline.store.address import bucket_and_key
 from pipeline.store.local import ObjectStat
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -27,6 +26,14 @@ _CLIENT_LOCK = threading.Lock()
 KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
 
 Attempt = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]  # makes a request, or repeats it
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Bucket and key. Raises `ClipFault(URI_REFUSED)`."""
+    bucket, _, key = str(uri)[len("s3://") :].partition("/")
+    if not bucket or "@" in bucket or "\0" in key:
+        raise ClipFault(Reason.URI_REFUSED, "the address of an object must be s3://bucket/key")
+    return bucket, key
 
 
 def exists(uri: str) -> bool:

@@ -19,8 +19,8 @@ from types import ModuleType
 from typing import BinaryIO, TypeVar
 
 from pipeline.store import local, s3
-from pipeline.store.address import is_s3, join, local_path
-from pipeline.store.local import ObjectStat
+from pipeline.store.address import is_s3, join
+from pipeline.store.local import ObjectStat, local_path
 from pipeline.store.retry import NO_RETRIES, RetryPolicy, with_retries
 
 __all__ = ["is_s3", "join", "local_path"]

@@ -12,8 +12,8 @@ from jobs.evaluate.baselines import ffmpeg_binary
 from jobs.training.dataset import read_clip
 from models.motion.deflicker import warp
 from models.motion.interpolate import LONGEST, between, filled
+from pipeline.clip.changes import GENERATED
 from pipeline.media.decoder import Decoder
-from pipeline.proof.provenance import GENERATED
 from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
 from schemas.reasons import Reason

@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.survey import Survey
 from pipeline.proof.premis import NAMESPACE, Restoration, premis_xml
-from pipeline.proof.provenance import Changes
 from pipeline.proof.record import Digest
 from schemas.recipe import Recipe
 from tests.pipeline.media.test_media import PROBE

@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import pytest
 
+from pipeline.clip.changes import CAPTURED, ENHANCED, GENERATED, Changes, digital_source_type
 from pipeline.media.tags import beside
-from pipeline.proof.provenance import CAPTURED, ENHANCED, GENERATED, Changes, digital_source_type
 from pipeline.proof.record import sealed, unsealed
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe

@@ -1,0 +1,60 @@
+"""How much of a clip a restoration changed, and the IPTC term for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.clip.segment import Segments
+from pipeline.clip.survey import Survey
+from schemas.tables import DIGITAL_SOURCE_TYPES
+
+AVERAGED = ("source_share", "defect_share")
+CAPTURED, ENHANCED, GENERATED = DIGITAL_SOURCE_TYPES
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How much of a clip changed: `frames` of `of_frames` have other code values than the source.
+
+    `shares` are means over the frames, from 0 to 1: the weight of the source's pixels, and the
+    share of pixels that count as defects.
+    """
+
+    frames: int
+    of_frames: int
+    shares: Mapping[str, float]
+
+    @classmethod
+    def between(cls, survey: Survey, segments: Segments) -> Changes:
+        """Compare every frame's CRC-32 in the source with the one sent to the encoder; a frame that
+        was made of fields is no frame of the source.
+        """
+        sent = [crc for segment in segments.values() for crc in segment.crc32]
+        changed = sum(a != b for a, b in zip(survey.crc32, sent, strict=False))
+        changed = len(sent) if survey.conversion else changed
+        frames = sum(segment.frames for segment in segments.values())
+        shares = {
+            key: sum(getattr(segment, key) * segment.frames for segment in segments.values())
+            / frames
+            for key in AVERAGED
+        }
+        return cls(changed, len(survey.crc32), shares)
+
+    def __str__(self) -> str:
+        defects = 100 * self.shares["defect_share"]
+        return (
+            f"{self.frames} of {self.of_frames} frames; {defects:.2f} % of pixels taken for defects"
+        )
+
+
+def digital_source_type(changed_frames: int, filled_frames: int) -> str:
+    """The IPTC term of a clip (docs/provenance.md has the rule and its reasons).
+
+    If no frame changed, the clip is the digitised original. Otherwise it is enhanced: the model
+    gives a mean estimate without random draws, so it invents nothing. With filled frames it is
+    generated: no camera recorded their instant.
+    """
+    if changed_frames == 0:
+        return CAPTURED
+    return GENERATED if filled_frames else ENHANCED
