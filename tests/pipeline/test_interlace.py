@@ -26,9 +26,9 @@ from pipeline.survey import Survey
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.pipeline.detect.test_interlacing import HEIGHT, WIDTH, drawn, measured, write_planes
-from tests.pipeline.media.test_media import PROBE
+from tests.support.interlaced import HEIGHT, WIDTH, drawn, measured, write_planes
 from tests.support.media_factory import Clip, Sound, draw_planes, write_clip
+from tests.support.probes import PROBE
 from tests.support.seen import look
 from tests.support.studio import Studio
 
