@@ -221,7 +221,7 @@ def test_a_frame_is_the_same_wherever_decoding_began(
     ("order", "scan", "said", "sentence"),
     [
         ("progressive", "progressive", None, "the clip is progressive"),
-        ("tt", "progressive", None, "but its lines progressive"),
+        ("tt", "progressive", None, "but its lines are progressive"),
         ("tt", "tff", "progressive", "the clip is progressive"),
     ],
 )
