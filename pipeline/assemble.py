@@ -23,11 +23,12 @@ from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
-from pipeline.proof.outputs import make_outputs, publish_record
+from pipeline.proof.outputs import make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
-from pipeline.proof.record import record_of
+from pipeline.proof.record import publish_record
 from pipeline.runs.results import published, series_json
+from pipeline.runs.row import result_to_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched
@@ -52,7 +53,9 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         made = _made(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
         times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
         order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
-        outputs = make_outputs(made.path, order, times_ms, settings.recipe, Path(folder))
+        outputs = make_outputs(
+            made.path, made.probe, order, times_ms, settings.recipe, Path(folder)
+        )
         master = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, master, at, outputs.described)
@@ -68,8 +71,8 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         measures=made.measure.summary(), usage=begun.spent(), work_key=work_key,
         output=(uri, master.sha256, master.size), series_uri=series,
     )  # fmt: skip
-    record = record_of(survey, settings.recipe, made.report, result, files)
-    publish_record(settings.store, uri, record | outputs.to_record())
+    row = result_to_record(result)
+    publish_record(settings.store, uri, survey, settings.recipe, made.report, row, files)
     return result
 
 
@@ -77,6 +80,7 @@ class Made(NamedTuple):
     """A verified file on this machine, and what was found while it was verified."""
 
     path: Path
+    probe: Probe
     report: AssemblyReport
     measure: ClipMeasure
     md5s: list[str]
@@ -98,9 +102,10 @@ def _made(
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
         report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)
         hashes = stream_hashes(source, limits)
-        verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
-        measure, md5s = measured(verified, source, reference, survey, limits)
-    return Made(out, report, measure, md5s)
+        with Decoder(out, limits) as made:
+            verified = verify_output(made, survey.probe, survey.pts, crcs, hashes, report, limits)
+            measure, md5s = measured(verified, source, reference, survey, limits)
+    return Made(out, made.probe, report, measure, md5s)
 
 
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:

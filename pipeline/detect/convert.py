@@ -35,7 +35,7 @@ def plan_conversion(
         raise _refused(policy, f"the clip is {WORDS.get(order, 'of unknown scan')}")
     if policy != "ivtc":
         if measured == "progressive" and stated is None:
-            raise _refused(policy, f"the clip declares {WORDS[order]}, but its lines progressive")
+            raise _refused(policy, f"it declares {WORDS[order]}, but its lines are progressive")
         return Conversion(policy, order)
     steps = [later - earlier for earlier, later in pairwise(pts)]
     if steps and max(steps) - min(steps) > 1:

@@ -75,17 +75,22 @@ class Derived:
 
 
 def derive(
-    profile: str, master: Path, order: str, times_ms: Sequence[int], folder: Path, limits: Limits
+    profile: str,
+    master: Path,
+    probe: Probe,
+    order: str,
+    times_ms: Sequence[int],
+    folder: Path,
+    limits: Limits,
 ) -> Derived:
     """Make the file of a profile from the master, and verify it.
 
-    `order`: progressive, tff or bff. `times_ms`: the master's timestamps. The name of the file is
-    the master's stem and the profile's suffix. Raises `ClipFault`; then the file does not exist.
+    `probe` and `times_ms` are those of the master; `order` is progressive, tff or bff. The name of
+    the file is the master's stem and the profile's suffix. Raises `ClipFault`; then the file does
+    not exist.
     """
     form = FORMS[profile]
     out = folder / (master.stem + form.suffix)
-    with Decoder(master, limits, count=0) as decoder:
-        probe = decoder.probe
     frames = len(times_ms) * frames_of(form, order)
     raw_bytes = 6 * probe.width * probe.height * frames
     request: DeriveRequest = {

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +30,7 @@ SAME = {
 
 
 def verify_output(
-    out: Path,
+    decoder: Decoder,
     probe: Probe,
     pts: Sequence[int],
     crcs: Sequence[int],
@@ -39,27 +38,24 @@ def verify_output(
     report: AssemblyReport,
     limits: Limits,
 ) -> Iterator[Frame]:
-    """Yield every frame of the output, after comparing its checksum and its timestamp.
+    """Yield every frame of the output in `decoder`, after comparing its checksum and timestamp.
 
     After the last frame, the number of frames, the payloads of the other streams and their sync are
     compared with the source. Raises `ClipFault` (`VERIFY_MISMATCH`, `FRAME_COUNT`, or a fault of
     the decoder) with the first difference. Only an exhausted iterator proves the output.
     """
-    count = 0
-    with Decoder(out, limits) as decoder:
-        _check_declared(out.name, probe, decoder.probe)
-        for frame in decoder:
-            if frame.index < len(crcs):
-                expected = to_ms(pts[frame.index], probe.time_base) + report.shift_ms
-                at = to_ms(frame.pts, decoder.probe.time_base)
-                if at != expected:
-                    raise mismatch(
-                        out.name, f"frame {frame.index} is at {at} ms, not at {expected} ms"
-                    )
-                if frame.crc32 != crcs[frame.index]:
-                    raise mismatch(out.name, f"frame {frame.index} decodes to another picture")
-            count += 1
-            yield frame
+    count, out = 0, decoder.path
+    _check_declared(out.name, probe, decoder.probe)
+    for frame in decoder:
+        if frame.index < len(crcs):
+            expected = to_ms(pts[frame.index], probe.time_base) + report.shift_ms
+            at = to_ms(frame.pts, decoder.probe.time_base)
+            if at != expected:
+                raise mismatch(out.name, f"frame {frame.index} is at {at} ms, not at {expected} ms")
+            if frame.crc32 != crcs[frame.index]:
+                raise mismatch(out.name, f"frame {frame.index} decodes to another picture")
+        count += 1
+        yield frame
     if not count == len(crcs) == len(pts):
         raise ClipFault(
             Reason.FRAME_COUNT,

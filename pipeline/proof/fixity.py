@@ -7,7 +7,6 @@ read at a time, so memory does not grow with their number.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,19 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pipeline.media.decoder import Decoder
-from pipeline.media.profiles import FORMS
 from pipeline.media.verify import plane_md5
-from pipeline.proof.record import Digest, listed, read_record
+from pipeline.proof.record import PUBLISHED_NAME, Digest, listed, read_record
 from pipeline.store import layout, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 Problem = Literal["missing", "altered", "unreadable", "undecodable", "unexpected"]
-
-_DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
-# Group 1: the stem of the clip's files. Group 3: the kind of a sidecar.
-PUBLISHED_NAME = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
 
 
 class FileFault(NamedTuple):

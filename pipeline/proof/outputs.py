@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.clip.frames import Probe
 from pipeline.media.deriver import Derived, derive
 from pipeline.media.policy import enforce
 from pipeline.media.profiles import FORMS
-from pipeline.proof.fixity import PUBLISHED_NAME
 from pipeline.proof.premis import DerivedFile
-from pipeline.proof.record import Digest, sealed
+from pipeline.proof.record import Digest
 from pipeline.store import storage
 from pipeline.store.storage import Store
 from schemas.policy import Outcome
@@ -42,10 +42,10 @@ class Outputs:
             f"{len(self.policies[one.profile])} rules hold"
         )
 
-    def publish(self, store: Store, uri: str, sidecars: Mapping[str, bytes]) -> list[Digest]:
+    def publish(self, store: Store, uri: str, sidecars: Mapping[str, bytes]) -> dict[str, Any]:
         """Upload the master to `uri` and the derived files beside it; write sidecars by address.
 
-        Returns the digests of all that lies beside the master, its own first.
+        Returns the entries of the clip's record about all that lies beside the master.
         """
         folder, beside = uri.rpartition("/")[0], list(self.digests)
         for path in self.paths:
@@ -54,33 +54,24 @@ class Outputs:
             store.write_bytes(address, data)
             if address.startswith(f"{folder}/"):
                 beside.append(Digest.of(address.rpartition("/")[2], data))
-        return beside
-
-    def to_record(self) -> dict[str, Any]:
-        """The entries of the clip's record about these files."""
         judged = {
             profile: [outcome.to_dict() for outcome in outcomes]
             for profile, outcomes in self.policies.items()
         }
-        return {"derived": [one.to_dict() for one in self.derived], "policies": judged}
-
-
-def publish_record(store: Store, uri: str, record: Mapping[str, Any]) -> None:
-    """Publish the record of the master at `uri`, which makes its clip published.
-
-    Files that another recipe published of the clip are deleted first, their record before them.
-    """
-    folder, _, master = uri.rpartition("/")
-    kept = {*record["files"], f"{master}.json"}
-    found = {other: other.rpartition("/")[2] for other in store.listing(folder)}
-    stale = [u for u, name in found.items() if name not in kept and PUBLISHED_NAME.fullmatch(name)]
-    for other in sorted(stale, key=lambda other: not other.endswith(".json")):
-        store.delete(other)
-    store.write_bytes(f"{uri}.json", sealed(record))
+        return {
+            "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in beside},
+            "derived": [one.to_dict() for one in self.derived],
+            "policies": judged,
+        }
 
 
 def make_outputs(
-    master: Path, order: str, times_ms: Sequence[int], recipe: Recipe, folder: Path
+    master: Path,
+    probe: Probe,
+    order: str,
+    times_ms: Sequence[int],
+    recipe: Recipe,
+    folder: Path,
 ) -> Outputs:
     """Derive the files of the recipe's profiles from the verified master, and check their policies.
 
@@ -91,7 +82,7 @@ def make_outputs(
     derived = []
     for profile in recipe.profiles:
         if profile in FORMS:
-            one = derive(profile, master, order, times_ms, folder, limits)
+            one = derive(profile, master, probe, order, times_ms, folder, limits)
             policies[profile] = enforce(profile, one.path, limits)
             derived.append(one)
     paths = (master, *(one.path for one in derived))

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.clip.frames import AssemblyReport
-from pipeline.clip.result import ClipResult
 from pipeline.clip.survey import Survey
-from pipeline.runs.row import result_to_record
+from pipeline.media.profiles import FORMS
 from pipeline.store import storage
+from pipeline.store.storage import Store
 from schemas.recipe import Recipe
 
 _SEAL = b', "record_sha256": "'
+_DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
+# Group 1: the stem of the clip's files. Group 3: the kind of a sidecar.
+PUBLISHED_NAME = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,22 @@ class Digest:
         return cls(name, len(data), hashlib.sha256(data).hexdigest())
 
 
-def record_of(
+def publish_record(
+    store: Store,
+    uri: str,
     survey: Survey,
     recipe: Recipe,
     report: AssemblyReport,
-    result: ClipResult,
-    files: Iterable[Digest],
-) -> dict[str, Any]:
-    """The record of a clip: how its master was made, and a digest of every file beside it."""
-    return {
-        "work_key": result.columns["work_key"],
+    row: Mapping[str, Any],
+    files: Mapping[str, Any],
+) -> None:
+    """Publish the record of the master at `uri`, which makes its clip published.
+
+    It holds how the master was made, the clip's row, and a digest of every file beside it. Files
+    that another recipe published of the clip are deleted first, their record before them.
+    """
+    record = {
+        "work_key": row["work_key"],
         "source_sha256": survey.source_sha256,
         "source_token": survey.source_token,
         "source_pts": survey.source_pts or survey.pts,
@@ -50,9 +60,16 @@ def record_of(
         "streams": [asdict(stream) for stream in report.streams],
         "tags": dict(report.tags),
         "recipe": recipe.to_dict(),
-        "row": result_to_record(result),
-        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
+        "row": row,
+        **files,
     }
+    folder, _, master = uri.rpartition("/")
+    kept = {*record["files"], f"{master}.json"}
+    found = {other: other.rpartition("/")[2] for other in store.listing(folder)}
+    stale = [u for u, name in found.items() if name not in kept and PUBLISHED_NAME.fullmatch(name)]
+    for other in sorted(stale, key=lambda other: not other.endswith(".json")):
+        store.delete(other)
+    store.write_bytes(f"{uri}.json", sealed(record))
 
 
 def listed(record: Mapping[str, Any]) -> list[Digest]:

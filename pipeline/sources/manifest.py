@@ -58,12 +58,13 @@ def inspect_manifest(
 
     If there are errors, there are no clips.
     """
+    folder = _folder(uri)
     table, faults = parse(data, uri)
     if not any(fault.row == 0 for fault in faults):  # a fault of the whole file: there is no table
         faults += check.table_faults(table)
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
-    numbered = _numbered(table, uri)
+    numbered = _numbered(table, folder)
     if found := list(check.place_faults(numbered, out)):
         return [], [*faults, *found]
     return [clip for _, clip in numbered], faults
@@ -80,7 +81,7 @@ def stream_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Itera
         raise ManifestInvalid(uri, sorted(faults, key=lambda fault: fault.row))
     stream.seek(0)
     for table, _ in batches(stream, uri):
-        yield [clip for _, clip in _numbered(table, uri)]
+        yield [clip for _, clip in _numbered(table, _folder(uri))]
 
 
 def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[ManifestFault]:
@@ -92,22 +93,22 @@ def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Mani
         errors = [fault for fault in found if fault.severity == "error"]
         yield from errors
         if not errors:
-            yield from check.place_faults(_numbered(table, uri), out)
+            yield from check.place_faults(_numbered(table, _folder(uri)), out)
         if "clip_id" in table.column_names:
             kept.append(table.select([ROW, "clip_id"]))
     if kept:
         yield from check.duplicates(pa.concat_tables(kept))
 
 
-def _numbered(table: pa.Table, uri: str) -> list[tuple[int, Clip]]:
+def _folder(uri: str) -> str:
+    """The folder that relative addresses of a manifest start from."""
+    plain = uri if address.is_s3(uri) else os.path.abspath(local.local_path(uri))
+    return plain.rsplit("/", 1)[0]
+
+
+def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Clip]]:
     """The clips of a table without faults, each with the number of its row."""
-    folder = _plain(uri).rsplit("/", 1)[0]  # where relative addresses start
-    return [(number, _clip(cells, folder)) for number, cells in _cells(table)]
-
-
-def _cells(table: pa.Table) -> Iterator[tuple[int, Cells]]:
-    for row in table.to_pylist():
-        yield int(row.pop(ROW)), row
+    return [(int(row.pop(ROW)), _clip(row, folder)) for row in table.to_pylist()]
 
 
 def _clip(cells: Cells, folder: str) -> Clip:
@@ -138,8 +139,3 @@ def _absolute(uri: str, folder: str) -> str:
         return uri
     plain = os.path.normpath(uri)
     return plain if uri.startswith("/") else address.join(folder, plain)
-
-
-def _plain(uri: str) -> str:
-    """An s3:// address unchanged, and any other address as an absolute path."""
-    return uri if address.is_s3(uri) else os.path.abspath(local.local_path(uri))

@@ -26,9 +26,9 @@ from pipeline.runs.results import unchanged
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.pipeline.detect.test_interlacing import HEIGHT, WIDTH, drawn, measured, write_planes
-from tests.pipeline.media.test_media import PROBE
+from tests.support.interlaced import HEIGHT, WIDTH, drawn, measured, write_planes
 from tests.support.media_factory import Clip, Sound, draw_planes, write_clip
+from tests.support.probes import PROBE
 from tests.support.seen import look
 from tests.support.studio import Studio
 
@@ -221,7 +221,7 @@ def test_a_frame_is_the_same_wherever_decoding_began(
     ("order", "scan", "said", "sentence"),
     [
         ("progressive", "progressive", None, "the clip is progressive"),
-        ("tt", "progressive", None, "but its lines progressive"),
+        ("tt", "progressive", None, "but its lines are progressive"),
         ("tt", "tff", "progressive", "the clip is progressive"),
     ],
 )

@@ -17,8 +17,8 @@ from pipeline.detect.leader_and_bars import NonPicture as Left
 from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
-from tests.pipeline.detect.test_interlacing import write_planes
-from tests.pipeline.media.test_media import PROBE
+from tests.support.interlaced import write_planes
+from tests.support.probes import PROBE
 from tests.support.studio import Studio
 
 WIDTH, HEIGHT = 160, 96

@@ -35,7 +35,7 @@ PLANAR_MORE = (
 
 
 @dataclass(frozen=True)
-class Form:
+class FormatCase:
     """A codec in a container: what it can hold, and which properties the file states.
 
     `states` are of sar, order, colour, range: what the file itself says when it is read. `odd` is
@@ -80,72 +80,72 @@ class Form:
 NO_OPTIONS: dict[str, dict[str, str]] = {}
 X264 = {"preset": "ultrafast", "g": "4"}
 ALL = "sar order colour range"
-FORMS: dict[str, Form] = {
-    "ffv1-mkv": Form("mkv", "ffv1", PLANAR_MAIN, ranges=("limited", "full"), states=ALL,
+FORMS: dict[str, FormatCase] = {
+    "ffv1-mkv": FormatCase("mkv", "ffv1", PLANAR_MAIN, ranges=("limited", "full"), states=ALL,
         options=FFV1, field_options=NO_OPTIONS, sound=Sound("flac")),
-    "ffv1-mkv-more": Form("mkv", "ffv1", PLANAR_MORE, scans=("progressive",), states=ALL,
+    "ffv1-mkv-more": FormatCase("mkv", "ffv1", PLANAR_MORE, scans=("progressive",), states=ALL,
         coded={"gbrp": "bgr0"}, options=FFV1, sound=Sound("pcm_s24le")),
-    "ffv1-avi": Form("avi", "ffv1", ("yuv420p", "yuv422p10le"), options=FFV1,
+    "ffv1-avi": FormatCase("avi", "ffv1", ("yuv420p", "yuv422p10le"), options=FFV1,
         field_options=NO_OPTIONS),
-    "v210-mov": Form("mov", "v210", ("yuv422p10le",), states="sar order colour",
+    "v210-mov": FormatCase("mov", "v210", ("yuv422p10le",), states="sar order colour",
         sound=Sound("pcm_s24be")),
-    "v210-avi": Form("avi", "v210", ("yuv422p10le",)),
-    "uyvy-mov": Form("mov", "rawvideo", ("yuv422p",), states="sar order colour",
+    "v210-avi": FormatCase("avi", "v210", ("yuv422p10le",)),
+    "uyvy-mov": FormatCase("mov", "rawvideo", ("yuv422p",), states="sar order colour",
         coded={"yuv422p": "uyvy422"}),
-    "yuyv-avi": Form("avi", "rawvideo", ("yuv422p",), coded={"yuv422p": "yuyv422"}),
-    "rgb-mov": Form("mov", "rawvideo", ("gbrp",), scans=("progressive",),
+    "yuyv-avi": FormatCase("avi", "rawvideo", ("yuv422p",), coded={"yuv422p": "yuyv422"}),
+    "rgb-mov": FormatCase("mov", "rawvideo", ("gbrp",), scans=("progressive",),
         states="sar order colour", coded=PACKED_RGB),
-    "r210-mov": Form("mov", "r210", ("gbrp10le",), scans=("progressive",),
+    "r210-mov": FormatCase("mov", "r210", ("gbrp10le",), scans=("progressive",),
         states="sar order colour"),
-    "prores-mov": Form("mov", "prores_ks", ("yuv422p10le", "yuv444p10le"),
+    "prores-mov": FormatCase("mov", "prores_ks", ("yuv422p10le", "yuv444p10le"),
         states=ALL, sound=Sound("pcm_s24le")),
-    "prores-mxf": Form("mxf", "prores_ks", ("yuv422p10le",), scans=("progressive",),
+    "prores-mxf": FormatCase("mxf", "prores_ks", ("yuv422p10le",), scans=("progressive",),
         states="sar order range", sound=Sound("pcm_s24le")),
-    "dnxhr-mov": Form("mov", "dnxhd", ("yuv422p10le",), scans=("progressive",),
+    "dnxhr-mov": FormatCase("mov", "dnxhd", ("yuv422p10le",), scans=("progressive",),
         states="sar colour range", size=(256, 120)),
-    "dnxhr-mxf": Form("mxf", "dnxhd", ("yuv422p", "yuv422p10le"), scans=("progressive",),
+    "dnxhr-mxf": FormatCase("mxf", "dnxhd", ("yuv422p", "yuv422p10le"), scans=("progressive",),
         states="order range", size=(256, 120)),
-    "dnxhr444-mxf": Form("mxf", "dnxhd", ("yuv444p10le",), scans=("progressive",),
+    "dnxhr444-mxf": FormatCase("mxf", "dnxhd", ("yuv444p10le",), scans=("progressive",),
         states="order", size=(256, 120), odd="color_range"),  # taken for RGB
-    "dnxhd-mxf": Form("mxf", "dnxhd", ("yuv422p",), scans=("progressive", "tff"),
+    "dnxhd-mxf": FormatCase("mxf", "dnxhd", ("yuv422p",), scans=("progressive", "tff"),
         states="order colour range", size=(1920, 1080), frames=5, options={"b": "120M"}),
-    "imx-mxf": Form("mxf", "mpeg2video", ("yuv422p",), scans=("tff",),
+    "imx-mxf": FormatCase("mxf", "mpeg2video", ("yuv422p",), scans=("tff",),
         states="order range", size=(720, 608), frames=5, options=D10, muxer="mxf_d10",
         field_options={"tff": {"flags": "+ildct+low_delay"}}, grain=40,
         odd="height pixel_aspect_ratio",  # without the 32 lines above the picture
         sound=Sound("pcm_s16le", layout="4.0")),
-    "mpeg2-mpg": Form("mpg", "mpeg2video", ("yuv420p",), states="order colour range",
+    "mpeg2-mpg": FormatCase("mpg", "mpeg2video", ("yuv420p",), states="order colour range",
         sound=Sound("mp2")),
-    "mpeg2-ts": Form("ts", "mpeg2video", ("yuv420p", "yuv422p"), states="order colour range",
+    "mpeg2-ts": FormatCase("ts", "mpeg2video", ("yuv420p", "yuv422p"), states="order colour range",
         sound=Sound("ac3"), options={"bf": "2", "g": "6"}),
-    "mpeg2-mxf": Form("mxf", "mpeg2video", ("yuv422p",), states="order range"),
-    "dv-pal": Form("dv", "dvvideo", ("yuv420p",), scans=("bff",), states="sar",
+    "mpeg2-mxf": FormatCase("mxf", "mpeg2video", ("yuv422p",), states="order range"),
+    "dv-pal": FormatCase("dv", "dvvideo", ("yuv420p",), scans=("bff",), states="sar",
         size=(720, 576), frames=5),
-    "dv-ntsc": Form("avi", "dvvideo", ("yuv411p",), scans=("bff",),
+    "dv-ntsc": FormatCase("avi", "dvvideo", ("yuv411p",), scans=("bff",),
         size=(720, 480), frames=5, fps=Fraction(30000, 1001)),
-    "dvcpro50": Form("mov", "dvvideo", ("yuv422p",), scans=("bff",), states="sar order colour",
-        size=(720, 576), frames=5),
-    "jpeg2000-mxf": Form("mxf", "jpeg2000", ("yuv422p10le", "yuv422p", "gbrp12le"),
+    "dvcpro50": FormatCase("mov", "dvvideo", ("yuv422p",), scans=("bff",),
+        states="sar order colour", size=(720, 576), frames=5),
+    "jpeg2000-mxf": FormatCase("mxf", "jpeg2000", ("yuv422p10le", "yuv422p", "gbrp12le"),
         scans=("progressive",), states="sar order range", options={"pred": "1"},
         odd="bit_depth chroma_subsampling"),  # RGB of 12 bits in FFV1 is read as 16
-    "jpeg2000-mov": Form("mov", "jpeg2000", ("yuv422p10le", "gray16le"), scans=("progressive",),
-        states="sar order colour", options={"pred": "1"},
+    "jpeg2000-mov": FormatCase("mov", "jpeg2000", ("yuv422p10le", "gray16le"),
+        scans=("progressive",), states="sar order colour", options={"pred": "1"},
         odd="chroma_subsampling"),  # gray in FFV1 has none, in JPEG 2000 it is 4:0:0
-    "h264-mp4": Form("mp4", "libx264", ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le"),
+    "h264-mp4": FormatCase("mp4", "libx264", ("yuv420p", "yuv422p", "yuv444p", "yuv422p10le"),
         ranges=("limited", "full"), states=ALL, options=X264,
         field_options=X264_FIELDS, sound=Sound("aac")),
-    "h264-ts": Form("ts", "libx264", ("yuv420p",), states=ALL, options=X264,
+    "h264-ts": FormatCase("ts", "libx264", ("yuv420p",), states=ALL, options=X264,
         field_options=X264_FIELDS, sound=Sound("mp2")),
-    "h265-mkv": Form("mkv", "libx265", ("yuv420p", "yuv422p10le", "yuv420p12le"),
+    "h265-mkv": FormatCase("mkv", "libx265", ("yuv420p", "yuv422p10le", "yuv420p12le"),
         scans=("progressive",), states=ALL, sound=Sound("libopus"),
         options={"preset": "ultrafast", "x265-params": "log-level=none"}),
-    "mpeg4-avi": Form("avi", "mpeg4", ("yuv420p",), states="sar", sound=Sound("mp2")),
-    "mjpeg-mov": Form("mov", "mjpeg", ("yuv420p", "yuv422p"), scans=("progressive",),
+    "mpeg4-avi": FormatCase("avi", "mpeg4", ("yuv420p",), states="sar", sound=Sound("mp2")),
+    "mjpeg-mov": FormatCase("mov", "mjpeg", ("yuv420p", "yuv422p"), scans=("progressive",),
         ranges=("full",), states=ALL),
-    "huffyuv-avi": Form("avi", "huffyuv", ("yuv422p",)),
-    "ffvhuff-avi": Form("avi", "ffvhuff", ("yuv422p10le", "yuv420p", "gbrp")),
-    "utvideo-avi": Form("avi", "utvideo", ("yuv422p", "yuv420p", "gbrp")),
-    "png-mov": Form("mov", "png", ("gbrp", "gbrp16le", "gray", "gray16le"),
+    "huffyuv-avi": FormatCase("avi", "huffyuv", ("yuv422p",)),
+    "ffvhuff-avi": FormatCase("avi", "ffvhuff", ("yuv422p10le", "yuv420p", "gbrp")),
+    "utvideo-avi": FormatCase("avi", "utvideo", ("yuv422p", "yuv420p", "gbrp")),
+    "png-mov": FormatCase("mov", "png", ("gbrp", "gbrp16le", "gray", "gray16le"),
         scans=("progressive",), states=ALL, coded=PACKED_RGB),
 }  # fmt: skip
 # Large pictures, left to the extended run.
@@ -158,7 +158,7 @@ RATES = {
 LINES = {"480": (720, 480), "486": (720, 486), "576": (720, 576), "1080": (1920, 1080)}
 
 
-def every_case() -> Iterator[tuple[str, Form, Clip]]:
+def every_case() -> Iterator[tuple[str, FormatCase, Clip]]:
     """(name, form, clip) of the whole matrix."""
     for name, form in FORMS.items():
         for pix_fmt, scan, levels in product(form.pix_fmts, form.scans, form.ranges):
@@ -172,7 +172,7 @@ def every_case() -> Iterator[tuple[str, Form, Clip]]:
         yield f"lines-{label}", film, replace(clip, width=width, height=height)
 
 
-def few_cases() -> Iterator[tuple[str, Form, Clip]]:
+def few_cases() -> Iterator[tuple[str, FormatCase, Clip]]:
     """(name, form, clip) of one clip of each form that is not slow, and of FFV1 in every scan."""
     for name, form in FORMS.items():
         if name in SLOW:

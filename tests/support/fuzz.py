@@ -53,7 +53,7 @@ BIG = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x10\x00\x00", b"\x00\x00
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FuzzEnd:
     """What became of one file: a reason code, or that all of it was decoded."""
 
     seed: str
@@ -153,7 +153,7 @@ def mutated(seeds: Path, case: int, folder: Path) -> tuple[Path, str, str]:
     return path, name, mutation.__name__
 
 
-def tried(seeds: Path, case: int) -> Outcome:
+def tried(seeds: Path, case: int) -> FuzzEnd:
     """Decode the file of one case, as a survey does. Whatever is no `ClipFault` escapes."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path, name, mutation = mutated(seeds, case, Path(folder))
@@ -166,10 +166,10 @@ def tried(seeds: Path, case: int) -> Outcome:
             end, sentence = str(fault.reason), fault.sentence
         seconds = time.monotonic() - started
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        return Outcome(name, mutation, end, sentence, seconds, peak)
+        return FuzzEnd(name, mutation, end, sentence, seconds, peak)
 
 
-def fuzz(count: int, forked: bool = False) -> list[Outcome]:
+def fuzz(count: int, forked: bool = False) -> list[FuzzEnd]:
     """What became of every case, in order, several at once; with children forked or started."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
@@ -184,7 +184,7 @@ def fork_children() -> None:
     sandbox.subprocess.Popen = Forked  # type: ignore[assignment,misc]
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[FuzzEnd]) -> str:
     """Ends by what the files were made from, in Markdown."""
     ends = [end for end, _ in Counter(o.end for o in outcomes).most_common()]
     lines = [f"| made from | {' | '.join(ends)} |", "|---" + "|--:" * len(ends) + "|"]

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from av.container.core import Chapter  # in its stubs only
 
 MILLISECONDS = Fraction(1, 1000)
-# Every stream that begins before time 0 has a packet among the first PRESCAN_PACKETS.
-PRESCAN_PACKETS = 2000
+# Every stream that begins before time 0 has a packet among the first LOOKAHEAD_PACKETS.
+LOOKAHEAD_PACKETS = 2000
 # Sound that begins up to this many seconds before time 0 is priming of the codec. A longer lead is
 # content.
 LONGEST_PRIMING = Fraction(1, 2)
@@ -66,7 +66,7 @@ class Assembly:
 
     def run(self) -> dict[str, object]:
         """Write the file. Returns the report."""
-        first_ms = self._prescan()
+        first_ms = self._look_ahead()
         source = open_source(self.path, self.limits)
         options = {"default_mode": "passthrough"}
         if not any(
@@ -88,7 +88,7 @@ class Assembly:
         streams = [entry.to_dict() for entry in self.carried]
         return {"shift_ms": self.shift_ms, "streams": streams, "tags": self.tags}
 
-    def _prescan(self) -> dict[int, int]:
+    def _look_ahead(self) -> dict[int, int]:
         """The first timestamp of each stream in ms. Sets the shift and reads cover pictures."""
         source = open_source(self.path, self.limits)
         first: dict[int, int] = {}
@@ -97,7 +97,7 @@ class Assembly:
                 self.covers[packet.stream_index] = bytes(packet)
             elif packet.pts is not None:
                 first.setdefault(packet.stream_index, to_ms(packet.pts, packet.time_base))
-            if number > PRESCAN_PACKETS:
+            if number > LOOKAHEAD_PACKETS:
                 break
         primed = {
             index: at

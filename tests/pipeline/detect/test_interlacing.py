@@ -1,4 +1,4 @@
-"""Scan and range against what is declared, and interlaced clips restored by fields."""
+"""Scan type compared with what is declared, and interlaced clips restored by fields."""
 
 from __future__ import annotations
 
@@ -12,38 +12,22 @@ import pytest
 
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.shards import plan_shards
-from pipeline.detect.interlacing import InterlacingMeter, ScanCounts
-from pipeline.detect.signal_range import LevelMeter
+from pipeline.detect.interlacing import ScanCounts
 from pipeline.media.decoder import Decoder
-from pipeline.media.segments import SegmentWriter
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.pipeline.media.test_media import PROBE
-from tests.support.media_factory import Clip, draw_fields, draw_planes, write_clip
+from tests.support.interlaced import FRAMES, HEIGHT, WIDTH, Planes, drawn, measured, write_planes
+from tests.support.media_factory import Clip, draw_planes, write_clip
+from tests.support.probes import PROBE
 from tests.support.seen import look
 from tests.support.studio import Studio
 
-WIDTH, HEIGHT, FRAMES = 96, 64, 8
 PAL = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="tt")
-Planes = Sequence[np.ndarray]
-
-
-def drawn(scan: str, pix_fmt: str = "yuv420p", frames: int = FRAMES) -> list[list[np.ndarray]]:
-    if scan == "progressive":
-        return [draw_planes(i, pix_fmt, WIDTH, HEIGHT) for i in range(frames)]
-    return [draw_fields(i, pix_fmt, WIDTH, HEIGHT, scan) for i in range(frames)]
 
 
 def grainy(plane: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     return np.clip(plane + rng.normal(0, sigma, plane.shape), 0, 255).astype(np.uint8)
-
-
-def measured(lumas: Sequence[np.ndarray]) -> ScanCounts:
-    meter = InterlacingMeter()
-    for luma in lumas:
-        meter.add(luma)
-    return meter.finish()
 
 
 @pytest.mark.parametrize("scan", ["progressive", "tff", "bff"])
@@ -126,56 +110,6 @@ def test_the_manifest_settles_a_disagreement_and_the_output_says_so(
     assert after.order == order
     assert after.flagged == [by_fields] * FRAMES
     assert after.md5s == look(source).md5s
-
-
-def write_planes(path: Path, probe: Any, frames: Sequence[Planes]) -> Path:
-    with SegmentWriter(path, probe, 4) as writer:
-        for planes in frames:
-            writer.write(planes)
-    return path
-
-
-def levels(low: int, high: int, share: float = 0.1) -> np.ndarray:
-    """A luma plane between two levels, with a share of its samples at each of them."""
-    ramp = np.linspace(low, high, WIDTH * HEIGHT)
-    ends = int(share * ramp.size)
-    ramp[:ends], ramp[-ends:] = low, high
-    return np.random.default_rng(0).permutation(ramp).reshape(HEIGHT, WIDTH).astype(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0, 255, "full"),
-        (16, 235, "limited"),
-        (16, 254, "unknown"),  # whites above white, as cameras make them
-        (0, 235, "unknown"),  # borders below black
-        (40, 200, "unknown"),
-    ],
-)
-def test_levels_show_their_range(low: int, high: int, verdict: str) -> None:
-    meter = LevelMeter()
-    meter.add(levels(low, high))
-    assert meter.verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("declared", "ends", "held"),
-    [(1, (0, 255), True), (2, (16, 235), True), (0, (0, 255), False), (2, (0, 255), False),
-     (1, (16, 254), False)],
-)  # fmt: skip
-def test_a_disagreement_on_range_holds_the_clip(
-    declared: int, ends: tuple[int, int], held: bool, studio: Studio, tmp_path: Path
-) -> None:
-    probe = replace(PAL, field_order="progressive", color_range=declared)
-    neutral = np.full((HEIGHT // 2, WIDTH // 2), 128, np.uint8)
-    source = write_planes(tmp_path / "clip.mkv", probe, [[levels(*ends), neutral, neutral]] * 3)
-    if not held:
-        assert studio.survey(source).probe.color_range == declared
-        return
-    with pytest.raises(ClipFault, match=r"declared (limited|full) range, but") as fault:
-        studio.survey(source)
-    assert fault.value.reason is Reason.RANGE_DISAGREES
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gray", "yuv411p"])

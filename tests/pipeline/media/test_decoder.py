@@ -1,10 +1,9 @@
-"""The decoding child: exact frames from good files, one clear fault from any other."""
+"""Decoding: exact frames from good files, and one clear fault from any other file."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -15,30 +14,15 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.clip.frames import Frame, Probe
+from pipeline.clip.frames import Probe
 from pipeline.media.child.probe import main_video, open_source
 from pipeline.media.decoder import Decoder, probe_file
-from pipeline.media.faults import check_decoding
-from pipeline.media.sandbox import child_environment
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Limits
+from tests.support.decoding import LIMITS, decode, fault_of
 from tests.support.media_factory import H264, Clip, Sound, read_counter, write_clip
 
-LIMITS = Limits()
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
-
-
-def decode(path: Path, limits: Limits = LIMITS, **options: Any) -> list[Frame]:
-    with Decoder(path, limits, **options) as decoder:
-        return list(decoder)
-
-
-def fault_of(path: Path, limits: Limits = LIMITS) -> ClipFault:
-    with pytest.raises(ClipFault) as fault:
-        decode(path, limits)
-    assert path.name in fault.value.sentence
-    return fault.value
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gray16le", "gbrp", "yuv411p"])
@@ -138,13 +122,6 @@ def test_the_probe_says_what_was_written(tmp_path: Path) -> None:
     assert Probe.from_dict(json.loads(json.dumps(probe.to_dict()))) == probe
 
 
-@pytest.fixture(scope="module")
-def sound_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sound") / "sound.mkv"
-    write_clip(path, Clip(frames=50, width=96, height=64))
-    return path
-
-
 def test_flipped_bytes_are_found_with_their_frame(sound_file: Path, tmp_path: Path) -> None:
     data = bytearray(sound_file.read_bytes())
     with av.open(str(sound_file)) as container:
@@ -202,83 +179,6 @@ def test_too_many_frames_are_refused(sound_file: Path) -> None:
     assert len(decode(sound_file, replace(LIMITS, max_frames=50))) == 50
 
 
-HOOK = """
-import os, sys
-if "{name}" in " ".join(sys.orig_argv):
-    import av
-    real = av.open
-    def trapped(*args, **kwargs):
-        {action}
-        return real(*args, **kwargs)
-    av.open = trapped
-"""
-
-
-def inject(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, action: str) -> None:
-    """Makes children that are asked for `name` do `action` on opening it."""
-    (folder / "sitecustomize.py").write_text(HOOK.format(name=name, action=action))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
-def test_a_crash_costs_one_clip(
-    sound_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    poison = tmp_path / "poison.mkv"
-    poison.write_bytes(sound_file.read_bytes())
-    inject(monkeypatch, tmp_path, "poison.mkv", "os.kill(os.getpid(), 11)")
-    fault = fault_of(poison)
-    assert fault.reason is Reason.DECODER_CRASH
-    assert "SIGSEGV" in fault.sentence
-    assert len(decode(sound_file)) == 50
-
-
-def test_a_hang_is_ended(sound_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = tmp_path / "slow.mkv"
-    slow.write_bytes(sound_file.read_bytes())
-    inject(monkeypatch, tmp_path, "slow.mkv", "import time; time.sleep(60)")
-    fault = fault_of(slow, replace(LIMITS, wall_seconds=2))
-    assert fault.reason is Reason.DECODER_TIMEOUT
-    assert "no end after 2 s" in fault.sentence
-
-
-def test_our_own_error_is_not_blamed_on_the_file(
-    sound_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inject(monkeypatch, tmp_path, "sound.mkv", "raise KeyError('lost')")
-    fault = fault_of(sound_file)
-    assert fault.reason is Reason.INTERNAL
-    assert "KeyError" in fault.sentence
-
-
-def test_memory_beyond_the_limit_is_refused(
-    sound_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inject(monkeypatch, tmp_path, "sound.mkv", "bytearray(3 << 30)")
-    fault = fault_of(sound_file, replace(LIMITS, address_space_mb=2048))
-    assert fault.reason is Reason.MEDIA_BOMB
-
-
-def test_the_child_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    assert not any("hush" in value for value in child_environment().values())
-
-
-def test_a_slow_consumer_is_not_a_hang(sound_file: Path) -> None:
-    limits = replace(LIMITS, wall_seconds=3)
-    with Decoder(sound_file, limits) as decoder:
-        for frame in decoder:
-            if frame.index in (5, 30):
-                time.sleep(1.6)
-
-
-def test_leaving_early_ends_the_child(sound_file: Path) -> None:
-    with Decoder(sound_file, LIMITS) as decoder:
-        next(iter(decoder))
-        child = decoder._child
-    assert child is not None
-    assert child.process.poll() is not None
-
-
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -309,52 +209,6 @@ def test_a_file_without_picture_or_without_file_is_refused(tmp_path: Path) -> No
     with pytest.raises(ClipFault) as fault:
         decode(tmp_path / "nothing.mkv")
     assert fault.value.reason is Reason.NOT_FOUND
-
-
-def facts(**changes: Any) -> dict[str, Any]:
-    clean = {"frames": 50, "packets": 50, "discarded": 0, "corrupt": 0, "last_pts": 49}
-    return {**clean, "messages": [], **changes}
-
-
-GATE_PROBE = Probe(
-    container="avi", codec="mpeg4", width=8, height=8, pix_fmt="yuv420p", source_pix_fmt="yuv420p",
-    bit_depth=8, fps=Fraction(25), time_base=Fraction(1, 25), sar=Fraction(1), frames_declared=50,
-    start_pts=0, duration_pts=50, duration_seconds=2.0, field_order="unknown", color_range=0,
-    color_primaries=2, color_trc=2, colorspace=2, rotation=0, audio=(), subtitles=(),
-    attachments=(), data=(), chapters=0, timecode=None,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({}, None),
-        ({"frames": 40, "packets": 40, "last_pts": 39}, Reason.TRUNCATED),
-        ({"frames": 48}, Reason.FRAME_COUNT),
-        ({"frames": 48, "packets": 48}, None),  # two frames of the count were empty: a longer step
-        ({"frames": 48, "discarded": 2}, None),  # cut away by an edit list
-        ({"corrupt": 1}, Reason.DECODE_ERROR),
-        ({"frames": 0, "packets": 0}, Reason.NO_VIDEO),
-        ({"messages": [("error while decoding MB 3 4", 16)]}, Reason.DECODE_ERROR),
-        ({"messages": [("deprecated pixel format used", 24)]}, None),
-        ({"messages": [("mmco: unref short failure", 16)]}, None),
-        ({"messages": [("slice CRC mismatch 12345678!", 16)]}, Reason.DECODE_CRC),
-        ({"messages": [("stream 0, offset 0x30: partial file", 24)]}, Reason.TRUNCATED),
-    ],
-)
-def test_the_gate_judges_by_counts_and_messages(
-    changes: dict[str, Any], reason: Reason | None
-) -> None:
-    messages = [
-        {"level": level, "source": "x", "text": text, "frame": 3}
-        for text, level in changes.get("messages", [])
-    ]
-    found = None
-    try:
-        check_decoding("a.avi", GATE_PROBE, facts(**{**changes, "messages": messages}), whole=True)
-    except ClipFault as fault:
-        found = fault.reason
-    assert found is reason
 
 
 @pytest.mark.skipif(not FOOTAGE, reason="ARCHIVE_RESTORE_DATA is not set")

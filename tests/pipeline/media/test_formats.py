@@ -20,7 +20,7 @@ from pipeline.media.formats import CODECS, SOUND, SOUND_REFUSED
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.format_cases import FORMS, RANGES, Form, every_case, few_cases
+from tests.support.format_cases import FORMS, RANGES, FormatCase, every_case, few_cases
 from tests.support.media_factory import Clip, write_clip
 from tests.support.mediainfo import differences
 from tests.support.seen import Seen, look
@@ -38,7 +38,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 
 @pytest.mark.parametrize(("form", "clip"), [pytest.param(f, c, id=n) for n, f, c in CASES])
 def test_a_format_survives_untouched(
-    form: Form, clip: Clip, studio: Studio, tmp_path: Path, request: pytest.FixtureRequest
+    form: FormatCase, clip: Clip, studio: Studio, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     source = tmp_path / f"{request.node.callspec.id}.{form.suffix}"
     write_clip(source, clip)

@@ -14,8 +14,7 @@ from models.damage.defects import dust, scratches
 from pipeline.clip.shards import Shot
 from pipeline.media.rgb import read_rgb, write_rgb
 from pipeline.plan.triage import marks_in, samples
-from tests.pipeline.detect.test_cuts import scene
-from tests.pipeline.test_flow import write_manifest
+from tests.support.scenes import scene
 
 LENGTH = 12
 
@@ -34,8 +33,9 @@ def told(folder: Path, clips: dict[str, np.ndarray], *more: dict[str, str]) -> t
         whole = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
         write_rgb(folder / f"{name}.mkv", whole, Fraction(24))
         rows.append({"clip_id": name, "source_uri": str(folder / f"{name}.mkv")})
-    manifest = write_manifest(folder / "m.csv", rows)
-    result = CliRunner().invoke(app, ["triage", manifest, "--json"])
+    manifest = folder / "m.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    result = CliRunner().invoke(app, ["triage", str(manifest), "--json"])
     answer = json.loads(result.stdout)
     assert answer["exit_code"] == result.exit_code
     return result.exit_code, {clip["clip_id"]: clip for clip in answer["clips"]}
@@ -73,7 +73,7 @@ def test_noise_leader_and_what_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_person_reads_a_table(tmp_path: Path) -> None:
     told(tmp_path, {"reel": view(1)})
-    result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.csv")])
+    result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.jsonl")])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "reel: clean"
 

@@ -1,100 +1,33 @@
-"""Manifests: three formats, one meaning; every fault found at once, with its row and column."""
+"""Manifests: every fault is found at once, with its row and column."""
 
-import io
+from __future__ import annotations
+
 import json
 import pickle
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from pipeline.sources.allowlist import overlaps
-from pipeline.sources.formats import ManifestFault, parse
+from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import (
     ManifestInvalid,
     inspect_rows,
     read_manifest,
     read_rows,
-    validate_manifest,
 )
 from pipeline.store import storage
-from schemas.errors import ArchiveError
 from schemas.manifest import COLUMNS
 from schemas.manifest_model import manifest_json_schema
 
 pytest_plugins = ("tests.support.s3",)
-
 MD5, SHA256 = "d41d8cd98f00b204e9800998ecf8427e", "e3" * 32
-ROWS: list[dict[str, object]] = [
-    {
-        "clip_id": "reel-1",
-        "source_uri": "reels/1.mkv",
-        "checksum": MD5.upper(),
-        "priority": 5,
-        "embargo_until": date(2030, 1, 1),
-        "expected_fps": 29.97,
-    },
-    {"clip_id": "reel-2", "source_uri": "s3://films/2.mkv", "notes": 'says "hello", twice'},
-]
 
 
 def faults_of(rows: Sequence[Mapping[str, object]]) -> list[ManifestFault]:
     """The errors of rows given as values."""
     data = "\n".join(json.dumps(row) for row in rows).encode()
     return [f for f in inspect_rows("m.jsonl", data)[1] if f.severity == "error"]
-
-
-NAMES = list(dict.fromkeys(name for row in ROWS for name in row))
-
-
-def as_csv(delimiter: str = ",") -> bytes:
-    lines = [delimiter.join(NAMES)]
-    for row in ROWS:
-        cells = ('"{}"'.format(str(row.get(name) or "").replace('"', '""')) for name in NAMES)
-        lines.append(delimiter.join(cells))
-    return "\r\n".join(lines).encode("utf-8-sig")
-
-
-def as_json() -> bytes:
-    return "\n\n".join(json.dumps(row, default=str) for row in ROWS).encode()
-
-
-def as_parquet() -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.table({name: [row.get(name) for row in ROWS] for name in NAMES}), sink)
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("m.csv", as_csv()),
-        ("m.jsonl", as_json()),
-        ("m.parquet", as_parquet()),
-        ("m.json", json.dumps(ROWS, default=str).encode()),
-        ("m.tsv", as_csv("\t")),
-        ("excel.csv", as_csv(";")),
-    ],
-)
-def test_every_format_gives_the_same_rows(name: str, data: bytes, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(data)
-    first, second = read_manifest(str(tmp_path / name))
-    assert set(first) == set(second) == set(COLUMNS)
-    assert first == dict.fromkeys(COLUMNS) | {
-        "clip_id": "reel-1",
-        "source_uri": str(tmp_path / "reels" / "1.mkv"),
-        "checksum": MD5,
-        "checksum_algo": "md5",
-        "priority": 5,
-        "embargo_until": "2030-01-01",
-        "expected_fps": "30000/1001",
-    }
-    assert second["source_uri"] == "s3://films/2.mkv"
-    assert second["notes"] == 'says "hello", twice'
-    assert (second["priority"], second["checksum"], second["embargo_until"]) == (0, None, None)
 
 
 def test_every_planted_fault_is_reported_at_once(tmp_path: Path) -> None:
@@ -144,15 +77,6 @@ def test_a_missing_column_is_named(missing: str) -> None:
     assert [(f.row, f.column, f.sentence) for f in faults] == [
         (0, missing, "the column is missing")
     ]
-
-
-def test_rows_are_numbered_as_a_person_sees_them() -> None:
-    csv = b'clip_id,source_uri,notes\na,a.mkv,"two\nlines"\n\n/,b.mkv,\n'
-    jsonl = b'{"clip_id":"a","source_uri":"a"}\n\n{"clip_id":"/","source_uri":"b"}\n'
-    assert [f.row for f in inspect_rows("m.csv", csv)[1]] == [4]
-    assert [f.row for f in inspect_rows("m.jsonl", jsonl)[1]] == [3]
-    table = pa.table({"clip_id": ["a", "/"], "source_uri": ["a", "b"]})
-    assert [f.row for f in validate_manifest(table)] == [2]
 
 
 HOSTILE = [
@@ -342,57 +266,10 @@ def test_duplicates_are_found_without_regard_to_case() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "sentence"),
-    [
-        ("m.csv", b"", "is empty"),
-        ("m.jsonl", b"\n\n", "is empty"),
-        ("m.csv", b"clip_id,source_uri\na,\xff.mkv\n", "line 2 is not UTF-8"),
-        ("m.csv", b'clip_id,source_uri\na,"a.mkv\n', "is not CSV"),
-        ("m.csv", b"clip_id,source_uri,clip_id\na,a.mkv,b\n", "more than once"),
-        ("m.csv", b"clip_id,source_uri\na,a.mkv,extra\n", "3 cells, the header has 2"),
-        ("m.jsonl", b'{"clip_id":"a","source_uri":"a"}\n{"clip_id"\n', "is not JSON"),
-        ("m.jsonl", b'{"clip_id":"a","source_uri":"a"}\n[1]\n', "is not a JSON object"),
-        ("m.jsonl", b'{"clip_id":"a","clip_id":"b","source_uri":"a"}\n', "key appears more"),
-        ("m.jsonl", b"[" * 100_000, "is not JSON"),
-        ("m.json", b'[{"clip_id": "a"', "is not JSON"),
-        ("m.parquet", b"PAR1 not really", "is not Parquet"),
-    ],
-)
-def test_a_malformed_manifest_is_a_fault_and_no_traceback(
-    name: str, data: bytes, sentence: str
-) -> None:
-    rows, faults = inspect_rows(name, data)
-    assert rows == []
-    assert any(sentence in fault.sentence for fault in faults), faults
-
-
 def test_a_manifest_without_rows_is_a_warning() -> None:
     rows, faults = inspect_rows("m.csv", b"clip_id,source_uri\n")
     assert rows == []
     assert [(f.severity, f.sentence) for f in faults] == [("warning", "has no rows")]
-
-
-def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(ArchiveError, match=r"\.csv"):
-        read_manifest("manifest.xlsx")
-
-
-def test_tables_from_other_readers_are_checked_alike() -> None:
-    table = pa.table({"clip_id": [1, 2], "source_uri": ["a", "../b"], "notes": [["x"], None]})
-    assert [(f.row, f.column) for f in validate_manifest(table)] == [
-        (1, "notes"),
-        (2, "source_uri"),
-    ]
-
-
-def test_cells_are_read_as_text() -> None:
-    table, faults = parse(b"clip_id,source_uri,priority\n007,a,01\n", "csv")
-    assert faults == []
-    assert table.drop_columns("#row").to_pylist() == [
-        {"clip_id": "007", "source_uri": "a", "priority": "01"}
-    ]
-    assert table["#row"].to_pylist() == [2]
 
 
 def test_sources_are_relative_to_the_manifest_in_a_store(s3_prefix: str) -> None:
@@ -400,62 +277,6 @@ def test_sources_are_relative_to_the_manifest_in_a_store(s3_prefix: str) -> None
     storage.write_bytes(uri, b"clip_id,source_uri\na,./reels/a.mkv\nb,/mnt/b.mkv\n")
     sources = [row["source_uri"] for row in read_manifest(uri)]
     assert sources == [f"{s3_prefix}/night/reels/a.mkv", "/mnt/b.mkv"]
-
-
-@pytest.mark.parametrize(
-    ("source", "out"),
-    [
-        ("/films/a.mkv", "/films"),  # its own folder
-        ("file:///films/a.mkv", "/films/"),
-        ("/films/reels/1/a.mkv", "/films"),  # a folder above it
-        ("/films/restored/clips/a/a_rst.mkv", "/films/restored"),  # a result as a source
-        ("s3://films/reels/a.mkv", "s3://films/reels"),
-        ("s3://films/reels/a.mkv", "s3://films"),
-        ("s3://films/reel", "s3://films/reel/restored"),  # below the source itself
-    ],
-)
-def test_output_among_the_originals_is_a_fault(source: str, out: str) -> None:
-    row = {"source_uri": source, "reference_uri": None}
-    assert [(f.row, f.column, f.value) for f in overlaps([(7, row)], out)] == [
-        (7, "source_uri", source)
-    ]
-    row = {"source_uri": "/elsewhere/a.mkv", "reference_uri": source}
-    assert [f.column for f in overlaps([(7, row)], out)] == ["reference_uri"]
-
-
-@pytest.mark.parametrize(
-    ("source", "out"),
-    [
-        ("/films/a.mkv", "/films/restored"),  # beside it
-        ("/films/a.mkv", "/films-restored"),
-        ("/films/in/a.mkv", "/films/out"),
-        ("s3://films/reels/a.mkv", "s3://films/restored"),
-        ("s3://films/reels/a.mkv", "s3://films/reels/restored"),
-        ("s3://films/reel.mkv", "s3://films/reel"),
-        ("s3://films/a.mkv", "/films"),
-    ],
-)
-def test_output_beside_the_originals_is_none(source: str, out: str) -> None:
-    assert list(overlaps([(2, {"source_uri": source, "reference_uri": None})], out)) == []
-
-
-def test_a_link_does_not_hide_that_they_are_one_place(tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "films")
-    row = {"source_uri": f"{tmp_path}/films/a.mkv", "reference_uri": None}
-    assert len(list(overlaps([(2, row)], f"{tmp_path}/link"))) == 1
-
-
-def test_every_original_in_the_output_is_named_with_its_row(tmp_path: Path) -> None:
-    manifest = tmp_path / "m.csv"
-    manifest.write_text("clip_id,source_uri\na,out/a.mkv\nb,b.mkv\nc,out/deep/c.mkv\n")
-    assert len(read_manifest(str(manifest), str(tmp_path / "restored"))) == 3
-    with pytest.raises(ManifestInvalid) as caught:
-        read_manifest(str(manifest), str(tmp_path / "out"))
-    assert [(f["row"], f["value"]) for f in caught.value.faults] == [
-        (2, f"{tmp_path}/out/a.mkv"),
-        (4, f"{tmp_path}/out/deep/c.mkv"),
-    ]
 
 
 def test_the_examples_of_the_schema_are_a_valid_row() -> None:
