@@ -5,7 +5,7 @@ import pytest
 
 from models.damage.analogue import TO_RGB, TO_YCC
 from models.damage.simulator import DEGRADATIONS, changed, stream
-from tests.models.damage.test_simulator import grey, scene
+from tests.support.pictures import grey, scene
 
 
 def apply(name: str, clip: np.ndarray, **params: object) -> np.ndarray:

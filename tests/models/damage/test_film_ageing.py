@@ -8,7 +8,7 @@ from models.damage.optics import directed_blur, directed_kernel, sinc_ringing
 from models.damage.processes import streaks
 from models.damage.tone import LUMA, colour_cast, fading, flicker_field, monochrome
 from models.damage.transport import gate_weave, jumps, lost_frames
-from tests.models.damage.test_simulator import grey, scene
+from tests.support.pictures import grey, scene
 
 
 def rng(seed: int = 1) -> np.random.Generator:

@@ -15,30 +15,13 @@ from models.damage.simulator import (
     quantise,
     stream,
 )
-
-
-def grey(value: float = 128, frames: int = 8, size: int = 128) -> np.ndarray:
-    return np.full((frames, size, size, 3), value, np.float32)
-
-
-def scene(frames: int = 8, height: int = 128, width: int = 160) -> np.ndarray:
-    """A moving test scene (T, H, W, 3) uint8: soft shapes, an edge, some texture."""
-    rng = np.random.default_rng(7)
-    coarse = rng.uniform(20, 235, (12, 20, 3)).astype(np.float32)
-    wide = cv2.resize(coarse, (width + frames, height), interpolation=cv2.INTER_CUBIC)
-    wide[height // 2 :, width // 3 :] *= 0.6
-    wide += cv2.GaussianBlur(rng.normal(0, 12, wide.shape).astype(np.float32), (0, 0), 1.2)
-    return quantise(np.stack([wide[:, t : t + width] for t in range(frames)]))
+from tests.support.pictures import grey, psnr, scene
 
 
 def rough_codec(frames: np.ndarray, name: str, quality: int) -> np.ndarray:
     """Stands in for a video encoder: coarser with a higher quality number."""
     step = max(quality // 4, 1)
     return (frames // step * step + step // 2).clip(0, 255).astype(np.uint8)
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / np.mean(np.square(a.astype(np.float32) - b))))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

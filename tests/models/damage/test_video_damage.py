@@ -8,7 +8,7 @@ from models.damage.composite import NTSC_CYCLES, chroma_loss, colour_bleed, comp
 from models.damage.digital import bit_depth, jpeg, packet_loss
 from models.damage.interlacing import combing, field_blend, pulled_down, telecine, wrong_field_order
 from models.damage.simulator import age, changed, quantise
-from tests.models.damage.test_simulator import grey, psnr, scene
+from tests.support.pictures import grey, psnr, scene
 
 
 def rng(seed: int = 1) -> np.random.Generator:

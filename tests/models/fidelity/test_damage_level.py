@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.fidelity.damage_level import FEATURES, Nearest, coding, severity
-from models.network.unet import ERROR_BLOCK, error_scale, told_error
+from models.fidelity.damage_level import FEATURES, Nearest, coding_features, damage_level
+from models.fidelity.predicted_error import ERROR_BLOCK, error_scale, predicted_error
 
 NEAR, GRID = 0, slice(10, 12)  # detail at full over half size; the grid across and down
 
@@ -31,7 +31,7 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def measured(*images: np.ndarray) -> list[torch.Tensor]:
-    return list(coding(torch.from_numpy(np.stack(images))[:, None]))
+    return list(coding_features(torch.from_numpy(np.stack(images))[:, None]))
 
 
 def test_a_grid_of_blocks_is_seen_at_any_phase() -> None:
@@ -66,7 +66,7 @@ def test_frames_are_measured_one_by_one() -> None:
 @pytest.mark.parametrize(("height", "width"), [(12, 40), (16, 16), (50, 11)])
 def test_small_frames_have_levels_too(height: int, width: int) -> None:
     window, trust = torch.rand(2, 5, 3, height, width), torch.ones(2, 4, height, width)
-    levels = severity(Nearest.of(window, trust))
+    levels = damage_level(Nearest.of(window, trust))
     assert levels.shape == (2, FEATURES) and torch.isfinite(levels).all()
 
 
@@ -78,7 +78,7 @@ def test_a_flat_frame_has_no_marks() -> None:
 def test_an_error_is_told_on_its_scale() -> None:
     for error in (0.0, 1.5, 40.0):
         plane = error_scale(torch.full((48, 64), error / 255))
-        assert told_error(plane) == pytest.approx(error, abs=1e-3)
+        assert predicted_error(plane) == pytest.approx(error, abs=1e-3)
     most = error_scale(torch.full((6 * ERROR_BLOCK, 6 * ERROR_BLOCK), 3 / 255))
     most[:ERROR_BLOCK, : 4 * ERROR_BLOCK] = 2.0  # one defect says nothing of the frame
-    assert told_error(most) == pytest.approx(3, abs=1e-3)
+    assert predicted_error(most) == pytest.approx(3, abs=1e-3)

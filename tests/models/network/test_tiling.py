@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.frame_state import Rung
 from models.network import checkpoint
-from models.network.memory import Ladder, OutOfMemory, Rung
-from models.network.tiling import MARGIN, restored, tiles
+from models.network.memory import Ladder, OutOfMemory
+from models.network.stage import restore_window
+from models.network.tiling import TILE_MARGIN, tiles
 from models.network.unet import MULTIPLE, RestorationNet
 from models.restorer import Restorer
 from pipeline.media.segments import read_rgb
@@ -52,8 +54,8 @@ def test_tiles_cover_the_frame_once_and_keep_to_the_grid(
             tile.kept, tile.computed, tile.inside, (height, width), strict=True
         ):
             assert computed.start % MULTIPLE == 0 and computed.stop % MULTIPLE == 0
-            assert computed.start in (0, kept.start - MARGIN)
-            assert computed.stop in (length, kept.stop + MARGIN)
+            assert computed.start in (0, kept.start - TILE_MARGIN)
+            assert computed.stop in (length, kept.stop + TILE_MARGIN)
             assert inside.stop - inside.start == kept.stop - kept.start
     assert (times == 1).all()
 
@@ -62,9 +64,9 @@ def test_tiles_cover_the_frame_once_and_keep_to_the_grid(
 def test_the_picture_does_not_depend_on_the_tiles(
     steps: int, tolerance: float, net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    whole = restored(net, *frames, steps=steps, seed=5)
+    whole = restore_window(net, *frames, steps=steps, seed=5)
     assert whole.image.shape == (3, HEIGHT, WIDTH)
-    tiled = restored(net, *frames, steps=steps, seed=5, side=256)
+    tiled = restore_window(net, *frames, steps=steps, seed=5, side=256)
     for one, other in zip(whole, tiled, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=20 * tolerance)  # logits go to +-20
     torch.testing.assert_close(whole.image, tiled.image, rtol=0, atol=tolerance)
@@ -79,18 +81,19 @@ def test_tiles_are_told_the_levels_of_the_whole_frame(
         torch.nn.init.normal_(parameter, 0, 0.05)
     window, trust = frames[0].clone(), 0.5 + frames[1] / 2
     window[..., : WIDTH // 2] *= 0.1  # so that the noise of a tile is not that of the frame
-    whole = restored(told, window, trust, steps=1, seed=5)
-    tiled = restored(told, window, trust, steps=1, seed=5, side=256)
+    whole = restore_window(told, window, trust, steps=1, seed=5)
+    tiled = restore_window(told, window, trust, steps=1, seed=5, side=256)
     torch.testing.assert_close(whole.image, tiled.image, rtol=0, atol=1e-5)
 
 
 def test_the_margin_is_what_makes_them_equal(
     net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = restored(net, *frames, steps=1, seed=5)
-    monkeypatch.setattr("models.network.tiling.MARGIN", 16)
+    whole = restore_window(net, *frames, steps=1, seed=5)
+    monkeypatch.setattr("models.network.tiling.TILE_MARGIN", 16)
     assert (
-        float((restored(net, *frames, steps=1, seed=5, side=256)[0] - whole[0]).abs().max()) > 1e-3
+        float((restore_window(net, *frames, steps=1, seed=5, side=256)[0] - whole[0]).abs().max())
+        > 1e-3
     )
 
 
@@ -156,7 +159,7 @@ def test_the_last_rungs_are_those_of_the_cpu(net: RestorationNet) -> None:
             raise torch.OutOfMemoryError
         return "restored"
 
-    assert ladder.frame(attempt) == "restored"
+    assert ladder.first_that_fits(attempt) == "restored"
     assert used == [(256, True), (0, False)]
     assert ladder.rung == Rung("cpu", 0)
 
@@ -166,7 +169,7 @@ def test_below_the_last_rung_there_is_no_more(net: RestorationNet) -> None:
         raise torch.OutOfMemoryError
 
     with pytest.raises(OutOfMemory, match="tiles of 256 pixels on cpu, the last resort"):
-        Ladder(net, 1080, 1920).frame(attempt)
+        Ladder(net, 1080, 1920).first_that_fits(attempt)
 
 
 def test_another_error_is_not_taken_for_memory(net: RestorationNet) -> None:
@@ -174,7 +177,7 @@ def test_another_error_is_not_taken_for_memory(net: RestorationNet) -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Ladder(net, 1080, 1920).frame(attempt)
+        Ladder(net, 1080, 1920).first_that_fits(attempt)
 
 
 # In the pipeline

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.fidelity.damage_level import Nearest, severity
-from models.motion.temporal_filter import REACH as FILTER_REACH
+from models.fidelity.damage_level import Nearest, damage_level
+from models.motion.temporal_filter import FILTER_REACH
 from models.network import checkpoint
 from models.network.unet import SIZES, RestorationNet
 from models.restorer import CONTEXT, Restorer
@@ -257,7 +257,7 @@ def noisy_window(sigma: float, match: bool = True) -> tuple[torch.Tensor, torch.
 
 
 def test_severity_tells_noise_from_texture() -> None:
-    levels = [severity(Nearest.of(*noisy_window(sigma)))[0] for sigma in (0.0, 5.0, 25.0)]
+    levels = [damage_level(Nearest.of(*noisy_window(sigma)))[0] for sigma in (0.0, 5.0, 25.0)]
     code_values = [2 ** (4 * level[:3]) - 1 for level in levels]
     assert code_values[0].max() < 0.01  # texture that is the same in all frames is no noise
     # luma is the mean of three channels, a difference has twice the variance of a frame
@@ -270,7 +270,7 @@ def test_severity_tells_noise_from_texture() -> None:
 
 
 def test_severity_without_a_match_says_so() -> None:
-    level = severity(Nearest.of(*noisy_window(5.0, match=False)))[0]
+    level = damage_level(Nearest.of(*noisy_window(5.0, match=False)))[0]
     assert level[:3].abs().max() == 0 and level[4] == 0 and level[3] > 0
     assert torch.isfinite(level).all()
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from jobs.training.train import main
-from models.motion.alignment import OFFSETS, Frame
-from models.motion.deflicker import Image
+from models.frame_state import Image
+from models.motion.alignment import OFFSETS, FlowFrame
 from models.network import checkpoint
-from models.network.unet import Output, RestorationNet
+from models.network.unet import NetworkOutput, RestorationNet
 from models.training.dataset import Bank, Batch, Mix, prepare
 from models.training.muon import UPDATE_RMS, Muon, is_kernel, orthogonal
 from models.training.train import (
@@ -71,7 +71,9 @@ TINY = TrainConfig(
 class Unaligned:
     """Neighbours as they are."""
 
-    def neighbours(self, centre: Frame, others: dict[int, Frame]) -> tuple[list[Image], Image]:
+    def neighbours(
+        self, centre: FlowFrame, others: dict[int, FlowFrame]
+    ) -> tuple[list[Image], Image]:
         return [others[k].image for k in OFFSETS], np.ones((4, *centre.luma.shape), np.float32)
 
 
@@ -123,7 +125,7 @@ def test_where_the_truth_is_unsure_the_square_loss_takes_the_mean() -> None:
         config = replace(TINY, pixel_loss=loss, latent_weight=0.0, defect_map_weight=0.0)
         latent = torch.zeros(1, 1, 5, 5)
         for _ in range(300):
-            output = Output(guess.expand_as(clean), latent, nothing, nothing, nothing)
+            output = NetworkOutput(guess.expand_as(clean), latent, nothing, nothing, nothing)
             (slope,) = torch.autograd.grad(loss_of(output, batch, latent, config)["total"], guess)
             with torch.no_grad():
                 guess -= 0.01 * slope
