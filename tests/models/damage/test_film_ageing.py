@@ -6,7 +6,7 @@ import pytest
 from models.damage.noise import shot_noise, speckle
 from models.damage.optics import directed_blur, directed_kernel, sinc_ringing
 from models.damage.processes import streaks
-from models.damage.tone import LUMA, colour_cast, fading, flicker_field, monochrome
+from models.damage.tone import LUMA_601, colour_cast, fading, flicker_field, monochrome
 from models.damage.transport import gate_weave, jumps, lost_frames
 from tests.support.pictures import grey, scene
 
@@ -74,9 +74,9 @@ def test_fading_lifts_black_and_pulls_colours_to_grey() -> None:
     colours = scene(3).astype(np.float32)
     faded = fading(colours.copy(), rng(), 0, 0, 0, fog=20, saturation=0.5, drift=0)
     lifted = 20 + colours * 235 / 255
-    assert np.allclose(faded @ LUMA, lifted @ LUMA, atol=0.01)
-    away = np.abs(lifted - (lifted @ LUMA)[..., None]).mean()
-    assert np.abs(faded - (faded @ LUMA)[..., None]).mean() == pytest.approx(away / 2, rel=0.01)
+    assert np.allclose(faded @ LUMA_601, lifted @ LUMA_601, atol=0.01)
+    away = np.abs(lifted - (lifted @ LUMA_601)[..., None]).mean()
+    assert np.abs(faded - (faded @ LUMA_601)[..., None]).mean() == pytest.approx(away / 2, rel=0.01)
     drifting = fading(grey(64, frames=400, size=2), rng(), 0.3, 0.3, 0.3, 0, 1, drift=0.002)
     lost = 1 - np.log(drifting[:, 0, 0] / 255) / np.log(64 / 255)
     assert np.diff(lost, axis=0).std() == pytest.approx(0.002, rel=0.1)
@@ -104,8 +104,8 @@ def test_monochrome_keeps_luma_and_nothing_else() -> None:
     plain, brown = (monochrome(clip.copy(), rng(), sepia) for sepia in (0, 1))
     assert np.ptp(plain, axis=3).max() < 1e-3
     for toned in (plain, brown):
-        assert np.allclose(toned @ LUMA, clip @ LUMA, atol=0.01)
-    middle = brown[np.abs(clip @ LUMA - 128) < 3]
+        assert np.allclose(toned @ LUMA_601, clip @ LUMA_601, atol=0.01)
+    middle = brown[np.abs(clip @ LUMA_601 - 128) < 3]
     assert (middle[:, 0] - middle[:, 2]).mean() == pytest.approx(48, abs=0.5)  # 18 + 30
 
 

@@ -13,7 +13,7 @@ from models.damage.simulator import (
     age,
     changed,
     quantise,
-    stream,
+    random_stream,
 )
 from tests.support.pictures import grey, psnr, scene
 
@@ -79,7 +79,7 @@ def test_g25_is_white_noise_of_sigma_25() -> None:
 
 @pytest.mark.parametrize("sigma_px", [0.2, 0.6, 1.1])
 def test_grain_has_its_strength_at_any_size(sigma_px: float) -> None:
-    rng = stream(0, "grain")
+    rng = random_stream(0, "grain")
     noise = DEGRADATIONS["grain"](grey(), rng, 14, 1, 0, sigma_px, 0) - 128
     assert noise.std() == pytest.approx(14, rel=0.05)
     assert np.ptp(noise, axis=3).max() < 1e-3  # luma grain only
@@ -88,7 +88,7 @@ def test_grain_has_its_strength_at_any_size(sigma_px: float) -> None:
 def test_grain_is_strongest_in_the_midtones() -> None:
     sd = {}
     for value in (10, 128, 245):
-        rng = stream(0, "grain")
+        rng = random_stream(0, "grain")
         sd[value] = (DEGRADATIONS["grain"](grey(value), rng, 10, 0.5, 2, 0.5, 0) - value).std()
     light = 128 / 255
     assert sd[128] == pytest.approx(10 * (0.5 + 2 * light * (1 - light)), rel=0.05)
@@ -97,7 +97,9 @@ def test_grain_is_strongest_in_the_midtones() -> None:
 
 def test_larger_grain_is_more_correlated() -> None:
     def neighbours(sigma_px: float) -> float:
-        noise = DEGRADATIONS["grain"](grey(), stream(0, "grain"), 14, 1, 0, sigma_px, 0) - 128
+        noise = (
+            DEGRADATIONS["grain"](grey(), random_stream(0, "grain"), 14, 1, 0, sigma_px, 0) - 128
+        )
         return np.corrcoef(noise[:, :, 1:].ravel(), noise[:, :, :-1].ravel())[0, 1]
 
     assert neighbours(0.2) < 0.02 < neighbours(0.5) < neighbours(0.8) < neighbours(1.1)
@@ -105,11 +107,13 @@ def test_larger_grain_is_more_correlated() -> None:
 
 def test_flicker_has_its_deviation_and_memory() -> None:
     clip = grey(100, frames=4000, size=2)
-    gains = DEGRADATIONS["flicker"](clip, stream(1, "flicker"), 0.06, 0, 0.5)[:, 0, 0, 0] / 100
+    gains = (
+        DEGRADATIONS["flicker"](clip, random_stream(1, "flicker"), 0.06, 0, 0.5)[:, 0, 0, 0] / 100
+    )
     assert gains.std() == pytest.approx(0.06, rel=0.08)
     assert np.corrcoef(gains[1:], gains[:-1])[0, 1] == pytest.approx(0.5, abs=0.06)
     clip = grey(100, frames=4000, size=2)
-    curve = DEGRADATIONS["flicker"](clip, stream(1, "flicker"), 0, 0.06, 0)[:, 0, 0, 0] / 255
+    curve = DEGRADATIONS["flicker"](clip, random_stream(1, "flicker"), 0, 0.06, 0)[:, 0, 0, 0] / 255
     log_gamma = np.log(np.log(curve) / np.log(100 / 255))
     assert log_gamma.std() == pytest.approx(0.06, rel=0.08)
 
@@ -118,7 +122,12 @@ def test_faint_dust_is_fainter_and_as_frequent() -> None:
     depth, count = {}, {}
     for least in (0.2, 1.0):
         clip = DEGRADATIONS["dust"](
-            grey(0), stream(4, "dust"), rate=40, white_share=1, soft_share=0, least_opacity=least
+            grey(0),
+            random_stream(4, "dust"),
+            rate=40,
+            white_share=1,
+            soft_share=0,
+            least_opacity=least,
         )
         depth[least] = clip[clip > 0].mean()
         count[least] = (clip > 0).mean()
@@ -129,7 +138,7 @@ def test_faint_dust_is_fainter_and_as_frequent() -> None:
 def test_blur_has_its_width() -> None:
     clip = grey(0, frames=1, size=65)
     clip[0, 32, 32] = 255
-    spot = DEGRADATIONS["blur"](clip, stream(0, "blur"), 1.2)[0, :, :, 0]
+    spot = DEGRADATIONS["blur"](clip, random_stream(0, "blur"), 1.2)[0, :, :, 0]
     offset = np.arange(65) - 32
     variance = (spot.sum(0) * offset**2).sum() / spot.sum()
     assert np.sqrt(variance) == pytest.approx(1.2, rel=0.05)
@@ -140,7 +149,7 @@ def test_masks_are_exactly_the_changed_pixels(name: str) -> None:
     before = scene().astype(np.float32)
     params = {"rate": 6} if name in ("dust", "blotches", "dropouts") else {}
     params |= {"share": 0.2} if name == "packet_loss" else {}
-    after = DEGRADATIONS[name](before.copy(), stream(2, name), **params)
+    after = DEGRADATIONS[name](before.copy(), random_stream(2, name), **params)
     mask = changed(before, after)
     seen = (quantise(after) != quantise(before)).any(3)
     assert mask.any()
@@ -201,7 +210,7 @@ def test_the_target_weaves_and_is_toned_as_the_print(monkeypatch: pytest.MonkeyP
 
 def test_dust_counts_are_poisson_with_the_given_rate() -> None:
     clip = grey(frames=150, size=256)
-    specks = DEGRADATIONS["dust"](clip, stream(0, "dust"), 4, (2, 3), 0, 0.5, 0)
+    specks = DEGRADATIONS["dust"](clip, random_stream(0, "dust"), 4, (2, 3), 0, 0.5, 0)
     marked = changed(np.full_like(clip, 128), specks)
     counts = [cv2.connectedComponents(frame.astype(np.uint8))[0] - 1 for frame in marked]
     assert np.mean(counts) == pytest.approx(4, rel=0.12)
@@ -210,7 +219,7 @@ def test_dust_counts_are_poisson_with_the_given_rate() -> None:
 
 def test_dust_is_new_in_every_frame_and_scratches_stay() -> None:
     def overlap(name: str, **params: float) -> float:
-        marked = changed(grey(), DEGRADATIONS[name](grey(), stream(3, name), **params))
+        marked = changed(grey(), DEGRADATIONS[name](grey(), random_stream(3, name), **params))
         near = cv2.dilate(marked[3].astype(np.uint8), np.ones((5, 5))) > 0
         return (near & marked[4]).sum() / max(marked[4].sum(), 1)
 
@@ -219,7 +228,7 @@ def test_dust_is_new_in_every_frame_and_scratches_stay() -> None:
 
 
 def test_scratches_are_tall_and_narrow() -> None:
-    lines = DEGRADATIONS["scratches"](grey(), stream(0, "s"), lines=1, width_px=(2, 2))
+    lines = DEGRADATIONS["scratches"](grey(), random_stream(0, "s"), lines=1, width_px=(2, 2))
     marked = changed(grey(), lines)
     frame = marked[marked.any((1, 2))][0]
     assert frame.any(1).mean() >= 0.55
