@@ -55,8 +55,10 @@ def shuffle_channels(net: RestorationNet) -> None:
     first = net.denoiser.inp.in_channels - size.quarter
     rows = (net.encoder.down, net.encoder.res4.conv2)
     columns = (
-        (net.encoder.res4.conv1, 0), (net.denoiser.inp, first), (net.decoder.inp, net.channels)
-    )  # fmt: skip
+        (net.encoder.res4.conv1, 0),
+        (net.denoiser.inp, first),
+        (net.decoder.inp, net.channels),
+    )
     block = net.denoiser.enc8[0]
     both = torch.cat([inner, len(inner) + inner])  # FiLM: scale and shift
     with torch.no_grad():

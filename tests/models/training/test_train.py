@@ -159,9 +159,12 @@ def test_a_stage_begins_with_the_weights_of_the_last(bank: Path, tmp_path: Path)
         atol=1e-5,
     )
     third = Trainer(
-        TrainConfig(size="fast"), [bank], tmp_path / "third", start=weights,
+        TrainConfig(size="fast"),
+        [bank],
+        tmp_path / "third",
+        start=weights,
         device=torch.device("cpu"),
-    )  # fmt: skip
+    )
     assert third.net.size == "fast"
     assert torch.allclose(
         third.averaged().restore(frames, trust, 1, 0.0, 0).image,
