@@ -2,7 +2,7 @@
 
 On moving footage a stack of frames is of no use without alignment. OpenCV's DIS flow (Kroeger et
 al., ECCV 2016) on blurred luma is enough: better flow would add at most 0.3 dB
-(docs/experiments.md).
+(docs/experiments/2026-11-27-finer-flow.md).
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Aligner:
     """DIS flow from a centre frame to its neighbours, filled from its surroundings at bad matches.
 
     Flow over two frames is the sum of two steps. Every step serves several windows, so a frame
-    costs two flows instead of four, at a loss of 0.01 dB (docs/experiments.md).
+    costs two flows instead of four, at a loss of 0.01 dB
+    (docs/experiments/2026-11-22-flow-cost.md).
     """
 
     def __init__(self, preset: str = "medium") -> None:

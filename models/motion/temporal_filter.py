@@ -3,7 +3,8 @@
 The network's errors differ from frame to frame, and the picture moves with its motion.
 Motion-compensated temporal filtering (Dubois and Sabri, IEEE Trans. Communications 32, 1984) after
 the network, with a weight for every pixel: a neighbour counts as far as it agrees with the frame.
-So nothing is smeared where a match fails or light changes (docs/experiments.md, 2026-11-28).
+So nothing is smeared where a match fails or light changes
+(docs/experiments/2026-11-28-temporal-filter.md).
 """
 
 from __future__ import annotations

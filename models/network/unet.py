@@ -1,7 +1,7 @@
 """The restoration network: frame encoder, bridge denoiser, decoder conditioned by skips.
 
 Without normalisation: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions
-only: depthwise ones are slower on a CPU for the same result (docs/experiments.md).
+only: depthwise ones are slower on a CPU for the same result.
 """
 
 from __future__ import annotations
