@@ -62,9 +62,9 @@ def limit_threads(count: int) -> None:
 def keep_freed_memory() -> None:
     """Have this process keep the memory that a frame frees for the next one.
 
-    Otherwise glibc returns large buffers to the kernel and faults them in again page by page: a
-    tenth of the time of a frame of 1280x720 (mallopt(3); docs/experiments/2026-11-28-freed-memory.md).
-    Does nothing under another C library.
+    Otherwise glibc returns large buffers to the kernel and faults them in again page by page. This
+    takes a tenth of the time of a frame of 1280x720 (mallopt(3);
+    docs/experiments/2026-11-28-freed-memory.md). Does nothing under another C library.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_THRESHOLD, KEPT_BUFFER)

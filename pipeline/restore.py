@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import Image, PixelFormat
-from models.frame_state import Rung
+from models.network.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Probe

@@ -11,6 +11,7 @@ import torch
 from models.frame_state import Rung
 from models.network.unet import RestorationNet
 
+__all__ = ["Ladder", "OutOfMemory", "Rung"]
 SIDES = (1024, 512, 256)  # sides in pixels of the tiles to try, without their margin
 log = logging.getLogger(__name__)
 
