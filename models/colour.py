@@ -1,8 +1,7 @@
-"""Between a clip's own planes and the RGB the model sees, and back without touching what did not
-change.
+"""Conversion between a clip's own planes and the model's RGB, exact where nothing changes.
 
-The model's change is carried back as a difference in the source's own planes, so a frame the model
-leaves alone keeps every code value, whatever its subsampling, depth, matrix or range.
+The model's change returns as a difference in the source's own planes. So a frame without a change
+keeps every code value, for any subsampling, depth, matrix and range.
 """
 
 from __future__ import annotations
@@ -32,13 +31,11 @@ FULL_RANGE = 2  # libav's code for full range
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """What is needed to read planes as colour: family ("gray", "yuv", "gbr"), depth, matrix and
-    range.
-    """
+    """How to read planes as colour."""
 
-    family: str
-    depth: int
-    kr: float
+    family: str  # "gray", "yuv" or "gbr"
+    depth: int  # bits
+    kr: float  # of the matrix, with kb
     kb: float
     full_range: bool
 
@@ -46,7 +43,10 @@ class PixelFormat:
     def of(
         cls, pix_fmt: str, depth: int, matrix: int, color_range: int, height: int
     ) -> PixelFormat:
-        """From a probe's values; an untagged matrix is BT.601 below 720 lines, else BT.709."""
+        """The format from a probe's values.
+
+        An untagged matrix counts as BT.601 below 720 lines, else as BT.709.
+        """
         family = (
             "gbr" if pix_fmt.startswith("gbr") else "gray" if pix_fmt.startswith("gray") else "yuv"
         )
@@ -92,9 +92,9 @@ class PixelFormat:
         strength: float = 1.0,
         monochrome: bool = False,
     ) -> tuple[Plane, ...]:
-        """The planes moved by ``strength`` times the change from ``before`` to ``after``.
+        """The planes plus ``strength`` times the change from ``before`` to ``after``.
 
-        ``monochrome`` keeps chroma as it is. Planes beyond colour (alpha) are returned unchanged.
+        With ``monochrome`` chroma does not change. Planes that are not colour (alpha) never do.
         """
         change = (after - before) * np.float32(strength)
         deltas = self._deltas(change, planes, monochrome)

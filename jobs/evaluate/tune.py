@@ -34,7 +34,7 @@ from jobs.evaluate.evaluate import (
 )
 from jobs.evaluate.scores import Interval, bootstrap, psnr_of
 from models.damage.presets import PRESETS
-from models.motion.alignment import SPAN, Frame
+from models.motion.alignment import SPAN, FlowFrame
 from models.motion.deflicker import warp
 from pipeline.detect.metrics import psnr_from_mean_square
 from pipeline.media.rgb import read_rgb
@@ -133,7 +133,7 @@ def witnesses(clip: Clip) -> list[Witness]:
     independent of what it does here. A warped frame is a little soft and a little beside the truth,
     which speaks for a soft restoration; where enough of a clip stands still, only that is asked.
     """
-    frames = [Frame.of(frame.astype(np.float32) / 255) for frame in clip]
+    frames = [FlowFrame.of(frame.astype(np.float32) / 255) for frame in clip]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found, still = [], []
     for early in range(len(frames) - AWAY):

@@ -1,8 +1,8 @@
-"""What magnetic tape, its players, aerials and small web videos do to a picture.
+"""Damage by magnetic tape, its players, aerials and small web videos.
 
-A composite signal is a luma waveform with chroma riding on it: tape narrows both bands, the
-player's electronics ring, its mechanics shake lines, and worn oxide drops pieces of them. The
-controls are those of the NTSC/VHS simulators that archivists know (zhuker/ntsc, ntscqt); the models
+A composite signal is a luma waveform with chroma modulated onto it. Tape narrows both bands, the
+player's electronics ring, its mechanics shake lines, and worn oxide drops pieces of lines. The
+controls are those of the NTSC/VHS simulators that archivists know (zhuker/ntsc, ntscqt). The models
 are plain filters and random processes on luma and colour differences. Clips are float32
 (T, H, W, 3) in 0..255 and are changed in place; lengths are in pixels.
 """
@@ -16,7 +16,7 @@ TO_YCC = np.array(  # Rec. 601, full range
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
 TO_RGB = np.linalg.inv(TO_YCC).astype(np.float32)
-LINE_AREA = 288 * 352  # the frame area that rates of dropouts refer to
+LINE_AREA = 288 * 352  # pixels of the frame (CIF) that rates of dropouts refer to
 
 
 def bandwidth(
@@ -27,12 +27,12 @@ def bandwidth(
     delay_px: float = 1.0,
     ringing: float = 0.5,
 ) -> np.ndarray:
-    """Horizontal low-pass of luma and, far lower, of chroma, which also arrives late.
+    """Horizontal low-pass of luma and, with a far lower limit, of chroma, which is also delayed.
 
-    `luma_px` and `chroma_px` are the deviations of the kernels; `ringing` is the share of the lost
-    high band that the player's sharpening puts back, with its overshoot.
+    `luma_px` and `chroma_px` are the standard deviations of the kernels. `ringing` is the share of
+    the lost high band that the player's sharpening adds again, with its overshoot.
     """
-    down = float(rng.choice((0, 0, 0.5, 1)))  # comb filters delay chroma by lines as well
+    down = float(rng.choice((0, 0, 0.5, 1)))  # lines: comb filters delay chroma vertically too
     for frame in clip:
         ycc = cv2.transform(frame, TO_YCC)
         luma, chroma = ycc[..., 0], ycc[..., 1:]
@@ -53,8 +53,9 @@ def tape_noise(
     chroma: float = 10,
     chroma_px: float = 6,
 ) -> np.ndarray:
-    """Noise of deviation `luma` and `chroma` in grey levels: short streaks in luma, long ones of
-    two lines or so in colour.
+    """Noise of standard deviation `luma` and `chroma` in grey levels.
+
+    Luma has short streaks, colour long ones of about two lines.
     """
     shape = clip.shape[1:3]
     for frame in clip:
@@ -67,8 +68,9 @@ def tape_noise(
 def line_jitter(
     clip: np.ndarray, rng: np.random.Generator, jitter_px: float = 0.4, wave_px: float = 0.8
 ) -> np.ndarray:
-    """Time-base error: every line starts a little early or late, and edges wave slowly down the
-    picture.
+    """Time-base error: lines start a little early or late, and edges wave slowly down the picture.
+
+    `jitter_px` and `wave_px` are standard deviations.
     """
     height, width = clip.shape[1:3]
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height))
@@ -89,8 +91,10 @@ def dropouts(
     length_px: tuple[float, float] = (8, 160),
     repeat_share: float = 0.4,
 ) -> np.ndarray:
-    """Streaks of one to three lines, Poisson(`rate`) per CIF frame: white, black or noise, or the
-    line above once more, as a dropout compensator fills them.
+    """Streaks of one to three lines, Poisson(`rate`) per CIF frame.
+
+    They are white or black with some noise, or a copy of the line above, as from a dropout
+    compensator.
     """
     height, width = clip.shape[1:3]
     for frame in clip:
@@ -113,7 +117,7 @@ def dropouts(
 def head_switching(
     clip: np.ndarray, rng: np.random.Generator, lines: float = 6, shear_px: float = 20
 ) -> np.ndarray:
-    """The last lines of every field, read while the heads change: pulled sideways and noisy."""
+    """The last lines of every field, shifted sideways and noisy, where the player changes heads."""
     count = max(round(lines), 1)
     depth = np.arange(1, count + 1) / count
     for frame, wander in zip(clip, ar1(len(clip), 0.6, rng), strict=True):
@@ -128,9 +132,7 @@ def head_switching(
 def ghost(
     clip: np.ndarray, rng: np.random.Generator, delay_px: float = 12, gain: float = 0.1
 ) -> np.ndarray:
-    """An echo on the way from the aerial: the picture once more, later and weaker, of either
-    sign.
-    """
+    """An echo in the aerial's signal: the picture again, delayed and weaker, of either sign."""
     sign = float(rng.choice((-1, 1)))
     late = np.array([[1, 0, delay_px], [0, 1, 0]], np.float32)
     for frame in clip:
@@ -142,7 +144,7 @@ def ghost(
 def hum_bar(
     clip: np.ndarray, rng: np.random.Generator, strength: float = 8, speed_px: float = 3
 ) -> np.ndarray:
-    """A broad bar, lighter and darker, that rolls through the picture: mains hum in the signal."""
+    """Mains hum: a broad lighter and darker bar that rolls through the picture."""
     height = clip.shape[1]
     start = rng.uniform(0, height)
     for t, frame in enumerate(clip):
@@ -154,7 +156,7 @@ def hum_bar(
 def low_resolution(
     clip: np.ndarray, rng: np.random.Generator, scale: float = 0.6, sharpen: float = 0.3
 ) -> np.ndarray:
-    """Shrunk to `scale` for a small player, enlarged again by someone, and sharpened for looks."""
+    """The picture shrunk to `scale` for a small player, enlarged again, and sharpened."""
     height, width = clip.shape[1:3]
     small = max(round(width * scale), 8), max(round(height * scale), 8)
     ways = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)

@@ -1,6 +1,6 @@
-"""Colour that shares a wire with luma, and what worn tape and heads do to it.
+"""Damage to colour in composite video, by decoders and by worn tape and heads.
 
-A composite signal is luma plus colour on a subcarrier; a decoder that cannot part them again makes
+A composite signal is luma plus colour on a subcarrier. A decoder that cannot separate them makes
 dots of colour edges and rainbows of fine stripes. Clips are float32 (T, H, W, 3) in 0..255 and are
 changed in place; lengths are in pixels.
 """
@@ -12,7 +12,7 @@ from models.damage.analogue import TO_RGB, TO_YCC
 from models.damage.defects import FAINT
 from models.damage.processes import ar1, streaks
 
-NTSC_CYCLES = 227.5 / 858  # of the subcarrier per pixel: per line / pixels per line (Rec. 601)
+NTSC_CYCLES = 227.5 / 858  # subcarrier cycles per pixel: per line / pixels per line (Rec. 601)
 
 
 def composite(
@@ -22,14 +22,14 @@ def composite(
     chroma_px: float = 2.5,
     cycles_per_px: float = NTSC_CYCLES,
 ) -> np.ndarray:
-    """Dot crawl and rainbows: colour goes onto a subcarrier and comes off it again.
+    """Dot crawl and rainbows: colour is modulated onto a subcarrier and demodulated again.
 
     Coded as NTSC: luma + U sin + V cos, whose phase turns by half a cycle from line to line and
-    from frame to frame. The decoder multiplies by the carrier and keeps what is slower than
-    `chroma_px`, which takes fine luma for colour, and subtracts `notch` of that from luma.
+    from frame to frame. The decoder multiplies by the carrier and low-passes by `chroma_px`, so it
+    takes fine luma for colour. It subtracts `notch` times this colour from luma.
     """
     height, width = clip.shape[1:3]
-    pad = int(np.ceil(4 * chroma_px))  # the filters see the signal go on beyond the edge
+    pad = int(np.ceil(4 * chroma_px))  # so that the signal continues beyond the edge
     along = 2 * np.pi * cycles_per_px * np.arange(width + 2 * pad)
     start = rng.uniform(0, 2 * np.pi)
     for t, frame in enumerate(clip):
@@ -49,8 +49,9 @@ def composite(
 def colour_bleed(
     clip: np.ndarray, rng: np.random.Generator, right_px: float = 4, down_px: float = 1.5
 ) -> np.ndarray:
-    """Colour that trails off to the right and downwards, exponentially over these lengths, as
-    after several copies; luma keeps its place.
+    """Colour that trails off to the right and downwards, as after several copies.
+
+    It falls off exponentially over these lengths. Luma does not move.
     """
     across, down = _trail(right_px), _trail(down_px)
     last = len(across) - 1, len(down) - 1
@@ -66,8 +67,9 @@ def colour_bleed(
 def chroma_loss(
     clip: np.ndarray, rng: np.random.Generator, share: float = 0.02, lines: float = 2
 ) -> np.ndarray:
-    """Lines without colour: a `share` of all, in runs of `lines` on average (on and off as a Markov
-    chain down the picture), new in every frame.
+    """Lines without colour, new in every frame: a `share` of all, in runs of `lines` on average.
+
+    Runs begin and end by a Markov chain down the picture.
     """
     height = clip.shape[1]
     leave = 1 / max(lines, 1)
@@ -91,8 +93,10 @@ def noise_bars(
     speed_px: float = 4,
     shear_px: float = 12,
 ) -> np.ndarray:
-    """Mistracking: bands of `height_share` of the picture that drift down by `speed_px` per frame
-    and tremble. In them colour is gone, lines are pulled sideways, and white streaks cover them.
+    """Mistracking: bands of `height_share` of the picture that move down by `speed_px` per frame.
+
+    They tremble. Inside them colour is lost, lines are shifted sideways, and white streaks cover
+    the picture.
     """
     for _ in range(round(bars)):
         _noise_bar(clip, rng, height_share, speed_px, shear_px)
@@ -106,7 +110,7 @@ def _noise_bar(
     speed_px: float,
     shear_px: float,
 ) -> None:
-    """One band, which leaves at the foot of the picture and comes back at the top."""
+    """One band; it leaves the picture at the bottom and returns at the top."""
     count, height, width = clip.shape[:3]
     half = max(height_share * height / 2, 1)
     centres = rng.uniform(0, height) + speed_px * np.arange(count) + ar1(count, 0.7, rng)
@@ -126,7 +130,7 @@ def _noise_bar(
 
 
 def _trail(length_px: float) -> np.ndarray:
-    """Kernel (n,) float32 of sum 1 that falls off exponentially backwards from its last place."""
+    """Kernel (n,) float32 with sum 1 that falls off exponentially backwards from its last place."""
     back = np.arange(int(np.ceil(5 * length_px)), -1, -1)
     weights = np.exp(-back / max(length_px, 0.05))
     return np.asarray(weights / weights.sum(), np.float32)

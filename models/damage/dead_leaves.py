@@ -1,7 +1,7 @@
-"""Procedural clips: dead leaves in motion, textured shapes that hide one another as they move.
+"""Procedural clips: moving dead leaves, textured shapes that hide one another.
 
 A dead-leaves picture has the edges, occlusions and scale invariance of natural images (Lee, Mumford
-and Huang, IJCV 2001), and a denoiser learns from such pictures alone nearly what it learns from
+and Huang, IJCV 2001). A denoiser trained on such pictures alone is nearly as good as one trained on
 photographs (Achddou, Gousseau and Ladjal, SSVM 2021).
 """
 
@@ -13,24 +13,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FINER = 2  # drawn at twice the size, then averaged: soft edges and half-pixel motion
-LEAST, MOST = 5.0, 0.35  # radii: pixels drawn, share of the drawn side
-TEXTURES = 6  # to choose from in a clip
+FINER = 2  # clips are drawn at twice the size, then averaged: soft edges and half-pixel motion
+LEAST_RADIUS = 5.0  # drawn pixels
+MOST_RADIUS = 0.35  # share of the drawn side
+TEXTURES = 6  # textures in one clip
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One rigid shape: its picture (h, w, 3), its mask (h, w), where it is and how it moves."""
+    """One rigid shape in motion."""
 
-    picture: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+    picture: NDArray[np.uint8]  # (h, w, 3)
+    mask: NDArray[np.uint8]  # (h, w)
     place: NDArray[np.float64]  # (x, y) of its upper left corner in the middle frame, drawn pixels
-    speed: NDArray[np.float64]  # drawn pixels a frame
+    speed: NDArray[np.float64]  # (x, y), drawn pixels per frame
 
 
 def dead_leaves(rng: np.random.Generator, frames: int, size: int) -> NDArray[np.uint8]:
-    """A clip (frames, size, size, 3) of RGB: a moving camera, nearer leaves faster, some with a
-    motion of their own.
+    """An RGB clip (frames, size, size, 3) from a moving camera.
+
+    Nearer leaves move faster, and some have a motion of their own.
     """
     side = FINER * size
     textures = [_texture(rng, side) for _ in range(TEXTURES)]
@@ -59,7 +61,7 @@ def _leaf(
     palette: NDArray[np.float64],
     drift: NDArray[np.float64],
 ) -> Leaf:
-    radius = 1 / rng.uniform(1 / (MOST * side), 1 / LEAST)  # density r^-2
+    radius = 1 / rng.uniform(1 / (MOST_RADIUS * side), 1 / LEAST_RADIUS)  # density r^-2
     span = 2 * int(np.ceil(radius)) + 1
     mask = np.zeros((span, span), np.uint8)
     centre, turn = (span // 2, span // 2), float(rng.uniform(0, 360))
@@ -82,7 +84,7 @@ def _coloured(
     height: int,
     width: int,
 ) -> NDArray[np.uint8]:
-    """A colour of the palette, shaded from one side to the other, with a texture."""
+    """A picture (height, width, 3): a colour of the palette with shading and a texture."""
     colour = palette[rng.integers(len(palette))] + rng.normal(0, 12, 3)
     texture = textures[rng.integers(len(textures))]
     y, x = (int(rng.integers(len(texture) - n + 1)) for n in (height, width))
@@ -93,7 +95,7 @@ def _coloured(
 
 
 def _texture(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
-    """A plane (side, side) of mean 0 and deviation 1: 1/f noise, or a grating with some noise."""
+    """A plane (side, side) with mean 0 and standard deviation 1: 1/f noise, or a noisy grating."""
     frequencies = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     frequencies[0, 0] = 1 / side
     spectrum = frequencies ** -rng.uniform(0.3, 1.8) * np.exp(
@@ -112,7 +114,7 @@ def _texture(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
 
 
 def _paste(canvas: NDArray[np.uint8], leaf: Leaf, time: float) -> None:
-    """Draw a leaf where it is at ``time`` frames from the middle one, in place."""
+    """Draw a leaf into the canvas, at its place ``time`` frames after the middle frame."""
     x, y = np.rint(leaf.place + leaf.speed * time).astype(int)
     height, width = leaf.mask.shape
     top, left = max(y, 0), max(x, 0)

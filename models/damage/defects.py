@@ -1,8 +1,8 @@
 """Local film defects: drifting scratches, dust and hairs, blotches of lost emulsion.
 
-Every defect is laid over the clip with an opacity in [0, 1]. Opacities below `FAINT` are cut to
-zero, so that a defect has an outline and its mask is exactly the set of pixels it changed.
-Clips are float32 (T, H, W, 3) in 0..255 and are changed in place; lengths are in pixels.
+Every defect is laid over the clip with an opacity in [0, 1]. Opacities below `FAINT` become zero,
+so that a defect has an outline and its mask is exactly the set of changed pixels. Clips are float32
+(T, H, W, 3) in 0..255 and are changed in place; lengths are in pixels.
 """
 
 import cv2
@@ -10,12 +10,12 @@ import numpy as np
 
 from models.damage.processes import ar1, smooth_noise
 
-FAINT = 0.05
-DUST_AREA = 256 * 256  # the frame area that dust rates refer to
+FAINT = 0.05  # opacity below which a defect is not drawn
+DUST_AREA = 256 * 256  # pixels of the frame that dust rates refer to
 
 
 def overlay(frame: np.ndarray, alpha: np.ndarray, paint: np.ndarray, top: int, left: int) -> None:
-    """Blend `paint` over one frame (H, W, 3) where the patch lands; `alpha`, `paint` (h, w)."""
+    """Blend `paint` over one frame (H, W, 3) at (top, left); `alpha` and `paint` are (h, w)."""
     height, width = frame.shape[:2]
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + alpha.shape[0], height), min(left + alpha.shape[1], width)
@@ -37,9 +37,9 @@ def scratches(
     jitter_px: float = 0.6,
     multiply_share: float = 0.2,
 ) -> np.ndarray:
-    """Vertical lines that wander over the frames; `contrast` in grey levels, either sign.
+    """Vertical lines that wander over the frames; `contrast` is in grey levels, of either sign.
 
-    Multiplied lines darken or lighten in proportion to the picture, by contrast / 128.
+    A share of them multiplies the picture instead, by 1 + contrast / 128.
     """
     for _ in range(round(lines)):
         strength = rng.uniform(*contrast) * rng.choice((-1, 1), p=(0.4, 0.6))
@@ -64,11 +64,11 @@ def scratch(
     drift_px: float,
     jitter_px: float,
 ) -> None:
-    """Draw one line of 60-100 % of the height on at least 60 % of the frames."""
+    """Draw one line over 60-100 % of the height on at least 60 % of the frames."""
     count, height, width = clip.shape[:3]
     frames = np.arange(count)
     centre = rng.uniform(0, width) + drift_px * frames + jitter_px * ar1(count, 0.5, rng)
-    wobble = 0.6 * smooth_noise((height,), height / 4, rng)  # the film is never quite straight
+    wobble = 0.6 * smooth_noise((height,), height / 4, rng)  # film is never quite straight
     wear = np.clip(0.85 + 0.25 * smooth_noise((height,), 9, rng), 0, 1)
     length = rng.uniform(0.6, 1) if rng.random() < 0.5 else 1.0
     start = rng.uniform(0, 1 - length)
@@ -104,8 +104,9 @@ def dust(
     soft_share: float = 0.3,
     least_opacity: float = 0.7,
 ) -> np.ndarray:
-    """Specks, flakes and hairs, new in every frame: Poisson(`rate`) per 256 x 256 pixels, with
-    opacities from `least_opacity` to 1.
+    """Specks, flakes and hairs, new in every frame: Poisson(`rate`) per 256 x 256 pixels.
+
+    Opacities are from `least_opacity` to 1.
     """
     height, width = clip.shape[1:3]
     for frame in clip:
@@ -124,7 +125,7 @@ def dust(
 
 
 def flake_shape(radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Opacity (n, n) of an ellipse or, half the time, of a ragged polygon of that radius."""
+    """Opacity (n, n) of an ellipse or, half the time, of a ragged polygon, of this radius."""
     angle = np.linspace(0, 2 * np.pi, 17)[:-1]
     ragged = 0.3 * smooth_noise((16,), 1, rng) if rng.random() < 0.5 else 0
     reach = radius * np.clip(1 + ragged, 0.4, 1.8)
@@ -134,7 +135,7 @@ def flake_shape(radius: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def hair_shape(radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Opacity (n, n) of a curved fibre, some eight times longer than `radius`, 1-2 px thick."""
+    """Opacity (n, n) of a curved fibre, 5 to 10 times longer than `radius`, 1-2 pixels thick."""
     steps = 24
     length = radius * rng.uniform(5, 10)
     turn = rng.normal(0, 0.12) + 0.12 * ar1(steps, 0.8, rng)
@@ -156,7 +157,7 @@ def blotches(
     radius_px: tuple[float, float] = (4, 45),
     white_share: float = 0.5,
 ) -> np.ndarray:
-    """Large patches of lost emulsion, one frame each: Poisson(`rate`) per frame."""
+    """Large patches of lost emulsion, each on one frame: Poisson(`rate`) per frame."""
     height, width = clip.shape[1:3]
     for frame in clip:
         for _ in range(rng.poisson(rate)):
@@ -174,17 +175,17 @@ def blotches(
 
 
 def blotch_shape(radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Opacity (n, n) of a patch whose rim is low-pass noise of random softness."""
+    """Opacity (n, n) of a patch; its rim follows low-pass noise and has a random softness."""
     side = 2 * int(1.9 * radius + 3) + 1
     axis = np.arange(side, dtype=np.float32) - side // 2
     across, down = np.meshgrid(axis, axis)
     points = np.stack([across, down], -1) @ _rotation(rng.uniform(0, np.pi)).astype(np.float32)
     stretch = rng.uniform(0.6, 1)
-    depth = radius - np.hypot(points[..., 0], points[..., 1] / stretch)  # px inside the rim
+    depth = radius - np.hypot(points[..., 0], points[..., 1] / stretch)  # pixels inside the rim
     depth += 0.28 * radius * smooth_noise(depth.shape, radius / 3, rng)
     depth += 0.06 * radius * smooth_noise(depth.shape, max(radius / 12, 0.7), rng)
     soft_px = rng.uniform(0.5, 1 + 0.25 * radius)
-    edge = np.clip((side // 2 - np.hypot(across, down)) / 3, 0, 1)  # no cut at the patch border
+    edge = np.clip((side // 2 - np.hypot(across, down)) / 3, 0, 1)  # fades out before the border
     alpha: np.ndarray = np.clip(depth / soft_px, 0, 1) * edge
     return alpha.astype(np.float32)
 
@@ -194,7 +195,7 @@ def _rotation(angle: float) -> np.ndarray:
 
 
 def _fill(points: np.ndarray, radius: float) -> np.ndarray:
-    """Antialiased fill of a polygon (n, 2) around the origin, drawn four times finer."""
+    """Opacity of a filled polygon (n, 2) around the origin, drawn at 4x the size: soft edges."""
     half = int(1.8 * radius + 3)
     side = 2 * half + 1
     canvas = np.zeros((4 * side, 4 * side), np.uint8)

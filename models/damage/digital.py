@@ -1,7 +1,7 @@
-"""What files lose: packets, bits of a level, and the fine detail that JPEG drops.
+"""Damage to files: lost packets, fewer bits per level, and detail lost by JPEG.
 
-Clips are float32 (T, H, W, 3) in 0..255 and are changed in place. Video codecs are not here: they
-are passed to the simulator as functions.
+Clips are float32 (T, H, W, 3) in 0..255 and are changed in place. Video codecs are not here: the
+simulator gets them as functions.
 """
 
 import cv2
@@ -9,22 +9,22 @@ import numpy as np
 
 from models.damage.processes import ar1
 
-BLOCK_PX = 16  # the macroblock of MPEG-2 and H.264
-INTRA_FRAMES = 12  # from one whole picture to the next
+BLOCK_PX = 16  # pixels: side of a macroblock of MPEG-2 and H.264
+INTRA_FRAMES = 12  # frames from one intra coded picture to the next
 
 
 def packet_loss(
     clip: np.ndarray, rng: np.random.Generator, share: float = 0.02, leak: float = 0.9
 ) -> np.ndarray:
-    """Rows of blocks that never arrived: in a frame each is lost with the chance `share`, from a
-    random block to its end, and the decoder fills in the last frame.
+    """Lost rows of blocks: the decoder shows the previous frame there.
 
-    What was predicted from the hole keeps `leak` of its error per frame, until the next whole
-    picture. Errors below a grey level are dropped, so that the damage has an outline.
+    In every frame each row is lost with probability `share`, from a random block to its end.
+    Prediction from the hole carries the error on: `leak` of it per frame, until the next intra
+    coded picture. Errors below one grey level are dropped, so that the damage has an outline.
     """
     count, height, width = clip.shape[:3]
     blocks = -(-width // BLOCK_PX)
-    whole = int(rng.integers(INTRA_FRAMES))  # which frames are intra coded
+    whole = int(rng.integers(INTRA_FRAMES))  # phase of the intra coded frames
     error = np.zeros_like(clip[0])
     for t in range(1, count):
         frame, last = clip[t], clip[t - 1]
@@ -40,7 +40,7 @@ def packet_loss(
 
 
 def bit_depth(clip: np.ndarray, rng: np.random.Generator, bits: float = 6) -> np.ndarray:
-    """Levels rounded to 2 ** `bits` of them, without dither: bands in skies and faces."""
+    """Levels rounded to 2 ** `bits` values without dither: bands in skies and faces."""
     step = 255 / (2 ** round(bits) - 1)
     clip[:] = step * np.rint(np.clip(clip, 0, 255) / step)
     return clip
@@ -49,8 +49,10 @@ def bit_depth(clip: np.ndarray, rng: np.random.Generator, bits: float = 6) -> np
 def jpeg(
     clip: np.ndarray, rng: np.random.Generator, quality: float = 50, wander: float = 4
 ) -> np.ndarray:
-    """Motion JPEG: every frame by itself, its quality (1 to 100) AR(1) around `quality` with the
-    deviation `wander`, as rate control makes it.
+    """Motion JPEG: every frame coded by itself.
+
+    The quality (1 to 100) is AR(1) around `quality` with standard deviation `wander`, as under rate
+    control.
     """
     for frame, offset in zip(clip, ar1(len(clip), 0.8, rng), strict=True):
         level = int(np.clip(round(quality + wander * offset), 1, 100))

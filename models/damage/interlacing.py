@@ -1,8 +1,8 @@
-"""What interlaced scanning and its conversions do to a clip of whole pictures.
+"""Interlacing damage: interlaced capture and its conversions, from a clip of whole pictures.
 
-A frame of video is two fields, the even and the odd lines, of two instants. Clips are float32
-(T, H, W, 3) in 0..255, one instant per frame, and are changed in place. No function looks at
-the picture, so what it does to a clip it does to the masks of the clip as well.
+A frame of interlaced video is two fields, the even and the odd lines, of two instants. Clips are
+float32 (T, H, W, 3) in 0..255, one instant per frame, and are changed in place. No function looks
+at the picture, so a clip and its masks change in the same way.
 """
 
 from itertools import pairwise
@@ -12,8 +12,9 @@ import numpy as np
 
 
 def combing(clip: np.ndarray, rng: np.random.Generator, lag: float = 1) -> np.ndarray:
-    """Weave: one field of every frame shows the picture `lag` of a frame later, between two
-    pictures as their mixture. Which field is the later one is drawn.
+    """Combing: one field of every frame shows the picture `lag` frames later, `lag` in [0, 1].
+
+    Between two pictures it is their mixture. Which field is later is drawn at random.
     """
     later = int(rng.integers(2))
     for frame, following in pairwise(clip):
@@ -22,15 +23,17 @@ def combing(clip: np.ndarray, rng: np.random.Generator, lag: float = 1) -> np.nd
 
 
 def field_blend(clip: np.ndarray, rng: np.random.Generator, weight: float = 0.4) -> np.ndarray:
-    """A conversion that mixed instants: every frame holds `weight` of the next one."""
+    """Blended fields after a conversion: every frame contains `weight` of the next one."""
     for frame, following in pairwise(clip):
         frame[:] += np.float32(weight) * (following - frame)
     return clip
 
 
 def wrong_field_order(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fields shown in the wrong order: the instants of every pair are swapped, so that motion goes
-    two steps on and one back, each from its own field with the lines between interpolated.
+    """Fields in the wrong order: the two instants of every pair are swapped.
+
+    Motion goes two steps forward and one back. Each instant is one field, with the lines between
+    interpolated.
     """
     shift = int(rng.integers(2))
     parity = int(rng.integers(2))
@@ -41,7 +44,7 @@ def wrong_field_order(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def one_field(frame: np.ndarray, parity: int) -> np.ndarray:
-    """A frame (H, W, 3) from its even (0) or odd (1) lines, the others between their neighbours."""
+    """A frame (H, W, 3) from its even (0) or odd (1) lines; the others are interpolated."""
     height, width = frame.shape[:2]
     field = frame[parity::2]
     rows = np.clip((np.arange(height, dtype=np.float32) - parity) / 2, 0, len(field) - 1)
@@ -50,10 +53,10 @@ def one_field(frame: np.ndarray, parity: int) -> np.ndarray:
 
 
 def telecine(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """3:2 pulldown: of five instants four are film, shown for three, two, three and two fields.
+    """3:2 pulldown: four film pictures in five frames, for three, two, three and two fields.
 
-    Two frames of five hold fields of two pictures. Where in the cycle the clip begins, and which
-    field comes first, is drawn.
+    Two frames of five hold fields of two pictures. The clip's place in the cycle and the first
+    field are drawn at random.
     """
     instants = clip.copy()
     start = int(rng.integers(5))
@@ -66,8 +69,9 @@ def telecine(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def pulled_down(t: int, field: int, start: int) -> int:
-    """The instant that field 0 or 1 of video frame `t` shows, in a cycle of five that began `start`
-    frames before the clip.
+    """The instant in field 0 or 1 of video frame `t`.
+
+    The cycle of five frames began `start` frames before the clip.
     """
-    picture = 2 * (2 * (t + start) + field) // 5  # film, four pictures to ten fields
+    picture = 2 * (2 * (t + start) + field) // 5  # film: four pictures in ten fields
     return max(5 * picture // 4 - start, 0)

@@ -1,4 +1,4 @@
-"""What a lens, and whoever resampled its picture, do to sharpness.
+"""Loss of sharpness by a lens, and by resampling its picture.
 
 Clips are float32 (T, H, W, 3) in 0..255 and are changed in place; lengths are in pixels.
 """
@@ -8,11 +8,11 @@ import numpy as np
 
 from models.damage.processes import random_walk
 
-FOCUS_STEP = 0.02  # per frame: pixels of sigma, radians of direction
+FOCUS_STEP = 0.02  # step of the random walk per frame: pixels of sigma, or radians of direction
 
 
 def blur(clip: np.ndarray, rng: np.random.Generator, sigma_px: float = 0.8) -> np.ndarray:
-    """Lens blur whose focus wanders a little."""
+    """Lens blur with standard deviation `sigma_px`; the focus wanders a little."""
     for frame, offset in zip(clip, random_walk(len(clip), FOCUS_STEP, rng), strict=True):
         sigma = max(sigma_px + offset, 0.1)
         frame[:] = cv2.GaussianBlur(frame, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -22,8 +22,10 @@ def blur(clip: np.ndarray, rng: np.random.Generator, sigma_px: float = 0.8) -> n
 def directed_blur(
     clip: np.ndarray, rng: np.random.Generator, sigma_px: float = 1.6, ratio: float = 0.4
 ) -> np.ndarray:
-    """Blur that is longer one way, as from astigmatism or a shaken camera: deviation `sigma_px`
-    along a direction that wanders from any start, `ratio` times that across it.
+    """Blur that is longer in one direction, as from astigmatism or a shaken camera.
+
+    The standard deviation is `sigma_px` along the direction and `ratio` times that across it. The
+    direction wanders from a random start.
     """
     start = rng.uniform(0, np.pi)
     for frame, turn in zip(clip, random_walk(len(clip), FOCUS_STEP, rng), strict=True):
@@ -33,7 +35,10 @@ def directed_blur(
 
 
 def directed_kernel(along_px: float, across_px: float, angle: float) -> np.ndarray:
-    """Gaussian (n, n) float32 of sum 1 with these deviations along and across `angle` radians."""
+    """Gaussian (n, n) float32 with sum 1.
+
+    `along_px` and `across_px` are standard deviations along and across `angle` (radians).
+    """
     half = int(np.ceil(3 * max(along_px, across_px)))
     down, right = np.mgrid[-half : half + 1, -half : half + 1]
     along = (right * np.cos(angle) + down * np.sin(angle)) / max(along_px, 0.1)
@@ -45,10 +50,11 @@ def directed_kernel(along_px: float, across_px: float, angle: float) -> np.ndarr
 def sinc_ringing(
     clip: np.ndarray, rng: np.random.Generator, cutoff: float = 0.5, reach_px: float = 10
 ) -> np.ndarray:
-    """Ripples along edges: an ideal low-pass at `cutoff` of the highest frequency, cut off after
-    `reach_px`. A step overshoots by about a tenth (Gibbs) at any cutoff.
+    """Ripples along edges: an ideal low-pass at `cutoff` times the highest frequency.
 
-    Real-ESRGAN (Wang et al., ICCVW 2021, section 3) ages with such filters; ours is separable.
+    Its kernel ends after `reach_px`. A step overshoots by about a tenth (Gibbs) at any cutoff.
+    Real-ESRGAN (Wang et al., ICCVW 2021, section 3) degrades with such filters; this one is
+    separable.
     """
     half = round(reach_px)
     kernel = np.sinc(cutoff * np.arange(-half, half + 1))

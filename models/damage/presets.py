@@ -1,9 +1,9 @@
-"""Damage presets: which degradations, how likely, and from which ranges.
+"""Damage presets: degradations with their probability and the ranges of their parameters.
 
-A range `(low, high)` is drawn uniformly once per clip; a single number is fixed. Grey levels are
-of 255, lengths in pixels. The product is tested on `film`, `tape`, `broadcast` and `web`; their
-`_train` forms are wider on purpose, around the same centre. `worn` and `scan` hold what those leave
-out; a clip gets a part of it.
+A range `(low, high)` is drawn uniformly once per clip; a single number is fixed. Grey levels go to
+255, lengths are in pixels. The product is tested on `film`, `tape`, `broadcast` and `web`. Their
+`_train` forms are wider on purpose, around the same centre. `worn` and `scan` hold the other
+degradations; a clip gets a part of them.
 """
 
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ class Option:
 
 @dataclass(frozen=True)
 class Slot:
-    """One place in the life of the material, taken by one of its options or by nothing."""
+    """One step in the life of the material: one of its options, or none."""
 
     name: str
     chance: float
     options: tuple[Option, ...] = field(default=())
 
     def draw(self, rng: np.random.Generator) -> tuple[str, dict[str, float]] | None:
-        """The degradation and its parameters for one clip, None when the clip is spared."""
+        """The degradation and its parameters for one clip; None if it has none in this slot."""
         if rng.random() >= self.chance:
             return None
         weights = np.array([option.weight for option in self.options])
@@ -40,12 +40,12 @@ class Slot:
 
 
 def draw(span: Span, rng: np.random.Generator) -> float:
-    """A number from a range, or the fixed number itself."""
+    """A number drawn from a range, or the fixed number itself."""
     return float(rng.uniform(*span)) if isinstance(span, tuple) else float(span)
 
 
 def one(chance: float, name: str, **ranges: Span) -> Slot:
-    """A slot with a single candidate."""
+    """A slot with a single option."""
     return Slot(name, chance, (Option(name, ranges),))
 
 
@@ -75,7 +75,7 @@ FILM_TRAIN = (
     )),
 )  # fmt: skip
 
-ACCESS_TRAIN = (  # a print with little grain, kept as a small file: specks that coding softened
+ACCESS_TRAIN = (  # a print with little grain, kept as a small file: coding softened its specks
     one(0.6, "blur", sigma_px=(0.3, 1.2)),
     one(0.4, "flicker", gain_sd=(0.005, 0.05), gamma_sd=(0, 0.05), rho=(0, 0.7)),
     one(0.6, "grain", strength=(1, 8), floor=(0.1, 1), bell=(0, 2.5), sigma_px=(0.3, 1.1),
@@ -116,7 +116,7 @@ TAPE_TRAIN = (
     )),
 )  # fmt: skip
 
-BROADCAST = (  # taken off the air, then kept on tape
+BROADCAST = (  # received over the air, then kept on tape
     one(1.0, "blur", sigma_px=(0.5, 0.9)),
     one(0.7, "ghost", delay_px=(6, 20), gain=(0.05, 0.12)),
     one(0.5, "hum_bar", strength=(3, 8), speed_px=(-4, 4)),
@@ -127,7 +127,7 @@ BROADCAST = (  # taken off the air, then kept on tape
     one(1.0, "mpeg2video", quality=(4, 8)),
 )  # fmt: skip
 
-WEB = (  # a small, hard-pressed upload, downloaded and enlarged
+WEB = (  # a small, strongly compressed upload, downloaded and enlarged
     one(1.0, "low_resolution", scale=(0.55, 0.8), sharpen=(0.1, 0.5)),
     one(1.0, "white_noise", sigma=(1, 4)),
     one(1.0, "h264", quality=(29, 35)),
@@ -143,7 +143,7 @@ WEB_TRAIN = (
     )),
 )  # fmt: skip
 
-WORN = (  # a print that was shown for decades: the dyes, the splices, the gate
+WORN = (  # a print after decades of projection: dyes, splices, gate
     Slot("lens", 1.0, (
         Option("blur", {"sigma_px": (0.5, 1.2)}, 0.6),
         Option("directed_blur", {"sigma_px": (0.8, 2), "ratio": (0.3, 0.7)}, 0.25),
@@ -169,7 +169,7 @@ WORN = (  # a print that was shown for decades: the dyes, the splices, the gate
     one(0.8, "h264", quality=(17, 28)),
 )  # fmt: skip
 
-SCAN = (  # fields, composite video, a bad head and the files of the first digital years
+SCAN = (  # fields, composite video, a bad head, and files of the first digital years
     Slot("light", 0.8, (
         Option("shot_noise", {"photons": (60, 600)}),
         Option("speckle", {"strength": (0.03, 0.15), "sigma_px": (0.2, 0.8)}),

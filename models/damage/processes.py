@@ -1,11 +1,11 @@
-"""Random processes that damage is made of: they wander over time or space instead of jumping."""
+"""Random processes for damage: they wander over time or space instead of jumping."""
 
 import cv2
 import numpy as np
 
 
 def ar1(count: int, rho: float, rng: np.random.Generator) -> np.ndarray:
-    """Stationary AR(1) process (count,) with zero mean, unit variance and correlation `rho`."""
+    """Stationary AR(1) process (count,) with mean 0, variance 1 and correlation `rho`."""
     steps = rng.standard_normal(count)
     values = np.empty(count)
     state = steps[0]
@@ -17,15 +17,15 @@ def ar1(count: int, rho: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_walk(count: int, step: float, rng: np.random.Generator) -> np.ndarray:
-    """Random walk (count,) that starts at zero."""
+    """Random walk (count,) from 0, with steps of standard deviation `step`."""
     return np.concatenate([[0.0], np.cumsum(step * rng.standard_normal(count - 1))])
 
 
 def smooth_noise(shape: tuple[int, ...], sigma_px: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise (n,) or (h, w) float32, low-passed to `sigma_px`, of about unit variance."""
+    """Gaussian noise (n,) or (h, w) float32, low-passed by `sigma_px`, with variance about 1."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     plane = noise.reshape(shape[0], -1)
-    columns = 1 if len(shape) == 1 else 0  # a kernel of one column leaves a vector a vector
+    columns = 1 if len(shape) == 1 else 0  # a vector is blurred along its length only
     smooth = cv2.GaussianBlur(
         plane, (columns, 0), sigmaX=sigma_px, sigmaY=sigma_px, borderType=cv2.BORDER_REFLECT_101
     ).reshape(shape)
@@ -35,7 +35,7 @@ def smooth_noise(shape: tuple[int, ...], sigma_px: float, rng: np.random.Generat
 def correlated_noise(
     shape: tuple[int, int, int], sigma_px: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise (T, H, W) float32 of unit variance, blurred in space and new in every frame."""
+    """Noise (T, H, W) float32 with variance 1, blurred in space and new in every frame."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     if sigma_px <= 0.2:
         return noise
@@ -50,7 +50,10 @@ def correlated_noise(
 def streaks(
     shape: tuple[int, int], along_px: float, across_px: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise (H, W) float32 of unit variance, blurred by deviations along and across the lines."""
+    """Noise (H, W) float32 with variance 1, blurred along and across the lines.
+
+    `along_px` and `across_px` are standard deviations.
+    """
     noise = rng.standard_normal(shape, dtype=np.float32)
     kernels = []
     for sigma in (along_px, across_px):

@@ -1,8 +1,8 @@
-"""A seeded simulator of what happens to film, tape and video between the lens and the file.
+"""A seeded simulator of damage to film, tape and video between the lens and the file.
 
 A preset (`models/damage/presets.py`) names the degradations in the order of the material's life
-(optics, film, transfer, codec) and the ranges their parameters are drawn from. Each degradation
-has its own random stream, so that adding one leaves the others as they were.
+(optics, film, transfer, codec) and the ranges of their parameters. Each degradation has its own
+random numbers, so that adding one does not change the others.
 """
 
 import zlib
@@ -39,12 +39,12 @@ Degradation = Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Aged:
-    """A damaged clip and the truth about it."""
+    """A damaged clip with its ground truth."""
 
     frames: np.ndarray  # (T, H, W, 3) uint8
-    masks: dict[str, np.ndarray]  # MASKS: (T, H, W) bool, changed pixels
-    severity: dict[str, float]  # "grain.strength": 14.2, ...; only what was applied
-    target: np.ndarray  # (T, H, W, 3) uint8: the clean clip, placed and toned as in `frames`
+    masks: dict[str, np.ndarray]  # by the values of MASKS: (T, H, W) bool, changed pixels
+    severity: dict[str, float]  # parameters of the applied degradations: "grain.strength": 14.2
+    target: np.ndarray  # (T, H, W, 3) uint8: the clean clip with the degradations of KEPT
 
 
 DEGRADATIONS: dict[str, Degradation] = {
@@ -85,24 +85,35 @@ DEGRADATIONS: dict[str, Degradation] = {
     "jpeg": jpeg,
     "packet_loss": packet_loss,
 }
-MASKS = {
-    "scratches": "scratch", "dust": "dust", "blotches": "blotch", "lost_frames": "lost",
-    "dropouts": "dropout", "head_switching": "switching", "noise_bars": "tracking",
+MASKS = {  # local defects: degradation -> name of its mask
+    "scratches": "scratch",
+    "dust": "dust",
+    "blotches": "blotch",
+    "lost_frames": "lost",
+    "dropouts": "dropout",
+    "head_switching": "switching",
+    "noise_bars": "tracking",
     "packet_loss": "packet",
-}  # fmt: skip
-MOVES = {  # pixels to other places or frames, by draws alone: earlier masks move with them
-    "gate_weave", "lost_frames", "combing", "field_blend", "wrong_field_order", "telecine",
+}
+MOVES = {  # they move pixels by random numbers only, so earlier masks move with the picture
+    "gate_weave",
+    "lost_frames",
+    "combing",
+    "field_blend",
+    "wrong_field_order",
+    "telecine",
     "line_jitter",
-}  # fmt: skip
-KEPT = {"gate_weave", "monochrome"}  # not for a restoration to undo
-CODECS = get_args(CodecName)  # applied by the function the caller passes in
+}
+KEPT = {"gate_weave", "monochrome"}  # a restoration need not undo these
+CODECS = get_args(CodecName)  # applied by the caller's function
 
 
 def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) -> Aged:
     """Damage a clip (T, H, W, 3) uint8; the same seed gives the same bytes.
 
     `codec(frames, name, quality)` encodes and decodes frames; quality is crf for "h264" and the
-    quantiser for "mpeg2video" and "mpeg4". Without it the digital stage is left out.
+    quantiser for "mpeg2video" and "mpeg4". Without it video codecs are left out. Raises ValueError
+    for an unknown preset or another shape or type.
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown damage preset {preset!r}: one of {', '.join(PRESETS)}")
@@ -112,7 +123,7 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
     masks = {name: np.zeros(clip.shape[:3], bool) for name in MASKS.values()}
     severity: dict[str, float] = {}
     for slot in PRESETS[preset]:
-        drawn = slot.draw(stream(seed, slot.name))
+        drawn = slot.draw(random_stream(seed, slot.name))
         if drawn is None or (drawn[0] in CODECS and codec is None):
             continue
         name, params = drawn
@@ -133,33 +144,34 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
 
 
 def degrade(film: np.ndarray, name: str, seed: int, params: dict[str, float]) -> np.ndarray:
-    """A float clip after one degradation, which may change it in place."""
-    return DEGRADATIONS[name](film, stream(seed, name + ".pixels"), **params)
+    """A float clip after one degradation; the given clip may change in place."""
+    return DEGRADATIONS[name](film, random_stream(seed, name + ".pixels"), **params)
 
 
 def moved(mask: np.ndarray, name: str, seed: int, params: dict[str, float]) -> np.ndarray:
-    """Where a degradation that moves pixels takes those of a mask (T, H, W): the places that hold
-    at least `FAINT` of one of them.
+    """A mask (T, H, W) after a degradation that moves pixels.
+
+    A pixel is in it if at least `FAINT` of a masked pixel arrives there.
     """
     if not mask.any():
         return mask
     picture = np.repeat(mask[..., None], 3, 3).astype(np.float32)
-    weight = degrade(picture, name, seed, params)[..., 0]  # negative in the lobes of a cubic warp
+    weight = degrade(picture, name, seed, params)[..., 0]  # a cubic warp has negative lobes
     return np.asarray(np.abs(weight) >= FAINT)
 
 
 def outline(name: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """The mask (T, H, W) of a defect: the changed pixels, of a lost frame all."""
+    """The mask (T, H, W) of a defect: the changed pixels, or all pixels of a lost frame."""
     mask = changed(before, after)
     return mask | mask.any((1, 2), keepdims=True) if name == "lost_frames" else mask
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
-    """The random stream of one degradation; PCG64 gives the same numbers on every machine."""
+def random_stream(seed: int, name: str) -> np.random.Generator:
+    """The random numbers of one degradation; PCG64 gives the same ones on every machine."""
     return np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())]))
 
 
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Pixels (T, H, W) that moved by at least half a grey level after clipping."""
+    """Pixels (T, H, W) that changed by more than half a grey level after clipping."""
     moved = np.abs(np.clip(after, 0, 255) - np.clip(before, 0, 255)) > 0.5
     return np.asarray(moved.any(3))

@@ -1,4 +1,4 @@
-"""How film runs through a gate: it weaves, it jumps, and frames of it are gone.
+"""Film transport through a gate: weave, jumps and lost frames.
 
 Clips are float32 (T, H, W, 3) in 0..255 and are changed in place; lengths are in pixels.
 """
@@ -18,10 +18,10 @@ def gate_weave(
     jump_px: float = 8,
     jump_chance: float = 0.01,
 ) -> np.ndarray:
-    """The picture shifts by a deviation of `weave_px` across and down, turns by `turn_deg`, all
-    AR(1) over time, and now and then jumps up or down, to settle within a few frames.
+    """The picture shifts across and down and turns, all AR(1) over time, and sometimes jumps.
 
-    What comes into view at the edge is the picture mirrored.
+    `weave_px` and `turn_deg` are standard deviations. A jump goes up or down and settles within a
+    few frames. The edges are filled with the mirrored picture.
     """
     count, height, width = clip.shape[:3]
     scale = weave_px, weave_px, turn_deg
@@ -38,7 +38,10 @@ def gate_weave(
 
 
 def jumps(count: int, jump_px: float, chance: float, rng: np.random.Generator) -> np.ndarray:
-    """Offsets (count,) that are 0, leap to either side at a frame in 1 / `chance`, and halve."""
+    """Offsets (count,) in pixels: 0, with leaps of +-`jump_px` that halve from frame to frame.
+
+    `chance` is the share of frames with a leap.
+    """
     leaps = jump_px * rng.choice((-1, 1), count) * (rng.random(count) < chance)
     offsets = np.zeros(count)
     left = 0.0
@@ -51,8 +54,9 @@ def jumps(count: int, jump_px: float, chance: float, rng: np.random.Generator) -
 def lost_frames(
     clip: np.ndarray, rng: np.random.Generator, most: float = 5, black_share: float = 0.4
 ) -> np.ndarray:
-    """A run of one to `most` frames is gone: black, or the frame before it held. The first frame
-    always stays.
+    """A run of one to `most` lost frames: black, or the frame before them held.
+
+    The first frame always stays.
     """
     count = len(clip)
     if count < 2:

@@ -1,123 +1,89 @@
-"""Do no harm: where a transfer has no noise, the network may not change what is no defect.
+"""Do no harm: without noise in the transfer, the network may change defects only.
 
-Fine texture that moves is taken for grain now and then. Grain can be measured, so the change
-outside the defects that were found is held to what the frame's own noise amounts to; or, in a
-frame that the network takes for badly coded, to the error that it tells: within limits where noise
-is left, freely where coding took it all.
+The network sometimes takes moving fine texture for grain. Grain can be measured, so the change
+outside the found defects is bounded by the frame's own noise. In a frame that the network predicts
+to be badly coded, the bound is the predicted error: limited where noise is left, without limit
+where coding removed it all.
 """
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.fidelity.damage_level import NEAREST
+from models.frame_state import FrameState
 
-QUIET = 2.0  # code values: noise up to which every change outside defects is held to the noise
-LOUD = 3.0  # from which nothing is held; between the two the bound opens
-LEAST = 0.5  # code values that may always be changed: half a step of 8 bits
-CODED = 1.5  # code values that may be changed at most for a told error: it can be wrong
-BAD = 5.0  # told error up to which that holds: clean clips that were coded before are told as much
-BARE = 0.4, 0.7  # noise: up to the first, hard coding left none, and no told error is held to CODED
-OPENS = 2.0  # code values of change that each one of error beyond allows
-SURE = 0.85, 0.985  # probability of a defect from which on it counts a little, and wholly
-STANDS_OUT = 8.0, 2.0  # code values, and times the noise, that a pixel may differ from the frames
-APART = 1.5  # ... and times what those frames differ by
-ODDS = 0.4  # log odds of a defect for each code value beyond
-AROUND = 7  # pixels: a defect's surroundings belong to it
-UNMATCHED = 0.3  # trust below which a pixel has no match
-FAST = 0.10, 0.13  # share of such pixels: up to the first every defect counts in the frame
-CHECKED = 0.15, 0.45  # trust at a defect: from the second on it counts in every frame
+NOISE_OF_FULL_BOUND = 2.0  # code values of noise up to which the bound is the noise itself
+NOISE_WITHOUT_BOUND = 3.0  # code values of noise from which there is no bound; it widens in between
+LEAST_BOUND = 0.5  # code values that may always be changed: half a step of 8 bits
+MOST_ERROR_BOUND = 1.5  # code values that a predicted error allows at most: it can be wrong
+# Predicted error in code values up to which MOST_ERROR_BOUND holds: the network predicts as much
+# for clean clips that were coded before.
+CLEAN_CLIP_ERROR = 5.0
+CHANGE_PER_ERROR = 2.0  # code values allowed for each code value of error above CLEAN_CLIP_ERROR
+# Noise in code values. Up to the first, hard coding has removed the noise and CLEAN_CLIP_ERROR
+# counts as 0. From the second it counts in full.
+NOISE_LEFT_BY_CODING = 0.4, 0.7
 
 
-def restrained(
-    image: Tensor, source: Tensor, defects: Tensor, noise: float | None, error: float
+def bound_changes(frames: Iterable[FrameState]) -> Iterator[FrameState]:
+    """The frames with the change from ``source`` to ``image`` bounded, in order."""
+    for frame in frames:
+        assert frame.defects is not None  # the network stage found them
+        image, source = (
+            torch.from_numpy(picture).permute(2, 0, 1) for picture in (frame.image, frame.source)
+        )
+        held = bound_change(image, source, frame.defects, frame.noise, frame.predicted_error)
+        yield replace(frame, image=np.ascontiguousarray(held.permute(1, 2, 0).numpy()))
+
+
+def bound_change(
+    image: Tensor, source: Tensor, defects: Tensor, noise: float | None, predicted_error: float
 ) -> Tensor:
-    """The restored image (3, H, W) with its change of the source bounded outside the ``defects``
-    ((H, W) in [0, 1]) by ``noise`` (deviation in code values, see
-    models/fidelity/damage_level.py) or ``error`` (the mean error of the
-    source that the network tells, code values; up to CODED of it, and
-    OPENS times what is beyond BAD, which falls to 0 where the noise falls through BARE), whichever
-    is more; as it is where the noise is above LOUD. Noise that is not known is taken for the error
-    told.
+    """The restored image (3, H, W) with its change from ``source`` bounded outside ``defects``.
 
-    The bound is smooth, ``b tanh(d / b)``: small changes pass, and no edge appears where it begins.
+    ``defects`` is (H, W) in [0, 1]. The bound is the larger of ``noise`` (standard deviation in
+    code values, `models.fidelity.damage_level`) and what the predicted error (mean, code values)
+    allows. Above NOISE_WITHOUT_BOUND there is no bound. Unknown noise counts as the predicted
+    error.
+
+    The predicted error allows up to MOST_ERROR_BOUND, plus CHANGE_PER_ERROR times its excess over
+    CLEAN_CLIP_ERROR. That threshold falls to 0 where the noise falls through NOISE_LEFT_BY_CODING.
+
+    The bound is smooth, ``b tanh(d / b)``: small changes pass, and it makes no edge.
     """
-    noise = error if noise is None else noise
-    room = 1 - loudness(noise)
+    noise = predicted_error if noise is None else noise
+    room = 1 - noise_weight(noise)
     if room == 0:
         return image
-    told = min(error, CODED) + OPENS * max(error - BAD * _rise(noise, *BARE), 0.0)
-    bound = max(noise, LEAST, told) / room / 255
+    threshold = CLEAN_CLIP_ERROR * _rise(noise, *NOISE_LEFT_BY_CODING)
+    excess = max(predicted_error - threshold, 0.0)
+    allowed = min(predicted_error, MOST_ERROR_BOUND) + CHANGE_PER_ERROR * excess
+    bound = max(noise, LEAST_BOUND, allowed) / room / 255
     change = image - source
     held = bound * torch.tanh(change / bound)
     return source + held + defects * (change - held)
 
 
-def loudness(noise: float | None) -> float:
-    """From 0, where a frame's noise (deviation in code values) is QUIET or not known, to 1, where
-    it is LOUD.
+def noise_weight(noise: float | None) -> float:
+    """How far a frame is noisy: 0 up to NOISE_OF_FULL_BOUND code values or if its noise is unknown,
+    1 from NOISE_WITHOUT_BOUND.
     """
-    return 0.0 if noise is None else _rise(noise, QUIET, LOUD)
+    return 0.0 if noise is None else _rise(noise, NOISE_OF_FULL_BOUND, NOISE_WITHOUT_BOUND)
 
 
-def impaired(noise: float | None, error: float) -> float:
-    """How far a whole frame may be filtered, in [0, 1]: as far as it has noise or is told an error
-    of up to CODED code values.
+def filter_share(noise: float | None, predicted_error: float) -> float:
+    """How far a whole frame may be filtered over time, in [0, 1].
+
+    The larger of its noise weight and its predicted error as a share of MOST_ERROR_BOUND.
     """
-    return max(loudness(noise), min(error / CODED, 1.0))
-
-
-def standing_out(luma: Tensor, image: Tensor, noise: float) -> Tensor:
-    """What the frames around say of a defect, (H, W) log odds >= 0 to add to the network's own, of
-    a frame with ``noise`` (deviation in code values) that was restored to ``image`` (3, H, W);
-    ``luma`` (3, H, W) is the frame's and its nearest neighbours' (models/fidelity/damage_level.py).
-
-    A pixel that is brighter, or darker, than both nearest neighbours is a spike (SDIp; Kokaram,
-    Motion Picture Restoration, 1998). It counts as far as the network moves it back towards them;
-    less where those differ, as no match is sure there.
-    """
-    here, *around = 255 * luma
-    high, low = torch.maximum(*around), torch.minimum(*around)
-    moved = 255 * image.mean(0) - here
-    above, below = torch.minimum(here - high, -moved), torch.minimum(low - here, moved)
-    spike = torch.maximum(above, below) - APART * (high - low)
-    return ODDS * (spike - STANDS_OUT[0] - STANDS_OUT[1] * noise).clamp_min(0)
-
-
-def defects_in(defect_logits: Tensor) -> Tensor:
-    """How far each pixel counts as a defect, (H, W) in [0, 1], by the highest probability
-    around it.
-    """
-    little, wholly = SURE
-    around = _highest(torch.sigmoid(defect_logits))
-    return ((around - little) / (wholly - little)).clamp(0, 1)
-
-
-def checked(trust: Tensor) -> Tensor:
-    """How far a defect found at each pixel may be believed, (H, W) in [0, 1]; ``trust`` is that of
-    the neighbours, (neighbours, H, W).
-
-    A defect is what differs from the frames around, and in fast motion everything does: in a
-    frame of which more than FAST has no match, only what has one around it counts.
-    """
-    nearest = trust[list(NEAREST)].amax(0)
-    lost = (nearest < UNMATCHED).float().mean()
-    fast = ((lost - FAST[0]) / (FAST[1] - FAST[0])).clamp(0, 1)
-    around = _highest(nearest)
-    matched = ((around - CHECKED[0]) / (CHECKED[1] - CHECKED[0])).clamp(0, 1)
-    return 1 - fast * (1 - matched)
+    return max(noise_weight(noise), min(predicted_error / MOST_ERROR_BOUND, 1.0))
 
 
 def _rise(value: float, low: float, high: float) -> float:
     """From 0 at ``low`` to 1 at ``high``."""
     return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def _highest(plane: Tensor) -> Tensor:
-    """The highest value around each pixel of a plane (H, W); pooling takes a hundred times as
-    long.
-    """
-    return torch.from_numpy(cv2.dilate(plane.numpy(), np.ones((AROUND, AROUND), np.uint8)))

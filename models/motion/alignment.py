@@ -1,7 +1,7 @@
 """Neighbouring frames warped onto the centre frame, with a confidence for every pixel.
 
-Without alignment a stack of frames buys nothing on moving footage; OpenCV's DIS flow (Kroeger et
-al., ECCV 2016) on blurred luma is enough, better flow would add at most 0.3 dB
+On moving footage a stack of frames is of no use without alignment. OpenCV's DIS flow (Kroeger et
+al., ECCV 2016) on blurred luma is enough: better flow would add at most 0.3 dB
 (docs/experiments/2026-11-27-finer-flow.md).
 """
 
@@ -15,70 +15,74 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.motion.deflicker import LUMA, Image, warp
+from models.frame_state import Image
+from models.motion.deflicker import LUMA_709, warp
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
-REACH = max(OFFSETS)
-SPAN = 2 * REACH  # frames each side that a window is made of: an outer neighbour is a mean
-TRUST = 14.0  # mean |difference| in code values over 7x7 above which a match is not believed
-REFINEMENTS = {"coarse": 0, "medium": 3, "fine": 12}  # variational ones, of each preset's flow
+OUTERMOST = max(OFFSETS)
+SPAN = 2 * OUTERMOST  # frames each side used by a window: an outer neighbour is a mean of three
+MISMATCH = 14.0  # mean |difference| in code values over 7x7 pixels from which a match is replaced
+REFINEMENTS = {"coarse": 0, "medium": 3, "fine": 12}  # variational refinements of each flow preset
 OPENCV = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,  # for restored frames
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,  # in training, where windows are many
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,  # for training, which aligns many windows
 }
-FILL_SIGMA = 14.0  # pixels over which flow is carried into places with no believable match
+FILL_SIGMA = 14.0  # pixels over which flow is spread into places without a match
 
 Flow = NDArray[np.float32]  # (H, W, 2) in pixels
 Trust = NDArray[np.float32]  # confidence in a match, (H, W) in [0, 1]
 
 
 @dataclass
-class Frame:
-    """A frame (H, W, 3) float32 RGB with what alignment keeps of it while it is in a window."""
+class FlowFrame:
+    """A frame (H, W, 3) float32 RGB with the results that alignment caches for later windows."""
 
     image: Image
     luma: NDArray[np.uint8]
-    steps: dict[int, Flow] = field(default_factory=dict)  # flow to the next (1) and the last (-1)
-    near: dict[int, tuple[Image, Trust]] = field(default_factory=dict)  # those two, warped
+    steps: dict[int, Flow] = field(default_factory=dict)  # flow to the next (1), previous (-1)
+    near: dict[int, tuple[Image, Trust]] = field(default_factory=dict)  # next, previous, warped
     far: dict[int, tuple[Flow, Trust]] = field(default_factory=dict)  # flow over two frames
 
     @classmethod
     def of(cls, image: Image, sigma: float = 1.5) -> Self:
-        """With blurred 8-bit luma: after sigma 1.5 (pixels) DIS matches noisy frames as well as
-        restored ones.
+        """The frame with 8-bit luma, blurred by ``sigma`` pixels.
+
+        With sigma 1.5 DIS matches noisy frames as well as restored ones.
         """
-        luma = cv2.GaussianBlur(image @ (LUMA * 255), (0, 0), sigma)
+        luma = cv2.GaussianBlur(image @ (LUMA_709 * 255), (0, 0), sigma)
         return cls(image, np.clip(np.rint(luma), 0, 255).astype(np.uint8))
 
 
 def flow_search(preset: str) -> cv2.DISOpticalFlow:
-    """DIS by preset: one of OpenCV's own, or one of REFINEMENTS."""
+    """DIS flow of a preset: a key of OPENCV or of REFINEMENTS."""
     if preset in OPENCV:
         return cv2.DISOpticalFlow_create(OPENCV[preset])
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setPatchStride(4)  # these three halve the preset's time and cost no more than 0.02 dB
+    dis.setPatchStride(4)  # these three settings halve the time and cost at most 0.02 dB
     dis.setGradientDescentIterations(12)
     dis.setVariationalRefinementIterations(REFINEMENTS[preset])
     return dis
 
 
-def flow_step(search: cv2.DISOpticalFlow, frame: Frame, neighbour: Frame, side: int) -> Flow:
-    """Flow from a frame to the next (``side`` 1) or the last (-1), found once."""
+def flow_step(
+    search: cv2.DISOpticalFlow, frame: FlowFrame, neighbour: FlowFrame, side: int
+) -> Flow:
+    """Flow from a frame to the next (``side`` 1) or the previous one (-1), cached in the frame."""
     if side not in frame.steps:
         frame.steps[side] = search.calc(frame.luma, neighbour.luma, None)
     return frame.steps[side]
 
 
 def further(flow: Flow, step: Flow) -> Flow:
-    """Flow to a frame, and from there one step on."""
+    """Flow to a frame, extended by one step."""
     return flow + warp(step, flow)
 
 
 class Aligner:
-    """DIS flow from a centre frame to its neighbours, filled from outside where the match is bad.
+    """DIS flow from a centre frame to its neighbours, filled from its surroundings at bad matches.
 
-    Flow over two frames is the sum of two steps: every step serves several windows, so a frame
-    costs two flows instead of four, for 0.01 dB
+    Flow over two frames is the sum of two steps. Every step serves several windows, so a frame
+    costs two flows instead of four, at a loss of 0.01 dB
     (docs/experiments/2026-11-22-flow-cost.md).
     """
 
@@ -86,12 +90,12 @@ class Aligner:
         self._dis = flow_search(preset)
 
     def neighbours(
-        self, centre: Frame, others: Mapping[int, Frame]
+        self, centre: FlowFrame, others: Mapping[int, FlowFrame]
     ) -> tuple[list[Image], NDArray[np.float32]]:
         """Warped neighbours, one per offset, and confidences (len(OFFSETS), H, W) in [0, 1].
 
-        The outermost two are means of what is known of the SPAN frames on their side. An offset
-        that is missing from ``others`` gives the centre itself with confidence 0.
+        The outermost two are means of the frames up to SPAN away on their side. An offset that is
+        missing from ``others`` gives the centre itself with confidence 0.
         """
         warped: list[Image] = []
         trust = np.zeros((len(OFFSETS), *centre.luma.shape), np.float32)
@@ -99,44 +103,51 @@ class Aligner:
             other = others.get(offset)
             if other is None:
                 image = centre.image
-            elif abs(offset) < REACH:
+            elif abs(offset) < OUTERMOST:
                 image, trust[k] = self._near(centre, others, offset)
             else:
                 flow, trust[k] = self._far(centre, others, offset)
                 beyond = {at - offset: frame for at, frame in others.items()}
-                image = warp(self._mean(other, beyond, offset // REACH), flow, cubic=True)
+                image = warp(self._mean(other, beyond, offset // OUTERMOST), flow, cubic=True)
             warped.append(image)
         _forget({0: centre, **others})
         return warped, trust
 
-    def _mean(self, frame: Frame, others: Mapping[int, Frame], side: int) -> Image:
-        """The frame and the two beyond it on one side, each weighted by the confidence in its
-        match: less noise, and less of a defect.
+    def _mean(self, frame: FlowFrame, others: Mapping[int, FlowFrame], side: int) -> Image:
+        """Mean of the frame and the two beyond it on one side, weighted by their confidence.
+
+        It has less noise, and a weaker trace of a defect.
         """
         seen: list[tuple[Image, Trust]] = []
         if side in others:
             seen.append(self._near(frame, others, side))
-        if REACH * side in others:
-            flow, trust = self._far(frame, others, REACH * side)
-            seen.append((warp(others[REACH * side].image, flow, cubic=True), trust))
+        if (far := OUTERMOST * side) in others:
+            flow, trust = self._far(frame, others, far)
+            seen.append((warp(others[far].image, flow, cubic=True), trust))
         return weighted_mean(frame.image, seen)[0]
 
-    def _near(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Image, Trust]:
+    def _near(
+        self, frame: FlowFrame, others: Mapping[int, FlowFrame], offset: int
+    ) -> tuple[Image, Trust]:
         if offset not in frame.near:
             flow, trust = self._match(frame, others, offset)
             frame.near[offset] = warp(others[offset].image, flow, cubic=True), trust
         return frame.near[offset]
 
-    def _far(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Flow, Trust]:
+    def _far(
+        self, frame: FlowFrame, others: Mapping[int, FlowFrame], offset: int
+    ) -> tuple[Flow, Trust]:
         if offset not in frame.far:
             frame.far[offset] = self._match(frame, others, offset)
         return frame.far[offset]
 
-    def _match(self, frame: Frame, others: Mapping[int, Frame], offset: int) -> tuple[Flow, Trust]:
+    def _match(
+        self, frame: FlowFrame, others: Mapping[int, FlowFrame], offset: int
+    ) -> tuple[Flow, Trust]:
         flow, error = _mended(frame.luma, others[offset].luma, self._flow(frame, others, offset))
         return flow, confidence(error)
 
-    def _flow(self, centre: Frame, others: Mapping[int, Frame], offset: int) -> Flow:
+    def _flow(self, centre: FlowFrame, others: Mapping[int, FlowFrame], offset: int) -> Flow:
         side = 1 if offset > 0 else -1
         between = others.get(side)
         if between is None:
@@ -150,30 +161,33 @@ class Aligner:
 def weighted_mean(
     image: Image, others: Iterable[tuple[Image, Trust]]
 ) -> tuple[Image, NDArray[np.float32]]:
-    """The mean of an image, whose weight is 1, and of others with theirs (H, W); and the sum of the
-    weights.
+    """Weighted mean of an image and others, and the sum of the weights (H, W).
+
+    The image's weight is 1; each of the others comes with its weight (H, W).
     """
     total, weight = image.copy(), np.ones(image.shape[:2], np.float32)
-    for other, its in others:
-        cv2.accumulateProduct(other, cv2.merge([its] * 3), total)
-        weight += its
+    for other, other_weight in others:
+        cv2.accumulateProduct(other, cv2.merge([other_weight] * 3), total)
+        weight += other_weight
     mean: Image = cv2.divide(total, cv2.merge([weight] * 3))
     return mean, weight
 
 
-def _forget(frames: Mapping[int, Frame]) -> None:
-    """Drop what no later window asks for: flow is most of what a window holds."""
+def _forget(frames: Mapping[int, FlowFrame]) -> None:
+    """Drop cached results that no later window uses: flow is most of a window's memory."""
     for at, frame in frames.items():
         for kept, ahead, behind in (
-            (frame.steps, REACH, -1), (frame.near, 0, -REACH), (frame.far, 0, -REACH),
-        ):  # fmt: skip
+            (frame.steps, OUTERMOST, -1),
+            (frame.near, 0, -OUTERMOST),
+            (frame.far, 0, -OUTERMOST),
+        ):
             for offset in [k for k in kept if at <= (ahead if k > 0 else behind)]:
                 kept.pop(offset)
 
 
 def confidence(error: NDArray[np.float32], half: float = 7.0) -> Trust:
-    """1 where the blurred frames agree, 0.5 at a residual of ``half`` code values, towards 0
-    beyond.
+    """Confidence: 1 where blurred frames agree, 0.5 at a residual of ``half`` code values, then
+    falling to 0.
     """
     trust: Trust = 1.0 / (1.0 + np.square(error / np.float32(half)))
     return trust
@@ -182,7 +196,9 @@ def confidence(error: NDArray[np.float32], half: float = 7.0) -> Trust:
 def residual(
     centre: NDArray[np.uint8], other: NDArray[np.uint8], flow: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Mean |difference| (H, W) in code values over 7x7 between a frame and its warped match."""
+    """Mean |difference| (H, W) in code values over 7x7 pixels between a frame and its warped
+    match.
+    """
     difference = cv2.absdiff(warp(other, flow), centre)
     mean: NDArray[np.float32] = cv2.boxFilter(difference, cv2.CV_32F, (7, 7))
     return mean
@@ -191,28 +207,26 @@ def residual(
 def _mended(
     centre: NDArray[np.uint8], other: NDArray[np.uint8], flow: Flow
 ) -> tuple[Flow, NDArray[np.float32]]:
-    """Flow with bad matches replaced, and its residual (H, W) in code values."""
+    """Flow with bad matches replaced, and the flow's residual (H, W) in code values."""
     error = residual(centre, other, flow)
-    trusted = error < TRUST
+    trusted = error < MISMATCH
     if not 0.02 < float(trusted.mean()) < 0.998:
         return flow, error
-    flow = _filled(flow, trusted)
+    flow = _spread(flow, trusted)
     return flow, residual(centre, other, flow)
 
 
-def _filled(flow: Flow, trusted: NDArray[np.bool_]) -> Flow:
-    """Flow with untrusted places replaced by the Gaussian average of the trusted flow around
-    them.
-    """
+def _spread(flow: Flow, trusted: NDArray[np.bool_]) -> Flow:
+    """Flow in which the Gaussian average of trusted flow replaces untrusted flow."""
     core = cv2.erode(trusted.astype(np.uint8), np.ones((5, 5), np.uint8))
-    # the average is smooth: a quarter of the size costs a sixteenth
+    # The average is smooth: at a quarter of the size it costs a sixteenth.
     quarter = (flow.shape[1] // 4, flow.shape[0] // 4)
     share = cv2.resize(core.astype(np.float32), quarter, interpolation=cv2.INTER_AREA)
-    weight = np.floor(share + np.float32(1e-3))  # 1 for blocks without a bad match
+    weight = np.floor(share + np.float32(1e-3))  # 1 in blocks without a bad match
     small = cv2.resize(flow, quarter, interpolation=cv2.INTER_AREA) * weight[..., None]
     sigma = FILL_SIGMA / 4
     mean = cv2.GaussianBlur(small, (0, 0), sigma)
     mean /= np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-4)[..., None]
     around = cv2.resize(mean, flow.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    filled: Flow = cv2.copyTo(flow, core, around)
-    return filled
+    spread: Flow = cv2.copyTo(flow, core, around)
+    return spread

@@ -1,15 +1,15 @@
 """Flicker removal before the network: a flow-aligned chain of exposure curves.
 
-A short window of frames cannot tell flicker from light, so the exposure of every frame is measured
-against its neighbours along the motion, accumulated, and corrected towards the light that +-REACH
-frames tell of. One curve per frame, ``y = gain * x ** gamma``: monotone, the same for all three
-channels, and reportable.
+A short window of frames cannot separate flicker from changing light. So the exposure of every frame
+is measured against its neighbours along the motion and accumulated. It is then corrected towards
+the light estimated from +-LIGHT_REACH frames. One curve per frame, ``y = gain * x ** gamma``:
+monotone, the same for all three channels, and reportable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,36 +17,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+from models.frame_state import Curve, FrameState, Image
 
-REACH = 12  # frames each side whose exposures tell what the light was
+LIGHT_REACH = 12  # frames each side whose exposures estimate the light
 RHO = 0.3  # correlation of flicker from frame to frame
-DRIFT = 0.03  # variance of the light's change in a frame, over that of the flicker
-PRE_REACH = 2  # frames each side of the quantile curve that only helps the flow
-CONTEXT = REACH + PRE_REACH  # frames each side that the correction of one frame depends on
-GATE = 0.025  # median |second difference| of log brightness above which a shot flickers
-FLOOR = 4.0  # code value below which brightness is not told apart
-AGREE = 0.5  # pixels of the half-size frame that flow there and back may miss its start by
-FINEST = 1  # scale, a power of two below the half-size frame, that the flow is refined to
-ENOUGH = 0.05  # share of matched pixels below which all count
-PIVOT = float(
-    np.log(100.0)
-)  # log code value that curves turn around: keeps gain and gamma uncorrelated
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Exposure correction of one frame: ``y = gain * x ** gamma`` on values in [0, 1]."""
-
-    gain: float = 1.0
-    gamma: float = 1.0
-
-    def __call__(self, image: Image) -> Image:
-        if self.gain == 1.0 and self.gamma == 1.0:
-            return image
-        corrected: Image = cv2.pow(np.maximum(image, 0), self.gamma)
-        return corrected * np.float32(self.gain)
+DRIFT = 0.03  # variance of the light's change in one frame, relative to the variance of flicker
+PRE_REACH = 2  # frames each side in the quantile curve, which only helps the flow
+DEFLICKER_CONTEXT = LIGHT_REACH + PRE_REACH  # frames each side that one frame's correction needs
+FLICKER_THRESHOLD = 0.025  # median |second difference| of log brightness from which it is flicker
+DARKEST = 4.0  # code values: darker regions count as this bright
+FLOW_MISS = 0.5  # pixels of the half-size frame by which flow there and back may miss its start
+FINEST = 1  # finest scale of the flow, as a power of two below the half-size frame
+ENOUGH = 0.05  # share of matched pixels below which all pixels count
+PIVOT = float(np.log(100.0))  # log code value the curves turn around: gain and gamma uncorrelated
+LUMA_709 = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 
 
 def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
@@ -58,40 +42,42 @@ def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def region_levels(luma: NDArray[Any]) -> NDArray[np.float64]:
-    """Natural log of the mean of each of 4x4 parts of 8-bit scaled luma (H, W), floored at FLOOR,
-    (16,).
+    """Natural log of the mean of each of 4x4 regions of 8-bit scaled luma (H, W), as (16,).
+
+    Means are floored at DARKEST.
     """
     small = cv2.resize(luma, (64, 36), interpolation=cv2.INTER_AREA).astype(np.float64)
     levels: NDArray[np.float64] = np.log(
-        np.maximum(small.reshape(4, 9, 4, 16).mean((1, 3)), FLOOR)
+        np.maximum(small.reshape(4, 9, 4, 16).mean((1, 3)), DARKEST)
     ).ravel()
     return levels
 
 
 def flickers(levels: NDArray[np.float64]) -> bool:
-    """Whether a shot of (T, 16) region levels flickers: brightness jumps, and does so in all parts
-    of the frame alike. What moves changes one part and not the other.
+    """Whether a shot with (T, 16) region levels flickers.
+
+    In flicker, brightness jumps in all regions alike. Motion changes some regions only.
     """
     if len(levels) < 5:
         return False
     bends = np.diff(levels, n=2, axis=0)
     whole = np.median(bends, axis=1)
     apart = np.median(np.abs(bends - whole[:, None]), axis=1)
-    return bool(np.median(np.abs(whole)) > max(GATE, float(np.median(apart))))
+    return bool(np.median(np.abs(whole)) > max(FLICKER_THRESHOLD, float(np.median(apart))))
 
 
 def small_luma(image: Image) -> NDArray[np.uint8]:
-    """Half-size 8-bit luma, blurred with sigma 1.2: what exposure and its flow are measured on."""
-    luma = image @ (LUMA * 255)
+    """Half-size 8-bit luma, blurred with sigma 1.2 pixels, for exposure and its flow."""
+    luma = image @ (LUMA_709 * 255)
     half = cv2.resize(luma, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(half, (0, 0), 1.2)
     return np.clip(np.rint(blurred), 0, 255).astype(np.uint8)
 
 
-def _levelled(
+def _matched_exposure(
     luma: NDArray[np.uint8], here: NDArray[np.float64], near: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Luma with its log quantiles moved to those of its surroundings, through a 256-entry table."""
+    """Luma with its log quantiles ``here`` moved to ``near``, through a table of 256 entries."""
     gamma = float(np.clip(np.ptp(near) / max(np.ptp(here), 1e-3), 0.7, 1.4))
     codes = np.log(np.maximum(np.arange(256), 1.0))
     table = np.exp(near.mean() + gamma * (codes - here.mean()))
@@ -99,11 +85,11 @@ def _levelled(
 
 
 def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
-    """Robust ``log y = a + b log x`` about PIVOT over aligned 8-bit luma samples, as ``(a, log
-    b)``.
+    """``(a, log b)`` of ``log y = a + b log x`` about PIVOT, fitted to aligned 8-bit luma samples.
 
-    Four rounds that keep residuals within 1.5 MAD; b is the ratio of standard deviations, so noise
-    on both sides does not bias it towards zero (reduced major axis), and is clipped to 0.7-1.4.
+    Robust: four rounds that keep residuals within 1.5 MAD. b is the ratio of standard deviations
+    (reduced major axis), so noise on both sides does not bias it towards zero. It is clipped to
+    0.7-1.4.
     """
     usable = (x > 20) & (x < 225) & (y > 20) & (y < 225)
     if int(usable.sum()) < 64:
@@ -121,14 +107,14 @@ def fit_step(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, flo
     return a, float(np.log(b))
 
 
-@lru_cache(maxsize=(REACH + 1) ** 2)
+@lru_cache(maxsize=(LIGHT_REACH + 1) ** 2)
 def light_weights(before: int, after: int) -> NDArray[np.float64]:
-    """Weights of the exposures of ``before`` frames, a frame and ``after`` frames, in order, in the
-    estimate of the light in that frame; their sum is 1.
+    """Weights (before + 1 + after,) of exposures in the estimate of the light in one frame.
 
+    They are in order of time: ``before`` frames, the frame, ``after`` frames; their sum is 1.
     Ordinary kriging (Cressie, Statistics for Spatial Data, 1993, section 3.2): the light is a
-    random walk, flicker a first-order autoregressive process on it, and no other weights of these
-    exposures come nearer on average.
+    random walk, and flicker on it is a first-order autoregressive process. No other weights of
+    these exposures have a smaller mean square error.
     """
     at = np.arange(-before, after + 1)
     apart = np.abs(at[:, None] - at)
@@ -139,43 +125,47 @@ def light_weights(before: int, after: int) -> NDArray[np.float64]:
     return np.linalg.solve(system, wanted)[:-1]
 
 
-class ExposureChain:
-    """Streaming de-flicker of one shot: push frames in order, take corrected ones CONTEXT frames
-    later.
+class Deflicker:
+    """The stage that removes flicker from one shot; frames come DEFLICKER_CONTEXT frames late.
 
-    A frame's correction depends only on the CONTEXT frames each side of it, so a shot cut into
-    shards that read that much context gives the same picture as the whole shot.
+    A frame's correction depends only on the DEFLICKER_CONTEXT frames each side of it. So shards
+    that read this much context give the same picture as the whole shot.
     """
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._flow.setFinestScale(FINEST)
-        self._frames: dict[int, Image] = {}
+        self._frames: dict[int, FrameState] = {}
         self._lumas: dict[int, NDArray[np.uint8]] = {}
         self._quantiles: list[NDArray[np.float64]] = []
         self._steps: list[tuple[float, float]] = []  # (a, log b) of frame k -> k + 1
         self._emitted = 0
 
-    def run(self, frames: Iterable[Image]) -> Iterator[tuple[Image, Curve]]:
-        """Corrected frames with their curves, in order; at most CONTEXT + 1 frames are held."""
+    def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        """The frames with exposure corrected, and their curves, in order.
+
+        At most DEFLICKER_CONTEXT + 1 frames are held.
+        """
         for frame in frames:
             index = len(self._quantiles)
-            luma = small_luma(frame)
+            luma = small_luma(frame.source)
             self._frames[index], self._lumas[index] = frame, luma
             self._quantiles.append(log_quantiles(luma))
             yield from self._ready(last=None)
         yield from self._ready(last=len(self._quantiles) - 1)
 
-    def _ready(self, last: int | None) -> Iterator[tuple[Image, Curve]]:
+    def _ready(self, last: int | None) -> Iterator[FrameState]:
         seen = len(self._quantiles)
         while len(self._steps) + 1 < seen and (
             last is not None or len(self._steps) + 1 + PRE_REACH < seen
         ):
             self._steps.append(self._measure(len(self._steps)))
         while self._emitted < seen and (
-            last is not None or self._emitted + REACH <= len(self._steps)
+            last is not None or self._emitted + LIGHT_REACH <= len(self._steps)
         ):
-            yield self._correct(self._emitted)
+            frame, curve = self._frames.pop(self._emitted), self._curve(self._emitted)
+            corrected = curve(frame.source)
+            yield replace(frame, source=corrected, image=corrected, curve=curve)
             self._emitted += 1
 
     def _near(self, index: int) -> NDArray[np.float64]:
@@ -184,14 +174,18 @@ class ExposureChain:
         return mean
 
     def _measure(self, index: int) -> tuple[float, float]:
-        """Fitted where flow there and back agree: what has no match would tell of the scene."""
+        """Step of exposure (a, log b) from a frame to the next.
+
+        Fitted where flow there and back agree: pixels without a match would measure the scene.
+        """
         here, there = self._lumas[index], self._lumas[index + 1]
         level_here, level_there = (
-            _levelled(self._lumas[k], self._quantiles[k], self._near(k)) for k in (index, index + 1)
+            _matched_exposure(self._lumas[k], self._quantiles[k], self._near(k))
+            for k in (index, index + 1)
         )
         flow = self._flow.calc(level_here, level_there, None)
         missed = flow + warp(self._flow.calc(level_there, level_here, None), flow)
-        matched = (np.square(missed).sum(-1) < AGREE**2)[::2, ::2]
+        matched = (np.square(missed).sum(-1) < FLOW_MISS**2)[::2, ::2]
         if matched.mean() < ENOUGH:
             matched[:] = True
         moved = warp(there, flow)[::2, ::2]
@@ -200,14 +194,13 @@ class ExposureChain:
             here[::2, ::2][matched].astype(np.float32), moved[matched].astype(np.float32)
         )
 
-    def _correct(self, index: int) -> tuple[Image, Curve]:
-        frame = self._frames.pop(index)
-        # exposures (a, log b) relative to the frame's, as fit_step's
+    def _curve(self, index: int) -> Curve:
+        # exposures (a, log b) relative to this frame's, in the form of fit_step
         before, after = [(0.0, 0.0)], [(0.0, 0.0)]
-        for step_a, step_log_b in self._steps[index : index + REACH]:
+        for step_a, step_log_b in self._steps[index : index + LIGHT_REACH]:
             a, log_b = after[-1]
             after.append((step_a + np.exp(step_log_b) * a, log_b + step_log_b))
-        for step_a, step_log_b in self._steps[max(index - REACH, 0) : index][::-1]:
+        for step_a, step_log_b in self._steps[max(index - LIGHT_REACH, 0) : index][::-1]:
             a, log_b = before[-1]
             before.append(((a - step_a) * np.exp(-step_log_b), log_b - step_log_b))
         weights = light_weights(len(before) - 1, len(after) - 1)
@@ -215,8 +208,7 @@ class ExposureChain:
         gamma = float(np.exp(log_gamma))
         # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
         gain = float(np.exp(shift + (1 - gamma) * (PIVOT - np.log(255.0))))
-        curve = Curve(gain, gamma)
-        return curve(frame), curve
+        return Curve(gain, gamma)
 
 
 @lru_cache(maxsize=8)
@@ -225,8 +217,9 @@ def _grid(height: int, width: int) -> NDArray[np.float32]:
 
 
 def warp(image: NDArray[Any], flow: NDArray[np.float32], cubic: bool = False) -> NDArray[Any]:
-    """``image`` sampled at ``x + flow(x)``, bilinear or ``cubic``, which keeps the finest detail;
-    edges are replicated, flow is (H, W, 2) in pixels.
+    """``image`` sampled at ``x + flow(x)``; flow is (H, W, 2) in pixels.
+
+    Bilinear, or ``cubic``, which keeps the finest detail. Edges are replicated.
     """
     where, kernel = _grid(*flow.shape[:2]) + flow, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     moved: NDArray[Any] = cv2.remap(image, where, None, kernel, borderMode=cv2.BORDER_REPLICATE)

@@ -1,8 +1,8 @@
-"""Frames that are missing, made from the frames around them: motion-compensated interpolation.
+"""Missing frames made from the frames around them: motion-compensated interpolation.
 
-Both neighbours' flow is carried to the time of the missing frame (forward splatting, Niklaus and
-Liu, CVPR 2020, with the flow's own consistency as importance), both are warped there and blended by
-how far each is believed.
+The flow of both neighbours is carried to the time of the missing frame (forward splatting, Niklaus
+and Liu, CVPR 2020, with the flow's own consistency as importance). Both neighbours are warped to
+that time and blended by their confidence.
 """
 
 from __future__ import annotations
@@ -13,53 +13,57 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.motion.alignment import Flow, Frame, confidence, residual
-from models.motion.deflicker import Image, warp
+from models.frame_state import FrameState, Image
+from models.motion.alignment import Flow, FlowFrame, confidence, residual
+from models.motion.deflicker import warp
 
-HOLE_SIGMA = 6.0  # pixels over which flow is carried into places where nothing has landed
-LEAST = 1e-3  # weight below which a place counts as a hole
-INCONSISTENT = 1.5  # pixels between a flow and the way back at which it is half believed
+HOLE_SIGMA = 6.0  # pixels over which flow is spread into places where no pixel has landed
+HOLE_WEIGHT = 1e-3  # weight below which a place counts as a hole
+INCONSISTENT = 1.5  # pixels by which flow there and back misses its start at confidence 0.5
 
-LONGEST = 8  # frames in a row that are filled: beyond that motion is guessed, not followed
+LONGEST = 8  # missing frames in a row that can be filled: beyond it motion would be a guess
 
 
-def filled(frames: Iterable[Image], missing: Container[int], first: int = 0) -> Iterator[Image]:
-    """The frames of a shot, numbered from ``first``, with the missing ones made anew.
+def interpolate(frames: Iterable[FrameState], missing: Container[int]) -> Iterator[FrameState]:
+    """The frames of a shot, with those whose numbers are ``missing`` made from their neighbours.
 
-    What stands in the place of a missing frame is not looked at. Raises ValueError where more than
-    ``LONGEST`` are missing in a row, or the first or last of the shot: nothing is there to follow.
+    The picture in the place of a missing frame is ignored. Raises ValueError if more than
+    ``LONGEST`` are missing in a row, or if the first or last of the shot is.
     """
-    last: Image | None = None
-    waiting = 0
-    for index, frame in enumerate(frames, start=first):
-        if index in missing:
-            waiting += 1
-            if last is None or waiting > LONGEST:
-                raise ValueError(f"frame {index} cannot be filled")
+    last: FrameState | None = None
+    waiting: list[int] = []  # numbers of the missing frames since the last
+    for frame in frames:
+        if frame.index in missing:
+            waiting.append(frame.index)
+            if last is None or len(waiting) > LONGEST:
+                raise ValueError(f"frame {frame.index} cannot be filled")
             continue
         if waiting and last is not None:
-            yield from between(last, frame, waiting)
+            made = between(last.source, frame.source, len(waiting))
+            for index, image in zip(waiting, made, strict=True):
+                yield FrameState(index, image, image)
         yield frame
-        last, waiting = frame, 0
+        last, waiting = frame, []
     if waiting:
         raise ValueError("the last frame of a shot cannot be filled")
 
 
 def between(before: Image, after: Image, count: int = 1) -> list[Image]:
-    """The ``count`` frames (H, W, 3) missing between two, evenly spaced in time."""
+    """The ``count`` frames (H, W, 3) between two, evenly spaced in time."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    first, last = Frame.of(before, sigma=0.8), Frame.of(after, sigma=0.8)
+    first, last = FlowFrame.of(before, sigma=0.8), FlowFrame.of(after, sigma=0.8)
     there: Flow = dis.calc(first.luma, last.luma, None)
     back: Flow = dis.calc(last.luma, first.luma, None)
-    sure = [
-        _sure(there, back) * confidence(residual(first.luma, last.luma, there)),
-        _sure(back, there) * confidence(residual(last.luma, first.luma, back)),
+    trust = [
+        _consistency(there, back) * confidence(residual(first.luma, last.luma, there)),
+        _consistency(back, there) * confidence(residual(last.luma, first.luma, back)),
     ]
-    return [_at(k / (count + 1), (before, after), (there, back), sure) for k in range(1, count + 1)]
+    times = [k / (count + 1) for k in range(1, count + 1)]
+    return [_at(time, (before, after), (there, back), trust) for time in times]
 
 
-def _sure(flow: Flow, reverse: Flow) -> NDArray[np.float32]:
-    """1 where going there and back ends where it began, towards 0 where it does not (covered)."""
+def _consistency(flow: Flow, reverse: Flow) -> NDArray[np.float32]:
+    """1 where flow there and back returns to its start, falling to 0 where it misses (covered)."""
     miss = np.square(flow + warp(reverse, flow)).sum(-1)
     trust: NDArray[np.float32] = 1 / (1 + miss / np.float32(INCONSISTENT**2))
     return trust
@@ -69,14 +73,14 @@ def _at(
     t: float,
     images: tuple[Image, Image],
     flows: tuple[Flow, Flow],
-    sure: list[NDArray[np.float32]],
+    trust: list[NDArray[np.float32]],
 ) -> Image:
-    """The frame at ``t`` of the way from the first image to the second."""
+    """The frame at the time ``t`` in [0, 1] between the first image and the second."""
     motion, weights = _splatted(
-        [(flows[0], t * flows[0], sure[0]), (-flows[1], (1 - t) * flows[1], sure[1])]
+        [(flows[0], t * flows[0], trust[0]), (-flows[1], (1 - t) * flows[1], trust[1])]
     )
     warped = warp(images[0], -t * motion), warp(images[1], (1 - t) * motion)
-    shares = (1 - t) * (weights[0] + LEAST), t * (weights[1] + LEAST)
+    shares = (1 - t) * (weights[0] + HOLE_WEIGHT), t * (weights[1] + HOLE_WEIGHT)
     total = shares[0] + shares[1]
     image: Image = (warped[0] * shares[0][..., None] + warped[1] * shares[1][..., None]) / total[
         ..., None
@@ -87,25 +91,25 @@ def _at(
 def _splatted(
     sources: list[tuple[Flow, Flow, NDArray[np.float32]]],
 ) -> tuple[Flow, list[NDArray[np.float32]]]:
-    """Motion (H, W, 2) where it is at the time asked, from both sides; and what has landed from
-    each side.
+    """Motion (H, W, 2) at the new frame's time, from both sides; and the weight landed from each.
 
-    Every source is the motion of its pixels, their way to that time, and their weights.
+    A source is the motion of its pixels, their displacement until that time, and their weights.
     """
     landed = [_landed(motion, way, weight) for motion, way, weight in sources]
     weight = np.sum([w for _, w in landed], axis=0)
     motion = np.sum([m for m, _ in landed], axis=0)
     spread = cv2.GaussianBlur(motion, (0, 0), HOLE_SIGMA)
     spread /= np.maximum(cv2.GaussianBlur(weight, (0, 0), HOLE_SIGMA), 1e-6)[..., None]
-    filled = (motion + LEAST * spread) / (weight + LEAST)[..., None]
+    filled = (motion + HOLE_WEIGHT * spread) / (weight + HOLE_WEIGHT)[..., None]
     return filled.astype(np.float32), [w for _, w in landed]
 
 
 def _landed(
     motion: Flow, way: Flow, weight: NDArray[np.float32]
 ) -> tuple[Flow, NDArray[np.float32]]:
-    """Weighted motion (H, W, 2) and weight (H, W) of the pixels where ``way`` takes them, shared
-    between the four nearest places.
+    """Weighted motion (H, W, 2) and weight (H, W) of the pixels after a displacement by ``way``.
+
+    Each is shared between the four nearest places.
     """
     height, width = weight.shape
     x = np.arange(width, dtype=np.float32)[None] + way[..., 0]

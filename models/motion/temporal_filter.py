@@ -1,23 +1,25 @@
-"""Restored frames averaged along their motion: what the network gets wrong differs from frame to
-frame, and what is right moves with the picture.
+"""Restored frames averaged along their motion.
 
+The network's errors differ from frame to frame, and the picture moves with its motion.
 Motion-compensated temporal filtering (Dubois and Sabri, IEEE Trans. Communications 32, 1984) after
-the network, with a weight for every pixel: a neighbour counts as far as it agrees with the frame,
-so nothing is drawn out where a match fails or light changes
+the network, with a weight for every pixel: a neighbour counts as far as it agrees with the frame.
+So nothing is smeared where a match fails or light changes
 (docs/experiments/2026-11-28-temporal-filter.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from models.frame_state import FrameState, Image
 from models.motion.alignment import (
     Flow,
-    Frame,
+    FlowFrame,
     Trust,
     confidence,
     flow_search,
@@ -25,78 +27,73 @@ from models.motion.alignment import (
     further,
     weighted_mean,
 )
-from models.motion.deflicker import LUMA, Image, warp
+from models.motion.deflicker import LUMA_709, warp
+from models.motion.neighbourhood import neighbourhoods
 
-REACH = 2  # frames each side that are averaged
-AGREE = 3.5  # code values of difference at which a neighbour has half the frame's own weight
-AROUND = 5  # pixels that the difference is averaged over
-MATCHED = 0.7  # sigma in pixels of the luma that flow is searched in
-SHARPEN = 0.25, 1.25  # detail given back to what is all average: at least, and in soft noisy frames
-DETAIL = 0.8  # sigma in pixels that detail is finer than
-SOFT = -0.35, -0.6  # log2 of this detail over the next octave's: where a frame begins to be soft
+FILTER_REACH = 2  # frames each side that are averaged
+HALF_WEIGHT = 3.5  # code values of difference at which a neighbour has half the frame's own weight
+AVERAGED = 5  # pixels: side of the square over which the difference is averaged
+MATCHED = 0.7  # sigma in pixels of the blur of the luma that flow is searched in
+SHARPEN = 0.25, 1.25  # share of an average's detail added back: always, and in soft noisy frames
+DETAIL = 0.8  # sigma in pixels: detail is what this blur removes
+SOFT = -0.35, -0.6  # log2 of detail over the next octave's: a frame begins to be soft, is soft
 
 
 class TemporalFilter:
-    """A stream of restored frames (H, W, 3) of one shot in, the filtered ones out; each depends on
-    REACH frames each side.
+    """The stage that averages restored frames of one shot; FILTER_REACH frames late.
+
+    Each frame depends on FILTER_REACH frames each side.
     """
 
     def __init__(self) -> None:
         self._flow = flow_search("ultrafast")
-        self._held: dict[int, Frame] = {}
-        self._asked: dict[int, tuple[float, float]] = {}
 
-    def run(self, frames: Iterable[tuple[Image, float, float]]) -> Iterator[Image]:
-        """Filtered frames in order, REACH frames late. Each comes with how far it may be filtered
-        and how far it was noisy, both in [0, 1]: one without noise keeps the contrast of its
-        detail, and so does one that is not soft.
+    def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        """The frames filtered by their ``filter_share``, in order.
+
+        The average loses contrast in fine detail. The more ``noise_weight`` and the softer the
+        frame, the more of it is added back.
         """
-        count = done = 0
-        for image, share, noisy in frames:
-            self._held[count], self._asked[count] = Frame.of(image, MATCHED), (share, noisy)
-            count += 1
-            if done + REACH < count:
-                yield self._filtered(done)
-                done += 1
-        for index in range(done, count):
-            yield self._filtered(index)
+        pairs = ((frame, FlowFrame.of(frame.image, MATCHED)) for frame in frames)
+        for around in neighbourhoods(pairs, FILTER_REACH):
+            frame, _ = around[0]
+            image, share = frame.image, frame.filter_share
+            if share > 0:
+                flows = {offset: flow for offset, (_, flow) in around.items()}
+                mean = self._mean(flows, frame.noise_weight)
+                image = cv2.addWeighted(image, 1 - share, mean, share, 0)
+            yield replace(frame, image=image)
 
-    def _filtered(self, index: int) -> Image:
-        image, (share, noisy) = self._held[index].image, self._asked.pop(index)
-        if share > 0:
-            image = cv2.addWeighted(image, 1 - share, self._mean(index, noisy), share, 0)
-        self._held.pop(index - REACH, None)
-        return image
-
-    def _mean(self, index: int, noisy: float) -> Image:
-        mean, weight = weighted_mean(self._held[index].image, self._moved(index))
+    def _mean(self, around: Mapping[int, FlowFrame], noise_weight: float) -> Image:
+        mean, weight = weighted_mean(around[0].image, self._moved(around))
         detail = mean - cv2.GaussianBlur(mean, (0, 0), DETAIL)
         least, most = SHARPEN
-        faint = (least + (most - least) * noisy * softness(mean)) * (1 - 1 / weight)
-        cv2.accumulateProduct(detail, cv2.merge([faint] * 3), mean)
+        added = (least + (most - least) * noise_weight * softness(mean)) * (1 - 1 / weight)
+        cv2.accumulateProduct(detail, cv2.merge([added] * 3), mean)
         return mean
 
-    def _moved(self, index: int) -> Iterator[tuple[Image, Trust]]:
-        """The frames around one, brought onto it, each with its weight."""
-        here = self._held[index].image
+    def _moved(self, around: Mapping[int, FlowFrame]) -> Iterator[tuple[Image, Trust]]:
+        """The neighbours warped onto the centre frame, each with its weight."""
+        here = around[0].image
         for side in (-1, 1):
             flow: Flow | None = None
-            for offset in range(side, side * (REACH + 1), side):
-                if (there := self._held.get(index + offset)) is None:
+            for offset in range(side, side * (FILTER_REACH + 1), side):
+                if (there := around.get(offset)) is None:
                     break
-                step = flow_step(self._flow, self._held[index + offset - side], there, side)
+                step = flow_step(self._flow, around[offset - side], there, side)
                 flow = step if flow is None else further(flow, step)
                 moved = warp(there.image, flow, cubic=True)
                 yield moved, _agreement(here, moved)
 
 
 def softness(image: Image) -> float:
-    """How far a frame without noise lacks its finest detail, in [0, 1]: film that was blurred is
-    restored softer than what was sharp.
+    """How far a frame without noise lacks its finest detail, in [0, 1].
+
+    Film that was blurred is restored softer than film that was sharp.
     """
-    luma = cv2.transform(image, LUMA[None])
+    luma = cv2.transform(image, LUMA_709[None])
     blurred = cv2.GaussianBlur(luma, (0, 0), DETAIL)
-    twice = cv2.GaussianBlur(blurred, (0, 0), 3**0.5 * DETAIL)  # in all, 2 * DETAIL
+    twice = cv2.GaussianBlur(blurred, (0, 0), 3**0.5 * DETAIL)  # together a sigma of 2 * DETAIL
     coarser = float(cv2.norm(blurred, twice))
     finest = float(cv2.norm(luma, blurred))
     if min(finest, coarser) == 0:
@@ -106,6 +103,6 @@ def softness(image: Image) -> float:
 
 
 def _agreement(here: Image, there: Image) -> Trust:
-    """Weight (H, W) of a neighbour by the difference between the frames, mean of the channels."""
+    """Weight (H, W) of a neighbour by the mean difference of the channels."""
     apart = cv2.transform(cv2.absdiff(here, there), np.full((1, 3), 255 / 3))
-    return confidence(cv2.blur(apart, (AROUND, AROUND)), AGREE)
+    return confidence(cv2.blur(apart, (AVERAGED, AVERAGED)), HALF_WEIGHT)

@@ -1,9 +1,9 @@
 """The bridge diffusion: from the clean latent z to the degraded latent z_d, and back.
 
 z_t = (1 - t) z + t z_d + kappa sqrt(t) eps: the residual-shifting kernel of ResShift (Yue, Wang and
-Loy, NeurIPS 2023, equation 1 with eta_t = t), whose endpoint is the degraded latent as in I2SB (Liu
-et al., ICML 2023). The network predicts z. With kappa = 0 it is InDI (Delbracio and Milanfar, TMLR
-2023).
+Loy, NeurIPS 2023, equation 1 with eta_t = t). Its endpoint is the degraded latent, as in I2SB (Liu
+et al., ICML 2023). The network predicts z. With kappa = 0 the bridge is InDI (Delbracio and
+Milanfar, TMLR 2023).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t, t (B,)) -> estimate of z
 
 
 def noised(z: Tensor, z_d: Tensor, t: Tensor, kappa: Tensor | float, eps: Tensor) -> Tensor:
-    """A sample of q(z_t | z, z_d); t is (B,) in [0, 1], kappa a number or a (B, 1, h, w) map
-    (equation 1).
+    """A sample of q(z_t | z, z_d) (ResShift, equation 1).
+
+    t is (B,) in [0, 1]; kappa is a number or a map (B, 1, h, w).
     """
     t = t.view(-1, 1, 1, 1)
     z_t: Tensor = (1 - t) * z + t * z_d + kappa * t.sqrt() * eps
@@ -29,8 +30,9 @@ def noised(z: Tensor, z_d: Tensor, t: Tensor, kappa: Tensor | float, eps: Tensor
 def posterior(
     z_t: Tensor, z0: Tensor, t: float, s: float, kappa: Tensor | float, eps: Tensor
 ) -> Tensor:
-    """A sample of q(z_s | z_t, z0) for s < t (ResShift, equation 7: eta_{t-1} = s, alpha_t = t -
-    s).
+    """A sample of q(z_s | z_t, z0) for s < t.
+
+    ResShift, equation 7 with eta_{t-1} = s and alpha_t = t - s.
     """
     mean = (s / t) * z_t + (1 - s / t) * z0
     deviation = (s * (t - s) / t) ** 0.5
@@ -38,8 +40,10 @@ def posterior(
 
 
 class Noise:
-    """Standard normal noise for the latent of a frame, drawn on the CPU, so that every device sees
-    the same numbers; a tile that begins ``at`` (y, x) gets its part of what the frame would get.
+    """Standard normal noise for the latent of a frame of ``size`` (h, w).
+
+    It is drawn on the CPU, so that every device gets the same numbers. A tile that begins ``at``
+    (y, x) gets its part of the frame's noise.
     """
 
     def __init__(self, seed: int, size: tuple[int, int], at: tuple[int, int] = (0, 0)) -> None:
@@ -47,7 +51,7 @@ class Noise:
         self._size, self._at = size, at
 
     def like(self, z: Tensor) -> Tensor:
-        """The next noise, for a latent (B, C, h, w)."""
+        """The next noise, in the shape of a latent (B, C, h, w)."""
         whole = torch.randn(*z.shape[:2], *self._size, generator=self._generator)
         y, x = self._at
         part = whole[..., y : y + z.shape[-2], x : x + z.shape[-1]]
@@ -57,8 +61,9 @@ class Noise:
 def sample(
     denoise: Denoiser, z_d: Tensor, steps: int, kappa: Tensor | float, noise: Noise
 ) -> Tensor:
-    """Walk t = 1 -> 0 in ``steps`` equal steps; one step with kappa = 0 is the posterior mean E[z
-    | z_d].
+    """Sample z by a walk from t = 1 to 0 in ``steps`` equal steps.
+
+    One step with kappa = 0 is the posterior mean E[z | z_d]. Raises ValueError for no steps.
     """
     times = [1 - k / steps for k in range(steps)] + [0.0]
     z_t = z_d

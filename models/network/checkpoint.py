@@ -1,5 +1,6 @@
-"""Weights as safetensors with their configuration in the header: loading runs no code and cannot
-lose it.
+"""Weights as safetensors with their configuration in the header.
+
+Loading runs no code, and the configuration cannot get lost.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ FORMAT = "archive-restore/1"
 
 
 def save(net: RestorationNet, path: Path, training: dict[str, object]) -> None:
-    """Write a network in half precision (the PCA basis in full) with ``training`` facts in the
-    header.
-    """
+    """Write a network in half precision, the VAE in full, with ``training`` facts in the header."""
     tensors = {
         name: (value if name.startswith("vae.") else value.half()).contiguous()
         for name, value in net.state_dict().items()
@@ -39,8 +38,9 @@ def save(net: RestorationNet, path: Path, training: dict[str, object]) -> None:
 
 
 def load(path: Path, expected_sha256: str | None = None) -> RestorationNet:
-    """A network in float32, evaluation mode; a file of another format or hash is refused
-    (ValueError).
+    """A network in float32 and evaluation mode.
+
+    Raises ValueError if the file has another format or hash.
     """
     if expected_sha256 is not None and sha256(path) != expected_sha256:
         raise ValueError(
@@ -64,10 +64,10 @@ def config(path: Path) -> dict[str, object]:
 
 
 def device_default() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if this machine has one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def gpus() -> int:
-    """How many GPUs this machine has for PyTorch."""
+    """Number of GPUs of this machine that PyTorch can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

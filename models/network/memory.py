@@ -1,32 +1,21 @@
-"""The out-of-memory ladder: whole frame, smaller and smaller tiles, then the CPU, then no more."""
+"""The out-of-memory ladder: the whole frame, ever smaller tiles, the CPU, then an error."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from models.network.tiling import Pictures
+from models.frame_state import Rung
 from models.network.unet import RestorationNet
 
-SIDES = (1024, 512, 256)  # pixels of the tiles that are tried, each with its margin
+__all__ = ["Ladder", "OutOfMemory", "Rung"]
+SIDES = (1024, 512, 256)  # sides in pixels of the tiles to try, without their margin
 log = logging.getLogger(__name__)
 
-Attempt = Callable[[RestorationNet, int], Pictures]  # network, side of the tiles -> a frame
-
-
-@dataclass(frozen=True)
-class Rung:
-    """Where the network runs, and in tiles of how many pixels a side; 0 is the whole frame."""
-
-    device: str
-    side: int
-
-    def __str__(self) -> str:
-        tiles = f"tiles of {self.side} pixels" if self.side else "whole frames"
-        return f"{tiles} on {self.device}"
+Result = TypeVar("Result")
 
 
 class OutOfMemory(MemoryError):
@@ -34,7 +23,7 @@ class OutOfMemory(MemoryError):
 
 
 class Ladder:
-    """One stream of frames of one size on its way down; it never climbs again."""
+    """The rungs for one stream of frames of one size; it only goes down."""
 
     def __init__(self, net: RestorationNet, height: int, width: int) -> None:
         self._nets = {next(net.parameters()).device.type: net}
@@ -44,11 +33,14 @@ class Ladder:
 
     @property
     def rung(self) -> Rung:
-        """Where frames are restored now."""
+        """The rung that frames are restored on now."""
         return self._rungs[0]
 
-    def frame(self, attempt: Attempt) -> Pictures:
-        """A frame on the first rung that has memory for it. Raises OutOfMemory."""
+    def first_that_fits(self, attempt: Callable[[RestorationNet, int], Result]) -> Result:
+        """Result of ``attempt(network, side of the tiles)`` on the first rung with enough memory.
+
+        Raises OutOfMemory.
+        """
         while True:
             try:
                 return attempt(self._net(), self.rung.side)
@@ -57,7 +49,7 @@ class Ladder:
                     raise
                 self._down(error)
             if torch.cuda.is_available():
-                torch.cuda.empty_cache()  # after the error, which holds what it could not finish
+                torch.cuda.empty_cache()  # only now: the error held the unfinished tensors
 
     def _down(self, error: Exception) -> None:
         tried = self._rungs.pop(0)
@@ -74,7 +66,7 @@ class Ladder:
 
 
 def _on_cpu(net: RestorationNet) -> RestorationNet:
-    """A copy that asks nothing of the device that is full."""
+    """A copy on the CPU that needs no memory of the full device."""
     copied = RestorationNet(net.size, net.channels, net.severe)
     copied.load_state_dict({name: value.cpu() for name, value in net.state_dict().items()})
     copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,7 +74,7 @@ def _on_cpu(net: RestorationNet) -> RestorationNet:
 
 
 def _of_memory(error: Exception) -> bool:
-    """Also of the CPU's allocator and of cuDNN, whose errors have no type of their own."""
+    """Whether memory ran out; the CPU's allocator and cuDNN have no error types of their own."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error).lower() for words in ("can't allocate memory", "alloc_failed"))

@@ -1,8 +1,8 @@
-"""Where convolutions run in bfloat16: on a GPU, and on a CPU that multiplies it in hardware.
+"""Where convolutions run in bfloat16: on a GPU, and on a CPU with instructions for it.
 
-Three fifths of the time of single precision there, for a picture that differs by less than a code
-value on average; on a CPU without such instructions bfloat16 is slower, so it stays with single
-precision.
+There it takes three fifths of the time of single precision, and the picture differs by less than a
+code value on average. On a CPU without such instructions bfloat16 is slower, so single precision
+stays.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 
 def half(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where the device has it, and nothing elsewhere."""
+    """Autocast to bfloat16 if the device multiplies it in hardware, else no autocast."""
     native = device.type == "cuda" or (device.type == "cpu" and on_cpu())
     return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def single(device: torch.device) -> torch.autocast:
-    """Single precision within ``half``: what is added to the source itself."""
+    """Single precision within ``half``, for values that are added to the source itself."""
     return torch.autocast(device.type, enabled=False)
 
 

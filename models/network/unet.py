@@ -1,9 +1,7 @@
-"""The restoration network: encoder of the degraded frame, bridge denoiser, skip-conditioned
-decoder.
+"""The restoration network: frame encoder, bridge denoiser, decoder conditioned by skips.
 
-Norm-free throughout: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions
-only:
-depthwise ones are slower on a CPU for the same result.
+Without normalisation: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions
+only: depthwise ones are slower on a CPU for the same result.
 """
 
 from __future__ import annotations
@@ -15,20 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.fidelity.damage_level import FEATURES, Nearest, severity
+from models.fidelity.damage_level import FEATURES, Nearest, damage_level
 from models.motion.alignment import OFFSETS
 from models.network import bridge
 from models.network.vae import LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
 MULTIPLE = 16  # frame sides are padded to a multiple of this
-ERROR_BLOCK = 16  # pixels: side of the squares that the source's error is told of
 
 
 @dataclass(frozen=True)
-class Size:
-    """Widths of one model size: half resolution, quarter resolution, the three denoiser levels,
-    blocks; and the flow it can afford, a preset of models/motion/alignment.py.
+class ModelSize:
+    """Channels of one model size at half and quarter resolution and at the three denoiser levels.
+
+    ``blocks`` is the number of Res blocks per level, ``flow`` a preset of
+    models/motion/alignment.py that takes a fitting share of the time.
     """
 
     half: int
@@ -43,28 +42,26 @@ class Size:
 
 SIZES = {
     #            H/2  H/4   H/4  H/8  H/16  Res blocks per level
-    "micro": Size(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
-    "fast": Size(16, 40, (40, 64, 96), 1, "coarse"),
-    "base": Size(24, 64, (64, 128, 192), 1, "fine"),
-    "large": Size(32, 96, (96, 192, 256), 2, "fine"),
+    "micro": ModelSize(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
+    "fast": ModelSize(16, 40, (40, 64, 96), 1, "coarse"),
+    "base": ModelSize(24, 64, (64, 128, 192), 1, "fine"),
+    "large": ModelSize(32, 96, (96, 192, 256), 2, "fine"),
 }
 
 
 @dataclass(frozen=True)
-class Output:
-    """What the network returns: frames (B, 3, H, W), latent estimate, defect logits and source
-    share.
-    """
+class NetworkOutput:
+    """Result of the network for a batch of windows."""
 
-    image: Tensor
-    latent: Tensor
-    defect_logits: Tensor  # (B, 1, H, W): a scratch, dust or blotch is here
+    image: Tensor  # (B, 3, H, W)
+    latent: Tensor  # estimate of the clean latent, (B, channels, H/4, W/4)
+    defect_logits: Tensor  # (B, 1, H, W): scratches, dust and blotches
     alpha: Tensor  # (B, 1, H, W) in [0, 1]: share of the source in each output pixel
-    error: Tensor  # (B, 1, H, W): how far the source is thought to be from the truth, `error_scale`
+    error: Tensor  # (B, 1, H, W): predicted error of the source, on the scale of `error_scale`
 
 
 class Res(nn.Module):
-    """conv - SiLU - conv with a skip; FiLM on the time embedding where there is one."""
+    """conv - SiLU - conv with a skip; with an embedding, FiLM on it."""
 
     def __init__(self, width: int, embedding: int = 0) -> None:
         super().__init__()
@@ -77,7 +74,7 @@ class Res(nn.Module):
     def forward(self, x: Tensor, e: Tensor | None = None) -> Tensor:
         if self.film is None or e is None:
             h = self.conv1(x)
-        elif len(e) == 1:  # one time for all: FiLM goes into the kernels, where it costs nothing
+        elif len(e) == 1:  # one time for all: FiLM in the kernels costs nothing
             scale, shift = self.film(e[0]).chunk(2)
             weight, bias = self.conv1.weight, self.conv1.bias
             h = F.conv2d(
@@ -92,7 +89,7 @@ class Res(nn.Module):
 class Encoder(nn.Module):
     """Features of the degraded centre frame at half and quarter resolution."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: ModelSize) -> None:
         super().__init__()
         self.inp = nn.Conv2d(12, size.half, 3, padding=1)
         self.res2 = Res(size.half)
@@ -105,15 +102,16 @@ class Encoder(nn.Module):
         return s2, s4
 
     def blocks(self, image: Tensor) -> Tensor:
-        """``inp`` of the image's 2x2 blocks (pixel_unshuffle), as one convolution of stride 2."""
+        """``inp`` of the image's 2x2 blocks (pixel_unshuffle), as one convolution with stride 2."""
         kernels = self.inp.weight.reshape(-1, 3, 2, 2, 3, 3)  # (half, 3, y, x in the block, 3, 3)
         kernels = kernels.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
         return F.conv2d(image, kernels, self.inp.bias, stride=2, padding=2)
 
 
-class Severity(nn.Module):
-    """Noise levels of the frame (models/fidelity/damage_level.py) as an addition to the time
-    embedding; begins as none.
+class DamageLevelEmbedding(nn.Module):
+    """Damage levels of the frame (B, FEATURES) as an addition to the time embedding; 0 at first.
+
+    `models.fidelity.damage_level` measures them.
     """
 
     def __init__(self, width: int) -> None:
@@ -133,13 +131,14 @@ class Denoiser(nn.Module):
 
     EMBEDDING = 64
 
-    def __init__(self, size: Size, channels: int, severe: bool) -> None:
+    def __init__(self, size: ModelSize, channels: int, severe: bool) -> None:
         super().__init__()
         w4, w8, w16 = size.levels
         n = len(OFFSETS)
         inputs = channels * (2 + n) + n + 1 + size.quarter  # z_t, z_d, neighbours, trust, kappa, s4
         self.embed = nn.Sequential(nn.Linear(self.EMBEDDING, self.EMBEDDING), nn.SiLU())
-        self.severity = Severity(self.EMBEDDING) if severe else None
+        # the weights files hold this name
+        self.severity = DamageLevelEmbedding(self.EMBEDDING) if severe else None
         self.inp = nn.Conv2d(inputs, w4, 3, padding=1)
         self.enc4 = self._level(w4, size.blocks)
         self.down8 = nn.Conv2d(w4, w8, 3, stride=2, padding=1)
@@ -160,7 +159,7 @@ class Denoiser(nn.Module):
     def forward(
         self, z_t: Tensor, t: Tensor, z_d: Tensor, condition: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Estimate of z and the last features (B, w4, H/4, W/4)."""
+        """Estimate of z (B, channels, H/4, W/4) and the last features (B, w4, H/4, W/4)."""
         e = self.embed(time_embedding(t, self.EMBEDDING).to(z_t.dtype))
         if self.severity is not None:
             e = e + self.severity(levels.to(z_t.dtype))
@@ -176,12 +175,12 @@ class Denoiser(nn.Module):
         return z_d + self.out(F.silu(y4)) / LATENT_SCALE, y4
 
 
-class Decoder(nn.Module):
-    """Pixels from the latent, with the degraded frame's features: residual, source share, defect
-    map and the source's error.
+class PixelDecoder(nn.Module):
+    """From the latent and the degraded frame's features to pixels: residual (B, 3, H, W), source
+    share, defect map and the source's error (B, 1, H, W).
     """
 
-    def __init__(self, size: Size, channels: int) -> None:
+    def __init__(self, size: ModelSize, channels: int) -> None:
         super().__init__()
         w4 = size.levels[0]
         self.inp = nn.Conv2d(channels + size.quarter + w4, size.quarter, 3, padding=1)
@@ -205,8 +204,10 @@ class Decoder(nn.Module):
 
 
 class RestorationNet(nn.Module):
-    """Everything between five aligned frames and one restored frame; see ``docs/model.md`` for the
-    picture.
+    """The whole network, from five aligned frames to one restored frame (``docs/model.md``).
+
+    ``severe``: the damage levels of the frame condition the denoiser. The weights files hold this
+    name.
     """
 
     def __init__(self, size: str = "fast", channels: int = 24, severe: bool = False) -> None:
@@ -215,15 +216,15 @@ class RestorationNet(nn.Module):
         self.vae = LinearVAE(channels)
         self.encoder = Encoder(SIZES[size])
         self.denoiser = Denoiser(SIZES[size], channels, severe)
-        self.decoder = Decoder(SIZES[size], channels)
+        self.decoder = PixelDecoder(SIZES[size], channels)
 
     def condition(
         self, window: Tensor, trust: Tensor, kappa: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """z_d, conditioning planes and skips of a window (B, 1 + neighbours, 3, H, W), centre
-        first.
+        """z_d, conditioning planes and skips s2, s4 of a window, centre first.
 
-        trust is (B, neighbours, H, W) in [0, 1], kappa (B, 1, H/4, W/4).
+        window is (B, 1 + neighbours, 3, H, W), trust (B, neighbours, H, W) in [0, 1], kappa
+        (B, 1, H/4, W/4).
         """
         b, n = window.shape[:2]
         latents = self.vae.encode(window.flatten(0, 1)).reshape(
@@ -236,20 +237,21 @@ class RestorationNet(nn.Module):
 
     def decode(
         self, source: Tensor, latent: Tensor, features: Tensor, s2: Tensor, s4: Tensor
-    ) -> Output:
-        """``alpha * source + (1 - alpha) * decoded`` with the decoder's residual on the linear
-        decoder.
+    ) -> NetworkOutput:
+        """``alpha * source + (1 - alpha) * decoded``.
+
+        ``decoded`` is the linear decoder's image plus the residual of the pixel decoder.
         """
         residual, share, defect, error = self.decoder(latent, features, s2, s4)
         alpha = torch.sigmoid(share.float())
         decoded = self.vae.decode(latent.float()) + residual.float()
         image = torch.lerp(decoded, source, alpha)
-        return Output(image, latent, defect.float(), alpha, error.float())
+        return NetworkOutput(image, latent, defect.float(), alpha, error.float())
 
     def forward(
         self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor
-    ) -> Output:
-        """One training evaluation: noise the clean latent to time t and predict it back
+    ) -> NetworkOutput:
+        """One training evaluation: noise the clean latent to time t and predict it
         (models/network/bridge.py).
         """
         z_d, condition, s2, s4 = self.condition(window, trust, kappa)
@@ -260,8 +262,8 @@ class RestorationNet(nn.Module):
         return self.decode(window[:, 0], latent, features, s2, s4)
 
     def levels(self, near: Nearest) -> Tensor:
-        """What the network is told of whole frames, (B, FEATURES); zeros where it does not ask."""
-        return severity(near) if self.severe else near.luma.new_zeros(len(near.luma), FEATURES)
+        """Damage levels of whole frames as input (B, FEATURES); zeros if the network has none."""
+        return damage_level(near) if self.severe else near.luma.new_zeros(len(near.luma), FEATURES)
 
     @torch.inference_mode()
     def restore(
@@ -272,10 +274,11 @@ class RestorationNet(nn.Module):
         kappa: float,
         seed: bridge.Noise | int,
         levels: Tensor | None = None,
-    ) -> Output:
-        """Restored centre frame of (B, 1 + neighbours, 3, H, W); sides must be multiples of
-        MULTIPLE. ``seed`` is of the sampler's noise, or the noise itself; ``levels`` are those of
-        the whole frame where the window is a tile of it.
+    ) -> NetworkOutput:
+        """Restore the centre frame of a window (B, 1 + neighbours, 3, H, W).
+
+        Sides must be multiples of MULTIPLE. ``seed`` is the sampler's seed, or its noise itself.
+        ``levels`` are the damage levels of the whole frame; give them if the window is a tile.
         """
         levels = self.levels(Nearest.of(window, trust)) if levels is None else levels
         b, _, _, height, width = window.shape
@@ -293,24 +296,11 @@ class RestorationNet(nn.Module):
         return self.decode(window[:, 0], latent, features[0], s2, s4)
 
 
-def error_scale(error: Tensor) -> Tensor:
-    """The scale on which the network tells a mean absolute error of [0, 1] images: log2(1 + code
-    values) / 4.
-    """
-    return torch.log2(1 + 255 * error) / 4
-
-
-def told_error(planes: Tensor) -> float:
-    """The mean error in code values that the network tells of a frame by its plane (H, W): the
-    median over squares.
-    """
-    block = min(ERROR_BLOCK, *planes.shape)
-    return float(2 ** (4 * F.avg_pool2d(planes[None], block).median()) - 1)
-
-
 def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of t in [0, 1], (B,) -> (B, width) (Vaswani et al., 2017, section
-    3.5)."""
+    """Sinusoidal embedding of t in [0, 1], (B,) -> (B, width).
+
+    Vaswani et al., "Attention is all you need", 2017, section 3.5.
+    """
     half = width // 2
     rates = torch.exp(torch.arange(half, device=t.device) * (-math.log(1000.0) / (half - 1)))
     angles = 1000.0 * t[:, None] * rates[None]
@@ -324,12 +314,12 @@ def _joined(*planes: Tensor) -> Tensor:
 
 
 def _silu(x: Tensor) -> Tensor:
-    """SiLU of a tensor that nothing else needs: in place, unless a gradient wants the original."""
+    """SiLU of a tensor with no other use: in place, unless a gradient needs the original."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def _added(x: Tensor, y: Tensor) -> Tensor:
-    """x + y, where nothing else needs x."""
+    """x + y for an x with no other use: in place, unless a gradient needs the original."""
     return x + y if torch.is_grad_enabled() else x.add_(y)
 
 

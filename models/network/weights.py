@@ -1,4 +1,4 @@
-"""The shipped weights and the hashes that they must have, read without PyTorch."""
+"""The shipped weights and their hashes, read without PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def shipped(size: str) -> Path:
-    """The weights file of a model size that is part of the package."""
+    """Path of the weights file in the package for a model size. Raises ValueError if none is."""
     path = Path(str(files("models"))) / "weights" / f"{size}.safetensors"
     if not path.exists():
         names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
@@ -25,8 +25,9 @@ def sha256(path: Path) -> str:
 
 
 def pinned(size: str) -> str:
-    """The SHA-256 that the shipped weights of a size must have (weights/SHA256SUMS, sha256sum
-    format).
+    """The SHA-256 that the shipped weights of a size must have.
+
+    It is in weights/SHA256SUMS, in the format of sha256sum. Raises ValueError if it is not.
     """
     for line in (shipped(size).parent / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split()

@@ -1,8 +1,8 @@
 """Training samples from a prepared bank of damaged and clean sequences: aligned five-frame windows.
 
-The bank is a folder of memory-mapped arrays (jobs/training/dataset.py writes it); ``prepare`` adds
-what depends on this package: de-flickered damaged sequences and the exposure each target must be
-seen at.
+The bank is a folder of memory-mapped arrays (jobs/training/dataset.py writes it). ``prepare`` adds
+the arrays that depend on this package: deflickered damaged sequences, and the exposure of each
+target.
 """
 
 from __future__ import annotations
@@ -19,45 +19,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.motion.alignment import OFFSETS, REACH, SPAN, Aligner, Frame
-from models.motion.deflicker import ExposureChain, flickers, region_levels, small_luma
+from models.frame_state import number_frames
+from models.motion.alignment import OFFSETS, OUTERMOST, SPAN, Aligner, FlowFrame
+from models.motion.deflicker import Deflicker, flickers, region_levels, small_luma
 
-MARGIN = 16  # pixels read around a crop so that flow and warps have something to look at
-ARRAYS = ("clean", "levelled", "mask", "exposure")  # what training reads of a bank
+CROP_MARGIN = 16  # pixels read around a crop, so that flow and warps see beyond its edge
+ARRAYS = ("clean", "levelled", "mask", "exposure")  # arrays of a bank that training reads
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares of a batch and the strength of its noise; what is left is the banks' own damage."""
+    """Shares of the samples and the strength of their noise; the rest has the banks' own damage."""
 
-    noise: float = 0.26
-    clean: float = 0.12
-    sigma: tuple[float, float] = (2.0, 42.0)  # white noise deviation, code values
-    missing: float = 0.12  # samples with neighbours lost on one side or on both
-    broken_flow: float = 0.05  # samples with one unrelated neighbour
-    still: float = 0.3  # samples whose scene stands still while its damage goes on
-    upright: float = 0.7  # of those, with upright structure that belongs to the scene
-    bare: float = 0.0  # of the banks' damage: its scratches, dust and blotches alone
-    pillarbox: float = 0.06  # samples with a black bar beside the picture
-    fast: float = 0.0  # samples of every second frame: motion that matches fail at
+    noise: float = 0.26  # white noise on clean sequences
+    clean: float = 0.12  # clean sequences
+    sigma: tuple[float, float] = (2.0, 42.0)  # standard deviation of white noise, code values
+    missing: float = 0.12  # without some neighbours, on one side or both
+    broken_flow: float = 0.05  # with one unrelated neighbour
+    still: float = 0.3  # with a scene that stands still while its damage changes
+    upright: float = 0.7  # share of the still ones, with upright structure in the scene
+    bare: float = 0.0  # share of the banks' damage, with its scratches, dust and blotches only
+    pillarbox: float = 0.06  # with a black bar beside the picture
+    fast: float = 0.0  # of every second frame: motion too fast for matches
 
 
 @dataclass(frozen=True)
 class Batch:
-    """window (B, 5, 3, S, S) centre first, trust (B, 4, S, S), clean (B, 3, S, S), defects (B, 1,
-    S, S).
-    """
+    """B samples with sides of S pixels."""
 
-    window: Tensor
-    trust: Tensor
-    clean: Tensor
-    defects: Tensor
+    window: Tensor  # (B, 5, 3, S, S), centre first
+    trust: Tensor  # (B, 4, S, S)
+    clean: Tensor  # (B, 3, S, S)
+    defects: Tensor  # (B, 1, S, S)
 
 
 def prepare(folder: Path, workers: int = 1) -> None:
-    """Write ``levelled.npy`` (de-flickered damaged sequences) and ``exposure.npy`` beside a bank's
-    arrays.
-    """
+    """Write ``levelled.npy`` (deflickered damaged sequences) and ``exposure.npy`` into a bank."""
     shape = np.load(folder / "damaged.npy", mmap_mode="r").shape
     np.lib.format.open_memmap(folder / "levelled.npy", "w+", np.uint8, shape).flush()
     parts = np.array_split(np.arange(shape[0]), max(workers, min(shape[0], 16)))
@@ -79,7 +76,7 @@ def _prepare_part(folder: Path, part: NDArray[np.int64]) -> NDArray[np.float32]:
     for k, n in enumerate(part):
         frames = [frame.astype(np.float32) / 255 for frame in damaged[n]]
         if flickers(np.array([region_levels(small_luma(frame)) for frame in frames])):
-            frames = [image for image, _ in ExposureChain().run(frames)]
+            frames = [frame.source for frame in Deflicker().run(number_frames(frames))]
         levelled[n] = [np.clip(np.rint(frame * 255), 0, 255).astype(np.uint8) for frame in frames]
         exposure[k] = _exposures(clean[n], levelled[n], mask[n])
     levelled.flush()
@@ -91,8 +88,8 @@ def _exposures(
 ) -> NDArray[np.float32]:
     """Gain and offset (T, 2) that bring each clean frame to the exposure of its damaged window.
 
-    The network is never asked to guess a global exposure it cannot know: that is the chain's work,
-    and a network that learns to shift exposure harms clips that need none.
+    So the network need not guess a global exposure, which it cannot know. Deflicker corrects
+    exposure; a network that learned to would harm clips that need no correction.
     """
 
     def small(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -106,7 +103,7 @@ def _exposures(
     usable &= (y > 8) & (y < 247)
     result = np.zeros((len(clean), 2), np.float32)
     for i in range(len(clean)):
-        near = slice(max(i - REACH, 0), i + REACH + 1)
+        near = slice(max(i - OUTERMOST, 0), i + OUTERMOST + 1)
         u, v = x[near][usable[near]], y[near][usable[near]]
         if len(u) < 32 or u.std() < 4:
             offset = float(v.mean() - u.mean()) if len(u) else 0.0
@@ -118,10 +115,9 @@ def _exposures(
 
 
 def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Boards, railings, pillars and door frames of a scene that stands still, (H, W) in code
-    values: what must not be taken for scratches.
+    """Boards, railings, pillars and door frames of a still scene, (H, W) in code values.
 
-    A scratch moves from frame to frame and structure does not; without such samples a network
+    A scratch moves from frame to frame, and structure does not. Without such samples a network
     learns that every upright line is a scratch.
     """
     height, width = shape
@@ -142,8 +138,9 @@ def upright_structure(rng: np.random.Generator, shape: tuple[int, int]) -> NDArr
 def weave(
     rng: np.random.Generator, scene: NDArray[np.float32], count: int, centre: int
 ) -> NDArray[np.float32]:
-    """A still (H, W, 3) as ``count`` frames (T, H, W, 3) of a camera or a gate that half the time
-    trembles by fractions of a pixel; the frame ``centre`` is the still itself.
+    """A still (H, W, 3) as ``count`` frames (T, H, W, 3); the frame ``centre`` is the still itself.
+
+    Half the time the camera or the gate trembles by fractions of a pixel.
     """
     frames = np.stack([scene] * count)
     if rng.random() < 0.5:
@@ -180,12 +177,12 @@ class Bank:
         shelf = int(np.searchsorted(self._ends, n, side="right"))
         n -= int(self._ends[shelf - 1]) if shelf else 0
         clips, damaged, masks, exposures = self._shelves[shelf]
-        fast = rng.random() < self._mix.fast and clips.shape[1] > 4 * REACH
+        fast = rng.random() < self._mix.fast and clips.shape[1] > 4 * OUTERMOST
         stride = 2 if fast else 1
-        reach = stride * REACH
+        reach = stride * OUTERMOST
         centre = int(rng.integers(reach, clips.shape[1] - reach))
         first = max(centre - stride * SPAN, centre % stride)
-        side = self._crop + 2 * MARGIN
+        side = self._crop + 2 * CROP_MARGIN
         top, left = (int(rng.integers(0, limit - side + 1)) for limit in clips.shape[2:4])
         where = (
             slice(first, centre + stride * SPAN + 1, stride),
@@ -209,9 +206,9 @@ class Bank:
             target = np.clip(clean[mid] * gain + offset, 0, 255)
             hit = masks[n][where] > 0
             defects = hit[mid].astype(np.float32)
-            if rng.random() < self._mix.bare:  # a transfer without grain, or cleaned of it before
+            if rng.random() < self._mix.bare:  # a transfer without grain, or with grain removed
                 frames = np.where(hit[..., None], frames, np.clip(clean * gain + offset, 0, 255))
-        if rng.random() < self._mix.still:  # damage goes on, the scene stands still
+        if rng.random() < self._mix.still:  # the damage changes, the scene stands still
             scene = gain * clean[mid]
             if rng.random() < self._mix.upright:
                 lines = upright_structure(rng, frames.shape[1:3])[..., None]
@@ -233,7 +230,7 @@ class Bank:
         target: NDArray[np.float32],
         defects: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Mirror, permute channels (25 %), invert (20 %), drop colour (10 %)."""
+        """Mirror (50 % each way), permute channels (25 %), invert (20 %), drop colour (10 %)."""
         if rng.random() < 0.5:
             frames, target, defects = frames[:, :, ::-1], target[:, ::-1], defects[:, ::-1]
         if rng.random() < 0.5:
@@ -266,15 +263,16 @@ class Bank:
             ends = (0, SPAN), (SPAN, 0), (1, SPAN), (SPAN, 1), (0, 0)
             before, after = ends[int(rng.integers(len(ends)))]
         others = {
-            k: Frame.of(frames[mid + k])
+            k: FlowFrame.of(frames[mid + k])
             for k in range(-before, after + 1)
             if k and 0 <= mid + k < len(frames)
         }
         if rng.random() < self._mix.broken_flow:
             k = OFFSETS[int(rng.integers(len(OFFSETS)))]
-            others[k] = Frame.of(np.roll(frames[mid], self._crop // 2, axis=int(rng.integers(2))))
-        warped, trust = self._aligner.neighbours(Frame.of(frames[mid]), others)
-        inner = slice(MARGIN, MARGIN + self._crop)
+            shifted = np.roll(frames[mid], self._crop // 2, axis=int(rng.integers(2)))
+            others[k] = FlowFrame.of(shifted)
+        warped, trust = self._aligner.neighbours(FlowFrame.of(frames[mid]), others)
+        inner = slice(CROP_MARGIN, CROP_MARGIN + self._crop)
         window = np.stack([frames[mid], *warped])[:, inner, inner].transpose(0, 3, 1, 2)
         return (
             np.ascontiguousarray(window),

@@ -1,9 +1,9 @@
-"""Muon: momentum whose update is orthogonalised, for the kernels of convolutions.
+"""Muon: momentum with an orthogonalised update, for the kernels of convolutions.
 
 Every direction of a kernel's matrix moves by the same amount, so a short training gets further than
 with AdamW (docs/experiments/2026-11-23-muon.md). Jordan et al., 2024, "Muon: an optimizer for
-hidden layers in neural networks"; scale of the update by Liu et al., 2025, "Muon is scalable for
-LLM training", equation 4, so that AdamW's learning rate and weight decay fit.
+hidden layers in neural networks". The update is scaled after Liu et al., 2025, "Muon is scalable
+for LLM training", equation 4, so that AdamW's learning rate and weight decay fit.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al.: steep at 0, then within 0.7-1.2 of 1
 ROUNDS = 5
-UPDATE_RMS = 0.2  # root mean square of AdamW's update, which the scale is matched to
-LEAST_SIDE = 16  # matrices with a shorter side than this have too few directions
+UPDATE_RMS = 0.2  # root mean square of AdamW's update; this update is scaled to it
+LEAST_SIDE = 16  # shortest side of a matrix with enough directions
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, with decoupled weight decay; parameters (out, ...) are
-    taken as matrices (out, rest).
+    """Orthogonalised Nesterov momentum with decoupled weight decay.
+
+    Parameters (out, ...) count as matrices (out, rest).
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Roughly ``U V^T`` of the singular value decomposition of (rows, columns).
+    """Approximate ``U V^T`` of the singular value decomposition of a matrix (rows, columns).
 
-    The polynomial is applied to the small Gram matrix and multiplied with the matrix once, which
-    is the same in exact arithmetic and needs two large products instead of ten.
+    The polynomial is applied to the small Gram matrix, and the result is multiplied with the matrix
+    once. In exact arithmetic this is the same, with two large products instead of ten.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.T).T
@@ -71,6 +72,6 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def is_kernel(parameter: nn.Parameter) -> bool:
-    """Whether Muon is for this parameter: a kernel (out, in, height, width), large enough."""
+    """Whether Muon trains this parameter: a large enough kernel (out, in, height, width)."""
     sides = (len(parameter), parameter[0].numel()) if parameter.ndim == 4 else (0,)
     return min(sides) >= LEAST_SIDE

@@ -1,9 +1,10 @@
-"""A network that begins as a trained one of another size.
+"""A network that starts from a trained one of another size.
 
-A wider or deeper one gives the same pictures and has room to learn: Net2WiderNet and Net2DeeperNet
-(Chen, Goodfellow and Shlens, ICLR 2016), with new channels drawn at random instead of doubled; what
-reads them starts at zero. A narrower one keeps the channels whose weights have the largest norm (Li
-et al., "Pruning filters for efficient ConvNets", ICLR 2017), and has to be trained on.
+A wider or deeper network gives the same pictures and can learn more: Net2WiderNet and Net2DeeperNet
+(Chen, Goodfellow and Shlens, ICLR 2016), with new channels drawn at random instead of doubled. The
+weights that read new channels start at zero. A narrower network keeps the channels whose weights
+have the largest norm (Li et al., "Pruning filters for efficient ConvNets", ICLR 2017), and needs
+more training.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from models.network.unet import SIZES, RestorationNet
 
-# The tensors that each layer reads, and the one that it writes; "" are channels that no size
-# changes.
+# For each layer the tensors it reads and the one it writes. "" stands for channels that are the
+# same in every size.
 LAYERS = {
     "encoder.inp": (("",), "s2"),
     "encoder.down": (("s2",), "s4"),
@@ -30,23 +31,29 @@ LAYERS = {
     "decoder.out": (("y2",), ""),
 }
 LEVELS = {  # residual blocks, and the tensor that they are added to
-    "encoder.res2": "s2", "encoder.res4": "s4",
-    "denoiser.enc4": "x4", "denoiser.enc8": "x8", "denoiser.mid": "x16",
-    "denoiser.dec8": "x8", "denoiser.dec4": "x4",
-    "decoder.res4": "y4", "decoder.res2": "y2",
-}  # fmt: skip
-SHUFFLED = ("denoiser.up8", "denoiser.up4", "decoder.up")  # four of their outputs are one channel
+    "encoder.res2": "s2",
+    "encoder.res4": "s4",
+    "denoiser.enc4": "x4",
+    "denoiser.enc8": "x8",
+    "denoiser.mid": "x16",
+    "denoiser.dec8": "x8",
+    "denoiser.dec4": "x4",
+    "decoder.res4": "y4",
+    "decoder.res2": "y2",
+}
+SHUFFLED = ("denoiser.up8", "denoiser.up4", "decoder.up")  # four outputs become one channel
 
 Axes = list[tuple[str, ...]]  # names of the tensors along the outputs, then along the inputs
 
 
 @torch.no_grad()
 def resized(net: RestorationNet, size: str, severe: bool = False) -> RestorationNet:
-    """A network of ``size`` with the weights of ``net`` as far as it has room for them; ValueError
-    if ``net`` is told of severity and the other is not.
+    """A network of ``size`` with as many of the weights of ``net`` as it has room for.
+
+    Raises ValueError if damage levels are an input of ``net`` and not of the new network.
     """
     if net.severe and not severe:
-        raise ValueError("the weights to begin with are told of severity: set severe = true")
+        raise ValueError("the starting weights take damage levels as input: set severe = true")
     result = RestorationNet(size, net.channels, severe)
     old, new = net.state_dict(), result.state_dict()
     for name in old.keys() & new.keys():
@@ -63,14 +70,14 @@ def resized(net: RestorationNet, size: str, severe: bool = False) -> Restoration
             target[rows] = value[kept]
         else:
             (kept, rows), (read, columns) = axes
-            target[rows] = 0  # what the old channels would read of new ones
+            target[rows] = 0  # old channels read nothing from new ones
             target[rows[:, None], columns] = value[kept[:, None], read]
     result.load_state_dict(new)
     return result
 
 
 def _axes(layer: str) -> Axes:
-    """Nothing for a layer that is the same in every size."""
+    """Tensors along the axes of a layer's weights; empty for a layer that no size changes."""
     if layer in LAYERS:
         reads, writes = LAYERS[layer]
         return [(writes,), reads]
@@ -93,24 +100,24 @@ def _each(layer: str, axis: int) -> int:
 
 
 def _width(name: str, size: str) -> int:
-    """Channels of a tensor in a network of ``size``; 0 for what is not its to say."""
+    """Channels of a tensor in a network of ``size``; 0 for channels that no size changes."""
     widths = SIZES[size]
+    half, quarter = widths.half, widths.quarter
     x4, x8, x16 = widths.levels
-    return {
-        "": 0, "s2": widths.half, "up": widths.half, "y2": widths.half, "s4": widths.quarter,
-        "y4": widths.quarter, "x4": x4, "x8": x8, "x16": x16,
-    }[name.partition(" ")[0]]  # fmt: skip
+    channels = {"": 0, "s2": half, "up": half, "y2": half, "s4": quarter, "y4": quarter}
+    channels |= {"x4": x4, "x8": x8, "x16": x16}
+    return channels[name.partition(" ")[0]]
 
 
 def _places(
     along: tuple[str, ...], room_in_all: int, net: RestorationNet, size: str, each: int
 ) -> tuple[Tensor, Tensor]:
-    """Which places along an axis are kept, and their new places among ``room_in_all``."""
+    """The places along an axis that are kept, and their new places out of ``room_in_all``."""
     olds, news, old, new = [], [], 0, 0
     for name in along:
         if name:
             kept, room = _kept(name, net, size), _width(name, size)
-        else:  # the rest
+        else:  # the channels that no size changes
             room = room_in_all - sum(_width(other, size) for other in along)
             kept = torch.arange(room)
         inner = torch.arange(each)
@@ -122,8 +129,9 @@ def _places(
 
 
 def _kept(name: str, net: RestorationNet, size: str) -> Tensor:
-    """The channels of a tensor that a network of ``size`` has room for, in order: all, or those
-    whose weights have the largest norm.
+    """The channels of a tensor that a network of ``size`` keeps, in order.
+
+    All if it has room for them, else those whose weights have the largest norm.
     """
     before, after = _width(name, net.size), _width(name, size)
     if before <= after:
@@ -134,7 +142,7 @@ def _kept(name: str, net: RestorationNet, size: str) -> Tensor:
         for axis, along in enumerate(_axes(layer)[: value.ndim]):
             each, start = _each(layer, axis), value.shape[axis]
             squares = value.square().movedim(axis, 0).reshape(start, -1).sum(1)
-            for other in reversed(along):  # what no size changes comes first
+            for other in reversed(along):  # channels that no size changes come first
                 start -= each * _width(other, net.size)
                 if other == name:
                     strength += squares[start : start + each * before].reshape(before, each).sum(1)

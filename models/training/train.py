@@ -1,8 +1,8 @@
 """Training of the restoration network: resumable, one configuration, logs as JSON lines.
 
-Stages are shares of the steps: ``faithful`` regresses the posterior mean (t = 1, no noise),
-``bridge`` trains all t with noise so that more steps can sample. The VAE is fitted in closed form
-before the first step.
+A training has two stages, each a share of the steps: ``faithful`` regresses the posterior mean
+(t = 1, no noise); ``bridge`` trains all t with noise, so that sampling in more steps works. The VAE
+is fitted in closed form before the first step.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.motion.deflicker import Image
+from models.fidelity.predicted_error import ERROR_BLOCK, error_scale
+from models.frame_state import Image
+from models.motion.windows import windows
 from models.network import checkpoint
 from models.network.precision import half
-from models.network.unet import ERROR_BLOCK, SIZES, Output, RestorationNet, error_scale
-from models.restorer import windows
+from models.network.unet import SIZES, NetworkOutput, RestorationNet
 from models.training.dataset import Bank, Batch, Mix
 from models.training.muon import Muon, is_kernel
 from models.training.resize import resized
 
 FIT_FRAMES = 400  # bank frames that the VAE is fitted on
 OPTIMISERS = ("adamw", "muon", "sgd")
-PIXEL_LOSSES = ("absolute", "square")  # "square": the root of each sample's mean square error
+PIXEL_LOSSES = ("absolute", "square")  # "square": root of each sample's mean square error
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TrainConfig:
     """Every setting of a training; one TOML file (models/recipes/*.toml)."""
 
     size: str = "fast"
-    severe: bool = False  # whether the network is told the noise levels of the frame
+    severe: bool = False  # whether the damage levels of the frame are an input of the network
     steps: int = 14000
     batch: int = 8
     crop: int = 80
@@ -50,23 +51,23 @@ class TrainConfig:
     warmup: int = 200
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
-    optimiser: str = "adamw"  # one of OPTIMISERS; "muon" is for kernels, AdamW for what is left
+    optimiser: str = "adamw"  # one of OPTIMISERS; "muon" for kernels, with AdamW for the rest
     clip: float = 1.0
     ema: float = 0.999
-    bridge_share: float = 0.25  # of the samples once the bridge stage has begun
-    bridge_from: float = 0.6  # share of the steps after which it begins
+    bridge_share: float = 0.25  # share of the samples that are bridge samples, in the bridge stage
+    bridge_from: float = 0.6  # share of the steps after which the bridge stage begins
     kappa: float = 0.2
     latent_weight: float = 0.3
     defect_weight: float = 6.0  # pixel loss inside defects, relative to outside
     defect_map_weight: float = 0.02  # binary cross entropy of the defect map
-    error_weight: float = 0.02  # the source's error as the network tells it
-    charbonnier: float = 1e-3  # below this error the pixel loss is square
+    error_weight: float = 0.02  # absolute error of the predicted error
+    charbonnier: float = 1e-3  # error in [0, 1] images below which the pixel loss is square
     pixel_loss: str = "absolute"  # one of PIXEL_LOSSES
     seed: int = 0
     log_every: int = 50
     validate_every: int = 1000
     mix: Mix = field(default_factory=Mix)
-    banks: dict[str, int] = field(default_factory=lambda: {"film_train": 1386})  # sequences each
+    banks: dict[str, int] = field(default_factory=lambda: {"film_train": 1386})  # preset: sequences
 
     def __post_init__(self) -> None:
         for key, choices in (("optimiser", OPTIMISERS), ("pixel_loss", PIXEL_LOSSES)):
@@ -75,7 +76,10 @@ class TrainConfig:
 
 
 def load_config(path: Path, **overrides: object) -> TrainConfig:
-    """A TrainConfig from TOML; unknown keys raise ValueError naming them."""
+    """Read a TrainConfig from TOML; ``overrides`` that are not None win.
+
+    Raises ValueError with the names of unknown keys.
+    """
     given = {key: value for key, value in overrides.items() if value is not None}
     values: dict[str, Any] = tomllib.loads(path.read_text()) | given
     unknown = set(values) - {f.name for f in fields(TrainConfig)}
@@ -95,11 +99,13 @@ def charbonnier(difference: Tensor, eps: float) -> Tensor:
     return (difference.square() + eps * eps).sqrt()
 
 
-def loss_of(output: Output, batch: Batch, latent: Tensor, config: TrainConfig) -> dict[str, Tensor]:
+def loss_of(
+    output: NetworkOutput, batch: Batch, latent: Tensor, config: TrainConfig
+) -> dict[str, Tensor]:
     """The terms of the training loss and their weighted sum ``total``.
 
-    The posterior mean, which has the highest PSNR, is where the mean square error is least; its
-    root by sample keeps the worst samples from ruling.
+    The least mean square error is at the posterior mean, which has the highest PSNR. Its root per
+    sample keeps the worst samples from dominating.
     """
     weight, eps = 1 + (config.defect_weight - 1) * batch.defects, config.charbonnier
     off = output.image - batch.clean
@@ -110,13 +116,12 @@ def loss_of(output: Output, batch: Batch, latent: Tensor, config: TrainConfig) -
     in_latent = charbonnier(output.latent - latent, eps).mean()
     defects = F.binary_cross_entropy_with_logits(output.defect_logits, batch.defects)
     damage = (batch.window[:, 0] - batch.clean).abs().mean(1, keepdim=True)
-    told = F.avg_pool2d(output.error, ERROR_BLOCK)
-    error = (told - error_scale(F.avg_pool2d(damage, ERROR_BLOCK))).abs().mean()
+    predicted = F.avg_pool2d(output.error, ERROR_BLOCK)
+    error = (predicted - error_scale(F.avg_pool2d(damage, ERROR_BLOCK))).abs().mean()
     total = pixel + config.latent_weight * in_latent
     total = total + config.defect_map_weight * defects + config.error_weight * error
-    return {
-        "total": total, "pixel": pixel, "latent": in_latent, "defects": defects, "error": error
-    }  # fmt: skip
+    terms = {"pixel": pixel, "latent": in_latent, "defects": defects, "error": error}
+    return {"total": total, **terms}
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -130,7 +135,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 class Trainer:
-    """One training in a folder: ``last.pt`` (resume), ``ema.safetensors``, ``log.jsonl``."""
+    """One training in a folder: ``last.pt`` (to resume), ``ema.safetensors``, ``log.jsonl``."""
 
     def __init__(
         self,
@@ -184,8 +189,9 @@ class Trainer:
         self._log({"step": 0, "elbo_bits_per_dim": round(bits, 4)})
 
     def _start_from(self, weights: Path) -> None:
-        """Begin with trained weights, VAE included: another stage, on other data or a new
-        schedule. Those of another size are resized.
+        """Begin with trained weights, VAE included, for other data or a new schedule.
+
+        Weights of another size are resized.
         """
         trained = checkpoint.load(weights)
         if (trained.size, trained.severe) != (self.config.size, self.config.severe):
@@ -195,8 +201,9 @@ class Trainer:
         self._log({"step": 0, "start_sha256": checkpoint.sha256(weights)})
 
     def run(self, until: int | None = None, valid: Path | None = None) -> None:
-        """Train to ``until`` steps (default: the end), then write the EMA weights; validated on the
-        way and at the end.
+        """Train to ``until`` steps (default: the end), then write the EMA weights.
+
+        Validates on ``valid`` every `validate_every` steps and at the end.
         """
         started, sums, count = time.process_time(), dict[str, float](), 0
         last = until or self.config.steps
@@ -218,7 +225,7 @@ class Trainer:
         self._save(time.process_time() - started)
 
     def _batches(self, until: int) -> Iterator[Batch]:
-        """Batches from the current step on, each prepared while the one before it is trained on."""
+        """Batches from the current step on; each is prepared during training on the one before."""
         with ThreadPoolExecutor(1) as ahead:
             following = ahead.submit(self.data.batch, self.step, self.config.batch)
             for step in range(self.step + 1, until + 1):
@@ -249,8 +256,9 @@ class Trainer:
         }
 
     def _times(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """t (B,), kappa map and noise: the posterior mean at t = 1 without noise, or a bridge
-        sample.
+        """t (B,), kappa (B, 1, h, w) and noise (B, C, h, w) of the latents.
+
+        A sample is the posterior mean (t = 1, no noise) or, in the bridge stage, a bridge sample.
         """
         config, latent = self.config, self.config.crop // 4
         rng = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
@@ -277,10 +285,12 @@ class Trainer:
 
     def _save(self, seconds: float) -> None:
         state = {
-            "step": self.step, "net": self.net.state_dict(), "ema": self.ema,
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "ema": self.ema,
             "optimisers": [o.state_dict() for o in self.optimisers],
             "cpu_seconds": self.cpu_seconds + seconds,
-        }  # fmt: skip
+        }
         partial = self.out / "last.partial"
         torch.save(state, partial)
         partial.replace(self.out / "last.pt")
@@ -305,8 +315,9 @@ class Trainer:
 
 
 def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, object]:
-    """Mean PSNR per preset of a small validation bank, and inside its defects, on every third
-    frame.
+    """Mean PSNR in dB per preset of a small validation bank, and inside its defects.
+
+    Restores every third frame of each sequence.
     """
     clean, mask = np.load(folder / "clean.npy"), np.load(folder / "mask.npy")
     levelled = np.load(folder / "levelled.npy")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from models.damage.analogue import TO_RGB, TO_YCC
-from models.damage.simulator import DEGRADATIONS, changed, stream
-from tests.models.damage.test_simulator import grey, scene
+from models.damage.simulator import DEGRADATIONS, changed, random_stream
+from tests.support.pictures import grey, scene
 
 
 def apply(name: str, clip: np.ndarray, **params: object) -> np.ndarray:
-    return DEGRADATIONS[name](clip.copy(), stream(1, name), **params)
+    return DEGRADATIONS[name](clip.copy(), random_stream(1, name), **params)
 
 
 def test_colour_matrices_are_those_of_rec_601() -> None:

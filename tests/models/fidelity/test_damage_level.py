@@ -1,12 +1,18 @@
-"""What is measured of a whole frame besides its noise: the marks of coding and enlarging."""
+"""Damage levels of a whole frame: its noise, and the marks of coding and enlarging."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from models.fidelity.damage_level import FEATURES, Nearest, coding, severity
-from models.network.unet import ERROR_BLOCK, error_scale, told_error
+from models.fidelity.damage_level import (
+    FEATURES,
+    Nearest,
+    coding_features,
+    damage_level,
+    noise_level,
+)
+from tests.support.networks import moving, noisy_window
 
 NEAR, GRID = 0, slice(10, 12)  # detail at full over half size; the grid across and down
 
@@ -31,7 +37,7 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def measured(*images: np.ndarray) -> list[torch.Tensor]:
-    return list(coding(torch.from_numpy(np.stack(images))[:, None]))
+    return list(coding_features(torch.from_numpy(np.stack(images))[:, None]))
 
 
 def test_a_grid_of_blocks_is_seen_at_any_phase() -> None:
@@ -66,7 +72,7 @@ def test_frames_are_measured_one_by_one() -> None:
 @pytest.mark.parametrize(("height", "width"), [(12, 40), (16, 16), (50, 11)])
 def test_small_frames_have_levels_too(height: int, width: int) -> None:
     window, trust = torch.rand(2, 5, 3, height, width), torch.ones(2, 4, height, width)
-    levels = severity(Nearest.of(window, trust))
+    levels = damage_level(Nearest.of(window, trust))
     assert levels.shape == (2, FEATURES) and torch.isfinite(levels).all()
 
 
@@ -75,10 +81,38 @@ def test_a_flat_frame_has_no_marks() -> None:
     assert torch.isfinite(levels).all() and levels[GRID].max() == 0
 
 
-def test_an_error_is_told_on_its_scale() -> None:
-    for error in (0.0, 1.5, 40.0):
-        plane = error_scale(torch.full((48, 64), error / 255))
-        assert told_error(plane) == pytest.approx(error, abs=1e-3)
-    most = error_scale(torch.full((6 * ERROR_BLOCK, 6 * ERROR_BLOCK), 3 / 255))
-    most[:ERROR_BLOCK, : 4 * ERROR_BLOCK] = 2.0  # one defect says nothing of the frame
-    assert told_error(most) == pytest.approx(3, abs=1e-3)
+def level_of(window: torch.Tensor, trust: torch.Tensor) -> float | None:
+    return noise_level(Nearest.of(window[None], trust[None]))
+
+
+@pytest.mark.parametrize("bars", [False, True])
+@pytest.mark.parametrize("sigma", [1.0, 5.0, 20.0])
+def test_noise_is_measured_whatever_stands_beside_the_picture(sigma: float, bars: bool) -> None:
+    level = level_of(*moving(sigma, bars))
+    assert level is not None
+    assert 0.85 < level / sigma < 1.02  # a low quantile
+
+
+def test_noise_without_a_match_is_not_known() -> None:
+    window, trust = moving(5.0)
+    assert level_of(window, 0 * trust) is None
+    assert level_of(0 * window, trust) is None
+
+
+def test_damage_levels_separate_noise_from_texture() -> None:
+    levels = [damage_level(Nearest.of(*noisy_window(sigma)))[0] for sigma in (0.0, 5.0, 25.0)]
+    code_values = [2 ** (4 * level[:3]) - 1 for level in levels]
+    assert code_values[0].max() < 0.01  # texture that is the same in all frames is no noise
+    # luma is the mean of three channels, a difference has twice the variance of a frame
+    expected = 5 * (2 / 3) ** 0.5
+    assert code_values[1][1] == pytest.approx(expected, rel=0.05)
+    assert code_values[2][1] == pytest.approx(5 * expected, rel=0.05)
+    assert code_values[1][0] < code_values[1][1] < code_values[1][2]
+    assert [float(level[4]) for level in levels] == [1, 1, 1]
+    assert levels[0][3] > levels[0][1]  # within the frame texture is seen
+
+
+def test_damage_levels_show_that_there_is_no_match() -> None:
+    level = damage_level(Nearest.of(*noisy_window(5.0, match=False)))[0]
+    assert level[:3].abs().max() == 0 and level[4] == 0 and level[3] > 0
+    assert torch.isfinite(level).all()

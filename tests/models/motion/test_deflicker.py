@@ -1,19 +1,16 @@
 """Flicker goes, motion and light stay, and shards see what the whole shot sees."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from models.motion.alignment import OFFSETS, SPAN, Aligner, Frame, flow_search
+from models.frame_state import Curve, FrameState, number_frames
 from models.motion.deflicker import (
-    CONTEXT,
+    DEFLICKER_CONTEXT,
     DRIFT,
+    LIGHT_REACH,
     PIVOT,
-    REACH,
     RHO,
-    Curve,
-    ExposureChain,
+    Deflicker,
     fit_step,
     flickers,
     light_weights,
@@ -21,25 +18,13 @@ from models.motion.deflicker import (
     small_luma,
     warp,
 )
-from models.restorer import windows
+from tests.support.pictures import rng, texture
 
 RNG = np.random.default_rng(0)
 
 
-def texture(height: int = 96, width: int = 256) -> np.ndarray:
-    """Smooth noise, RGB in [0.1, 0.9]."""
-    import cv2
-
-    noise = RNG.random((height, width, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
-    return 0.1 + 0.8 * (smooth - smooth.min()) / np.ptp(smooth)
-
-
-@pytest.fixture(scope="module")
-def pan() -> list[np.ndarray]:
-    """A texture that moves two pixels a frame."""
-    wide = texture()
-    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 128]) for i in range(40)]
+def deflickered(images: list[np.ndarray]) -> list[FrameState]:
+    return list(Deflicker().run(number_frames(images)))
 
 
 def flickered(frames: list[np.ndarray], sd: float) -> list[np.ndarray]:
@@ -56,20 +41,20 @@ def means(frames: list[np.ndarray]) -> np.ndarray:
 
 def test_flicker_is_removed_along_the_motion(pan: list[np.ndarray]) -> None:
     damaged = flickered(pan, 0.08)
-    levelled = [image for image, _ in ExposureChain().run(damaged)]
-    error = means(levelled) - means(pan)
-    assert len(levelled) == len(pan)
+    corrected = [frame.image for frame in deflickered(damaged)]
+    error = means(corrected) - means(pan)
+    assert len(corrected) == len(pan)
     assert error.std() < 0.4 * (means(damaged) - means(pan)).std()
     assert np.abs(np.diff(error)).max() < 3.0  # code values from frame to frame; damaged: above 20
 
 
 def test_steady_footage_passes_almost_unchanged(pan: list[np.ndarray]) -> None:
-    for image, curve in ExposureChain().run(pan):
-        assert curve.gain == pytest.approx(1, abs=0.02)
-        assert np.abs(image).max() <= 1.02
+    for frame in deflickered(pan):
+        assert frame.curve.gain == pytest.approx(1, abs=0.02)
+        assert np.abs(frame.image).max() <= 1.02
 
 
-def test_the_gate_knows_flicker_from_motion(pan: list[np.ndarray]) -> None:
+def test_flicker_is_found_and_motion_is_not(pan: list[np.ndarray]) -> None:
     def gate(frames: list[np.ndarray]) -> bool:
         return flickers(np.array([region_levels(small_luma(frame)) for frame in frames]))
 
@@ -86,23 +71,23 @@ def test_the_gate_knows_flicker_from_motion(pan: list[np.ndarray]) -> None:
     assert gate(flickered(jumping, 0.3))
 
 
-def test_a_fade_is_not_taken_for_flicker(pan: list[np.ndarray]) -> None:
+def test_a_fade_is_no_flicker(pan: list[np.ndarray]) -> None:
     fade = [frame * np.float32(1 - i / 60) for i, frame in enumerate(pan)]
-    levelled = [image for image, _ in ExposureChain().run(fade)]
+    corrected = [frame.image for frame in deflickered(fade)]
     inner = slice(10, 30)
-    assert np.abs(means(levelled) - means(fade))[inner].max() < 2.5
+    assert np.abs(means(corrected) - means(fade))[inner].max() < 2.5
 
 
 def test_what_has_no_match_is_no_exposure(pan: list[np.ndarray]) -> None:
     """A third of the frame shows something else each time, and ever brighter."""
-    frames = [frame.copy() for frame in pan[:16]]
+    frames, draw = [frame.copy() for frame in pan[:16]], rng(0)
     for i, frame in enumerate(frames):
-        frame[:, 88:] = np.clip(texture(96, 40) * (0.6 + 0.06 * i), 0, 1)
-    for _, curve in ExposureChain().run(frames):
-        assert curve.gain == pytest.approx(1, abs=0.03)
+        frame[:, 88:] = np.clip(texture(draw, 96, 40) * (0.6 + 0.06 * i), 0, 1)
+    for frame in deflickered(frames):
+        assert frame.curve.gain == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 3), (2, 9), (REACH, REACH)])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0, 3), (2, 9), (LIGHT_REACH, LIGHT_REACH)])
 def test_the_light_is_weighed_best(before: int, after: int) -> None:
     """Light and flicker as they are modelled, drawn at random: even weights, and those around the
     best, err more.
@@ -132,16 +117,16 @@ def test_steps_are_put_together_as_curves() -> None:
     that all the frames tell of.
     """
     rng = np.random.default_rng(3)
-    scene = np.repeat(texture(96, 128)[..., :1], 3, -1)
+    scene = np.repeat(texture(RNG, 96, 128)[..., :1], 3, -1)
     shifts, gammas = rng.normal(0, 0.05, 9), np.exp(rng.normal(0, 0.08, 9))
     logs = np.log(np.maximum(255 * scene, 1)) - PIVOT
     frames = [
         (np.exp(PIVOT + a + b * logs) / 255).astype(np.float32)
         for a, b in zip(shifts, gammas, strict=True)
     ]
-    levelled = [image for image, _ in ExposureChain().run(frames)]
-    assert np.std(means(levelled)) < 0.06 * np.std(means(frames))
-    for i, image in enumerate(levelled):
+    corrected = [frame.image for frame in deflickered(frames)]
+    assert np.std(means(corrected)) < 0.06 * np.std(means(frames))
+    for i, image in enumerate(corrected):
         weights, relative = light_weights(i, 8 - i), gammas / gammas[i]
         a, b = weights @ (shifts - relative * shifts[i]), np.exp(weights @ np.log(relative))
         expected = np.exp(PIVOT + a + b * (shifts[i] + gammas[i] * logs))
@@ -150,9 +135,9 @@ def test_steps_are_put_together_as_curves() -> None:
 
 def test_a_shard_with_context_equals_the_whole(pan: list[np.ndarray]) -> None:
     damaged = flickered(pan, 0.08)
-    whole = [image for image, _ in ExposureChain().run(damaged)]
-    first, last = 16 - CONTEXT, 24 + CONTEXT
-    part = [image for image, _ in ExposureChain().run(damaged[first:last])]
+    whole = [frame.image for frame in deflickered(damaged)]
+    first, last = 16 - DEFLICKER_CONTEXT, 24 + DEFLICKER_CONTEXT
+    part = [frame.image for frame in deflickered(damaged[first:last])]
     for i in range(16, 24):
         assert np.array_equal(part[i - first], whole[i])
 
@@ -172,91 +157,6 @@ def test_the_fit_ignores_outliers_and_is_symmetric() -> None:
 
 def test_a_curve_that_does_nothing_returns_the_frame(pan: list[np.ndarray]) -> None:
     assert Curve()(pan[0]) is pan[0]
-
-
-@pytest.mark.parametrize("preset", ["medium", "fine"])
-def test_neighbours_are_brought_onto_the_centre(pan: list[np.ndarray], preset: str) -> None:
-    centre, others = pan[10], {1: pan[11], 2: pan[12]}
-    warped, trust = Aligner(preset).neighbours(
-        Frame.of(centre), {k: Frame.of(image) for k, image in others.items()}
-    )
-    inner = (slice(8, -8), slice(8, -8))
-    for k, offset in enumerate(OFFSETS):
-        if offset in others:
-            apart = np.abs(others[offset] - centre)[inner].mean()
-            assert np.abs(warped[k] - centre)[inner].mean() < 0.2 * apart
-            assert trust[k][inner].min() > 0.8
-        else:
-            assert warped[k] is centre and trust[k].max() == 0
-
-
-class Counted:
-    """A flow search that counts."""
-
-    def __init__(self) -> None:
-        self.real, self.calls = flow_search("fast"), 0
-
-    def calc(self, *given: Any) -> np.ndarray:
-        self.calls += 1
-        return self.real.calc(*given)
-
-
-def test_the_step_between_two_frames_is_found_once(
-    pan: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Windows hold what later ones ask for, and no more of it however long the shot is."""
-    search, frames = Counted(), [Frame.of(image) for image in pan[:16]]
-    aligner = Aligner("medium")
-    monkeypatch.setattr(aligner, "_dis", search)
-    calls, held = [], []
-    for i in range(SPAN, len(frames) - SPAN):
-        around = {k: frames[i + k] for k in range(-SPAN, SPAN + 1) if k}
-        aligner.neighbours(frames[i], around)
-        calls.append(search.calls)
-        held.append(sum(len(kept) for f in frames for kept in (f.steps, f.near, f.far)))
-    assert set(np.diff(calls)[1:]) == {2}  # one step ahead and one back
-    assert max(held) <= 14
-
-
-def test_an_outer_neighbour_is_the_mean_of_the_frames_on_its_side(pan: list[np.ndarray]) -> None:
-    noisy = [image + RNG.normal(0, 0.04, image.shape).astype(np.float32) for image in pan[:9]]
-
-    def left(noisy: list[np.ndarray]) -> list[float]:
-        frames = [Frame.of(image) for image in noisy]
-        others = {k - 4: frame for k, frame in enumerate(frames) if k != 4}
-        warped, _ = Aligner("medium").neighbours(frames[4], others)
-        return [float((image - pan[4])[8:-8, 24:-24].std()) for image in warped]
-
-    far, near, _, ahead = left(noisy)
-    assert 0.45 * near < far < 0.75 * near and 0.45 * near < ahead < 0.75 * near  # 1 / sqrt(3)
-    strange = [np.roll(image, 40, 0) if k < 2 else image for k, image in enumerate(noisy)]
-    alone, near, *_ = left(strange)
-    assert 0.85 * near < alone < 1.5 * near  # what has no match counts little (wholly: 2.2)
-
-
-def test_a_frame_two_away_is_matched_without_the_one_between(pan: list[np.ndarray]) -> None:
-    centre, far = pan[10], pan[12]
-    warped, trust = Aligner("medium").neighbours(Frame.of(centre), {2: Frame.of(far)})
-    inner = (slice(8, -8), slice(8, -8))
-    assert np.abs(warped[3] - centre)[inner].mean() < 0.2 * np.abs(far - centre)[inner].mean()
-    assert trust[3][inner].min() > 0.8
-
-
-def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -> None:
-    other = pan[11].copy()
-    other[30:60, 40:70] = 1.0
-    _, trust = Aligner("medium").neighbours(Frame.of(pan[10]), {1: Frame.of(other)})
-    found = trust[OFFSETS.index(1)]
-    assert found[38:52, 48:62].mean() < 0.5 < found[70:90, 90:120].mean()
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_every_frame_has_a_window(pan: list[np.ndarray], count: int) -> None:
-    found = list(windows(pan[:count]))
-    assert len(found) == count
-    first_window, first_trust = found[0]
-    assert first_window.shape == (5, 3, 96, 128)
-    assert first_trust[:2].max() == 0  # nothing comes before the first frame
 
 
 def test_neighbours_keep_detail_of_four_pixels_between_their_pixels() -> None:

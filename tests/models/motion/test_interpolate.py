@@ -10,21 +10,22 @@ import pytest
 
 from jobs.evaluate.baselines import ffmpeg_binary
 from jobs.training.dataset import read_clip
+from models.frame_state import number_frames
 from models.motion.deflicker import warp
-from models.motion.interpolate import LONGEST, between, filled
+from models.motion.interpolate import LONGEST, between, interpolate
 from pipeline.clip.changes import GENERATED
 from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.models.motion.test_deflicker import texture
 from tests.support.interlaced import write_planes
+from tests.support.pictures import texture
 from tests.support.probes import PROBE
 from tests.support.studio import Studio
 
 SIZE = (96, 128)
-wide = texture(width=300)
+wide = texture(np.random.default_rng(0), width=300)
 
 
 def at(x: float) -> np.ndarray:
@@ -64,7 +65,8 @@ def test_what_is_covered_comes_from_where_it_is_seen() -> None:
 def test_a_stream_is_filled_in_its_place() -> None:
     frames = [at(3.0 * i) for i in range(8)]
     broken = [np.zeros_like(f) if i in (3, 4) else f for i, f in enumerate(frames)]
-    found = list(filled(broken, {13, 14}, first=10))
+    numbered = number_frames(broken, first=10)
+    found = [frame.source for frame in interpolate(numbered, {13, 14})]
     assert len(found) == len(frames)
     for i, (image, truth) in enumerate(zip(found, frames, strict=True)):
         assert psnr(image, truth) > 35 if i in (3, 4) else image is broken[i]
@@ -74,7 +76,7 @@ def test_a_stream_is_filled_in_its_place() -> None:
 def test_what_cannot_be_followed_is_refused(missing: set[int]) -> None:
     frames = [at(0)] * (LONGEST + 3 if len(missing) > 1 else 10)
     with pytest.raises(ValueError, match="cannot be filled"):
-        list(filled(frames, missing))
+        list(interpolate(number_frames(frames), missing))
 
 
 def minterpolated(clip: np.ndarray) -> np.ndarray:

@@ -1,10 +1,14 @@
 """Restored frames lose what differs between them, and nothing that is right in one alone."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from models.motion.temporal_filter import REACH, TemporalFilter, softness
+from models.frame_state import number_frames
+from models.motion.temporal_filter import FILTER_REACH, TemporalFilter, softness
 
 HEIGHT, WIDTH, SPEED = 96, 128, 2  # pixels, pixels a frame
 
@@ -22,13 +26,19 @@ def pan() -> list[np.ndarray]:
     return moving(2.0)
 
 
-def filtered(images: list[np.ndarray], noisy: float = 0.0) -> list[np.ndarray]:
-    return list(TemporalFilter().run((image, 1.0, noisy) for image in images))
+def filtered(
+    images: list[np.ndarray], noise_weight: float = 0.0, shares: Sequence[float] | None = None
+) -> list[np.ndarray]:
+    frames = [
+        replace(frame, noise_weight=noise_weight, filter_share=share)
+        for frame, share in zip(number_frames(images), shares or [1.0] * len(images), strict=True)
+    ]
+    return [frame.image for frame in TemporalFilter().run(frames)]
 
 
 def error(images: list[np.ndarray], truth: list[np.ndarray]) -> float:
     """Deviation in code values, away from the edges, where the pan brings what is new."""
-    inner = np.s_[REACH:-REACH, 8:-8, 12:-12]
+    inner = np.s_[FILTER_REACH:-FILTER_REACH, 8:-8, 12:-12]
     return 255 * float((np.stack(images) - np.stack(truth))[inner].std())
 
 
@@ -51,19 +61,21 @@ def test_a_frame_is_filtered_as_far_as_it_may_be(pan: list[np.ndarray]) -> None:
     rng = np.random.default_rng(1)
     noisy = [image + rng.normal(0, 2 / 255, image.shape).astype(np.float32) for image in pan]
     wholly, shares = filtered(noisy), [1.0, 0.0, 0.25, *[1.0] * 13]
-    found = TemporalFilter().run((image, s, 0.0) for image, s in zip(noisy, shares, strict=True))
+    found = filtered(noisy, shares=shares)
     for image, before, after, share in zip(found, noisy, wholly, shares, strict=True):
         np.testing.assert_allclose(image - before, share * (after - before), rtol=0, atol=1e-6)
 
 
 def test_detail_keeps_its_contrast(pan: list[np.ndarray]) -> None:
     def detail(images: list[np.ndarray]) -> float:
-        return float(np.square(np.diff(np.stack(images)[REACH:-REACH], axis=2)).mean())
+        return float(
+            np.square(np.diff(np.stack(images)[FILTER_REACH:-FILTER_REACH], axis=2)).mean()
+        )
 
     assert 0.95 < detail(filtered(pan)) / detail(pan) < 1.1
-    assert 1.2 < detail(filtered(pan, noisy=1.0)) / detail(pan) < 1.4  # it is soft
+    assert 1.2 < detail(filtered(pan, noise_weight=1.0)) / detail(pan) < 1.4  # it is soft
     crisp = moving(1.0)
-    assert np.array_equal(filtered(crisp, noisy=1.0), filtered(crisp))
+    assert np.array_equal(filtered(crisp, noise_weight=1.0), filtered(crisp))
 
 
 def test_softness_grows_with_blur(pan: list[np.ndarray]) -> None:
@@ -98,6 +110,6 @@ def test_what_is_in_one_frame_alone_is_not_drawn_into_others(pan: list[np.ndarra
 
 
 def test_a_part_with_context_equals_the_whole(pan: list[np.ndarray]) -> None:
-    whole, part = filtered(pan), filtered(pan[5 - REACH : 10 + REACH])
+    whole, part = filtered(pan), filtered(pan[5 - FILTER_REACH : 10 + FILTER_REACH])
     for i in range(5, 10):
-        assert np.array_equal(part[i - 5 + REACH], whole[i])
+        assert np.array_equal(part[i - 5 + FILTER_REACH], whole[i])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.network import checkpoint, precision
-from models.network.tiling import restored
+from models.network.stage import restore_window
 from models.network.unet import RestorationNet
 
 HEIGHT, WIDTH = 160, 304
@@ -35,9 +35,9 @@ def noisy() -> tuple[torch.Tensor, torch.Tensor]:
 def test_half_precision_is_near_single(
     net: RestorationNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = restored(net, *noisy(), steps=1, seed=0)
+    half = restore_window(net, *noisy(), steps=1, seed=0)
     monkeypatch.setattr("models.network.precision.on_cpu", lambda: False)
-    single = restored(net, *noisy(), steps=1, seed=0)
+    single = restore_window(net, *noisy(), steps=1, seed=0)
     apart = 255 * (half.image - single.image).abs()
     assert 0 < apart.mean() < 0.5
     assert apart.quantile(0.999) < 2.5
@@ -45,7 +45,7 @@ def test_half_precision_is_near_single(
 
 @pytest.mark.usefixtures("half_precision")
 def test_tiles_in_half_precision_meet_without_a_seam(net: RestorationNet) -> None:
-    whole, tiled = (restored(net, *noisy(), steps=1, seed=0, side=side) for side in (0, 128))
+    whole, tiled = (restore_window(net, *noisy(), steps=1, seed=0, side=side) for side in (0, 128))
     assert 255 * (whole.image - tiled.image).abs().max() < 1
 
 

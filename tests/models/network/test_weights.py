@@ -11,9 +11,10 @@ import pytest
 
 from jobs.evaluate.evaluate import Options, make_sample, restore_with_model
 from jobs.evaluate.scores import psnr_of
+from models.motion.windows import windows
 from models.network import checkpoint
-from models.network.tiling import restored
-from models.restorer import Restorer, windows
+from models.network.stage import restore_window
+from models.restorer import Restorer
 from schemas.recipe import MODELS
 
 WEIGHTS = Path(checkpoint.shipped("fast")).parent
@@ -37,7 +38,7 @@ def model(request: pytest.FixtureRequest) -> Restorer:
 def middle(model: Restorer, clip: np.ndarray) -> np.ndarray:
     """The middle one of five frames, restored."""
     window, trust = list(windows(clip.astype(np.float32) / 255))[2]
-    image = restored(model.net, window, trust, steps=1, seed=0).image
+    image = restore_window(model.net, window, trust, steps=1, seed=0).image
     return np.clip(np.rint(255 * image.permute(1, 2, 0).numpy()), 0, 255).astype(np.uint8)
 
 

@@ -1,0 +1,84 @@
+"""The value that crosses the stages of `models.restorer`: one frame and all that is known of it.
+
+Values only. PyTorch is not imported here, so that code without a network can use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Exposure correction of one frame: ``y = gain * x ** gamma`` on values in [0, 1]."""
+
+    gain: float = 1.0
+    gamma: float = 1.0
+
+    def __call__(self, image: Image) -> Image:
+        if self.gain == 1.0 and self.gamma == 1.0:
+            return image
+        corrected: Image = cv2.pow(np.maximum(image, 0), self.gamma)
+        return corrected * np.float32(self.gain)
+
+
+class AlignedWindow(NamedTuple):
+    """A frame and its neighbours warped onto it."""
+
+    frames: Tensor  # (1 + neighbours, 3, H, W), centre first
+    trust: Tensor  # confidence in each neighbour's match, (neighbours, H, W) in [0, 1]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Where the network runs: the device and the side of its tiles in pixels; 0 is whole frames."""
+
+    device: str
+    side: int
+
+    def __str__(self) -> str:
+        tiles = f"tiles of {self.side} pixels" if self.side else "whole frames"
+        return f"{tiles} on {self.device}"
+
+
+@dataclass(frozen=True)
+class FrameState:
+    """One frame on its way through the stages.
+
+    A stage returns a copy with its own fields filled (`dataclasses.replace`).
+    """
+
+    index: int  # number of the frame in its clip
+    source: Image  # what the network gets: the frame as read, then with its exposure corrected
+    image: Image  # the picture as the last stage left it
+    # deflicker
+    curve: Curve = Curve()
+    # alignment; the network stage drops the window, which is most of a frame's memory
+    window: AlignedWindow | None = None
+    # network
+    rung: Rung | None = None
+    source_share: float = 1.0  # mean alpha: share of the source in each pixel
+    defect_share: float = 0.0  # share of the pixels with a scratch, dust or a blotch
+    defects: Tensor | None = None  # how far each pixel counts as a defect, (H, W) in [0, 1]
+    noise: float | None = None  # standard deviation in code values; None: not known
+    predicted_error: float = 0.0  # mean error of the source, code values
+    noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
+    filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
+
+
+def number_frames(images: Iterable[Image], first: int = 0) -> Iterator[FrameState]:
+    """The frames (H, W, 3) of one shot, numbered from ``first``, as states without a result."""
+    for index, image in enumerate(images, start=first):
+        sound = np.require(image, requirements=["C", "W"])  # PyTorch shares its memory
+        yield FrameState(index, sound, sound)

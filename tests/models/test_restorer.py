@@ -1,0 +1,118 @@
+"""The stream of frames through the restorer, at the smallest size."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.motion.temporal_filter import FILTER_REACH
+from models.network import checkpoint
+from models.network.unet import RestorationNet
+from models.restorer import CONTEXT, Restorer
+from tests.support.networks import randomised
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["", "severe"])
+def restorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Restorer:
+    path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
+    checkpoint.save(randomised(RestorationNet("micro", severe=request.param)), path, {})
+    return Restorer(weights=path, device="cpu")
+
+
+def clip(count: int) -> list[np.ndarray]:
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.06, count))
+    wide = np.random.default_rng(4).random((40, 200, 3)).astype(np.float32) * 0.6 + 0.2
+    return [np.ascontiguousarray(wide[:, i : i + 72]) * np.float32(g) for i, g in enumerate(gains)]
+
+
+@pytest.mark.parametrize("deflicker", [False, True])
+def test_a_stream_keeps_count_and_size(restorer: Restorer, deflicker: bool) -> None:
+    found = list(restorer.stream(clip(9), deflicker=deflicker))
+    assert len(found) == 9
+    assert all(r.image.shape == (40, 72, 3) and r.image.dtype == np.float32 for r in found)
+    assert (found[3].curve.gain != 1) == deflicker
+
+
+def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
+    frames = clip(CONTEXT * 2 + 10)
+    whole = [r.image for r in restorer.stream(frames, deflicker=True)]
+    cut = len(frames) // 2
+    left = list(restorer.stream(frames[: cut + CONTEXT], deflicker=True))[:cut]
+    right = list(
+        restorer.stream(frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT)
+    )[CONTEXT:]
+    for whole_frame, part in zip(whole, [*left, *right], strict=True):
+        assert np.array_equal(whole_frame, part.image)
+
+
+@pytest.mark.parametrize("deflicker", [False, True])
+def test_only_the_frames_that_are_wanted_cost_the_network(
+    restorer: Restorer, deflicker: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, runs = clip(16), []
+    whole = list(restorer.stream(frames, deflicker=deflicker, first_index=40))
+    real = RestorationNet.restore
+
+    def counted(net: RestorationNet, *given: Any) -> Any:
+        runs.append(1)
+        return real(net, *given)
+
+    monkeypatch.setattr(RestorationNet, "restore", counted)
+    part = list(restorer.stream(frames, deflicker=deflicker, first_index=40, wanted=range(44, 49)))
+    assert len(part) == 5 and len(runs) == 5 + 2 * FILTER_REACH
+    for one, other in zip(part, whole[4:9], strict=True):
+        assert np.array_equal(one.image, other.image) and one.curve == other.curve
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
+def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> None:
+    path = tmp_path / "micro.safetensors"
+    checkpoint.save(restorer.net.cpu(), path, {})
+    on_gpu = Restorer(weights=path, device="cuda")
+    for a, b in zip(
+        restorer.stream(clip(3), deflicker=False),
+        on_gpu.stream(clip(3), deflicker=False),
+        strict=True,
+    ):
+        assert np.abs(a.image - b.image).max() < 2 / 255  # bf16 autocast on the GPU
+
+
+FAULTS = """
+import ctypes, resource, sys
+from models.restorer import keep_freed_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    buffers = [libc.malloc(24 << 20) for _ in range(3)]
+    for buffer in buffers:
+        ctypes.memset(buffer, 1, 24 << 20)
+    for buffer in reversed(buffers):
+        libc.free(buffer)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(min(faults() for _ in range(6)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_freed_memory_is_kept_for_the_next_frame() -> None:
+    faults = {
+        kept: int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS, kept], capture_output=True, check=True, text=True
+            ).stdout
+        )
+        for kept in ("keep", "leave")
+    }
+    assert faults["leave"] > 1000 > 100 > faults["keep"]
