@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.console.output import Report
+from jobs.console.captured import Report
 from schemas.errors import ArchiveError
 from schemas.recipe import load_recipe
 

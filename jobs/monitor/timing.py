@@ -1,4 +1,4 @@
-"""Where a run's time goes, and how long the rest will take, from what is done of it."""
+"""The time spent in each stage of a run, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MEGA = 1e6
 
 @dataclass
 class Pace:
-    """Seconds that a worker needs for a megapixel of a frame, as measured so far."""
+    """Seconds that one worker needs for one megapixel of frames, as measured so far."""
 
     megapixels: float = 0.0
     seconds: float = 0.0
-    workers: int = 1  # that restore at once
+    workers: int = 1  # that restore at the same time
 
     def add(self, megapixels: float, record: Mapping[str, Any]) -> None:
-        """Count a restored piece: its stages overlap, so that the longest decides."""
+        """Count a restored piece. Its stages run at the same time, so only the longest counts."""
         took = [float(record.get(f"seconds_{stage}") or 0.0) for stage in STAGES]
         if max(took) > 0:
             self.megapixels += megapixels
             self.seconds += max(took)
 
     def remaining(self, megapixels: float) -> float | None:
-        """Seconds for the rest with the workers there are; None while nothing is known."""
+        """Return the seconds left with the current workers; None while nothing is measured."""
         if not self.megapixels:
             return None
         return round(megapixels * self.seconds / self.megapixels / self.workers, 1)
@@ -39,29 +39,32 @@ class Pace:
 def stage_seconds(
     rows: Iterable[Mapping[str, Any]], segments: Iterable[Mapping[str, Any]]
 ) -> Facts:
-    """Seconds of each stage over all workers: of published clips, and of segments of others."""
+    """Return the seconds of each stage, summed over published clips and single segments."""
     found = [*map(clip_measures, rows), *map(shard_measures, segments)]
     names = (*STAGES, "assemble")
     return {name: round(sum(m.get(f"seconds_{name}", 0.0) for m in found), 1) for name in names}
 
 
 def slowest(rows: Iterable[Mapping[str, Any]]) -> list[Facts]:
-    """The published clips that took longest for a frame."""
+    """Return the published clips that took the most seconds per frame."""
     timed = [
         {
-            "clip_id": row["clip_id"], "frames": row["frames"], "seconds": row["seconds_total"],
+            "clip_id": row["clip_id"],
+            "frames": row["frames"],
+            "seconds": row["seconds_total"],
             "seconds_per_frame": round(row["seconds_total"] / row["frames"], 3),
         }
-        for row in rows if clip_measures(row) and row.get("frames")
-    ]  # fmt: skip
+        for row in rows
+        if clip_measures(row) and row.get("frames")
+    ]
     return sorted(timed, key=lambda clip: -clip["seconds_per_frame"])[:SLOWEST]
 
 
-def one_after_another(clips: Sequence[Facts], pace: Pace) -> list[Facts]:
-    """The clips with their `eta_seconds`: workers take them up in this order."""
-    ahead, told = 0.0, []
+def with_time_left(clips: Sequence[Facts], pace: Pace) -> list[Facts]:
+    """Return the clips with their `eta_seconds`. Workers restore them in this order."""
+    ahead, timed = 0.0, []
     for clip in clips:
         ahead += clip["megapixels_left"]
         kept = {name: value for name, value in clip.items() if name != "megapixels_left"}
-        told.append(kept | {"eta_seconds": pace.remaining(ahead)})
-    return told
+        timed.append(kept | {"eta_seconds": pace.remaining(ahead)})
+    return timed
