@@ -140,7 +140,7 @@ def tune(
     Example:
         archive-restore tune reels/ --without-reference --out recipes/newsreels.toml
     """
-    from jobs.evaluate.evaluate import Options
+    from jobs.evaluate.samples import Options
     from jobs.evaluate.tune import tune_command
     from schemas.recipe import MODELS
 
