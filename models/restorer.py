@@ -82,8 +82,8 @@ def keep_freed_memory() -> None:
     """Have this process keep the memory that a frame frees for the next one.
 
     glibc would give large buffers back to the kernel, to be faulted in again page by page: a tenth
-    of the time of a frame of 1280x720 (mallopt(3); docs/experiments.md). Nothing under another C
-    library.
+    of the time of a frame of 1280x720 (mallopt(3); docs/experiments/2026-11-28-freed-memory.md).
+    Nothing under another C library.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_THRESHOLD, KEPT_BUFFER)

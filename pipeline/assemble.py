@@ -1,19 +1,24 @@
-"""A clip from its segments: join, decode again and compare, measure, publish. Every step repeats
-safely.
+"""A clip from its segments: join, decode again and compare, measure, publish.
+
+Every step repeats safely.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pipeline.clip.clip import Clip
 from pipeline.clip.frames import AssemblyReport, Frame, Probe, to_ms
+from pipeline.clip.result import Cell, ClipResult, ShotRow
+from pipeline.clip.segment import SegmentRecord, Segments
+from pipeline.clip.survey import Survey
 from pipeline.detect.interlacing import scan_order
 from pipeline.detect.measure import ClipMeasure, Luma, planes_to_luma
 from pipeline.media.decoder import Decoder
@@ -21,40 +26,36 @@ from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
 from pipeline.proof.outputs import make_outputs, retire
 from pipeline.proof.premis import Restoration, premis_xml
-from pipeline.proof.provenance import Changes, Records, digital_source_type, file_tags
+from pipeline.proof.provenance import Changes, digital_source_type, file_tags
 from pipeline.proof.record import Digest, sealed
-from pipeline.runs.run import Row, clip_row
+from pipeline.runs.results import common_columns
+from pipeline.runs.row import Row, result_to_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched
 from pipeline.store import storage
 from pipeline.store.cache import discard, local_copy
-from pipeline.survey import Survey
+from pipeline.store.store import Store
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
 SUMMED = ("seconds_decode", "seconds_model", "seconds_encode")
 
 
-def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Settings) -> Row:
-    """Publish the clip and return its row. Raises ClipFault; nothing is published before all is
-    verified.
+def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Settings) -> ClipResult:
+    """Publish the clip and return its result. Raises ClipFault.
 
-    The record comes last: a file without one is not published.
+    Nothing is published before all of it is verified. The record is published last: a file without
+    a record is not published.
     """
-    begun = Usage.now()
-    name, changes = str(clip["clip_id"]), Changes.between(survey, records)
+    begun, store = Usage.now(), settings.store
+    name, changes = clip.clip_id, Changes.between(survey, segments)
     with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
-        made = _made(clip, survey, records, settings, changes, Path(folder))
+        made = _made(clip, survey, segments, settings, changes, Path(folder))
         times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
         order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
         outputs = make_outputs(made.path, order, times_ms, settings.recipe, Path(folder))
         restored, *others = outputs.digests()
-        row = clip_row(clip, settings, "published") | facts(
-            clip, survey, records, settings, changes
-        )
-        row |= made.measure.summary()
-        row |= {"output_uri": settings.clip_uri(clip), "output_sha256": restored.sha256}
         at = datetime.now(UTC).isoformat(timespec="seconds")
         work = Restoration(clip, survey, settings, changes, restored, at, outputs.described(others))
         sidecars = {
@@ -62,25 +63,41 @@ def assemble_clip(clip: Row, survey: Survey, records: Records, settings: Setting
             ".sha256": f"{restored.sha256}  {restored.name}\n".encode(),
             ".premis.xml": premis_xml(work),
         }
-        outputs.publish(settings.out, name)
+        outputs.publish(store, settings.out, name)
     for suffix, data in sidecars.items():
-        storage.write_bytes(settings.clip_uri(clip, suffix), data)
+        store.write_bytes(settings.clip_uri(clip, suffix), data)
     series = storage.join(settings.ledger.uri, "series", f"{name}.json")
     frames = [{"clip_id": name, **frame} for frame in made.measure.frames()]
-    storage.write_bytes(series, json.dumps(frames).encode())
-    row["output_bytes"], spent = restored.size, begun.spent()
-    row["seconds_total"] = round(spent.clock + sum(row[key] for key in SUMMED), 3)
-    row["seconds_cpu"] = round(spent.cpu + row["seconds_cpu"], 3)
-    row |= {"series_uri": series, "shot_rows": shot_rows(name, survey)}
+    store.write_bytes(series, json.dumps(frames).encode())
+    columns = {
+        **common_columns(clip, settings, "published"),
+        **columns_of(clip, survey, segments, settings, changes),
+        **made.measure.summary(),
+        "output_uri": settings.clip_uri(clip),
+        "output_sha256": restored.sha256,
+        "output_bytes": restored.size,
+    }
+    result = ClipResult(_timed(columns, segments, begun), shot_rows(name, survey), series)
     files = [
         restored,
         *others,
         *(Digest.of(restored.name + key, data) for key, data in sidecars.items()),
     ]
-    record = _record(survey, settings, made.report, row, files) | outputs.to_record()
-    retire(settings.out, name, {*record["files"], f"{restored.name}.json"})
-    storage.write_bytes(settings.clip_uri(clip, ".json"), sealed(record))
-    return row
+    record = _record(survey, settings, made.report, result, files) | outputs.to_record()
+    retire(store, settings.out, name, {*record["files"], f"{restored.name}.json"})
+    store.write_bytes(settings.clip_uri(clip, ".json"), sealed(record))
+    return result
+
+
+def _timed(columns: dict[str, Cell], segments: Segments, begun: Usage) -> dict[str, Cell]:
+    """The columns with the time of the whole clip, in seconds."""
+    spent = begun.spent()
+    stages = sum(round(sum(getattr(s, key) for s in segments.values()), 3) for key in SUMMED)
+    cpu = round(sum(segment.seconds_cpu for segment in segments.values()), 3)
+    return columns | {
+        "seconds_total": round(spent.clock + stages, 3),
+        "seconds_cpu": round(spent.cpu + cpu, 3),
+    }
 
 
 class Made(NamedTuple):
@@ -93,16 +110,21 @@ class Made(NamedTuple):
 
 
 def _made(
-    clip: Row, survey: Survey, records: Records, settings: Settings, changes: Changes, folder: Path
+    clip: Clip,
+    survey: Survey,
+    segments: Segments,
+    settings: Settings,
+    changes: Changes,
+    folder: Path,
 ) -> Made:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
     out = folder / settings.clip_uri(clip).rpartition("/")[2]
-    segments = [_fetched(record, folder) for record in records.values()]
+    paths = [_fetched(segment, folder, settings.store) for segment in segments.values()]
     tags = file_tags(survey, settings, changes)
-    crcs = [crc for record in records.values() for crc in record["crc32"]]
+    crcs = [crc for segment in segments.values() for crc in segment.crc32]
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
-        report = assemble(segments, source, survey.probe, survey.pts, out, tags, limits)
+        report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)
         hashes = stream_hashes(source, limits)
         verified = verify_output(out, survey.probe, survey.pts, crcs, hashes, report, limits)
         measure, md5s = measured(verified, source, reference, survey, limits)
@@ -110,38 +132,42 @@ def _made(
 
 
 def _record(
-    survey: Survey, settings: Settings, report: AssemblyReport, row: Row, files: list[Digest]
-) -> dict[str, Any]:
+    survey: Survey,
+    settings: Settings,
+    report: AssemblyReport,
+    result: ClipResult,
+    files: list[Digest],
+) -> Row:
     """What is kept beside the file: how it was made, and a digest of every other file published."""
     return {
-        "work_key": row["work_key"],
+        "work_key": result.columns["work_key"],
         "source_sha256": survey.source_sha256, "source_token": survey.source_token,
         "source_pts": survey.source_pts or survey.pts, "time_base": str(survey.probe.time_base),
         "streams": [asdict(stream) for stream in report.streams],
-        "tags": dict(report.tags), "recipe": settings.recipe.to_dict(), "row": row,
+        "tags": dict(report.tags), "recipe": settings.recipe.to_dict(),
+        "row": result_to_record(result),
         "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
     }  # fmt: skip
 
 
-def _fetched(record: Mapping[str, Any], folder: Path) -> Path:
-    uri = str(record["uri"])
-    if not storage.is_s3(uri):
-        return storage.local_path(uri)
-    path = folder / f"segment-{record['shard']}.mkv"
-    storage.download(uri, path)
+def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
+    if not storage.is_s3(segment.uri):
+        return storage.local_path(segment.uri)
+    path = folder / f"segment-{segment.shard}.mkv"
+    store.download(segment.uri, path)
     return path
 
 
 @contextmanager
-def reference_of(clip: Row, cache: Path) -> Iterator[Path | None]:
+def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
     """A local copy of the clean reference, when the manifest names one, freed at the end."""
-    uri = clip.get("reference_uri")
+    uri = clip.reference_uri
     if not uri:
         yield None
         return
-    with local_copy(str(uri), cache) as path:
+    with local_copy(uri, cache) as path:
         yield path
-    discard(str(uri), cache)
+    discard(uri, cache)
 
 
 def measured(
@@ -181,19 +207,14 @@ def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Lum
         return
 
 
-def facts(clip: Row, survey: Survey, records: Records, settings: Settings, changes: Changes) -> Row:
+def columns_of(
+    clip: Clip, survey: Survey, segments: Segments, settings: Settings, changes: Changes
+) -> dict[str, Cell]:
     """Columns of tables/clips that come from the survey and the segments."""
-    probe = survey.probe
-    sums = {key: round(sum(record[key] for record in records.values()), 3) for key in SUMMED}
-    used = {
-        key: round(sum(record.get(key, 0) for record in records.values()), 3)
-        for key in ("seconds_cpu", "seconds_gpu", "retries")
-    }
+    probe, found = survey.probe, segments.values()
     return {
         "work_key": settings.work_key(survey.source_sha256, clip),
-        "digital_source_type": digital_source_type(
-            changes.frames, len(survey.fill)
-        ),
+        "digital_source_type": digital_source_type(changes.frames, len(survey.fill)),
         "frames_changed": changes.frames,
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
         "frames": len(survey.pts), "source_frames": survey.source_frames,
@@ -209,30 +230,25 @@ def facts(clip: Row, survey: Survey, records: Records, settings: Settings, chang
         "scan_measured": survey.scan_measured, "range_measured": survey.range_measured,
         "color_range": str(probe.color_range), "color_primaries": str(probe.color_primaries),
         "color_trc": str(probe.color_trc), "colorspace": str(probe.colorspace),
-        "duration_seconds": probe.duration_seconds, "shots": len(survey.shots), "shards":
-        len(records),
-        **provisions(records),
-        "exposure_gain_min": min(record["exposure_gain_min"] for record in records.values()),
-        "exposure_gain_max": max(record["exposure_gain_max"] for record in records.values()),
+        "duration_seconds": probe.duration_seconds,
+        "shots": len(survey.shots), "shards": len(segments),
+        "tile": min((segment.tile for segment in found if segment.tile), default=None),
+        "device": " and ".join(sorted({s.device for s in found if s.device})) or None,
+        "exposure_gain_min": min(segment.exposure_gain_min for segment in found),
+        "exposure_gain_max": max(segment.exposure_gain_max for segment in found),
         "source_bytes": int(survey.source_token.partition(":")[0]),
-        **sums, **used, **changes.shares,
+        **{key: round(sum(getattr(segment, key) for segment in found), 3)
+           for key in (*SUMMED, "seconds_gpu", "retries")},
+        **changes.shares,
     }  # fmt: skip
 
 
-def provisions(records: Records) -> Row:
-    """What it took to restore the clip: tiles, device."""
-    tiles = [record["tile"] for record in records.values() if record.get("tile")]
-    devices = sorted({str(r["device"]) for r in records.values() if r.get("device")})
-    return {"tile": min(tiles, default=None), "device": " and ".join(devices) or None}
-
-
-def shot_rows(clip: str, survey: Survey) -> list[Row]:
+def shot_rows(clip: str, survey: Survey) -> tuple[ShotRow, ...]:
     """Rows of tables/shots."""
-    return [
-        {
-            "clip_id": clip, "shot": index, "start": shot.start, "stop": shot.stop,
-            "frames": shot.stop - shot.start, "start_pts": survey.pts[shot.start],
-            "flickers": shot.flickers, "left": shot.left or None,
-        }
+    return tuple(
+        ShotRow(
+            clip, index, shot.start, shot.stop, shot.stop - shot.start,
+            survey.pts[shot.start], shot.flickers, shot.left or None,
+        )
         for index, shot in enumerate(survey.shots)
-    ]  # fmt: skip
+    )  # fmt: skip

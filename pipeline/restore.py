@@ -4,50 +4,34 @@ without Ray.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import Image, PixelFormat
-from models.network.memory import Rung
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Probe
+from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.shards import Shard, Span
+from pipeline.clip.survey import Survey
 from pipeline.detect.blanking import Blanking
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
-from pipeline.survey import Survey
+from pipeline.prefetch import Tally, ahead, timed
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
-T = TypeVar("T")
 Planes = tuple[NDArray[Any], ...]
 
-STAGES = ("decode", "wait", "model", "encode")  # wait: of the model for decoded frames
 QUEUE_FRAMES = 8  # decoded, and restored, frames that may wait
-
-
-@dataclass
-class Tally:
-    """Seconds a shard spent in each stage, and sums of what the model reported."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    pictures: int = 0  # frames or fields
-    source_share: float = 0.0
-    defect_share: float = 0.0
-    gains: list[float] = field(default_factory=list)
-    rungs: list[Rung] = field(default_factory=list)  # of the out-of-memory ladder, where it went
 
 
 class SeekMismatch(Exception):
@@ -68,9 +52,7 @@ class ShardRestorer:
         """Whether the model runs on a GPU."""
         return self.restorer.device.type != "cpu"
 
-    def restore(
-        self, source: Path, survey: Survey, shard: Shard, segment: Path
-    ) -> dict[str, object]:
+    def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> SegmentRecord:
         """Write the shard's segment and return its record. Raises ClipFault."""
         try:
             try:
@@ -83,7 +65,7 @@ class ShardRestorer:
 
     def _restore(
         self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
-    ) -> dict[str, object]:
+    ) -> SegmentRecord:
         tally = Tally()
         decoded = decode(source, survey, shard, self.recipe.limits, seek)
         frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
@@ -102,17 +84,19 @@ class ShardRestorer:
                 Reason.FRAME_COUNT,
                 f"shard {shard.index} restored {len(crcs)} of {len(shard)} frames",
             )
-        return {
-            "shard": shard.index, "start": shard.start, "stop": shard.stop, "crc32": crcs,
-            "seconds_decode": round(tally.seconds["decode"], 3),
-            "seconds_model": round(tally.seconds["model"] - tally.seconds["wait"], 3),
-            "seconds_encode": round(tally.seconds["encode"], 3),
-            "source_share": round(tally.source_share / tally.pictures, 5),
-            "defect_share": round(tally.defect_share / tally.pictures, 6),
-            "exposure_gain_min": round(min(tally.gains), 4), "exposure_gain_max":
-            round(max(tally.gains), 4),
-            **placed(tally.rungs),
-        }  # fmt: skip
+        sides = [rung.side for rung in tally.rungs if rung.side]
+        return SegmentRecord(
+            shard.index, shard.start, shard.stop, tuple(crcs),
+            seconds_decode=round(tally.seconds["decode"], 3),
+            seconds_model=round(tally.seconds["model"] - tally.seconds["wait"], 3),
+            seconds_encode=round(tally.seconds["encode"], 3),
+            source_share=round(tally.source_share / tally.pictures, 5),
+            defect_share=round(tally.defect_share / tally.pictures, 6),
+            exposure_gain_min=round(min(tally.gains), 4),
+            exposure_gain_max=round(max(tally.gains), 4),
+            tile=min(sides, default=None),
+            device=tally.rungs[-1].device if tally.rungs else None,
+        )  # fmt: skip
 
     def _planes(
         self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally
@@ -204,12 +188,6 @@ class ShardRestorer:
         return pixels.apply(planes, before, restored.image, strength, monochrome)
 
 
-def placed(rungs: Sequence[Rung]) -> dict[str, object]:
-    """Where the network ran, as the record says it: on the lowest rung of the ladder."""
-    sides = [rung.side for rung in rungs if rung.side]
-    return {"tile": min(sides, default=None), "device": rungs[-1].device if rungs else None}
-
-
 def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:
     """The own planes of the frames that are not context."""
     for frame in frames:
@@ -253,65 +231,3 @@ def decode(
                     f"frame {frame.index} decodes to another picture than in the survey",
                 )
             yield frame
-
-
-def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
-    """The items, with the time spent on making them added to a stage."""
-    iterator = iter(items)
-    while True:
-        started = time.perf_counter()
-        try:
-            item = next(iterator)
-        except StopIteration:
-            return
-        finally:
-            tally.seconds[stage] += time.perf_counter() - started
-        yield item
-
-
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The items, made by a thread at most ``depth`` ahead; its exception is raised here."""
-    maker = _Ahead(items, depth)
-    try:
-        while (entry := maker.line.get()) is not maker:
-            yield entry
-        if maker.error is not None:
-            raise maker.error
-    finally:
-        maker.stop()
-
-
-class _Ahead(threading.Thread):
-    """Makes items into a bounded queue; the thread itself in the queue marks the end."""
-
-    def __init__(self, items: Iterable[Any], depth: int) -> None:
-        super().__init__(daemon=True)
-        self.items = items
-        self.error: BaseException | None = None
-        self.line: queue.Queue[Any] = queue.Queue(depth)
-        self._stopped = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        try:
-            for item in self.items:
-                if not self._put(item):
-                    break
-        except BaseException as error:  # handed over whole: the consumer raises it
-            self.error = error
-        if isinstance(self.items, Generator):
-            self.items.close()
-        self._put(self)
-
-    def _put(self, entry: object) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self.line.put(entry, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join(timeout=5)

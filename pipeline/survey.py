@@ -6,9 +6,8 @@ What later stages need is in one JSON object in the ledger; rows only point to i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -20,10 +19,12 @@ from numpy.typing import NDArray
 
 from models.motion.deflicker import flickers, region_levels
 from models.motion.interpolate import LONGEST
-from pipeline.clip.conversion import DONE, Conversion, plan
+from pipeline.clip.clip import Clip
+from pipeline.clip.conversion import Conversion, plan
 from pipeline.clip.frames import Frame, Probe, to_ms
-from pipeline.clip.shards import Shot, Span
-from pipeline.detect.blanking import Blanking, BlankingMeter
+from pipeline.clip.shards import Shot
+from pipeline.clip.survey import Survey
+from pipeline.detect.blanking import BlankingMeter
 from pipeline.detect.cuts import ShotDetector
 from pipeline.detect.interlacing import ScanMeter, scan_order, settle
 from pipeline.detect.leader_and_bars import LeaderMeter
@@ -31,9 +32,8 @@ from pipeline.detect.signal_range import LevelMeter, check_range
 from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
 from pipeline.media.profiles import check_profiles, is_regular
-from pipeline.runs.settings import asked
+from pipeline.runs.settings import setting_of
 from pipeline.sources import fetch
-from pipeline.sources.sequence import runs, words
 from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
 from schemas.reasons import Reason
@@ -43,100 +43,13 @@ ASKED = "asked"  # why frames are left as they are that the manifest names
 NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
 
 
-@dataclass(frozen=True)
-class Survey:
-    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots.
-
-    Where fields are converted to frames, `probe`, PTS, CRC-32 and shots are those after it.
-    """
-
-    clip_id: str
-    source_uri: str
-    source_sha256: str
-    source_token: str  # size and modification mark: tells a changed source without reading it
-    probe: Probe
-    pts: list[int]  # in probe.time_base units
-    crc32: list[int]  # of each frame's planes
-    shots: list[Shot]
-    monochrome: bool
-    messages: list[str]
-    by_fields: bool = False  # restored field by field
-    scan_measured: str = "unknown"
-    range_measured: str = "unknown"
-    recipe_sha256: str = ""  # of the recipe that the clip is restored by
-    surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
-    field_order: str = "unknown"  # that the source declares
-    conversion: Conversion | None = None
-    source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
-    blanking: Blanking = field(default_factory=Blanking)
-    gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
-    fill: list[int] = field(default_factory=list)  # frames to be made from those around them
-
-    @property
-    def interlace(self) -> str:
-        """What was made of the scan, in a word of the tables."""
-        if self.conversion is not None:
-            return DONE[self.conversion.policy]
-        return "fields" if self.by_fields else "progressive"
-
-    @property
-    def source_frames(self) -> int:
-        """Frames in the source."""
-        return len(self.source_pts or self.pts)
-
-    @property
-    def filled(self) -> str:
-        """The frames that were filled, in words; empty if none."""
-        return ", ".join(words(runs(self.fill)))
-
-    @property
-    def frames_left(self) -> int:
-        """Frames that are no picture and left as they are."""
-        return sum(shot.stop - shot.start for shot in self.shots if shot.left)
-
-    def context(self, span: Span, frames: int) -> tuple[int, int]:
-        """The span widened by ``frames`` each side, within its shot, and on to the end of a run of
-        frames to fill.
-        """
-        first, last = span.context(frames)
-        while first in self.fill:
-            first -= 1
-        while last - 1 in self.fill:
-            last += 1
-        return first, last
-
-    def entry(self, index: int) -> tuple[int, int, Conversion | None]:
-        """Where to begin decoding for frame `index`: a source timestamp, the number of the frame
-        that comes out first, and the conversion as seen from there.
-        """
-        if self.conversion is None:
-            return self.pts[index], index, None
-        source, first = self.conversion.entry(index)
-        return self.source_pts[source], first, self.conversion.begun_at(source)
-
-    def to_json(self) -> bytes:
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
-        plain["conversion"] = self.conversion and asdict(self.conversion)
-        return json.dumps(plain, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Survey:
-        plain: dict[str, Any] = json.loads(data)
-        plain["probe"] = Probe.from_dict(plain["probe"])
-        plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
-        plain["conversion"] = plain["conversion"] and Conversion(**plain["conversion"])
-        plain["blanking"] = Blanking(*plain["blanking"])
-        return cls(**plain)
-
-
-def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
+def check_fixity(path: Path, clip: Clip) -> str:
     """SHA-256 of the source; a manifest checksum that does not match raises FIXITY_MISMATCH."""
     sha256 = fetch.checksum(path, "sha256")
-    expected = str(row.get("checksum") or "").lower()
+    expected = (clip.checksum or "").lower()
     if not expected:
         return sha256
-    algorithm = str(row.get("checksum_algo") or "sha256").lower()
+    algorithm = (clip.checksum_algo or "sha256").lower()
     found = sha256 if algorithm == "sha256" else fetch.checksum(path, algorithm)
     if found != expected:
         raise ClipFault(
@@ -146,40 +59,41 @@ def check_fixity(path: Path, row: Mapping[str, Any]) -> str:
     return sha256
 
 
-def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
-    """Fetch, verify and decode the source of a manifest row, once, or twice where its fields are
-    converted to frames. Raises ClipFault.
+def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
+    """Fetch, verify and decode the source of a clip. Raises ClipFault.
+
+    The source is decoded once, and a second time if its fields are converted to frames.
     """
-    uri = str(row["source_uri"])
-    if asked(row, recipe, "gaps") == "refused":
+    uri = clip.source_uri
+    if setting_of(clip, recipe, "gaps") == "refused":
         fetch.refuse_gaps(uri)
     token = fetch.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     with fetch.fetched(uri, cache) as path:
-        sha256 = check_fixity(path, row)
-        asked_for = frames_of(row, "fill") if recipe.strength else []
-        fill = [frame for run in asked_for for frame in run]
+        sha256 = check_fixity(path, clip)
+        wanted = runs_of(clip.fill) if recipe.strength else []
+        fill = [frame for run in wanted for frame in run]
         seen = _Pass(path, recipe.limits, fill=fill)
-        probe = at_rate(seen.probe, row.get("expected_fps"), seen.pts)
-        said, measured = row.get("field_order"), seen.scan.finish()
+        probe = at_rate(seen.probe, clip.expected_fps, seen.pts)
+        said, measured = clip.field_order, seen.scan.finish()
         probe, by_fields = settle(probe, measured, said)
         check_range(probe, seen.levels.verdict)
-        policy, gaps = asked(row, recipe, "interlace"), fetch.missing(uri)
+        policy, gaps = setting_of(clip, recipe, "interlace"), fetch.missing(uri)
         if policy != "keep" and gaps:
             raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
         conversion = plan(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
         if fill and (by_fields or conversion):
             raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
         shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
-        shots = shown.shots(recipe.deflicker, frames_of(row, "leave"))
-        check_fill(asked_for, shots)
+        shots = shown.shots(recipe.deflicker, runs_of(clip.leave))
+        check_fill(wanted, shots)
         made = probe if conversion is None else conversion.probe(probe)
         by_fields = by_fields and conversion is None
         times_ms = [to_ms(at, made.time_base) for at in shown.pts]
         order = scan_order(made, by_fields, measured.verdict)
         check_profiles(recipe.profiles, made, order, is_regular(times_ms, made.fps))
         return Survey(
-            str(row["clip_id"]), uri, sha256, token,
+            clip.clip_id, uri, sha256, token,
             made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
             by_fields=by_fields, scan_measured=measured.verdict,
             range_measured=seen.levels.verdict, surveyed=surveyed,
@@ -190,14 +104,14 @@ def survey_clip(row: Mapping[str, Any], recipe: Recipe, cache: Path) -> Survey:
         )  # fmt: skip
 
 
-def frames_of(row: Mapping[str, Any], column: str) -> list[range]:
+def runs_of(text: str | None) -> list[range]:
     """The runs of frames that a column of the manifest names."""
-    return parse_frames(str(row[column])) if row.get(column) else []
+    return parse_frames(text) if text else []
 
 
-def check_fill(asked_for: Sequence[range], shots: Sequence[Shot]) -> None:
+def check_fill(wanted: Sequence[range], shots: Sequence[Shot]) -> None:
     """Raises `ClipFault(FILL_REFUSED)` for a run of frames that cannot be made from its shot."""
-    for run in asked_for:
+    for run in wanted:
         inside = any(shot.start < run.start and run.stop < shot.stop for shot in shots)
         if len(run) > LONGEST or not inside:
             why = "not inside one shot" if len(run) <= LONGEST else f"more than {LONGEST} in a row"

@@ -1,4 +1,4 @@
-"""What a column of a table is; from it come the Arrow schema, the Pandera model and the docs."""
+"""The columns of a table. The Arrow schema, the Pandera model and the docs are made from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ SHA256 = "[0-9a-f]{64}"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: type, meaning, unit and bounds. A column is null where the fact is not known."""
+    """One column: type, meaning, unit and bounds. An unknown fact is null."""
 
     type: pa.DataType
     description: str
     unit: str = ""
-    required: bool = False  # never null
+    required: bool = False  # True: never null
     low: float | None = None
     high: float | None = None
     values: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ time = partial(Column, TIME)
 
 
 def arrow_schema(columns: Columns) -> pa.Schema:
-    """Return the Arrow schema; description and unit are metadata of each field."""
+    """Return the Arrow schema. Description and unit are metadata of each field."""
     fields = []
     for name, column in columns.items():
         notes = {"description": column.description, "unit": column.unit}
@@ -49,8 +49,8 @@ def arrow_schema(columns: Columns) -> pa.Schema:
 
 
 def pandera_model(name: str, columns: Columns) -> "pap.DataFrameSchema":
-    """Return the Pandera model: exactly these columns, in this order, within their bounds."""
-    import pandera.pyarrow as pap  # slow to import: only where tables are written
+    """Return the Pandera model: these columns only, in this order, within their bounds."""
+    import pandera.pyarrow as pap  # slow to import, needed only to write tables
 
     def model(column: Column) -> "pap.Column":
         checks = []

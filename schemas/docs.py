@@ -1,12 +1,13 @@
-"""The generated pages of `docs/` that say what the schemas say."""
+"""The pages of `docs/` that are generated from the schemas."""
 
 import json
 from collections.abc import Callable
 
 from schemas.columns import Column
+from schemas.exit_codes import ExitCode
 from schemas.manifest import COLUMNS
 from schemas.manifest_model import manifest_json_schema
-from schemas.reasons import reasons_markdown
+from schemas.reasons import RESERVED, reasons_markdown
 from schemas.tables import PUBLISHED
 
 _GENERATED = "Generated from `{}`; do not edit by hand."
@@ -15,19 +16,12 @@ _MANIFEST = """# The manifest
 
 {generated}
 
-A manifest lists the clips of a run, one row for each: CSV (also with `;` or tabs), JSON Lines or
-Parquet, on a disk or in a store. `archive-restore validate MANIFEST` checks it and names every
-fault at once, with its row and column; with any fault nothing is started. A column that is not
-listed here is a warning and is ignored. Rows are counted as a person sees them: in CSV the header
-is row 1, in JSON Lines a row is its line, in Parquet rows count from 1.
+A manifest is a table with one row for each clip of a run. It can be CSV (separated by `,`, `;` or
+tabs), JSON Lines or Parquet. It can be on a disk or in a store.
 
-{columns}
+## Write and check a manifest
 
-A row of JSON Lines in JSON Schema: [manifest.schema.json](manifest.schema.json).
-
-## Examples
-
-The least, `manifest.csv`:
+The smallest manifest, `manifest.csv`:
 
 ```csv
 clip_id,source_uri
@@ -35,41 +29,65 @@ reel-0042,reels/0042.mkv
 reel-0043,s3://films/reels/0043.mkv
 ```
 
-With fixity, a collection and an embargo:
+```sh
+archive-restore validate manifest.csv
+```
+
+`validate` lists every fault with its row and column. If there is a fault, nothing is started. An
+unknown column gives a warning and is ignored. In CSV the header is row 1. In JSON Lines the row is
+the line number. In Parquet the first row is row 1.
+
+With a checksum, a collection and an embargo:
 
 ```csv
 clip_id,source_uri,checksum_algo,checksum,collection,embargo_until
 reel-0042,reels/0042.mkv,md5,9e107d9d372bb6826bd81d3542a419d6,newsreels,2030-01-01
 ```
 
-In JSON Lines:
+As JSON Lines:
 
 ```json
 {{"clip_id": "reel-0042", "source_uri": "reels/0042.mkv", "collection": "newsreels"}}
 ```
 
+## Columns
+
+{columns}
+
+[manifest.schema.json](manifest.schema.json) is the JSON Schema of one row of JSON Lines.
+
 ## Addresses
 
-`s3://bucket/key`, `file:///path` and paths; a relative path starts at the manifest's folder.
-Refused before anything is read: every other scheme, credentials (they come from the AWS chain),
-`..`, backslashes, control and invisible characters, characters that look like a separator,
-folders, devices, network shares, names of hosts in the place of a bucket, and what a spreadsheet
-would take for a formula (`=`, `+`, `-`, `@` first: write `./` before it).
-Where sources may lie at all is [configured](operations.md#what-a-manifest-may-name).
+Write an address as `s3://bucket/key`, `file:///path` or a path. A relative path starts at the
+manifest's folder. Set the allowed places of sources with
+[ARCHIVE_RESTORE_ALLOW](operations.md#what-a-manifest-may-name).
+
+These addresses are refused before anything is read:
+
+- another scheme;
+- credentials (the program takes them from the AWS chain);
+- a `..` segment or a backslash;
+- control characters, invisible characters, and characters that look like a separator;
+- a folder, a device or a network share;
+- a host name in place of a bucket;
+- text that a spreadsheet reads as a formula: `=`, `+`, `-` or `@` first. Write `./` before it.
 """
 
 _TABLES = """# The tables
 
 {generated}
 
-A run ends by writing its rows to
-`OUT/tables/<table>/run_date=YYYY-MM-DD/run=<run>/part-<n>.parquet`. They are derived from the
-ledger, so writing them again changes nothing. A fact that is not known is null. A column keeps its
-name, type and unit for ever; new ones may be added.
+Every run writes its results as Parquet tables. Ask them in SQL:
 
-```bash
+```sh
 archive-restore query "SELECT state, count(*) FROM clips GROUP BY state" --out restored
+archive-restore query --view worst_clips --out restored
 ```
+
+The files are `OUT/tables/<table>/run_date=YYYY-MM-DD/run=<run>/part-<n>.parquet`. A run writes them
+when it ends. They are derived from the ledger, so a second write gives the same rows.
+
+An unknown fact is null. A column never changes its name, type or unit. New columns may be added.
 """
 
 
@@ -95,6 +113,15 @@ def tables_markdown() -> str:
         parts += [f"\n## {name}\n", "| column | type | unit | meaning |", "|---|---|---|---|"]
         parts += [_table_row(key, column) for key, column in columns.items()]
     return "\n".join(parts) + "\n"
+
+
+def exit_codes_table() -> str:
+    """Return the table of exit codes for `docs/cli.md`."""
+    rows = ["| exit code | meaning |", "|---|---|"]
+    for code in ExitCode:
+        reserved = f" {RESERVED}" if code.reserved else ""
+        rows.append(f"| {int(code)} | {code.meaning}{reserved} |")
+    return "\n".join(rows)
 
 
 def _table_row(name: str, column: Column) -> str:

@@ -1,14 +1,15 @@
-"""The errors raised on purpose. Anything else that escapes is a defect and keeps its traceback."""
+"""The errors raised on purpose. Every other exception is a defect and keeps its traceback."""
 
+from schemas.exit_codes import ExitCode
 from schemas.reasons import REASONS, FaultState, Reason
 
 
 class ArchiveError(Exception):
-    """A fault the user can mend: one line, and `exit_code` is the exit status of the command."""
+    """A fault that the user can correct. The command prints one line and ends with `exit_code`."""
 
     exit_code: int
 
-    def __init__(self, message: str, *, exit_code: int = 2) -> None:
+    def __init__(self, message: str, *, exit_code: int = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
@@ -22,16 +23,16 @@ class ArchiveError(Exception):
 
 
 class ClipFault(ArchiveError):
-    """An expected failure of one clip: it becomes the clip's row, never a traceback.
+    """An expected fault of one clip. It becomes the row of the clip, never a traceback.
 
-    `args` holds (reason, sentence), which pickle passes on: a fault crosses processes whole.
+    `args` holds (reason, sentence), so that a pickled fault keeps both in another process.
     """
 
     def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence, exit_code=3)
+        super().__init__(sentence, exit_code=ExitCode.FAULTS)
         self.args = (reason, sentence)
         self.reason = Reason(reason)
-        self.waited_out = False  # transient, and all patience is spent on it
+        self.retried = False  # True when the fault is transient and its retries are exhausted
 
     @property
     def message(self) -> str:
@@ -40,22 +41,22 @@ class ClipFault(ArchiveError):
 
     @property
     def sentence(self) -> str:
-        """What happened to this clip, in a sentence on one line."""
+        """What happened to this clip, on one line."""
         return self.message
 
     @property
     def next_step(self) -> str:
-        """What to do about it."""
+        """What to do next."""
         return REASONS[self.reason].next_step
 
     @property
     def state(self) -> FaultState:
-        """The state the clip ends in."""
+        """The state in which the clip ends."""
         return REASONS[self.reason].state
 
     @property
     def transient(self) -> bool:
-        """Whether it may pass by itself."""
+        """True when the fault can pass by itself."""
         return REASONS[self.reason].kind == "transient"
 
     def __str__(self) -> str:

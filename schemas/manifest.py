@@ -1,7 +1,7 @@
-"""The manifest's columns, and what each accepts.
+"""The columns of the manifest and the values that each column accepts.
 
-A manifest is read as text; every value is checked as text and given its type after that, so a bad
-value is a fault with a row and a column and never a crash.
+A manifest is read as text. Every value is checked as text first and gets its type afterwards. A bad
+value is therefore a fault with a row and a column, never a crash.
 """
 
 import posixpath
@@ -17,31 +17,31 @@ from urllib.parse import unquote
 from schemas.recipe import GAPS, INTERLACE
 
 CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
-# Columns whose value takes the place of the recipe's setting of that name.
+# A value in these columns overrides the recipe's setting of the same name.
 OVERRIDES = ("interlace", "gaps")
-# Columns that decide what is made of a clip's pictures.
+# Columns that change the restored pictures of a clip.
 DECISIVE = ("field_order", "expected_fps", "fill", "leave", *OVERRIDES)
-FIELD_ORDERS = ("progressive", "tff", "bff")
+SCAN_TYPES = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
 SEQUENCE_SUFFIXES = ("dpx", "tif", "tiff", "png")
-# The files of an image sequence: what is before the number, its digits, what is after.
+# The name pattern of an image sequence: text before the number, its digits, text after it.
 SEQUENCE = re.compile(rf"([^%]*)%0([1-9])d(\.(?:{'|'.join(SEQUENCE_SUFFIXES)}))", re.IGNORECASE)
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.,-]*:")  # a comma: FFmpeg's subfile,,start,0:
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.,-]*:")  # the comma is for FFmpeg's subfile,,start,0:
 _FILE_URI = re.compile(r"file://(localhost)?(?=/)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SECRETS = re.compile(r"X-Amz-(Signature|Credential|Security-Token)=|AWSAccessKeyId=", re.I)
 _SPECIAL_ROOTS = ("/dev/", "/proc/", "/sys/")
-# Bucket names that name a host inside a network, where a store would be asked by its bucket's name.
+# Bucket names that are host names inside a network. Some stores use the bucket as a host name.
 _HOST = re.compile(r"0x[0-9a-f]+|[0-9.]+|localhost|metadata|instance-data|.*\.(internal|local)")
-# Characters that look like / \ : and that no normalisation turns into them.
+# Characters that look like / \ : and that Unicode normalisation keeps.
 _HOMOGLYPHS = "\u2044\u2215\u2571\u29f8\u29f5\u2216\u2572\u29f9\ua789\u2236"
-_FORMULA = "=+-@"  # what a spreadsheet takes for a formula's beginning
+_FORMULA = "=+-@"  # a spreadsheet reads a cell that starts with one of these as a formula
 _MAX_URI_BYTES = 1024
 _MAX_TEXT = 4096
 _FRAMES = r"\d{1,8}(-\d{1,8})?( \d{1,8}(-\d{1,8})?){0,199}"
-# What a decimal stands for: television's rates are multiples of 1000/1001.
+# Exact rates of decimals: television rates are multiples of 1000/1001.
 _DECIMAL_RATES = {
     "23.976": Fraction(24000, 1001),
     "23.98": Fraction(24000, 1001),
@@ -52,8 +52,8 @@ _DECIMAL_RATES = {
 }
 
 
-class Rule(NamedTuple):
-    """A test of a text, and the end of the sentence "the value ..." for one that fails."""
+class ValueRule(NamedTuple):
+    """A test of a text, and the end of the sentence "the value ..." if the test fails."""
 
     accepts: Callable[[str], bool]
     sentence: str
@@ -61,11 +61,11 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class ManifestColumn:
-    """One column: what it means, an example, its rules; `schema` is its part of the JSON Schema."""
+    """One column: description, example, rules, and its part of the JSON Schema (`schema`)."""
 
     description: str
     example: str
-    rules: tuple[Rule, ...]
+    rules: tuple[ValueRule, ...]
     schema: Mapping[str, object]
     required: bool = False
 
@@ -74,8 +74,10 @@ class ManifestColumn:
 
 
 def _harmless_characters(text: str) -> bool:
-    """No control, format (bidirectional, zero width), surrogate or line separator characters, nor
-    letters and fillers that show nothing.
+    """Return False for characters that are invisible or change the reading direction.
+
+    These are control, format (bidirectional, zero width), surrogate and line separator characters,
+    and letters and fillers without a glyph.
     """
     if any(c in "\u115f\u1160\u3164\uffa0\u2800\u034f" for c in text):
         return False
@@ -83,7 +85,10 @@ def _harmless_characters(text: str) -> bool:
 
 
 def _harmless_address(text: str) -> bool:
-    """The same, also percent-encoded; the number of a sequence's files, `%06d`, is no encoding."""
+    """Check the characters of an address, also after percent-decoding.
+
+    The number pattern of an image sequence, `%06d`, is not percent-decoded.
+    """
     plain = text if SEQUENCE.fullmatch(text) else unquote(text)
     return _harmless_characters(text) and _harmless_characters(plain)
 
@@ -102,13 +107,13 @@ def _known_scheme(text: str) -> bool:
 
 
 def _no_parent(text: str) -> bool:
-    """No `..` segment, neither percent-encoded nor in characters that are compatible with dots."""
+    """Return False for a `..` segment, also percent-encoded or in characters that become dots."""
     plain = unicodedata.normalize("NFKC", unquote(text))
     return ".." not in re.split(r"[/\\]", plain)
 
 
 def _no_look_alikes(text: str) -> bool:
-    """No character that a normalisation would turn into a separator."""
+    """Return False for a character that looks like a separator or normalises to one."""
     plain = unicodedata.normalize("NFKC", text)
     if any(c in text for c in _HOMOGLYPHS):
         return False
@@ -121,7 +126,7 @@ def _no_credentials(text: str) -> bool:
 
 
 def _names_an_object(text: str) -> bool:
-    """An s3:// address has a valid bucket and a key without empty segments."""
+    """Return True for an s3:// address with a valid bucket and a key without empty segments."""
     if not text.startswith("s3://"):
         return True
     bucket, _, key = text[len("s3://") :].partition("/")
@@ -131,7 +136,7 @@ def _names_an_object(text: str) -> bool:
 
 
 def _names_a_file(text: str) -> bool:
-    """A path is no folder, no device and no network share."""
+    """Return False for a folder, a device or a network share."""
     path = unquote(_FILE_URI.sub("", text))
     folder = path.endswith(("/", "/.")) or path == "."
     return (
@@ -142,21 +147,25 @@ def _names_a_file(text: str) -> bool:
 
 
 URI_RULES = (
-    Rule(lambda v: v == v.strip(), "begins or ends with a space"),
-    Rule(lambda v: len(v.encode()) <= _MAX_URI_BYTES, f"is longer than {_MAX_URI_BYTES} bytes"),
-    Rule(_harmless_address, "holds a control or invisible character"),
-    Rule(_no_formula, "begins like a formula of a spreadsheet; write ./ before it"),
-    Rule(_no_backslash, "holds a backslash; separate folders with /"),
-    Rule(_no_credentials, "holds credentials; leave them to the AWS credential chain"),
-    Rule(
+    ValueRule(lambda v: v == v.strip(), "begins or ends with a space"),
+    ValueRule(
+        lambda v: len(v.encode()) <= _MAX_URI_BYTES, f"is longer than {_MAX_URI_BYTES} bytes"
+    ),
+    ValueRule(_harmless_address, "contains a control or invisible character"),
+    ValueRule(_no_formula, "starts like a spreadsheet formula; write ./ before it"),
+    ValueRule(_no_backslash, "contains a backslash; separate folders with /"),
+    ValueRule(
+        _no_credentials, "contains credentials; remove them and use the AWS credential chain"
+    ),
+    ValueRule(
         _known_scheme,
-        "has a scheme that is not read; allowed are s3://bucket/key, file:///path and paths "
+        "has an unknown scheme; allowed are s3://bucket/key, file:///path and paths "
         "(write ./ before a file name with a colon)",
     ),
-    Rule(_no_parent, "holds a `..` segment"),
-    Rule(_no_look_alikes, "holds a character that looks like / \\ : or %"),
-    Rule(_names_an_object, "is not of the form s3://bucket/key"),
-    Rule(_names_a_file, "names a folder, a device or a network share, not a file"),
+    ValueRule(_no_parent, "contains a `..` segment; write the full path"),
+    ValueRule(_no_look_alikes, "contains a character that looks like / \\ : or %"),
+    ValueRule(_names_an_object, "does not have the form s3://bucket/key"),
+    ValueRule(_names_a_file, "is a folder, a device or a network share, not a file"),
 )
 
 
@@ -164,7 +173,7 @@ URI_RULES = (
 
 
 def parse_rate(text: str) -> Fraction:
-    """Return frames per second: `24`, `30000/1001` or a decimal. Raises ValueError."""
+    """Return frames per second from `24`, `30000/1001` or a decimal. Raises ValueError."""
     if (short := text.rstrip("0")) in _DECIMAL_RATES:
         return _DECIMAL_RATES[short]
     if not re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{1,3})?", text, re.ASCII):
@@ -179,17 +188,18 @@ def parse_rate(text: str) -> Fraction:
 
 
 def parse_frames(text: str) -> list[range]:
-    """Runs of frame numbers: `103-105 210` is [103, 106) and [210, 211). Raises ValueError unless
-    they are in order and apart.
+    """Return runs of frame numbers: `103-105 210` gives [103, 106) and [210, 211).
+
+    Raises ValueError if the runs are not in order or touch each other.
     """
     if not re.fullmatch(_FRAMES, text, re.ASCII):
-        raise ValueError(f"{text!r} is not made of frame numbers")
+        raise ValueError(f"{text!r} has something that is not a frame number")
     runs: list[range] = []
     for part in text.split(" "):
         first, _, last = part.partition("-")
         run = range(int(first), int(last or first) + 1)
         if not run or (runs and run.start <= runs[-1].stop):
-            raise ValueError(f"{text!r}: {part} is not after what stands before it")
+            raise ValueError(f"{text!r}: {part} does not come after the run before it")
         runs.append(run)
     return runs
 
@@ -215,130 +225,145 @@ def _is_priority(text: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d{1,4}", text, re.ASCII)) and int(text) in PRIORITIES
 
 
-def _one_of(*values: str) -> tuple[Rule, ...]:
-    return (Rule(lambda v: v.lower() in values, f"is not one of {', '.join(values)}"),)
+def _one_of(*values: str) -> tuple[ValueRule, ...]:
+    return (ValueRule(lambda v: v.lower() in values, f"is not one of {', '.join(values)}"),)
 
 
-def _matches(pattern: str, sentence: str) -> tuple[Rule, ...]:
+def _matches(pattern: str, sentence: str) -> tuple[ValueRule, ...]:
     compiled = re.compile(pattern)
-    return (Rule(lambda v: bool(compiled.fullmatch(v)), sentence),)
+    return (ValueRule(lambda v: bool(compiled.fullmatch(v)), sentence),)
 
 
 def _is_text(text: str) -> bool:
     return len(text) <= _MAX_TEXT and _harmless_characters(re.sub(r"[\t\r\n]", " ", text))
 
 
-_TEXT = (Rule(_is_text, f"holds control characters or more than {_MAX_TEXT} characters"),)
-_TITLE = (*_TEXT, Rule(_no_formula, "begins like a formula of a spreadsheet (= + - @)"))
+_TEXT = (ValueRule(_is_text, f"contains control characters or more than {_MAX_TEXT} characters"),)
+_TITLE = (*_TEXT, ValueRule(_no_formula, "starts like a spreadsheet formula (= + - @)"))
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_NAME_SENTENCE = "is not made of letters, digits, `.`, `_` and `-` (at most 64)"
+_NAME_SENTENCE = "is not made of letters, digits, `.`, `_` and `-` (at most 64 characters)"
 _STRING: dict[str, object] = {"type": "string"}
 
 COLUMNS: dict[str, ManifestColumn] = {
     "clip_id": ManifestColumn(
-        "Name of the clip, unique in the manifest, also without regard to case; every output is "
-        "named after it. Letters, digits, `.`, `_` and `-`, at most 128, not beginning with `.`.",
+        "Name of the clip. Two names must differ by more than upper and lower case. All output "
+        "files of the clip start with it. Letters, digits, `.`, `_` and `-`, at most 128 "
+        "characters, no `.` first.",
         "reel-0042",
         _matches(
-            CLIP_ID, "is not made of letters, digits, `.`, `_` and `-`, at most 128, no `.` first"
+            CLIP_ID,
+            "is not made of letters, digits, `.`, `_` and `-` (at most 128 characters, no `.` "
+            "first)",
         ),
         {"type": "string", "pattern": f"^{CLIP_ID}$"},
         required=True,
     ),
     "source_uri": ManifestColumn(
-        "The source: s3://bucket/key, file:///path or a path; a relative one starts at the "
-        "manifest's folder. An image sequence is named by its pattern: `scans/reel_%06d.dpx`.",
+        "The source: s3://bucket/key, file:///path or a path. A relative path starts at the "
+        "manifest's folder. For an image sequence give the name pattern: `scans/reel_%06d.dpx`.",
         "reels/0042.mkv",
         URI_RULES,
         {"type": "string", "minLength": 1, "maxLength": _MAX_URI_BYTES},
         required=True,
     ),
     "checksum": ManifestColumn(
-        "Checksum of the source in hexadecimal digits, checked before anything is decoded.",
+        "Checksum of the source in hexadecimal digits. It is checked before the source is decoded.",
         "9e107d9d372bb6826bd81d3542a419d6",
-        _matches("[0-9A-Fa-f]+", "is not made of hexadecimal digits"),
+        _matches("[0-9A-Fa-f]+", "has characters that are not hexadecimal digits"),
         {"type": "string", "pattern": "^([0-9A-Fa-f]{32}|[0-9A-Fa-f]{64})$"},
     ),
     "checksum_algo": ManifestColumn(
-        "`md5` or `sha256`; without it the length of the checksum tells.",
+        "`md5` or `sha256`. If it is empty, the length of the checksum decides.",
         "md5",
         _one_of(*CHECKSUM_DIGITS),
         {"enum": list(CHECKSUM_DIGITS)},
     ),
     "collection": ManifestColumn(
-        "The collection the clip belongs to; reports group by it.", "newsreels", _TITLE, _STRING
+        "The collection of the clip. Reports group clips by it.", "newsreels", _TITLE, _STRING
     ),
     "recipe": ManifestColumn(
-        "Name of the recipe of this clip, in the place of the run's.",
+        "Name of the recipe for this clip. It overrides the recipe of the run.",
         "film",
         _matches(_NAME, _NAME_SENTENCE),
         {"type": "string", "pattern": f"^{_NAME}$"},
     ),
     "priority": ManifestColumn(
-        f"Integer from {PRIORITIES[0]} to {PRIORITIES[-1]}; higher goes first, 0 is the default.",
+        f"Integer from {PRIORITIES[0]} to {PRIORITIES[-1]}. Higher starts first. The default is 0.",
         "10",
-        (Rule(_is_priority, f"is not an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}"),),
+        (ValueRule(_is_priority, f"is not an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}"),),
         {"type": "integer", "minimum": PRIORITIES[0], "maximum": PRIORITIES[-1]},
     ),
     "embargo_until": ManifestColumn(
-        "Date, YYYY-MM-DD, until which the clip is held.",
+        "Date, YYYY-MM-DD. The clip is held up to and including this day (UTC).",
         "2030-01-01",
-        (Rule(_is_date, "is not a date of the form YYYY-MM-DD"),),
+        (ValueRule(_is_date, "is not a date such as 2030-01-31"),),
         {"type": "string", "format": "date"},
     ),
     "access_class": ManifestColumn(
-        "Who may see the clip, such as `public`, `staff` or `restricted`; of a `restricted` one "
-        "reports show no picture.",
+        "Who may see the clip, such as `public`, `staff` or `restricted`. Reports show no picture "
+        "of a `restricted` clip.",
         "public",
         _matches(_NAME, _NAME_SENTENCE),
         {"type": "string", "pattern": f"^{_NAME}$"},
     ),
     "field_order": ManifestColumn(
-        "What the scan really is, where the file is wrong: `progressive`, `tff` (top field first) "
-        "or `bff`.",
+        "The true scan type, if the file declares a wrong one: `progressive`, `tff` (top field "
+        "first) or `bff` (bottom field first).",
         "tff",
-        _one_of(*FIELD_ORDERS),
-        {"enum": list(FIELD_ORDERS)},
+        _one_of(*SCAN_TYPES),
+        {"enum": list(SCAN_TYPES)},
     ),
     "expected_fps": ManifestColumn(
-        "Frames per second of an image sequence: an integer, a ratio or a decimal. A file keeps "
-        "the rate it states.",
+        "Frames per second of an image sequence: an integer, a ratio or a decimal. Required for "
+        "image sequences. A video file keeps its own rate.",
         "30000/1001",
-        (Rule(_parses(parse_rate), "is not a frame rate such as 25, 30000/1001 or 29.97"),),
+        (ValueRule(_parses(parse_rate), "is not a frame rate such as 25, 30000/1001 or 29.97"),),
         {"type": ["string", "number"]},
     ),
     "interlace": ManifestColumn(
-        "What becomes of fields, in the place of the recipe's setting: `keep`, `deinterlace` (a "
-        "frame of every field), `deinterlace-single` (a frame of every two) or `ivtc` (film out of "
-        "telecined video).",
+        "What to do with interlaced fields: `keep`, `deinterlace` (one frame for each field), "
+        "`deinterlace-single` (one frame for each two fields) or `ivtc` (recover film frames from "
+        "telecined video). It overrides the recipe's setting.",
         "ivtc",
         _one_of(*INTERLACE),
         {"enum": list(INTERLACE)},
     ),
     "gaps": ManifestColumn(
-        "Missing numbers of an image sequence, in the place of the recipe's setting: `refused`, or "
-        "`allowed` where frames could not be scanned.",
+        "Missing numbers of an image sequence: `refused`, or `allowed` if some frames could not be "
+        "scanned. It overrides the recipe's setting.",
         "allowed",
         _one_of(*GAPS),
         {"enum": list(GAPS)},
     ),
     "fill": ManifestColumn(
-        "Frames that are lost or spoiled and are to be made anew from those around them: numbers, "
-        "from 0, and ranges, in order. At most 8 in a row, none at the edge of a shot.",
+        "Lost or spoiled frames to interpolate from the frames around them. Frame numbers from 0 "
+        "and ranges, in order. At most 8 frames in a row, never at the edge of a shot.",
         "103-105 210",
-        (Rule(_parses(parse_frames), "is not frame numbers in order, such as 103-105 210"),),
+        (
+            ValueRule(
+                _parses(parse_frames),
+                "is not a list of frame numbers in order, such as 103-105 210",
+            ),
+        ),
         {"type": "string", "pattern": f"^{_FRAMES}$"},
     ),
     "leave": ManifestColumn(
-        "Frames that are to be left as they are, such as a slate on noisy tape: numbers, from 0, "
-        "and ranges, in order, counted as they are published.",
+        "Frames to leave unchanged, such as a slate on noisy tape. Frame numbers from 0 and "
+        "ranges, in order, counted in the published file.",
         "0-124",
-        (Rule(_parses(parse_frames), "is not frame numbers in order, such as 103-105 210"),),
+        (
+            ValueRule(
+                _parses(parse_frames),
+                "is not a list of frame numbers in order, such as 103-105 210",
+            ),
+        ),
         {"type": "string", "pattern": f"^{_FRAMES}$"},
     ),
-    "notes": ManifestColumn("Free text, kept with the clip.", "splice at 00:03", _TEXT, _STRING),
+    "notes": ManifestColumn(
+        "Free text for your own use. No output shows it.", "splice at 00:03", _TEXT, _STRING
+    ),
     "reference_uri": ManifestColumn(
-        "A clean reference of the clip, where one exists: adds full-reference measures.",
+        "A clean reference of the clip, if one exists. It adds full-reference measures.",
         "clean/0042.mkv",
         URI_RULES,
         {"type": "string", "minLength": 1, "maxLength": _MAX_URI_BYTES},

@@ -1,4 +1,4 @@
-"""The Pandera model of a manifest read as text, and the JSON Schema that is published."""
+"""The Pandera model of a manifest that is read as text, and the published JSON Schema."""
 
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Breach(NamedTuple):
-    """A rule that a cell breaks; without a row where the whole column is missing."""
+    """A rule that a cell breaks. `row` is None when the whole column is missing."""
 
     row: int | None  # position in the table, from 0
     column: str
@@ -21,7 +21,7 @@ class Breach(NamedTuple):
 
 def breaches(table: pa.Table) -> list[Breach]:
     """Return every rule that a table of text breaks."""
-    import polars as pl  # slow to import, as pandera is: only where a manifest is checked
+    import polars as pl  # polars and pandera are slow to import, needed only to check
     from pandera.errors import SchemaErrors
 
     known = [name for name in table.column_names if name in COLUMNS]
@@ -33,7 +33,7 @@ def breaches(table: pa.Table) -> list[Breach]:
 
 
 def _breach(case: dict[str, object]) -> Breach:
-    """Return one of Pandera's failure cases as we say it."""
+    """Return one failure case of Pandera as a Breach."""
     if case["check"] == "column_in_dataframe":
         return Breach(None, str(case["failure_case"]), "the column is missing")
     sentence = "is empty" if case["check"] == "not_nullable" else str(case["check"])
@@ -42,7 +42,7 @@ def _breach(case: dict[str, object]) -> Breach:
 
 @cache
 def _model() -> "pap.DataFrameSchema":
-    """Return the model: one check for each rule, whose error is the rule's sentence."""
+    """Return the model. Each rule is one check, and the rule's sentence is its error."""
     import pandera.polars as pap
     import polars as pl
 

@@ -1,7 +1,7 @@
-"""Policies: what a file of a profile has to be, as named rules in TOML.
+"""Policies: named rules in TOML for the files of a profile.
 
-A policy is a list of `[[rule]]`, each with `name`, `field`, `operator` and `expected`. The policies
-of the profiles lie in `schemas/policies/`.
+A policy is a list of `[[rule]]`. Each rule has `name`, `field`, `operator` and `expected`. The
+policies of the profiles are in `schemas/policies/`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from schemas.errors import ArchiveError
 
 POLICIES = Path(__file__).parent / "policies"
-# What an operator asks of a field's value, once the file has the field.
+# Each operator compares the value of a field with `expected`. The file must have the field.
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda found, expected: bool(found == expected),
     "!=": lambda found, expected: bool(found != expected),
@@ -33,7 +33,7 @@ _WITHOUT_EXPECTED = ("present", "absent")
 
 @dataclass(frozen=True)
 class Rule:
-    """One demand on one field of a file."""
+    """One requirement on one field of a file."""
 
     name: str
     field: str
@@ -41,9 +41,9 @@ class Rule:
     expected: Any = None
 
     def check(self, facts: Mapping[str, Any]) -> Outcome:
-        """Judge a file's facts; a field that the file does not have fails, but for `absent`.
+        """Check the facts of a file. A missing field fails every operator except `absent`.
 
-        Raises ArchiveError where the values cannot be compared.
+        Raises ArchiveError if the values cannot be compared.
         """
         if self.field not in facts:
             return Outcome(self, None, self.operator == "absent")
@@ -56,7 +56,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule found in a file."""
+    """The result of one rule on one file."""
 
     rule: Rule
     found: Any
@@ -65,10 +65,10 @@ class Outcome:
     def __str__(self) -> str:
         rule = self.rule
         wanted = rule.operator if rule.expected is None else f"{rule.operator} {rule.expected!r}"
-        return f"{rule.name}: {rule.field} is {self.found!r}, wanted is {wanted}"
+        return f"{rule.name}: {rule.field} is {self.found!r}, expected {wanted}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for records and `--json`."""
+        """Return plain values for records and `--json`."""
         rule = self.rule
         return {
             "rule": rule.name, "field": rule.field, "operator": rule.operator,
@@ -77,7 +77,7 @@ class Outcome:
 
 
 def load_policy(name_or_path: str) -> list[Rule]:
-    """The rules of a profile, or of a TOML file. Raises ArchiveError naming what is wrong."""
+    """Return the rules of a profile or of a TOML file. Raises ArchiveError with the fault."""
     known = sorted(path.stem for path in POLICIES.glob("*.toml"))
     path = POLICIES / f"{name_or_path}.toml" if name_or_path in known else Path(name_or_path)
     if not path.is_file():
@@ -88,17 +88,18 @@ def load_policy(name_or_path: str) -> list[Rule]:
     except (OSError, ValueError) as error:
         raise ArchiveError(f"policy {name_or_path}: {error}") from error
     if not isinstance(rules, list) or not rules:
-        raise ArchiveError(f"policy {name_or_path}: it has no [[rule]]")
+        raise ArchiveError(f"policy {name_or_path}: the file has no [[rule]]")
     return [_rule(entry, f"policy {name_or_path}: rule {n}") for n, entry in enumerate(rules, 1)]
 
 
 def _rule(entry: object, where: str) -> Rule:
     keys = {"name", "field", "operator", "expected"}
     if not isinstance(entry, dict) or not keys - {"expected"} <= entry.keys() <= keys:
-        raise ArchiveError(f"{where} needs name, field, operator and expected, and no more")
+        raise ArchiveError(f"{where} needs name, field, operator and expected, and no other key")
     if entry["operator"] not in OPERATORS:
         allowed = ", ".join(OPERATORS)
-        raise ArchiveError(f"{where}: operator {entry['operator']!r} is none of {allowed}")
+        raise ArchiveError(f"{where}: unknown operator {entry['operator']!r}; allowed: {allowed}")
     if ("expected" in entry) == (entry["operator"] in _WITHOUT_EXPECTED):
-        raise ArchiveError(f"{where}: {entry['operator']} has `expected`, or lacks it")
+        verb = "remove" if "expected" in entry else "add"
+        raise ArchiveError(f"{where}: {verb} `expected` for the operator {entry['operator']}")
     return Rule(str(entry["name"]), str(entry["field"]), entry["operator"], entry.get("expected"))

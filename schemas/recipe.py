@@ -1,9 +1,10 @@
 """The recipe: the frozen, hashed settings of a run.
 
-A recipe file is TOML with the fields of `Recipe` at the top and those of `Limits` below `[limits]`;
-what it leaves out keeps the default, or what the recipe that it `extends` says: a file beside it
-(`extends = "tape.toml"`) or a built-in name. Its digest is part of the work key, so any change to a
-recipe makes the clips it applies to new work.
+A recipe file is TOML. It has the fields of `Recipe` at the top and the fields of `Limits` below
+`[limits]`. A missing field keeps its default, or the value of the recipe that the file extends.
+`extends` is a file in the same folder (`extends = "tape.toml"`) or a built-in name.
+
+The digest of the recipe is part of the work key. If a recipe changes, its clips are restored again.
 """
 
 import hashlib
@@ -24,11 +25,11 @@ Gaps = Literal["refused", "allowed"]
 Table = dict[str, object]
 
 MODELS: tuple[Model, ...] = ("fast", "base", "large")
-# The first is always made: it is the verified master that the others are derived from.
+# The first profile is always made. It is the verified master; the others are derived from it.
 PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "access")
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
-# Products of the slice grids that the FFV1 encoder accepts (columns from rows to twice the rows).
+# Slice counts that the FFV1 encoder accepts: columns x rows, with rows <= columns <= 2 x rows.
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,36 +38,36 @@ _MAX_FILE_BYTES = 65536
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one decoder may use, against broken and hostile files."""
+    """Limits of one decoder, against broken and hostile files."""
 
-    max_pixels: int = 36_000_000  # width x height of one frame; an 8192x4320 scan has 35.4 million
-    max_frames: int = 1_000_000  # about eleven hours at 24 frames per second
-    wall_seconds: int = 7200  # of one decoder, from start to end
-    address_space_mb: int = 4096  # MiB of the decoding process
+    max_pixels: int = 36_000_000  # width x height of one frame; an 8192x4320 frame has 35.4 million
+    max_frames: int = 1_000_000  # about 11.6 hours at 24 frames per second
+    wall_seconds: int = 7200  # seconds of one decoder, from start to end
+    address_space_mb: int = 4096  # MiB of address space of the decoding process
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a run does to a picture, and the limits it works within."""
+    """All settings that change the restored picture, and the limits of the decoder."""
 
     name: str = "film"
     model: Model = "base"
-    strength: float = 1.0  # of the blend from the source (0) to the restored picture (1)
-    deflicker: bool = True
-    interlace: Interlace = "keep"  # of interlaced clips; `deinterlace` makes a frame of every field
-    gaps: Gaps = "refused"  # missing numbers of image sequences
-    shard_frames: int = 120  # frames per unit of work, at most
-    profiles: tuple[Profile, ...] = PROFILES[:1]  # of the files made of a clip, see docs/formats.md
-    slices: int = 16  # per FFV1 frame, each with its own checksum
+    strength: float = 1.0  # 0 keeps the source, 1 gives the fully restored picture
+    deflicker: bool = True  # correct the exposure of shots that flicker
+    interlace: Interlace = "keep"  # for interlaced clips, see docs/formats.md
+    gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
+    shard_frames: int = 120  # longest shard, in frames
+    profiles: tuple[Profile, ...] = PROFILES[:1]  # output files of a clip, see docs/formats.md
+    slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
     limits: Limits = field(default_factory=Limits)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON, 64 hex digits."""
+        """Return the SHA-256 of the canonical JSON: 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values, limits nested; `parse_recipe_table` is the way back."""
+        """Return plain values with nested limits. `parse_recipe_table` is the inverse."""
         return asdict(self)
 
     def to_json(self) -> str:
@@ -74,7 +75,7 @@ class Recipe:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
     def to_toml(self) -> str:
-        """Return the recipe as a file that `load_recipe` reads back to an equal recipe."""
+        """Return the text of a recipe file. `load_recipe` reads it back to an equal recipe."""
         table = self.to_dict()
         limits = cast(dict[str, object], table.pop("limits"))
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
@@ -85,20 +86,22 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Recipe(),)}
 
 
-class _Rule(NamedTuple):
-    """What one field accepts, as a test and in words."""
+class _Setting(NamedTuple):
+    """The values that one field accepts: a test, and the words for an error."""
 
     accepts: Callable[[object], bool]
     allowed: str
 
 
-def _integer(low: int, high: int) -> _Rule:
-    return _Rule(lambda v: type(v) is int and low <= v <= high, f"an integer from {low} to {high}")
+def _integer(low: int, high: int) -> _Setting:
+    return _Setting(
+        lambda v: type(v) is int and low <= v <= high, f"an integer from {low} to {high}"
+    )
 
 
-def _one_of(*values: str | int) -> _Rule:
+def _one_of(*values: str | int) -> _Setting:
     kinds = {type(value) for value in values}
-    return _Rule(
+    return _Setting(
         lambda v: type(v) in kinds and v in values, "one of " + ", ".join(map(str, values))
     )
 
@@ -111,20 +114,20 @@ def _are_profiles(value: object) -> bool:
     return isinstance(value, list | tuple) and all(name in PROFILES for name in value)
 
 
-_RULES: dict[str, _Rule] = {
-    "name": _Rule(
+_SETTINGS: dict[str, _Setting] = {
+    "name": _Setting(
         lambda v: isinstance(v, str) and bool(_NAME.fullmatch(v)),
         "letters, digits, `.`, `_` and `-`, at most 64, starting with a letter or digit",
     ),
     "model": _one_of(*MODELS),
-    "strength": _Rule(_is_share, "a number from 0 to 1"),
-    "deflicker": _Rule(lambda v: type(v) is bool, "true or false"),
+    "strength": _Setting(_is_share, "a number from 0 to 1"),
+    "deflicker": _Setting(lambda v: type(v) is bool, "true or false"),
     "interlace": _one_of(*INTERLACE),
     "gaps": _one_of(*GAPS),
     "shard_frames": _integer(2, 10_000),
-    "profiles": _Rule(_are_profiles, "a list of " + ", ".join(PROFILES)),
+    "profiles": _Setting(_are_profiles, "a list of " + ", ".join(PROFILES)),
     "slices": _one_of(*SLICES),
-    "limits": _Rule(lambda v: isinstance(v, Mapping), "a table"),
+    "limits": _Setting(lambda v: isinstance(v, Mapping), "a table"),
     "limits.max_pixels": _integer(256, 2**28),
     "limits.max_frames": _integer(1, 2**31 - 1),
     "limits.wall_seconds": _integer(1, 7 * 24 * 3600),
@@ -133,9 +136,9 @@ _RULES: dict[str, _Rule] = {
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Return the built-in recipe of that name, or the one in that TOML file, with what it extends.
+    """Return the built-in recipe of that name, or the recipe of a TOML file and all it extends.
 
-    Raises ArchiveError, naming what is wrong and what is allowed.
+    Raises ArchiveError with the wrong value and the allowed values.
     """
     name = str(name_or_path)
     if name in RECIPES:
@@ -149,10 +152,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def _inherited(path: Path, heirs: tuple[Path, ...]) -> Table:
-    """Return the table of a file over those that it extends; a name is not passed on."""
+    """Return the table of a file, merged over the recipes it extends. `name` is not inherited."""
     where = f"recipe {path}"
     if path.resolve() in heirs:
-        raise ArchiveError(f"{where}: extends itself")
+        raise ArchiveError(f"{where}: the recipe extends itself; remove `extends`")
     table = _table(_text(path, where), where)
     parent = table.pop("extends", None)
     if parent is None:
@@ -166,7 +169,9 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> Table:
         base = RECIPES[parent].to_dict()
     else:
         known = ", ".join(RECIPES)
-        raise ArchiveError(f"{where}: extends {parent!r}: neither built in ({known}) nor {file}")
+        raise ArchiveError(
+            f"{where}: extends {parent!r}: neither a built-in name ({known}) nor the file {file}"
+        )
     base.pop("name", None)
     limits = [t["limits"] for t in (base, table) if isinstance(t.get("limits"), Mapping)]
     merged = {key: value for one in limits for key, value in cast(Table, one).items()}
@@ -176,7 +181,7 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> Table:
 def _text(path: Path, where: str) -> str:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ArchiveError(f"{where}: larger than {_MAX_FILE_BYTES} bytes")
+            raise ArchiveError(f"{where}: the file is larger than {_MAX_FILE_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{where}: cannot be read: {error}") from error
@@ -190,12 +195,12 @@ def _table(text: str, where: str) -> Table:
 
 
 def parse_recipe(text: str, default_name: str = "custom", where: str = "recipe") -> Recipe:
-    """Return the recipe in a TOML text; `where` names it in errors. Raises ArchiveError."""
+    """Return the recipe in a TOML text. Errors start with `where`. Raises ArchiveError."""
     return parse_recipe_table({"name": default_name, **_table(text, where)}, where)
 
 
 def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Recipe:
-    """Return the recipe of a nested table. Raises ArchiveError naming every wrong key and value."""
+    """Return the recipe of a nested table. Raises ArchiveError with every wrong key and value."""
     limits = table.get("limits", {})
     faults = [fault for key, value in table.items() if (fault := _fault("", key, value))]
     if isinstance(limits, Mapping):
@@ -205,7 +210,7 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
     known = {item.name for item in fields(Recipe)} - {"limits", "strength", "profiles"}
     values = {key: table[key] for key in known & table.keys()}
     wanted = cast(Collection[str], table.get("profiles", ()))
-    # in one order and with the master, so that equal wishes have equal digests
+    # one order, always with the master, so that equal lists have equal digests
     values["profiles"] = tuple(name for name in PROFILES if name in wanted or name == PROFILES[0])
     strength = float(cast(float, table.get("strength", Recipe.strength)))
     limits_table = cast(Mapping[str, int], limits)
@@ -213,10 +218,12 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
 
 
 def _fault(prefix: str, key: str, value: object) -> str | None:
-    """Return what is wrong with one setting of the table whose rules start with `prefix`."""
-    known = [name.removeprefix(prefix) for name in _RULES if name.startswith(prefix)]
+    """Return the fault of one setting, or None. `prefix` selects the table: "" or "limits."."""
+    known = [name.removeprefix(prefix) for name in _SETTINGS if name.startswith(prefix)]
     known = [name for name in known if "." not in name]
     if key not in known:
         return f"unknown key {prefix + key!r}; allowed: {', '.join(known)}"
-    rule = _RULES[prefix + key]
-    return None if rule.accepts(value) else f"{prefix}{key} = {value!r} is not {rule.allowed}"
+    setting = _SETTINGS[prefix + key]
+    if setting.accepts(value):
+        return None
+    return f"{prefix}{key} = {value!r} is not {setting.allowed}"

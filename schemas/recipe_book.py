@@ -1,14 +1,17 @@
-"""Which recipe a clip gets: its own, its collection's, or the run's.
+"""The recipe of each clip: its own, that of its collection, or that of the run.
 
-A folder of recipes holds `<name>.toml` for each. A row of the manifest names its recipe in the
-column `recipe`; else its collection decides, by `[collections]` of the folder's `collections.toml`
-(`"Newsreels 1932" = "tape"`) or by a file of the collection's own name; else it is the run's.
+A folder of recipes has one file `<name>.toml` for each recipe. The first match decides:
+
+1. the column `recipe` of the manifest row,
+2. the collection of the row: `[collections]` in the folder's `collections.toml`
+   (`"Newsreels 1932" = "tape"`), or a recipe with the name of the collection,
+3. the recipe of the run.
 """
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,17 +23,20 @@ COLLECTIONS_FILE = "collections.toml"
 
 @dataclass(frozen=True)
 class RecipeBook:
-    """The recipes of a run, resolved: its own, those by name, and the names by collection."""
+    """The resolved recipes of a run: default, recipes by name, recipe names by collection."""
 
     default: Recipe
     named: Mapping[str, Recipe] = field(default_factory=dict)
     collections: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, row: Mapping[str, object]) -> Recipe:
-        """The recipe of a row of the manifest. Raises ArchiveError for a name there is none of."""
-        if (name := row.get("recipe")) is not None:
-            return self._named(str(name))
-        collection = str(row.get("collection") or "")
+    def of(self, recipe: str | None, collection: str | None) -> Recipe:
+        """The recipe of a clip that names one, or of a clip of a collection.
+
+        Raises ArchiveError for the name of a recipe that does not exist.
+        """
+        if recipe is not None:
+            return self._named(recipe)
+        collection = collection or ""
         name = self.collections.get(collection, collection)
         return self.named.get(name, self.default) if name else self.default
 
@@ -38,25 +44,25 @@ class RecipeBook:
         found = self.named.get(name) or RECIPES.get(name)
         if found is None and name != self.default.name:
             known = ", ".join(sorted({*self.named, *RECIPES, self.default.name}))
-            raise ArchiveError(f"the manifest names the recipe {name!r}; there are: {known}")
+            raise ArchiveError(
+                f"the manifest has the unknown recipe {name!r}; known recipes: {known}"
+            )
         return found or self.default
 
     @property
     def digest(self) -> str:
-        """Hash of all that could decide a clip's recipe; that of the one recipe where it is so."""
+        """Return a hash of all recipes and collections.
+
+        For a book with one recipe it is the digest of that recipe.
+        """
         if not self.named and not self.collections:
             return self.default.digest
         recipes = {name: recipe.digest for name, recipe in self.named.items()}
         facts = [self.default.digest, recipes, dict(self.collections)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def check(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Raise ArchiveError where a row of a manifest names a recipe that is not there."""
-        for row in rows:
-            self.of(row)
-
     def files(self) -> Iterator[tuple[str, str]]:
-        """Names and texts of the files of a folder that loads as this book's recipes."""
+        """Return names and texts of the files that `load_book` reads back to these recipes."""
         for name, recipe in self.named.items():
             yield f"{name}.toml", recipe.to_toml()
         lines = [f"{json.dumps(c, ensure_ascii=False)} = {json.dumps(name)}"
@@ -65,20 +71,20 @@ class RecipeBook:
 
 
 def as_book(recipes: Recipe | RecipeBook) -> RecipeBook:
-    """One recipe as a book, and a book as it is."""
+    """Return a book: a single recipe becomes the default of a new book."""
     return recipes if isinstance(recipes, RecipeBook) else RecipeBook(recipes)
 
 
 def load_book(default: str, folder: str | Path | None = None) -> RecipeBook:
-    """Return the run's recipe, by name or file, with those of a folder. Raises ArchiveError.
+    """Return the recipe of the run (a name or a file) and the recipes of a folder.
 
-    Every fault of every file is named at once.
+    Raises ArchiveError with every fault of every file.
     """
     if folder is None:
         return RecipeBook(load_recipe(default))
     root, faults = Path(folder), []
     if not root.is_dir():
-        raise ArchiveError(f"--recipes {folder}: is not a folder")
+        raise ArchiveError(f"--recipes {folder}: not a folder")
     named: dict[str, Recipe] = {}
     for path in sorted(root.glob("*.toml")):
         if path.name == COLLECTIONS_FILE:
@@ -95,7 +101,7 @@ def load_book(default: str, folder: str | Path | None = None) -> RecipeBook:
 
 
 def _collections(path: Path, known: set[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the recipe's name of every collection in the table, and what is wrong with it."""
+    """Return the recipe name of each collection in a `collections.toml`, and its faults."""
     if not path.is_file():
         return {}, []
     try:
@@ -105,9 +111,11 @@ def _collections(path: Path, known: set[str]) -> tuple[dict[str, str], list[str]
     found = table.pop("collections", {})
     faults = [f"{path}: unknown key {key!r}; allowed: collections" for key in table]
     if not isinstance(found, Mapping):
-        return {}, [*faults, f"{path}: collections is not a table"]
+        return {}, [*faults, f"{path}: `collections` is not a table"]
     for collection, name in found.items():
         if not isinstance(name, str) or name not in known:
             there = ", ".join(sorted(known))
-            faults.append(f"{path}: {collection!r} = {name!r} is no recipe; there are: {there}")
+            faults.append(
+                f"{path}: {collection!r} = {name!r} is not a recipe; known recipes: {there}"
+            )
     return dict(found), faults

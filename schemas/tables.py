@@ -1,8 +1,8 @@
-"""The tables: every column of every boundary after the manifest, with its unit and its bounds.
+"""The tables: every column with its unit and its bounds.
 
-`runs`, `clips`, `shots` and `frames` are published as Parquet; `shards` and `segments` are the
-records that pass between the stages of a run. A fact that is not known is null: a clip that failed
-has its state and its reason, and no measures.
+`runs`, `clips`, `shots` and `frames` are published as Parquet. `flow` and `segments` are the rows
+and records that pass between the stages of a run. An unknown fact is null: a failed clip has its
+state and its reason, but no measures.
 """
 
 from functools import cache
@@ -12,15 +12,15 @@ import pyarrow as pa
 
 from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
 from schemas.columns import time as instant
-from schemas.manifest import CLIP_ID
-from schemas.reasons import Reason
+from schemas.manifest import CLIP_ID, SCAN_TYPES
+from schemas.manifest import COLUMNS as MANIFEST
+from schemas.reasons import ENDED_WELL, STATES, Reason
 
 if TYPE_CHECKING:
     import pandera.pyarrow as pap
 
-STATES = ("published", "up_to_date", "untouched", "held", "quarantined", "failed")
 _IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-# Of an untouched clip, of the model's mean estimate, of a sample drawn from the model.
+# For an unchanged clip, a restored clip and a clip with interpolated frames.
 DIGITAL_SOURCE_TYPES = (
     f"{_IPTC}digitalCapture",
     f"{_IPTC}algorithmicallyEnhanced",
@@ -30,11 +30,11 @@ RUN_ID = r"\d{8}T\d{6}-[0-9a-f]{6}"
 _BEFORE_AFTER = (("before", "of the source"), ("after", "of the restored clip"))
 
 _clip_id = text("Name of the clip, as in the manifest.", required=True, pattern=CLIP_ID)
-_run = text("Id of the run: its start in UTC, and a random part.", required=True, pattern=RUN_ID)
+_run = text("Id of the run: its start in UTC and a random part.", required=True, pattern=RUN_ID)
 
 
 def _before_after(name: str, meaning: str, unit: str, low: float | None = 0) -> Columns:
-    """A measure taken of the source and of the result."""
+    """Return two columns: the measure of the source and of the restored clip."""
     return {
         f"{name}_{side}": real(f"{meaning} {of_what}.", unit, low=low)
         for side, of_what in _BEFORE_AFTER
@@ -44,9 +44,9 @@ def _before_after(name: str, meaning: str, unit: str, low: float | None = 0) -> 
 _LEVELS: Columns = {
     **_before_after("mean_luma", "Mean brightness", "code values"),
     **_before_after("noise_sigma", "Standard deviation of the noise", "code values"),
-    **_before_after("blur", "Blur, from sharp to blurred,", "0 to 1"),
-    **_before_after("blockiness", "Steps at block borders over steps elsewhere", "ratio"),
-    **_before_after("temporal_diff", "Root mean square change between frames", "code values"),
+    **_before_after("blur", "Blur from 0 (sharp) to 1 (blurred)", "0 to 1"),
+    **_before_after("blockiness", "Steps at block borders divided by steps elsewhere,", "ratio"),
+    **_before_after("temporal_diff", "Root mean square change between two frames", "code values"),
 }
 _PAIRS: Columns = {
     "psnr_to_source_db": real("PSNR of the restored clip against its source.", "dB"),
@@ -60,79 +60,85 @@ _PAIRS: Columns = {
 CLIPS: Columns = {
     "clip_id": _clip_id,
     "run": _run,
-    "state": text("The one state the clip ended in.", required=True, values=STATES),
-    "reason": text("Reason code, for a clip that is not published.", values=tuple(Reason)),
-    "sentence": text("What happened to this clip, for people."),
-    "next_step": text("What to do about it."),
+    "state": text("State in which the clip ended.", required=True, values=STATES),
+    "reason": text("Reason code of a clip that is not published.", values=tuple(Reason)),
+    "sentence": text("What happened to this clip, as one sentence."),
+    "next_step": text("What to do next."),
     "collection": text("Collection, as in the manifest."),
     "access_class": text("Access class, as in the manifest."),
     "source_uri": text("Address of the source.", required=True),
     "source_sha256": text("SHA-256 of the source.", pattern=SHA256),
     "output_uri": text("Address of the restored file."),
     "output_sha256": text("SHA-256 of the restored file.", pattern=SHA256),
-    "work_key": text("Hash of source, recipe, weights and code: equal keys, equal results."),
+    "work_key": text("Hash of source, recipe, weights and code. Equal keys give equal results."),
     "container": text("Container of the source."),
     "codec": text("Video codec of the source."),
     "frames": integer("Frames of the restored file.", "frames"),
     "source_frames": integer(
-        "Frames of the source: other than `frames` after a conversion.", "frames"
+        "Frames of the source. Differs from `frames` after a conversion.", "frames"
     ),
     "frames_left": integer(
-        "Frames of leader, bars and slates, and those the manifest names, left as they are.",
+        "Frames left unchanged: leader, bars, slates, and the frames in `leave` of the manifest.",
         "frames",
     ),
-    "frames_filled": integer("Frames made anew from those around them, as was asked.", "frames"),
-    "gaps": text("Numbers that an image sequence has no file of, as was allowed."),
+    "frames_filled": integer(
+        "Frames interpolated because `fill` of the manifest names them.", "frames"
+    ),
+    "gaps": text("Missing numbers of an image sequence, if gaps are allowed."),
     "width": integer("Width of a frame.", "pixels"),
     "height": integer("Height of a frame.", "pixels"),
     "fps_num": integer("Numerator of the frame rate in frames per second."),
     "fps_den": integer("Denominator of the frame rate."),
-    "pix_fmt": text("Pixel format, in FFmpeg's words."),
-    "bit_depth": integer("Bits of a sample.", "bits", high=16),
+    "pix_fmt": text("Pixel format, as FFmpeg names it."),
+    "bit_depth": integer("Bits of one sample.", "bits", high=16),
     "sar_num": integer("Numerator of the sample aspect ratio."),
     "sar_den": integer("Denominator of the sample aspect ratio."),
     "field_order": text("Scan type and field order that the source declares."),
     "interlace": text(
-        "What was made of the scan: frames or fields restored, or fields converted to frames.",
+        "How the picture was handled: as frames, as fields, or with fields converted to frames.",
         values=("progressive", "fields", "deinterlaced", "deinterlaced-single", "ivtc"),
     ),
-    "conversion": text("How: what was done, field order, first frame of a pulldown cycle."),
-    "blanking": text("Lines above and below, columns left and right that are left as they are."),
+    "conversion": text(
+        "Details of the conversion: method, field order, first frame of a pulldown cycle."
+    ),
+    "blanking": text(
+        "Lines at the top and bottom and columns at the left and right that are left unchanged."
+    ),
     "scan_measured": text(
-        "Scan type and field order that the lines show.",
-        values=("progressive", "tff", "bff", "unknown"),
+        "Measured scan type and field order.",
+        values=(*SCAN_TYPES, "unknown"),
     ),
-    "range_measured": text(
-        "Signal range that the levels show.", values=("full", "limited", "unknown")
-    ),
+    "range_measured": text("Measured signal range.", values=("full", "limited", "unknown")),
     "color_range": text("Signal range that the source declares."),
     "color_primaries": text("Colour primaries that the source declares."),
     "color_trc": text("Transfer characteristic that the source declares."),
     "colorspace": text("Matrix coefficients that the source declares."),
     "duration_seconds": real("Duration of the picture.", "seconds", low=0),
-    "shots": integer("Shots found.", "shots"),
-    "shards": integer("Units of work.", "shards"),
-    "tile": integer("Side of the smallest tiles that memory forced on the model.", "pixels"),
-    "device": text("Where the model ran: cuda, cpu, or both."),
+    "shots": integer("Number of shots found.", "shots"),
+    "shards": integer("Number of shards: units of GPU work.", "shards"),
+    "tile": integer(
+        "Side of the smallest tile used. Null if the memory held whole frames.", "pixels"
+    ),
+    "device": text("Where the model ran: `cuda`, `cpu`, or both."),
     "model": text("Model that restored the clip."),
     "weights_sha256": text("SHA-256 of the model's weights."),
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
     "digital_source_type": text("IPTC term of the restored file.", values=DIGITAL_SOURCE_TYPES),
-    "frames_changed": integer("Frames with other code values than the source's.", "frames"),
-    "seconds_decode": real("Time spent decoding, over all shards.", "seconds", low=0),
-    "seconds_model": real("Time spent in the model, over all shards.", "seconds", low=0),
-    "seconds_encode": real("Time spent encoding, over all shards.", "seconds", low=0),
-    "seconds_total": real("Time of all stages of the clip together.", "seconds", low=0),
+    "frames_changed": integer("Frames whose code values differ from the source.", "frames"),
+    "seconds_decode": real("Decoding time, sum of all shards.", "seconds", low=0),
+    "seconds_model": real("Model time, sum of all shards.", "seconds", low=0),
+    "seconds_encode": real("Encoding time, sum of all shards.", "seconds", low=0),
+    "seconds_total": real("Time of all stages of the clip, summed.", "seconds", low=0),
     "seconds_cpu": real("Processor time of all stages after the survey.", "seconds", low=0),
     "seconds_gpu": real("Time for which the clip's shards held a GPU.", "seconds", low=0),
-    "retries": integer("Attempts at the clip's shards beyond the first of each."),
+    "retries": integer("Attempts at the shards of the clip after the first attempt at each."),
     "source_bytes": integer("Size of the source.", "bytes"),
     "output_bytes": integer("Size of the restored file.", "bytes"),
-    "source_share": real("Mean weight of source pixels in the result.", "0 to 1", low=0),
-    "defect_share": real("Share of pixels taken for defects.", "0 to 1", low=0),
+    "source_share": real("Mean weight of the source in the restored pixels.", "0 to 1", low=0),
+    "defect_share": real("Share of pixels classified as defects.", "0 to 1", low=0),
     "exposure_gain_min": real("Lowest exposure correction.", "factor", low=0),
     "exposure_gain_max": real("Highest exposure correction.", "factor", low=0),
-    **_before_after("flicker", "Fast variation of the brightness", "percent"),
+    **_before_after("flicker", "Fast variation of brightness", "percent"),
     **_LEVELS,
     **_PAIRS,
 }
@@ -146,9 +152,10 @@ SHOTS: Columns = {
     "frames": integer("Length.", "frames"),
     "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
     "left": text(
-        "What it is, if no picture and left as it is.", values=("flat", "bars", "slate", "asked")
+        "Why the shot is left unchanged. Null if it is restored.",
+        values=("flat", "bars", "slate", "asked"),
     ),
-    "flickers": flag("Whether the exposure is unsteady, and corrected."),
+    "flickers": flag("True if the exposure flickers. It is then corrected."),
 }
 
 FRAMES: Columns = {
@@ -156,50 +163,86 @@ FRAMES: Columns = {
     "run": _run,
     "frame": integer("Number of the frame, from 0.", required=True),
     "shot": integer("Number of its shot, from 0."),
-    **_before_after("gain_step", "Log change of brightness since the last frame", "log", low=None),
+    **_before_after(
+        "gain_step", "Change of log brightness since the previous frame", "log", low=None
+    ),
     **_LEVELS,
     **_PAIRS,
 }
 
 RUNS: Columns = {
     "run": _run,
-    "started": instant("When the run began.", "UTC", required=True),
-    "sessions": integer("Drivers that worked on the run: one, and one for each resumption."),
+    "started": instant("Start of the run.", "UTC", required=True),
+    "sessions": integer("Sessions of the run: one, plus one for each time it was resumed."),
     "manifest_uri": text("Address of the manifest."),
-    "manifest_sha256": text("Hash of the manifest's rows."),
+    "manifest_sha256": text("SHA-256 of the manifest's rows."),
     "recipe": text("Name of the recipe."),
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
     "model": text("Model of the recipe."),
     "weights_sha256": text("SHA-256 of the model's weights."),
     "code": text("Version of the program."),
-    "clips": integer("Clips of the manifest: the sum of all states.", "clips", required=True),
+    "clips": integer(
+        "Clips of the manifest. Equals the sum of all states.", "clips", required=True
+    ),
     **{state: integer(f"Clips that ended {state}.", "clips") for state in STATES},
-    "device": text("What the model ran on.", values=("cpu", "gpu")),
-    "workers": integer("Devices that the last session had.", "devices"),
+    "device": text("Type of the devices.", values=("cpu", "gpu")),
+    "workers": integer("Devices of the last session.", "devices"),
     "frames": integer("Frames published by this run.", "frames"),
-    "seconds": real("Wall clock of the last session.", "seconds", low=0),
-    "fps": real("Frames published over seconds.", "frames per second", low=0),
-    "exit_code": integer("How the run ended, as the command's exit code."),
-}
-
-SHARDS: Columns = {
-    "clip_id": _clip_id,
-    "shard": integer("Number of the shard in its clip, from 0.", required=True),
-    "start": integer("First frame.", "frames", required=True),
-    "stop": integer("Frame after the last.", "frames", required=True),
+    "seconds": real("Wall clock time of the last session.", "seconds", low=0),
+    "fps": real("Frames published divided by `seconds`.", "frames per second", low=0),
+    "exit_code": integer("Exit code of the run. See the list in docs/cli.md."),
 }
 
 SEGMENTS: Columns = {
-    **SHARDS,
+    "shard": integer("Number of the shard in its clip, from 0.", required=True),
+    "start": integer("First frame.", "frames", required=True),
+    "stop": integer("Frame after the last.", "frames", required=True),
     "uri": text("Address of the restored segment.", required=True),
     "sha256": text("SHA-256 of the segment.", required=True, pattern=SHA256),
+    "seconds_decode": real("Time spent decoding.", "seconds", required=True, low=0),
+    "seconds_model": real("Time spent in the model.", "seconds", required=True, low=0),
+    "seconds_encode": real("Time spent encoding.", "seconds", required=True, low=0),
+    "seconds_cpu": real("Processor time.", "seconds", required=True, low=0),
+    "seconds_gpu": real("Time for which a GPU was held.", "seconds", required=True, low=0),
+    "retries": integer("Attempts that failed before.", required=True),
+    "source_share": real("Mean weight of source pixels.", "0 to 1", required=True, low=0),
+    "defect_share": real("Share of pixels found to be defects.", "0 to 1", required=True, low=0),
+    "exposure_gain_min": real("Lowest exposure correction.", "factor", required=True, low=0),
+    "exposure_gain_max": real("Highest exposure correction.", "factor", required=True, low=0),
+    "tile": integer("Side of the smallest tiles that memory forced on the model.", "pixels"),
+    "device": text("Where the model ran: cuda or cpu."),
+}
+
+# A row between two stages: a clip of the manifest, a shard of it, or how either ended.
+FLOW: Columns = {
+    "kind": text(
+        "What the row is.", required=True, values=("clip", "task", "done", "ended", "left")
+    ),
+    "clip_id": _clip_id,
+    **{
+        name: integer(column.description, low=None)
+        if name == "priority"
+        else text(column.description)
+        for name, column in MANIFEST.items()
+        if name != "clip_id"
+    },
+    "shard": integer("Number of the shard in its clip, from 0."),
+    "frames": integer("Frames of the shard.", "frames"),
+    "shards": integer("Shards of the clip.", "shards"),
+    "clip_frames": integer("Frames of the clip.", "frames"),
+    "outcome": text("Outcome of the shard.", values=("restored", "resumed", "dropped")),
     "seconds_decode": real("Time spent decoding.", "seconds", low=0),
     "seconds_model": real("Time spent in the model.", "seconds", low=0),
     "seconds_encode": real("Time spent encoding.", "seconds", low=0),
+    "seconds_cpu": real("Processor time.", "seconds", low=0),
+    "seconds_gpu": real("Time for which a GPU was held.", "seconds", low=0),
+    "retries": integer("Attempts that failed before."),
+    "reason": text("Why this session leaves the clip.", values=tuple(Reason)),
+    "sentence": text("Fault of the store, if the result could not be written."),
 }
 
 PUBLISHED: dict[str, Columns] = {"runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES}
-TABLES: dict[str, Columns] = {**PUBLISHED, "shards": SHARDS, "segments": SEGMENTS}
+TABLES: dict[str, Columns] = {**PUBLISHED, "segments": SEGMENTS, "flow": FLOW}
 
 
 @cache
@@ -214,7 +257,7 @@ def _model(table: str) -> "pap.DataFrameSchema":
 
 
 def check(name: str, table: pa.Table) -> pa.Table:
-    """Return the table if it keeps to its schema. Raises ValueError with every breach."""
+    """Return the table if it fits its schema. Raises ValueError with every breach."""
     from pandera.errors import SchemaErrors
 
     try:
@@ -230,10 +273,10 @@ def check(name: str, table: pa.Table) -> pa.Table:
 
 
 def _check_reasons(table: pa.Table) -> None:
-    """A clip that did not end well says why; one that did has no reason."""
+    """Raise ValueError unless exactly the clips that did not end well have a reason."""
     for clip, state, reason in zip(
         *(table[column].to_pylist() for column in ("clip_id", "state", "reason")), strict=True
     ):
-        ended_well = state in ("published", "up_to_date", "untouched")
+        ended_well = state in ENDED_WELL
         if ended_well != (reason is None):
             raise ValueError(f"tables/clips: {clip} is {state} with the reason {reason}")

@@ -36,7 +36,7 @@ def show(
     from schemas.recipe import RECIPES
     from schemas.recipe_book import load_book
 
-    found = load_book(recipe, recipes).of({"collection": collection})
+    found = load_book(recipe, recipes).of(None, collection)
     settings = {
         key: value
         for key, value in flat(found.to_dict()).items()

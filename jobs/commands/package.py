@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.console import output
-from jobs.console.exit_codes import DONE, INCOMPLETE, USAGE
 from jobs.console.options import Json, Out
 from schemas.errors import ArchiveError, ClipFault
+from schemas.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pipeline.proof.fixity import Checked
@@ -145,7 +145,7 @@ def policy(
     results = [_judged(uri, rules) for uri in files]
     broken = sum(not rule["passed"] for result in results for rule in result["rules"])
     unread = any(result["error"] for result in results)
-    code = USAGE if unread else INCOMPLETE if broken else DONE
+    code = ExitCode.USAGE if unread else ExitCode.FAULTS if broken else ExitCode.DONE
     if as_json:
         output.emit({"files": results, "broken": broken, "exit_code": code})
         raise typer.Exit(code)
@@ -198,4 +198,4 @@ def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:
 
 
 def _exit_code(faults: Sequence[object]) -> int:
-    return INCOMPLETE if faults else DONE
+    return ExitCode.FAULTS if faults else ExitCode.DONE

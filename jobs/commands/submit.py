@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -112,7 +113,9 @@ def _run_here(
     manifest: str, out: str, book: RecipeBook, stop: Stop, report: Report, *, on_cluster: bool
 ) -> dict[str, object]:
     """Run in this process, on a Ray of its own or on the cluster that the process is part of."""
-    from pipeline.flow import run
+    from pipeline.flow import RayExecutor, run
+    from pipeline.store.retry import RetryPolicy
 
-    address = "auto" if on_cluster else None
-    return run(manifest, out, book, address=address, stop=stop, progress=report)
+    executor = RayExecutor("auto" if on_cluster else None)
+    retry = RetryPolicy.of(os.environ)
+    return run(manifest, out, book, executor=executor, stop=stop, retry=retry, progress=report)

@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from jobs.console import output
-from jobs.console.exit_codes import DONE, INCOMPLETE
 from jobs.console.options import Json, Manifest, RecipeName, Recipes
+from pipeline.clip.clip import Clip
+from schemas.exit_codes import ExitCode
 
 
 def triage(
@@ -34,35 +35,35 @@ def triage(
     from schemas.recipe_book import load_book
 
     book, rows = load_book(recipe, recipes), read_manifest(manifest)
-    book.check(rows)
+    chosen = [book.of(row.recipe, row.collection) for row in rows]
     restorers: dict[str, Restorer] = {}
     clips = []
     with tempfile.TemporaryDirectory(prefix="ar-triage-") as folder:
-        for row in rows:
-            model = book.of(row).model
+        for row, own in zip(rows, chosen, strict=True):
+            model = own.model
             if model not in restorers:
                 restorers[model] = Restorer(model)
-            clips.append(_clip(row, book.of(row), restorers[model], Path(folder)))
+            clips.append(_clip(row, own, restorers[model], Path(folder)))
             if not as_json:
                 output.say(_described(clips[-1]))
-    code = INCOMPLETE if any("reason" in clip for clip in clips) else DONE
+    code = ExitCode.FAULTS if any("reason" in clip for clip in clips) else ExitCode.DONE
     if as_json:
         output.emit({"clips": clips, "exit_code": code})
     raise typer.Exit(code)
 
 
-def _clip(row: dict[str, Any], recipe: Any, restorer: Any, folder: Path) -> dict[str, Any]:  # noqa: ANN401
+def _clip(row: Clip, recipe: Any, restorer: Any, folder: Path) -> dict[str, Any]:  # noqa: ANN401
     from pipeline.plan.triage import triage as shots_of
     from pipeline.store import cache
     from schemas.errors import ClipFault
 
-    clip: dict[str, Any] = {"clip_id": row["clip_id"]}
+    clip: dict[str, Any] = {"clip_id": row.clip_id}
     try:
         shots = shots_of(row, recipe, folder, restorer)
     except ClipFault as fault:
         return clip | {"kind": "unknown", "reason": str(fault.reason), "sentence": fault.sentence}
     finally:
-        cache.discard(str(row["source_uri"]), folder)
+        cache.discard(row.source_uri, folder)
     damage = list(dict.fromkeys(word for shot in shots for word in shot.damage))
     listed = [
         {

@@ -10,9 +10,9 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from jobs.console import output
-from jobs.console.exit_codes import FAILED, INTERRUPTED
 from jobs.console.options import JSON
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 
 class Commands(TyperGroup):
@@ -31,12 +31,12 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             text = "archive-restore: interrupted; finished work is kept. Run it again to continue."
             output.log(text, as_json=ctx.meta.get(JSON, False))
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
         except Exception as error:  # a defect: with --json, its traceback stays on one line
             if not ctx.meta.get(JSON) or isinstance(
                 error, typer.Exit | typer.Abort | TyperException
             ):
                 raise
             output.log(traceback.format_exc(), as_json=True)
-            output.emit({"error": repr(error), "exit_code": FAILED})
-            raise typer.Exit(FAILED) from None
+            output.emit({"error": repr(error), "exit_code": ExitCode.FAILED})
+            raise typer.Exit(ExitCode.FAILED) from None

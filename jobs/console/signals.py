@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.console import output
-from jobs.console.exit_codes import TERMINATED
+from schemas.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jobs.console.captured import Report
@@ -30,7 +30,7 @@ def sigterm_handled(report: Report, stop: Stop | None) -> Iterator[Report]:
 
     def terminate(number: int, frame: FrameType | None) -> None:
         if stop is None or stop.cancelled or not begun:
-            raise SystemExit(TERMINATED)
+            raise SystemExit(ExitCode.TERMINATED)
         stop.cancel()
 
     def watch(event: Event) -> None:
@@ -44,9 +44,9 @@ def sigterm_handled(report: Report, stop: Stop | None) -> Iterator[Report]:
     try:
         yield watch
     except SystemExit as error:  # Ray's Python handler exits with the bare number of the signal
-        if error.code not in (signal.SIGTERM, TERMINATED):
+        if error.code not in (signal.SIGTERM, ExitCode.TERMINATED):
             raise
         output.log("archive-restore: terminated; finished work is kept. Run it again to continue.")
-        raise typer.Exit(TERMINATED) from None
+        raise typer.Exit(ExitCode.TERMINATED) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -28,10 +28,9 @@ import psutil
 import typer
 from numpy.typing import NDArray
 
-from pipeline.runs.ledger import WorkerId
+from pipeline.local import LocalExecutor
 from pipeline.runs.run import Run
-from pipeline.sources.manifest import read_rows
-from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.sources.manifest import read_manifest
 from schemas.recipe import Recipe
 
 WIDTH, HEIGHT = 352, 288
@@ -154,7 +153,7 @@ def memory(frames: int) -> float:
     its decoders.
     """
     code = (
-        "import sys; from pathlib import Path; from jobs import bench;"
+        "import sys; from pathlib import Path; from jobs.evaluate import bench;"
         "bench.all_stages(Path(sys.argv[1]), int(sys.argv[2])); bench.report_peak()"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -171,32 +170,12 @@ def report_peak() -> None:
     typer.echo(sum(usage.ru_maxrss for usage in usages) / 1024)
 
 
-class Alone:
-    """A cluster of this process."""
-
-    def worker(self, session: str) -> WorkerId:
-        """This process."""
-        return WorkerId(session=session, node="here", pid=os.getpid())
-
-    def lost_nodes(self) -> set[str]:
-        """None."""
-        return set()
-
-
 def all_stages(folder: Path, frames: int) -> None:
-    """One clip through survey, restoration and assembly, one shard after the other, without
-    Ray.
-    """
+    """One clip through survey, restoration and assembly, without Ray."""
     manifest = write_clips(folder, 1, frames, WIDTH // 2, HEIGHT // 2)
-    rows = read_rows(str(manifest), manifest.read_bytes())
-    work = Run.open(str(manifest), rows, str(folder / "out"), Recipe(), lambda event: None)
-    survey, assembly = SurveyStage(work.settings), Assembly(work.settings)
-    restoration = Restoration(work.settings, Alone(), 1)
-    for row in work.todo:
-        for shard in survey(row):
-            work.take(assembly(restoration(shard)))
-    if work.close()["clips"]["published"] != 1:
-        raise RuntimeError(f"the clip of {frames} frames was not published")
+    (clip,) = read_manifest(str(manifest))
+    work = Run.open(str(manifest), [clip], str(folder / "out"), Recipe(), lambda event: None)
+    LocalExecutor().result(work, clip)
 
 
 def main() -> None:

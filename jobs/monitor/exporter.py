@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from jobs.console.captured import Report
-from jobs.console.exit_codes import FAILED, INTERRUPTED, LOCKED
 from jobs.monitor.metrics import PREFIX, Figures
 from pipeline.runs.events import Event
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -50,7 +50,7 @@ class MetricsExporter:
         self._over.set()
         if self._writer.is_alive():
             self._writer.join()
-        if exit_code != LOCKED:
+        if exit_code != ExitCode.LOCKED:
             self._figures.end(exit_code)
             self._write()
 
@@ -102,10 +102,12 @@ def exporting(
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     if isinstance(error, ArchiveError | typer.Exit):
         return error.exit_code
-    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else FAILED
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return ExitCode.FAILED
 
 
 def last_success(file: Path | None, out: str) -> float:

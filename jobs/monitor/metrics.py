@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from jobs.console import exit_codes as codes
 from jobs.console.progress import ProgressCount
 from pipeline.runs.events import Event
 from pipeline.runs.measures import STAGES as SHARD_STAGES
+from schemas.exit_codes import ExitCode
 from schemas.reasons import REASONS, Reason
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 PREFIX = "archive_restore_"
 UNDER_WAY = -1  # stands for the exit code while the run works
-IN_ORDER = (codes.DONE, codes.INCOMPLETE, codes.REVIEW, codes.STOPPED)  # ends without a failure
+# exit codes of runs that ended without a failure
+IN_ORDER = (ExitCode.DONE, ExitCode.FAULTS, ExitCode.REVIEW, ExitCode.STOPPED)
 RUN_STAGES = (*SHARD_STAGES, "assemble")
 READY = ("published", "up_to_date", "untouched")  # states of clips that ended well
 # pairs of state and reason that always have a series, even if no clip has them

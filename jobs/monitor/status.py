@@ -9,12 +9,15 @@ from typing import Any, cast
 
 from jobs.console.output import clock, grouped, table
 from jobs.monitor.timing import MEGA, Pace, slowest, stage_seconds, with_time_left
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import Segments
 from pipeline.clip.shards import plan_shards
+from pipeline.clip.survey import Survey
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
+from pipeline.runs.measures import clip_measures, shard_measures
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import storage
-from pipeline.survey import Survey
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE
@@ -39,11 +42,11 @@ def read_status(out: str, run: str | None = None) -> Facts:
         "sessions": len(sessions),
         "out": out,
     }
-    rows = ledger.done()
+    results = ledger.done()
     if summary is not None:
-        return facts | _finished(summary) | _timing(rows, {})
+        return facts | _finished(summary) | _timing(results, {})
     ledger.session = str(sessions[-1]["session"])
-    return facts | {"activity": _activity(ledger)} | _underway(ledger, info, rows)
+    return facts | {"activity": _activity(ledger)} | _underway(ledger, info, results)
 
 
 def _finished(summary: Facts) -> Facts:
@@ -60,35 +63,36 @@ def _activity(ledger: Ledger) -> str:
     return "draining" if ledger.stopped() else "under way"
 
 
-def _underway(ledger: Ledger, info: Facts, rows: Mapping[str, Facts]) -> Facts:
-    states = Counter(str(row["state"]) for row in rows.values())
-    surveys = _surveys(ledger, set(rows))
+def _underway(ledger: Ledger, info: Facts, results: Mapping[str, ClipResult]) -> Facts:
+    states = Counter(result.state for result in results.values())
+    surveys = _surveys(ledger, set(results))
     recipes = _recipes(ledger) if surveys else {}
     segments = {clip: ledger.segments(clip) for clip in surveys}
-    pace = _pace(rows, surveys, segments)
+    pace = _pace(results, surveys, segments)
     at_work = [
         _clip(ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip])
         for clip, survey in surveys.items()
     ]
     pace.workers = max(1, sum(clip["workers"] for clip in at_work))
     total = _total(info)
-    waiting = {} if total is None else {"waiting": max(0, total - len(rows) - len(at_work))}
-    frames = sum(int(row.get("frames") or 0) for row in rows.values())
+    waiting = {} if total is None else {"waiting": max(0, total - len(results) - len(at_work))}
+    frames = sum(int(result.number("frames") or 0) for result in results.values())
     frames += sum(clip["frames_done"] for clip in at_work)
     left = sum(clip["megapixels_left"] for clip in at_work)
-    left += waiting.get("waiting", 0) * _mean_megapixels(rows, surveys)
+    left += waiting.get("waiting", 0) * _mean_megapixels(results, surveys)
     return {
         "clips": {**states, "at_work": len(at_work), **waiting},
         "at_work": with_time_left(at_work, pace),
         "frames": frames,
         "eta_seconds": pace.remaining(left),
-        **_timing(rows, segments),
+        **_timing(results, segments),
     }
 
 
-def _timing(rows: Mapping[str, Facts], segments: Mapping[str, Mapping[int, Facts]]) -> Facts:
-    pieces = [record for records in segments.values() for record in records.values()]
-    return {"seconds_of": stage_seconds(rows.values(), pieces), "slowest": slowest(rows.values())}
+def _timing(results: Mapping[str, ClipResult], segments: Mapping[str, Segments]) -> Facts:
+    restored = [segment for of_clip in segments.values() for segment in of_clip.values()]
+    ended = results.values()
+    return {"seconds_of": stage_seconds(ended, restored), "slowest": slowest(ended)}
 
 
 def _total(info: Facts) -> int | None:
@@ -118,7 +122,7 @@ def _recipes(ledger: Ledger) -> dict[str, Recipe]:
     return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[default]}
 
 
-def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Mapping[int, Facts]) -> Facts:
+def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Segments) -> Facts:
     shards = plan_shards(survey.shots, recipe.shard_frames)
     frames = sum(len(shard) for shard in shards if shard.index in done)
     open_attempts = [a for a in ledger.attempts(survey.clip_id) if not a["ended"]]
@@ -143,29 +147,34 @@ def _doing(missing: int, workers: int) -> str:
 
 
 def _pace(
-    rows: Mapping[str, Facts],
+    results: Mapping[str, ClipResult],
     surveys: Mapping[str, Survey],
-    segments: Mapping[str, Mapping[int, Facts]],
+    segments: Mapping[str, Segments],
 ) -> Pace:
     pace = Pace()
-    for row in rows.values():
-        if row["state"] == "published" and row.get("width"):
-            pace.add(row["frames"] * row["width"] * row["height"] / MEGA, row)
-    for clip, records in segments.items():
-        for record in records.values():
-            pace.add((record["stop"] - record["start"]) * _area(surveys[clip]), record)
+    for result in results.values():
+        if result.state == "published" and (megapixels := _megapixels(result)):
+            pace.add(megapixels, clip_measures(result))
+    for clip, of_clip in segments.items():
+        for segment in of_clip.values():
+            pace.add(segment.frames * _area(surveys[clip]), shard_measures(segment))
     return pace
+
+
+def _megapixels(result: ClipResult) -> float:
+    """Return the megapixels of a whole clip; 0 if its size is unknown."""
+    frames, width, height = (result.number(name) for name in ("frames", "width", "height"))
+    return (frames or 0) * (width or 0) * (height or 0) / MEGA
 
 
 def _area(survey: Survey) -> float:
     return survey.probe.width * survey.probe.height / MEGA
 
 
-def _mean_megapixels(rows: Mapping[str, Facts], surveys: Mapping[str, Survey]) -> float:
+def _mean_megapixels(results: Mapping[str, ClipResult], surveys: Mapping[str, Survey]) -> float:
     """Return the mean megapixels of a whole clip, over the clips of known size."""
     sizes = [len(survey.pts) * _area(survey) for survey in surveys.values()]
-    known = (row for row in rows.values() if row.get("width") and row.get("frames"))
-    sizes += [row["frames"] * row["width"] * row["height"] / MEGA for row in known]
+    sizes += filter(None, map(_megapixels, results.values()))
     return sum(sizes) / len(sizes) if sizes else 0.0
 
 

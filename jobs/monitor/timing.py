@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import SegmentRecord
 from pipeline.runs.measures import STAGES, clip_measures, shard_measures
 
 Facts = dict[str, Any]
@@ -22,9 +24,9 @@ class Pace:
     seconds: float = 0.0
     workers: int = 1  # that restore at the same time
 
-    def add(self, megapixels: float, record: Mapping[str, Any]) -> None:
+    def add(self, megapixels: float, figures: Mapping[str, float]) -> None:
         """Count a restored piece. Its stages run at the same time, so only the longest counts."""
-        took = [float(record.get(f"seconds_{stage}") or 0.0) for stage in STAGES]
+        took = [figures.get(f"seconds_{stage}", 0.0) for stage in STAGES]
         if max(took) > 0:
             self.megapixels += megapixels
             self.seconds += max(took)
@@ -37,26 +39,23 @@ class Pace:
 
 
 def stage_seconds(
-    rows: Iterable[Mapping[str, Any]], segments: Iterable[Mapping[str, Any]]
-) -> Facts:
+    results: Iterable[ClipResult], segments: Iterable[SegmentRecord]
+) -> dict[str, float]:
     """Return the seconds of each stage, summed over published clips and single segments."""
-    found = [*map(clip_measures, rows), *map(shard_measures, segments)]
+    found = [*map(clip_measures, results), *map(shard_measures, segments)]
     names = (*STAGES, "assemble")
     return {name: round(sum(m.get(f"seconds_{name}", 0.0) for m in found), 1) for name in names}
 
 
-def slowest(rows: Iterable[Mapping[str, Any]]) -> list[Facts]:
+def slowest(results: Iterable[ClipResult]) -> list[Facts]:
     """Return the published clips that took the most seconds per frame."""
-    timed = [
-        {
-            "clip_id": row["clip_id"],
-            "frames": row["frames"],
-            "seconds": row["seconds_total"],
-            "seconds_per_frame": round(row["seconds_total"] / row["frames"], 3),
-        }
-        for row in rows
-        if clip_measures(row) and row.get("frames")
-    ]
+    timed: list[Facts] = []
+    for result in results:
+        frames, seconds = result.number("frames"), result.number("seconds_total")
+        if clip_measures(result) and frames and seconds is not None:
+            per_frame = round(seconds / frames, 3)
+            facts = {"clip_id": result.clip_id, "frames": frames, "seconds": seconds}
+            timed.append(facts | {"seconds_per_frame": per_frame})
     return sorted(timed, key=lambda clip: -clip["seconds_per_frame"])[:SLOWEST]
 
 

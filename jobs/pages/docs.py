@@ -16,6 +16,7 @@ from jobs.cli import app
 from jobs.console import output
 from jobs.pages.formats import formats_markdown
 from jobs.pages.monitoring import monitoring_markdown
+from jobs.pages.results import results_markdown
 from jobs.training import curves
 from schemas.recipe import MODELS
 
@@ -27,16 +28,7 @@ Generated from the program's own help (`make docs`); do not edit by hand.
 
 Every command takes `--json`: the result is then one line of JSON on stdout, and logs go to stderr.
 
-| exit code | meaning |
-|---|---|
-| 0 | everything is done |
-| 1 | the run broke off: the system failed (a sentence), or we did (a traceback) |
-| 2 | the command line, the configuration or the manifest is wrong; nothing was started |
-| 3 | finished, with clips quarantined, failed or held, or altered files, or broken rules |
-| 4 | finished, with more clips to review than allowed |
-| 5 | stopped by the budget or the deadline |
-| 6 | another process writes to the output; nothing was started |
-| 130, 143 | interrupted (Ctrl-C), terminated (SIGTERM); finished work is kept |
+{exit_codes}
 """
 
 
@@ -57,7 +49,7 @@ def commands() -> dict[str, Any]:
 
 def cli_markdown() -> str:
     """The page `docs/cli.md`: the help of every command."""
-    parts = [INTRO]
+    parts = [INTRO.format(exit_codes=schemas.docs.exit_codes_table())]
     for name, command in commands().items():
         context = typer.Context(command, info_name=f"archive-restore {name}", terminal_width=96)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context).strip()}\n```\n")
@@ -70,6 +62,7 @@ def curves_of(size: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks/README.md": results_markdown,
     "cli.md": cli_markdown,
     "formats.md": formats_markdown,
     "monitoring.md": monitoring_markdown,

@@ -2,7 +2,7 @@
 
 Without alignment a stack of frames buys nothing on moving footage; OpenCV's DIS flow (Kroeger et
 al., ECCV 2016) on blurred luma is enough, better flow would add at most 0.3 dB
-(docs/experiments.md).
+(docs/experiments/2026-11-27-finer-flow.md).
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Aligner:
     """DIS flow from a centre frame to its neighbours, filled from outside where the match is bad.
 
     Flow over two frames is the sum of two steps: every step serves several windows, so a frame
-    costs two flows instead of four, for 0.01 dB (docs/experiments.md).
+    costs two flows instead of four, for 0.01 dB
+    (docs/experiments/2026-11-22-flow-cost.md).
     """
 
     def __init__(self, preset: str = "medium") -> None:

@@ -3,7 +3,8 @@ frame, and what is right moves with the picture.
 
 Motion-compensated temporal filtering (Dubois and Sabri, IEEE Trans. Communications 32, 1984) after
 the network, with a weight for every pixel: a neighbour counts as far as it agrees with the frame,
-so nothing is drawn out where a match fails or light changes (docs/experiments.md, 2026-11-28).
+so nothing is drawn out where a match fails or light changes
+(docs/experiments/2026-11-28-temporal-filter.md).
 """
 
 from __future__ import annotations

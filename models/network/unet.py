@@ -3,7 +3,7 @@ decoder.
 
 Norm-free throughout: a spatial statistic would make tile seams and flicker. Dense 3x3 convolutions
 only:
-depthwise ones are slower on a CPU for the same result (docs/experiments.md).
+depthwise ones are slower on a CPU for the same result.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Muon: momentum whose update is orthogonalised, for the kernels of convolutions.
 
 Every direction of a kernel's matrix moves by the same amount, so a short training gets further than
-with AdamW (docs/experiments.md). Jordan et al., 2024, "Muon: an optimizer for hidden layers in
-neural networks"; scale of the update by Liu et al., 2025, "Muon is scalable for LLM training",
-equation 4, so that AdamW's learning rate and weight decay fit.
+with AdamW (docs/experiments/2026-11-23-muon.md). Jordan et al., 2024, "Muon: an optimizer for
+hidden layers in neural networks"; scale of the update by Liu et al., 2025, "Muon is scalable for
+LLM training", equation 4, so that AdamW's learning rate and weight decay fit.
 """
 
 from __future__ import annotations

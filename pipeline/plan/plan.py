@@ -13,15 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from models.network import checkpoint
+from pipeline.clip.clip import Clip
 from pipeline.plan.estimate import Size, Stratum
 from pipeline.plan.trial import measured
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.order import embargo
 from pipeline.runs.quarantine import Quarantine
-from pipeline.runs.run import unchanged
+from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
 from pipeline.sources.fetch import source_token
 from pipeline.store import storage
@@ -33,8 +34,6 @@ SAMPLE = 20  # clips of a kind whose headers are read
 SAMPLE_OF_STORE = 3  # the same for sources in a store, which are fetched whole for it
 KINDS = 24  # of files that are told apart, by recipe and extension
 _PARALLEL = 16  # requests at once
-
-Row = dict[str, Any]
 
 
 class Decision(NamedTuple):
@@ -55,7 +54,7 @@ class _Kind:
     """Clips to restore that are alike, and a sample of them."""
 
     stratum: Stratum
-    sample: list[Row] = field(default_factory=list)
+    sample: list[Clip] = field(default_factory=list)
 
 
 class Plan:
@@ -72,20 +71,20 @@ class Plan:
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._random = random.Random(0)  # the same plan of the same manifest
 
-    def add(self, rows: list[Row]) -> Iterator[Decision]:
+    def add(self, rows: list[Clip]) -> Iterator[Decision]:
         """Yield the decision about each row, in order."""
         ended = [self._without_source(row) for row in rows]
         tokens = _tokens([r for r, end in zip(rows, ended, strict=True) if end is None])
         for row, end in zip(rows, ended, strict=True):
-            decision = end or self._with_source(row, tokens[str(row["clip_id"])])
+            decision = end or self._with_source(row, tokens[row.clip_id])
             self.counts[decision.action] += 1
             if decision.reason:
                 self.reasons[decision.reason] += 1
             yield decision
 
-    def _without_source(self, row: Row) -> Decision | None:
+    def _without_source(self, row: Clip) -> Decision | None:
         """In the order in which a run asks."""
-        clip = str(row["clip_id"])
+        clip = row.clip_id
         if held := embargo(row):
             return Decision(clip, "held", held.reason, held.sentence)
         if clip in self._published and unchanged(row, self.settings):
@@ -94,17 +93,17 @@ class Plan:
             return Decision(clip, "quarantined", str(why["reason"]), str(why["sentence"]))
         return None
 
-    def _with_source(self, row: Row, token: str | ClipFault) -> Decision:
-        clip = str(row["clip_id"])
+    def _with_source(self, row: Clip, token: str | ClipFault) -> Decision:
+        clip = row.clip_id
         if isinstance(token, ClipFault):
             action = "held" if token.state == "held" else "refused"
             return Decision(clip, action, token.reason, token.sentence)
         self._count(row, int(token.partition(":")[0]))
         return Decision(clip, "run")
 
-    def _count(self, row: Row, source_bytes: int) -> None:
+    def _count(self, row: Clip, source_bytes: int) -> None:
         """Add a clip to its kind; each of a kind is as likely as any other to be in its sample."""
-        recipe, uri = self.settings.of(row).recipe, str(row["source_uri"])
+        recipe, uri = self.settings.of(row).recipe, row.source_uri
         key = recipe.digest, Path(uri).suffix.lower()
         if key not in self._kinds and len(self._kinds) >= KINDS:
             key = recipe.digest, ""
@@ -123,7 +122,7 @@ class Plan:
             kind.stratum.sizes = [self._size(row, kind.stratum, cache) for row in kind.sample]
         return [kind.stratum for kind in self._kinds.values()]
 
-    def _size(self, row: Row, stratum: Stratum, cache: Path) -> Size:
+    def _size(self, row: Clip, stratum: Stratum, cache: Path) -> Size:
         """How much work a source is; one that cannot be read is none, and its reason is counted."""
         try:
             return measured(row, stratum.recipe, cache)
@@ -131,27 +130,27 @@ class Plan:
             self.reasons[f"{fault.reason} (in the sample)"] += 1
             return Size(0, 0, 0)
 
-    def samples(self, digest: str) -> list[Row]:
+    def samples(self, digest: str) -> list[Clip]:
         """Clips to try a recipe on, of every kind some."""
         kinds = [kind for (recipe, _), kind in self._kinds.items() if recipe == digest]
         rows = [row for kind in kinds for row in kind.sample]
         return self._random.sample(rows, len(rows))
 
 
-def _tokens(rows: list[Row]) -> dict[str, str | ClipFault]:
+def _tokens(rows: list[Clip]) -> dict[str, str | ClipFault]:
     """Size and mark of the sources by clip, or what is wrong; a store is asked many at once."""
-    remote = [row for row in rows if storage.is_s3(str(row["source_uri"]))]
-    local = [row for row in rows if not storage.is_s3(str(row["source_uri"]))]
-    found = {str(row["clip_id"]): _token(row) for row in local}
+    remote = [row for row in rows if storage.is_s3(row.source_uri)]
+    local = [row for row in rows if not storage.is_s3(row.source_uri)]
+    found = {row.clip_id: _token(row) for row in local}
     if remote:
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            names = (str(row["clip_id"]) for row in remote)
+            names = (row.clip_id for row in remote)
             found |= dict(zip(names, pool.map(_token, remote), strict=True))
     return found
 
 
-def _token(row: Row) -> str | ClipFault:
+def _token(row: Clip) -> str | ClipFault:
     try:
-        return source_token(str(row["source_uri"]))
+        return source_token(row.source_uri)
     except ClipFault as fault:
         return fault

@@ -8,11 +8,11 @@ is what the survey found; noise and macroblocking are measured (`pipeline.detect
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,20 +20,23 @@ from numpy.typing import NDArray
 
 from models.motion.alignment import OFFSETS
 from models.restorer import Restorer
+from pipeline.clip.clip import Clip
 from pipeline.clip.fields import fields_of
 from pipeline.clip.frames import Frame
 from pipeline.clip.shards import Shot
+from pipeline.clip.survey import Survey
 from pipeline.detect.measure import planes_to_luma
 from pipeline.detect.metrics import blockiness, noise_sigma
 from pipeline.media.decoder import Decoder
 from pipeline.restore import pixel_format
 from pipeline.sources.fetch import fetched
-from pipeline.survey import Survey, survey_clip
+from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
 SAMPLES = 3  # frames of a shot that are looked at, with those around them
 REACH = max(OFFSETS)
-# Thresholds, from clean and aged validation clips (docs/experiments.md, 2026-11-23).
+# Thresholds, from clean and aged validation clips
+# (docs/experiments/2026-11-23-triage-thresholds.md).
 # An upright mark of this much of the height is a scratch, a level one of the width a dropout.
 LINE = 0.2
 SLENDER = 6  # times as long as wide
@@ -63,11 +66,9 @@ class Triaged:
     damage: tuple[str, ...]
 
 
-def triage(
-    row: Mapping[str, Any], recipe: Recipe, cache: Path, restorer: Restorer
-) -> list[Triaged]:
-    """Every shot of the clip of a manifest's row. Raises ClipFault."""
-    survey = survey_clip(row, recipe, cache)
+def triage(clip: Clip, recipe: Recipe, cache: Path, restorer: Restorer) -> list[Triaged]:
+    """Every shot of a clip. Raises ClipFault."""
+    survey = survey_clip(clip, recipe, cache)
     origin, base = survey.pts[0], survey.probe.time_base
     with (
         fetched(survey.source_uri, cache) as source,

@@ -8,30 +8,25 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from models.network import checkpoint
-from pipeline.assemble import assemble_clip
-from pipeline.clip.shards import plan_shards
+from pipeline.clip.clip import Clip
+from pipeline.local import LocalExecutor
 from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.segments import SegmentWriter
 from pipeline.plan.estimate import MEGA, Cost, Size, Trial, from_trials
-from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
-from pipeline.runs.settings import Settings
 from pipeline.sources.fetch import fetched, source_token
-from pipeline.survey import at_rate, survey_clip
+from pipeline.survey import at_rate
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 
 SHORT, LONG = 2, 10  # frames of the two pieces of a clip
 CLIPS = 3  # that are tried
-
-Row = Mapping[str, Any]
 
 
 def devices() -> tuple[str, int]:
@@ -40,74 +35,72 @@ def devices() -> tuple[str, int]:
     return ("gpu", gpus) if gpus else ("cpu", os.cpu_count() or 1)
 
 
-def measured(row: Row, recipe: Recipe, cache: Path) -> Size:
+def measured(clip: Clip, recipe: Recipe, cache: Path) -> Size:
     """How much work a source is by its header. Raises ClipFault."""
-    uri = str(row["source_uri"])
-    with fetched(uri, cache) as source:
+    with fetched(clip.source_uri, cache) as source:
         probe = probe_file(source, recipe.limits)
-    probe = at_rate(probe, row.get("expected_fps"), range(probe.frames_declared or 1))
+    probe = at_rate(probe, clip.expected_fps, range(probe.frames_declared or 1))
     frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
-    size = int(source_token(uri).partition(":")[0])
+    size = int(source_token(clip.source_uri).partition(":")[0])
     return Size(size, frames, frames * probe.width * probe.height / MEGA)
 
 
-def tried(rows: Iterable[Row], recipe: Recipe, cache: Path) -> Cost | None:
+def tried(clips: Iterable[Clip], recipe: Recipe, cache: Path) -> Cost | None:
     """What clips cost under a recipe, from trials of the first that can be tried."""
     with TemporaryDirectory(prefix="ar-trial-") as folder:
+        executor = LocalExecutor(None if checkpoint.gpus() else 1)
         started = _seconds()
-        restorer = ShardRestorer(recipe, None if checkpoint.gpus() else 1)
+        executor.restorers.of(recipe)
         start = _seconds() - started
-        work = Run.open("trial.csv", [], folder, recipe, lambda event: None)
-        pairs = _pairs(rows, work.settings, restorer, cache, Path(folder))
-        return from_trials(islice(pairs, CLIPS), start)
+        trials = _Trials(executor, recipe, cache, Path(folder))
+        return from_trials(islice(trials.pairs(clips), CLIPS), start)
 
 
-def _pairs(
-    rows: Iterable[Row], settings: Settings, restorer: ShardRestorer, cache: Path, folder: Path
-) -> Iterable[tuple[Trial, Trial]]:
-    for number, row in enumerate(islice(rows, 2 * CLIPS)):
-        try:
-            with fetched(str(row["source_uri"]), cache) as source:
-                if number == 0:  # what the libraries do once is no cost of a clip
-                    _trial(row, source, SHORT, settings, restorer, folder / "first")
-                short, long = (
-                    _trial(row, source, frames, settings, restorer, folder / f"{number}-{frames}")
-                    for frames in (SHORT, LONG)
-                )
-        except ClipFault:  # a clip that would end with a reason says nothing about the others
-            continue
-        if long.megapixel_frames > short.megapixel_frames:
-            yield short, long
+class _Trials:
+    """Short and long pieces of clips, restored in runs of their own."""
 
+    def __init__(self, executor: LocalExecutor, recipe: Recipe, cache: Path, folder: Path) -> None:
+        self.executor, self.recipe, self.cache, self.folder = executor, recipe, cache, folder
 
-def _trial(
-    row: Row, source: Path, frames: int, settings: Settings, restorer: ShardRestorer, folder: Path
-) -> Trial:
-    folder.mkdir()
-    cut, recipe = folder / "cut.mkv", settings.recipe
-    with Decoder(source, recipe.limits, count=frames) as decoder:
-        probe = decoder.probe
-        with SegmentWriter(cut, probe, recipe.slices) as writer:
-            for frame in decoder:
-                writer.write(frame.planes)
-    clip = {"clip_id": folder.name, "source_uri": str(cut), "field_order": row.get("field_order")}
-    started = _seconds()
-    survey = survey_clip(clip, recipe, folder)
-    records, busy = {}, _seconds()
-    for shard in plan_shards(survey.shots, recipe.shard_frames):
-        segment = folder / f"{shard.index}.mkv"
-        record = restorer.restore(cut, survey, shard, segment)
-        records[shard.index] = record | {"uri": str(segment)}
-    restored = _seconds() - busy
-    assemble_clip(clip, survey, records, settings)
-    seconds = restored if checkpoint.gpus() else _seconds() - started
-    size = Path(settings.clip_uri(clip)).stat().st_size
-    return Trial(len(survey.pts) * probe.width * probe.height / MEGA, seconds, size)
+    def pairs(self, clips: Iterable[Clip]) -> Iterable[tuple[Trial, Trial]]:
+        """A short and a long trial of each clip that can be tried."""
+        for number, clip in enumerate(islice(clips, 2 * CLIPS)):
+            try:
+                with fetched(clip.source_uri, self.cache) as source:
+                    if number == 0:  # what the libraries do once is no cost of a clip
+                        self._trial(clip, source, SHORT, "first")
+                    short, long = (
+                        self._trial(clip, source, frames, f"{number}-{frames}")
+                        for frames in (SHORT, LONG)
+                    )
+            except ClipFault:  # a clip that would end with a reason says nothing about the others
+                continue
+            if long.megapixel_frames > short.megapixel_frames:
+                yield short, long
+
+    def _trial(self, clip: Clip, source: Path, frames: int, name: str) -> Trial:
+        """One piece through every stage. Raises ClipFault for a piece that is not published."""
+        folder = self.folder / name
+        folder.mkdir()
+        cut, recipe = folder / "cut.mkv", self.recipe
+        with Decoder(source, recipe.limits, count=frames) as decoder:
+            probe = decoder.probe
+            with SegmentWriter(cut, probe, recipe.slices) as writer:
+                for frame in decoder:
+                    writer.write(frame.planes)
+        piece = Clip(name, str(cut), field_order=clip.field_order)
+        work = Run.open("trial.csv", [piece], str(folder / "out"), recipe, lambda event: None)
+        started = _seconds()
+        result = self.executor.result(work, piece)
+        seconds = result.number("seconds_gpu") if checkpoint.gpus() else _seconds() - started
+        megapixel_frames = (result.number("frames") or 0) * probe.width * probe.height / MEGA
+        return Trial(megapixel_frames, seconds or 0.0, int(result.number("output_bytes") or 0))
 
 
 def _seconds() -> float:
-    """Seconds so far: of the wall clock where a GPU works, else of all cores, children's too, so
-    that what else the machine does counts little.
+    """Seconds of all cores so far, child processes included: little depends on other work.
+
+    The clock's where a GPU works.
     """
     if checkpoint.gpus():
         return time.perf_counter()

@@ -14,6 +14,7 @@ from pipeline.proof.fixity import PUBLISHED_NAME
 from pipeline.proof.premis import DerivedFile
 from pipeline.proof.record import Digest, file_uri
 from pipeline.store import storage
+from pipeline.store.store import Store
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
 
@@ -42,10 +43,10 @@ class Outputs:
             for one, digest in zip(self.derived, digests, strict=True)
         )  # fmt: skip
 
-    def publish(self, out: str, clip: str) -> None:
+    def publish(self, store: Store, out: str, clip: str) -> None:
         """Upload every file."""
         for path in (self.master, *(one.path for one in self.derived)):
-            storage.upload(path, file_uri(out, clip, path.name))
+            store.upload(path, file_uri(out, clip, path.name))
 
     def to_record(self) -> dict[str, Any]:
         """What the clip's record tells of them."""
@@ -56,15 +57,15 @@ class Outputs:
         return {"derived": [one.to_dict() for one in self.derived], "policies": judged}
 
 
-def retire(out: str, clip: str, names: Collection[str]) -> None:
+def retire(store: Store, out: str, clip: str, names: Collection[str]) -> None:
     """Delete what an earlier recipe published of a clip under other names than these, its record
     first.
     """
-    uris = storage.listing(file_uri(out, clip, ""))
+    uris = store.listing(file_uri(out, clip, ""))
     stale = [uri for uri in uris if (name := uri.rpartition("/")[2]) not in names
              and PUBLISHED_NAME.fullmatch(name)]  # fmt: skip
     for uri in sorted(stale, key=lambda uri: not uri.endswith(".json")):
-        storage.delete(uri)
+        store.delete(uri)
 
 
 def make_outputs(

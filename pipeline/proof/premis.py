@@ -9,12 +9,13 @@ for the times of its events.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
+from pipeline.clip.clip import Clip
+from pipeline.clip.survey import Survey
 from pipeline.proof.premis_elements import (
     NAMESPACE,
     SCHEMA,
@@ -29,7 +30,6 @@ from pipeline.proof.premis_elements import (
 from pipeline.proof.provenance import Changes, digital_source_type
 from pipeline.proof.record import Digest
 from pipeline.runs.settings import Settings
-from pipeline.survey import Survey
 
 # Software that decides the result, beside the program itself.
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "torch")
@@ -48,7 +48,7 @@ class DerivedFile(NamedTuple):
 class Restoration:
     """What the document tells of: `restored` was made and verified at `at`, ISO 8601 in UTC."""
 
-    clip: Mapping[str, Any]  # its row of the manifest
+    clip: Clip
     survey: Survey
     settings: Settings
     changes: Changes
@@ -148,7 +148,7 @@ def _derivation(
 def _fixity_event(work: Restoration) -> ET.Element:
     """The source against the manifest's checksum; without one, the taking of its SHA-256."""
     at = work.survey.surveyed or work.at
-    checksum, note = work.clip.get("checksum"), f"SHA-256 {work.source.sha256}"
+    checksum, note = work.clip.checksum, f"SHA-256 {work.source.sha256}"
     kind = term("eventType", "message digest calculation", "eventType", "mes")
     detail = "the manifest has no checksum of the source"
     if checksum:

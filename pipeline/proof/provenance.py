@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from pipeline.clip.segment import Segments
+from pipeline.clip.survey import Survey
 from pipeline.detect.interlacing import WORDS
 from pipeline.runs.settings import Settings
-from pipeline.survey import Survey
 from schemas.tables import DIGITAL_SOURCE_TYPES
-
-Records = Mapping[int, Mapping[str, Any]]
 
 AVERAGED = ("source_share", "defect_share")
 CAPTURED, ENHANCED, GENERATED = DIGITAL_SOURCE_TYPES
@@ -33,17 +31,17 @@ class Changes:
     shares: Mapping[str, float]
 
     @classmethod
-    def between(cls, survey: Survey, records: Records) -> Changes:
+    def between(cls, survey: Survey, segments: Segments) -> Changes:
         """Compare every frame's CRC-32 in the source with the one sent to the encoder; a frame that
         was made of fields is no frame of the source.
         """
-        sent = [crc for record in records.values() for crc in record["crc32"]]
+        sent = [crc for segment in segments.values() for crc in segment.crc32]
         changed = sum(a != b for a, b in zip(survey.crc32, sent, strict=False))
         changed = len(sent) if survey.conversion else changed
-        lengths = [record["stop"] - record["start"] for record in records.values()]
+        frames = sum(segment.frames for segment in segments.values())
         shares = {
-            key: sum(r[key] * n for r, n in zip(records.values(), lengths, strict=True))
-            / sum(lengths)
+            key: sum(getattr(segment, key) * segment.frames for segment in segments.values())
+            / frames
             for key in AVERAGED
         }
         return cls(changed, len(survey.crc32), shares)

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.runs.process import Process
 from pipeline.store import storage
+from pipeline.store.store import DIRECT, Store
 from schemas.errors import ArchiveError
 
 _ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")
@@ -31,8 +32,8 @@ NONE = "0" * 64  # before the first entry
 class AuditLog:
     """The log of an output for the one process that writes it."""
 
-    def __init__(self, out: str) -> None:
-        self.out = out
+    def __init__(self, out: str, store: Store = DIRECT) -> None:
+        self.out, self.store = out, store
         self._by = Process.here().actor
         self._head: tuple[int, str] | None = None
 
@@ -40,22 +41,23 @@ class AuditLog:
         """Add an entry of one of ACTIONS. Raises ArchiveError when another process writes."""
         if action not in ACTIONS:
             raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
-        number, previous = self._head or _head(self.out)
+        number, previous = self._head or _head(self.store, self.out)
         entry: Entry = {
             "seq": number + 1, "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "by": self._by, "action": action, **facts, "previous": previous,
         }  # fmt: skip
         entry["sha256"] = digest(entry)
         data = json.dumps(entry, sort_keys=True).encode()
-        if not storage.create(_uri(self.out, number + 1), data):
+        if not self.store.create(_uri(self.out, number + 1), data):
             raise ArchiveError(f"{self.out}: another process writes to the audit log", exit_code=1)
         self._head = number + 1, entry["sha256"]
 
     def clips(self, run: str) -> set[str]:
         """The clips whose end in a run is in the log."""
         found: set[str] = set()
-        for folder in reversed(_folders(self.out)):
-            entries = [e for _, data in _objects(folder) if (e := json.loads(data))["run"] == run]
+        for folder in reversed(_folders(self.store, self.out)):
+            stored = _objects(self.store, folder)
+            entries = [e for _, data in stored if (e := json.loads(data))["run"] == run]
             found |= {e["clip_id"] for e in entries if e["action"] in _ENDS}
             if any(entry["action"] == "run_started" for entry in entries):
                 break
@@ -76,8 +78,8 @@ class Verdict:
 def verify(out: str, head: str | None = None) -> Verdict:
     """Check every entry and the chain; with ``head``, also that an entry of that hash is there."""
     number, previous, seen = 0, NONE, head in (None, NONE)
-    for folder in _folders(out):
-        for uri, data in _objects(folder):
+    for folder in _folders(DIRECT, out):
+        for uri, data in _objects(DIRECT, folder):
             number += 1
             broken = _broken(out, uri, data, number, previous)
             if broken:
@@ -111,27 +113,27 @@ def digest(entry: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _head(out: str) -> tuple[int, str]:
+def _head(store: Store, out: str) -> tuple[int, str]:
     """Number and hash of the newest entry."""
-    for folder in reversed(_folders(out)):
-        uris = list(storage.listing(folder))
+    for folder in reversed(_folders(store, out)):
+        uris = list(store.listing(folder))
         if not uris:
             continue
         try:
-            entry = json.loads(storage.read_bytes(uris[-1]))
+            entry = json.loads(store.read_bytes(uris[-1]))
             return int(entry["seq"]), str(entry["sha256"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArchiveError(f"{uris[-1]} is no entry: see `audit verify`") from error
     return 0, NONE
 
 
-def _folders(out: str) -> list[str]:
+def _folders(store: Store, out: str) -> list[str]:
     root = storage.join(out, "audit")
-    return [storage.join(root, name) for name in storage.folders(root)]
+    return [storage.join(root, name) for name in store.folders(root)]
 
 
-def _objects(folder: str) -> Iterator[tuple[str, bytes]]:
-    yield from storage.read_many(storage.listing(folder)).items()
+def _objects(store: Store, folder: str) -> Iterator[tuple[str, bytes]]:
+    yield from store.read_many(store.listing(folder)).items()
 
 
 def _uri(out: str, number: int) -> str:

@@ -6,8 +6,7 @@ any number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from pipeline.clip.result import ClipResult
 from schemas.reasons import REASONS, Reason
 
 IN_A_ROW = 10
@@ -35,9 +34,9 @@ class Breaker:
             f"the last: {self._sentence}"
         )
 
-    def saw(self, clip: str, row: Mapping[str, object]) -> bool:
+    def saw(self, result: ClipResult) -> bool:
         """Note a clip's end; True for the one that trips the breaker."""
-        reason = Reason(str(row["reason"])) if row.get("reason") else None
+        clip, reason = result.clip_id, result.reason
         systematic = reason is not None and REASONS[reason].kind != "clip"
         if self.tripped:
             if reason is self._reason:
@@ -46,6 +45,6 @@ class Breaker:
         if not systematic or reason is not self._reason:
             self.clips = []
         if systematic:
-            self._reason, self._sentence = reason, str(row.get("sentence") or "")
+            self._reason, self._sentence = reason, result.sentence
             self.clips.append(clip)
         return self.tripped

@@ -22,7 +22,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Self, cast
 
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import SegmentRecord
+from pipeline.runs.row import (
+    result_from_record,
+    result_to_record,
+    segment_from_record,
+    segment_to_record,
+)
 from pipeline.store import storage
+from pipeline.store.retry import NO_RETRIES, RetryPolicy
+from pipeline.store.store import Store
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 
@@ -53,19 +63,24 @@ class _Attempt(NamedTuple):
 class Ledger:
     """One run's ledger. Cheap to make and to pickle: it holds names, not connections."""
 
-    def __init__(self, out: str, run: str, session: str = "") -> None:
+    def __init__(
+        self, out: str, run: str, session: str = "", retry: RetryPolicy = NO_RETRIES
+    ) -> None:
         self.out = str(out)
         self.run = _safe(run)
         self.session = session
+        self.store = Store(retry)
         self.uri = storage.join(self.out, "runs", run)
-        self._rows: dict[str, Record] = {}
+        self._results: dict[str, ClipResult] = {}
         self._stopped: Reason | None = None
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str]]:
-        return type(self), (self.out, self.run, self.session)
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, RetryPolicy]]:
+        return type(self), (self.out, self.run, self.session, self.store.retry)
 
     @classmethod
-    def open_or_resume(cls, out: str, identity: Mapping[str, object]) -> Self:
+    def open_or_resume(
+        cls, out: str, identity: Mapping[str, object], retry: RetryPolicy = NO_RETRIES
+    ) -> Self:
         """Resume the newest run of this identity if it is unfinished; else begin a new run.
 
         `identity` holds the hashes that decide what the run does: manifest, recipe, weights, code.
@@ -73,21 +88,23 @@ class Ledger:
         exclusively.
         """
         session = secrets.token_hex(4)
-        for run, record in _newest_runs(out):
+        for run, record in _newest_runs(out, retry):
             if record.get("identity") != dict(identity):
                 continue
-            ledger = cls(out, run, session)
-            if storage.exists(ledger._at("summary.json")):
+            ledger = cls(out, run, session, retry)
+            if ledger.store.exists(ledger._at("summary.json")):
                 break
             sessions = [*cast(list[Record], record["sessions"]), ledger._session_record()]
-            storage.write_bytes(ledger._at("run.json"), _dump(record | {"sessions": sessions}))
+            ledger.store.write_bytes(ledger._at("run.json"), _dump(record | {"sessions": sessions}))
             return ledger
-        return cls._begin(out, session, identity)
+        return cls._begin(out, session, identity, retry)
 
     @classmethod
-    def _begin(cls, out: str, session: str, identity: Mapping[str, object]) -> Self:
+    def _begin(
+        cls, out: str, session: str, identity: Mapping[str, object], retry: RetryPolicy
+    ) -> Self:
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        ledger = cls(out, run, session)
+        ledger = cls(out, run, session, retry)
         begun = ledger._session_record()
         record = {
             "run": run,
@@ -96,8 +113,8 @@ class Ledger:
             "sessions": [begun],
         }
         uri = ledger._at("run.json")
-        storage.create(uri, _dump(record))
-        if storage.create(uri, _dump(record)):
+        ledger.store.create(uri, _dump(record))
+        if ledger.store.create(uri, _dump(record)):
             raise ArchiveError(
                 f"{out} does not honour conditional writes (If-None-Match: *), which keep work "
                 "from being done twice: use another store"
@@ -106,20 +123,20 @@ class Ledger:
 
     def info(self) -> Record:
         """Return run.json: run, identity, started, sessions."""
-        return _load(storage.read_bytes(self._at("run.json")))
+        return _load(self.store.read_bytes(self._at("run.json")))
 
     def claim_attempt(self, clip: str, shard: int, worker: WorkerId) -> int:
         """Record that a worker begins with a shard; return the attempt's number, from 1."""
         data = _dump(asdict(worker) | {"started": _now()})
         number = 1
-        while not storage.create(self._attempt_uri(clip, shard, number, "json"), data):
+        while not self.store.create(self._attempt_uri(clip, shard, number, "json"), data):
             number += 1
         return number
 
     def end_attempt(self, clip: str, shard: int, number: int) -> None:
         """Record that an attempt came to an end, good or bad, with its worker alive."""
         uri = self._attempt_uri(clip, shard, number, "end")
-        storage.create(uri, _dump({"ended": _now()}))
+        self.store.create(uri, _dump({"ended": _now()}))
 
     def deaths(
         self, clip: str, session: str, lost_nodes: set[str], shard: int | None = None
@@ -137,24 +154,25 @@ class Ledger:
             for attempt in self._attempts(clip)
             if not attempt.ended and (attempt.superseded or attempt.shard == shard)
         ]
-        records = [_load(data) for data in storage.read_many(unended).values()]
+        records = [_load(data) for data in self.store.read_many(unended).values()]
         return sum(r["session"] == session and r["node"] not in lost_nodes for r in records)
 
     def attempts(self, clip: str) -> list[Record]:
         """Return who attempted which shard of the clip when, and whether that came to an end."""
         found = self._attempts(clip)
-        read = storage.read_many(a.uri for a in found)
+        read = self.store.read_many(a.uri for a in found)
         return [{"shard": a.shard, "ended": a.ended, **_load(read[a.uri])} for a in found]
 
-    def commit_segment(self, clip: str, shard: int, record: Mapping[str, object]) -> bool:
+    def commit_segment(self, clip: str, segment: SegmentRecord) -> bool:
         """Record a restored shard; False when it was there already."""
-        return storage.create(self._at("segments", _safe(clip), f"{shard}.json"), _dump(record))
+        uri = self._at("segments", _safe(clip), f"{segment.shard}.json")
+        return self.store.create(uri, _dump(segment_to_record(segment)))
 
-    def segments(self, clip: str) -> dict[int, Record]:
+    def segments(self, clip: str) -> dict[int, SegmentRecord]:
         """Return the records of the clip's restored shards, in order."""
-        uris = storage.listing(self._at("segments", _safe(clip)))
-        found = storage.read_many(uri for uri in uris if uri.endswith(".json"))
-        records = {int(_stem(uri)): _load(data) for uri, data in found.items()}
+        uris = self.store.listing(self._at("segments", _safe(clip)))
+        found = self.store.read_many(uri for uri in uris if uri.endswith(".json"))
+        records = {int(_stem(uri)): segment_from_record(_load(data)) for uri, data in found.items()}
         return dict(sorted(records.items()))
 
     def claim_assembly(self, clip: str, session: str, shard: int) -> bool:
@@ -163,53 +181,60 @@ class Ledger:
         The owner gets True again on a retry; a claim of an earlier session has ended with it.
         """
         uri = self._at("assembly", _safe(clip), f"{_safe(session)}.json")
-        if storage.create(uri, _dump({"shard": shard, "claimed": _now()})):
+        if self.store.create(uri, _dump({"shard": shard, "claimed": _now()})):
             return True
-        return _load(storage.read_bytes(uri))["shard"] == shard
+        return _load(self.store.read_bytes(uri))["shard"] == shard
 
-    def commit_clip(self, clip: str, row: Mapping[str, object]) -> bool:
-        """Commit the clip's row, whatever its state; False when the clip was committed before."""
-        return storage.create(self._at("done", f"{_safe(clip)}.json"), _dump(row))
+    def commit_clip(self, result: ClipResult) -> bool:
+        """Commit how a clip ended, whatever its state; False when it was committed before."""
+        return self.store.create(self._done_uri(result.clip_id), _dump(result_to_record(result)))
 
-    def done(self) -> dict[str, Record]:
-        """Return every committed row by clip, in order; only new ones are read again."""
-        new = [uri for uri in self._done_uris() if _stem(uri) not in self._rows]
-        for uri, data in storage.read_many(new).items():
-            self._rows[_stem(uri)] = _load(data)
-        return dict(sorted(self._rows.items()))
+    def result(self, clip: str) -> ClipResult:
+        """Return how a clip ended. Raises ClipFault(NOT_FOUND) while it has not."""
+        if clip not in self._results:
+            data = self.store.read_bytes(self._done_uri(clip))
+            self._results[clip] = result_from_record(_load(data))
+        return self._results[clip]
+
+    def done(self) -> dict[str, ClipResult]:
+        """Return every committed result by clip, in order; only new ones are read again."""
+        new = [uri for uri in self._done_uris() if _stem(uri) not in self._results]
+        for uri, data in self.store.read_many(new).items():
+            self._results[_stem(uri)] = result_from_record(_load(data))
+        return dict(sorted(self._results.items()))
 
     def is_done(self, clip: str) -> bool:
         """Return whether the clip is committed: one request, whatever the size of the run."""
-        return clip in self._rows or storage.exists(self._at("done", f"{_safe(clip)}.json"))
+        return clip in self._results or self.store.exists(self._done_uri(clip))
 
     def reopen(self, clip: str) -> None:
         """Forget a clip that did not end well, with its segments: the run tries it afresh."""
-        uri = self._at("done", f"{_safe(clip)}.json")
-        if not storage.exists(uri) or _load(storage.read_bytes(uri)).get("reason") is None:
+        uri = self._done_uri(clip)
+        if not self.store.exists(uri) or _load(self.store.read_bytes(uri)).get("reason") is None:
             return
-        for segment in list(storage.listing(self._at("segments", clip))):
-            storage.delete(segment)
-        storage.delete(uri)
-        self._rows.pop(clip, None)
+        for segment in list(self.store.listing(self._at("segments", clip))):
+            self.store.delete(segment)
+        self.store.delete(uri)
+        self._results.pop(clip, None)
 
     def stop(self, reason: Reason) -> None:
         """Ask this session's workers to begin nothing more; the first reason given counts."""
-        storage.create(self._stop_uri(), _dump({"reason": str(reason), "asked": _now()}))
+        self.store.create(self._stop_uri(), _dump({"reason": str(reason), "asked": _now()}))
 
     def stopped(self) -> Reason | None:
         """Return why this session begins nothing more, None while it does: one request."""
-        if self._stopped is None and storage.exists(self._stop_uri()):
-            self._stopped = Reason(str(_load(storage.read_bytes(self._stop_uri()))["reason"]))
+        if self._stopped is None and self.store.exists(self._stop_uri()):
+            self._stopped = Reason(str(_load(self.store.read_bytes(self._stop_uri()))["reason"]))
         return self._stopped
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Write the summary, which ends the run: it is not resumed any more."""
-        storage.write_bytes(self._at("summary.json"), _dump(summary))
+        self.store.write_bytes(self._at("summary.json"), _dump(summary))
 
     def summary(self) -> Record | None:
         """Return the summary, or None while the run is unfinished."""
         uri = self._at("summary.json")
-        return _load(storage.read_bytes(uri)) if storage.exists(uri) else None
+        return _load(self.store.read_bytes(uri)) if self.store.exists(uri) else None
 
     def _at(self, *parts: str) -> str:
         return storage.join(self.uri, *parts)
@@ -220,15 +245,18 @@ class Ledger:
     def _attempt_uri(self, clip: str, shard: int, number: int, kind: str) -> str:
         return self._at("attempts", _safe(clip), f"{shard}-{number}.{kind}")
 
+    def _done_uri(self, clip: str) -> str:
+        return self._at("done", f"{_safe(clip)}.json")
+
     def _done_uris(self) -> list[str]:
-        return list(storage.listing(self._at("done")))
+        return list(self.store.listing(self._at("done")))
 
     def _session_record(self) -> Record:
         return {"session": self.session, "started": _now()}
 
     def _attempts(self, clip: str) -> list[_Attempt]:
         """Return the clip's attempts, from one listing."""
-        uris = list(storage.listing(self._at("attempts", _safe(clip))))
+        uris = list(self.store.listing(self._at("attempts", _safe(clip))))
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
@@ -246,11 +274,11 @@ def runs(out: str) -> list[str]:
     return [name for name in storage.folders(storage.join(out, "runs")) if _RUN_ID.fullmatch(name)]
 
 
-def _newest_runs(out: str) -> Iterator[tuple[str, Record]]:
+def _newest_runs(out: str, retry: RetryPolicy) -> Iterator[tuple[str, Record]]:
     """Yield id and run.json of the newest runs, newest first."""
     for run in runs(out)[::-1][:_RUNS_SEARCHED]:
         try:
-            yield run, Ledger(out, run).info()
+            yield run, Ledger(out, run, retry=retry).info()
         except ClipFault as fault:
             if fault.reason is not Reason.NOT_FOUND:  # a folder that holds no run
                 raise

@@ -10,24 +10,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import SegmentRecord
 
 STAGES = ("decode", "model", "encode")
-SHARD = (*(f"seconds_{stage}" for stage in STAGES), "seconds_cpu", "seconds_gpu", "retries")
+SHARD_FIGURES = (*(f"seconds_{stage}" for stage in STAGES), "seconds_cpu", "seconds_gpu", "retries")
 
 
-def shard_measures(record: Mapping[str, Any]) -> dict[str, float]:
-    """Of a segment's record."""
-    return {name: record[name] for name in SHARD if record.get(name) is not None}
+def shard_measures(segment: SegmentRecord) -> dict[str, float]:
+    """Of a restored shard."""
+    return {name: getattr(segment, name) for name in SHARD_FIGURES}
 
 
-def clip_measures(row: Mapping[str, Any]) -> dict[str, float]:
-    """Of a clip's row, all shards together; nothing unless this run has published it."""
-    if row["state"] != "published" or row.get("seconds_total") is None:
+def clip_measures(result: ClipResult) -> dict[str, float]:
+    """Of a clip, all shards together; nothing unless this run has published it."""
+    total = result.number("seconds_total")
+    if result.state != "published" or total is None:
         return {}
-    found = shard_measures(row)
-    stages = sum(found[f"seconds_{stage}"] for stage in STAGES)
-    found["seconds_assemble"] = round(row["seconds_total"] - stages, 3)
-    sizes = {"bytes_in": row.get("source_bytes"), "bytes_out": row.get("output_bytes")}
-    return found | {name: size for name, size in sizes.items() if size is not None}
+    found = _known(result, {name: name for name in SHARD_FIGURES})
+    found["seconds_assemble"] = round(total - sum(found[f"seconds_{s}"] for s in STAGES), 3)
+    return found | _known(result, {"bytes_in": "source_bytes", "bytes_out": "output_bytes"})
+
+
+def _known(result: ClipResult, columns: dict[str, str]) -> dict[str, float]:
+    """The numeric columns that are known, by their name as a figure."""
+    values = {name: result.number(column) for name, column in columns.items()}
+    return {name: value for name, value in values.items() if value is not None}

@@ -13,13 +13,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from pipeline.clip.clip import Clip
+from pipeline.clip.result import Cell, ClipResult
 from pipeline.runs import lease
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger, runs
+from pipeline.runs.row import result_to_record
 from pipeline.sources.fetch import source_token
 from pipeline.store import storage
+from pipeline.store.retry import with_retries
 from schemas.errors import ArchiveError, ClipFault
 
 if TYPE_CHECKING:
@@ -27,14 +31,12 @@ if TYPE_CHECKING:
 
 FAULTY = ("quarantined", "failed", "held")
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Case:
     """One clip that did not end well."""
 
-    row: Row  # as in tables/clips, of the run that tried last
+    row: Mapping[str, Cell]  # as in tables/clips, of the run that tried last
     circumstances: str
     since: str  # when a run first ended the clip for this reason
     since_run: str
@@ -49,10 +51,14 @@ class Case:
         """The run that tried last."""
         return str(self.row["run"])
 
-    def facts(self) -> Row:
+    def facts(self) -> dict[str, Cell]:
         """What people ask first."""
         names = ("clip_id", "state", "reason", "sentence", "next_step", "source_uri", "run")
-        more = {"since_run": self.since_run, "since": self.since, "runs": self.runs}
+        more: dict[str, Cell] = {
+            "since_run": self.since_run,
+            "since": self.since,
+            "runs": self.runs,
+        }
         return {name: self.row.get(name) for name in names} | more
 
     def to_json(self) -> bytes:
@@ -70,40 +76,39 @@ class Quarantine:
         self._settings = settings
         self._cases = {case.clip: case for case in cases(settings.out)}
 
-    def skipped(self, clip: Row) -> Row | None:
-        """Why a run leaves a clip of the manifest alone, as columns of its row; None if it tries
-        it.
-        """
-        case = self._cases.get(str(clip["clip_id"]))
+    def skipped(self, clip: Clip) -> dict[str, Cell] | None:
+        """Why a run leaves a clip alone, as columns of its result; None if the run tries it."""
+        case = self._cases.get(clip.clip_id)
         if case is None or not self._waits(case, clip):
             return None
         return {name: case.row[name] for name in ("state", "reason", "sentence", "next_step")}
 
-    def _waits(self, case: Case, clip: Row) -> bool:
+    def _waits(self, case: Case, clip: Clip) -> bool:
         same = case.row["state"] == "quarantined"
         return same and case.circumstances == circumstances(clip, self._settings)
 
-    def ended(self, clip: Row, row: Mapping[str, Any]) -> bool:
-        """Open, keep or close the clip's case; False when it was only skipped."""
-        case = self._cases.get(str(clip["clip_id"]))
-        if row["state"] not in FAULTY:
+    def ended(self, clip: Clip, result: ClipResult) -> bool:
+        """Open, keep or close the clip's case; False when the clip was only skipped."""
+        case = self._cases.get(clip.clip_id)
+        if result.state not in FAULTY:
             if case is not None:
-                storage.delete(_uri(self._settings.out, case.clip))
+                self._settings.store.delete(_uri(self._settings.out, case.clip))
             return True
-        if case is not None and case.run == row["run"]:  # an earlier session of the run wrote it
+        if case is not None and case.run == result.run:  # an earlier session of the run wrote it
             return True
-        if case is not None and row["state"] == "quarantined" and self._waits(case, clip):
+        if case is not None and result.state == "quarantined" and self._waits(case, clip):
             return False
-        self._open(clip, dict(row), case)
+        self._open(clip, result, case)
         return True
 
-    def _open(self, clip: Row, row: Row, before: Case | None) -> None:
+    def _open(self, clip: Clip, result: ClipResult, before: Case | None) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        since, since_run, count = now, str(row["run"]), 1
-        if before is not None and before.row["reason"] == row["reason"]:
+        since, since_run, count = now, result.run, 1
+        if before is not None and before.row["reason"] == result.reason:
             since, since_run, count = before.since, before.since_run, before.runs + 1
+        row = result_to_record(result)
         case = Case(row, circumstances(clip, self._settings), since, since_run, count)
-        storage.write_bytes(_uri(self._settings.out, case.clip), case.to_json())
+        self._settings.store.write_bytes(_uri(self._settings.out, case.clip), case.to_json())
 
 
 def cases(out: str) -> list[Case]:
@@ -138,17 +143,19 @@ def retry(out: str, clips: Iterable[str]) -> list[str]:
     return [case.clip for case in found]
 
 
-def circumstances(clip: Row, settings: Settings) -> str:
-    """Hash of the clip's row of the manifest, its source as it lies there, recipe, weights and
-    code; no source is read for it.
+def circumstances(clip: Clip, settings: Settings) -> str:
+    """Hash of all that could make another try end otherwise: the clip's row of the manifest, its
+    source as it lies there, recipe, weights and code. No source is read for it.
     """
     try:
-        token = source_token(str(clip["source_uri"]))
+        token = with_retries(lambda: source_token(clip.source_uri), settings.store.retry)
     except ClipFault as fault:
         token = str(fault.reason)
     settings = settings.of(clip)
-    facts = [clip, token, settings.recipe.digest, settings.weights_sha256, settings.code]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    facts = [
+        clip.to_dict(), token, settings.recipe.digest, settings.weights_sha256, settings.code
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _uri(out: str, clip: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from models.network.weights import pinned
+from pipeline.clip.clip import Clip
 from pipeline.clip.conversion import DONE
 from pipeline.proof.record import file_uri, restored_name
 from pipeline.runs.ledger import Ledger
+from pipeline.store.store import Store
 from schemas.manifest import DECISIVE
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -27,9 +27,9 @@ class Settings:
     cache: str  # folder on the worker's own disk
     book: RecipeBook | None = None  # where clips have recipes of their own
 
-    def of(self, row: Mapping[str, Any]) -> Settings:
-        """The settings of one clip of the manifest: those of its recipe."""
-        recipe = self.book.of(row) if self.book else self.recipe
+    def of(self, clip: Clip) -> Settings:
+        """The settings of one clip: those of its recipe."""
+        recipe = self.book.of(clip.recipe, clip.collection) if self.book else self.recipe
         if recipe == self.recipe:
             return self
         same = recipe.model == self.recipe.model
@@ -40,31 +40,36 @@ class Settings:
     def out(self) -> str:
         return self.ledger.out
 
-    def work_key(self, source_sha256: str, row: Mapping[str, Any]) -> str:
-        """Hash of all that decides a clip's result: source, recipe, weights, code, and what its row
-        of the manifest says of its pictures.
+    @property
+    def store(self) -> Store:
+        """The store of the output, with the run's retry policy."""
+        return self.ledger.store
+
+    def work_key(self, source_sha256: str, clip: Clip) -> str:
+        """Hash of all that decides a clip's result: source, recipe, weights, code, and the columns
+        of its manifest row that concern the picture.
         """
-        said = [f"{name}={row[name]}" for name in DECISIVE if row.get(name)]
-        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *said)
+        decisive = [f"{name}={value}" for name in DECISIVE if (value := getattr(clip, name))]
+        parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *decisive)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def clip_uri(self, row: Mapping[str, Any], suffix: str = "") -> str:
+    def clip_uri(self, clip: Clip, suffix: str = "") -> str:
         """Where a clip's restored file, or a sidecar of it, is published."""
-        name = restored_name(str(row["clip_id"]), frames_made(row, self.recipe))
-        return file_uri(self.out, str(row["clip_id"]), name + suffix)
+        name = restored_name(clip.clip_id, frames_made(clip, self.recipe))
+        return file_uri(self.out, clip.clip_id, name + suffix)
 
 
-def asked(row: Mapping[str, Any], recipe: Recipe, setting: str) -> str:
-    """A setting of the recipe, or what the manifest's row has in its place."""
-    return str(row.get(setting) or getattr(recipe, setting))
+def setting_of(clip: Clip, recipe: Recipe, name: str) -> str:
+    """A setting of the clip's manifest row, or else of its recipe."""
+    return str(getattr(clip, name) or getattr(recipe, name))
 
 
-def frames_made(row: Mapping[str, Any], recipe: Recipe) -> list[str]:
-    """Words for frames that the source does not have: made of fields, or where one was missing.
+def frames_made(clip: Clip, recipe: Recipe) -> list[str]:
+    """Words for frames that the source does not have: converted from fields, or filled.
 
-    Where the clip does not allow what is asked for, it ends with a reason code: a file that is
-    published keeps what its name says.
+    A clip that does not allow the conversion ends with a reason code, so a published file always
+    keeps what its name says.
     """
-    policy = asked(row, recipe, "interlace")
+    policy = setting_of(clip, recipe, "interlace")
     words = [DONE[policy]] if policy in DONE else []
-    return [*words, "filled"] if row.get("fill") and recipe.strength else words
+    return [*words, "filled"] if clip.fill and recipe.strength else words

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store import storage
+from pipeline.store.store import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
 
-Row = Mapping[str, object]
+TableRow = Mapping[str, object]
 
 PART_ROWS = 200_000
 _ORDER = {
@@ -33,10 +34,11 @@ def write_tables(
     out: str,
     run: str,
     run_date: str | date,
-    clips: Iterable[Row],
-    shots: Iterable[Row],
-    frames: Iterable[Row],
-    run_row: Row,
+    clips: Iterable[TableRow],
+    shots: Iterable[TableRow],
+    frames: Iterable[TableRow],
+    run_row: TableRow,
+    store: Store = DIRECT,
 ) -> None:
     """Write all tables of a run, `run_date` being YYYY-MM-DD.
 
@@ -46,10 +48,10 @@ def write_tables(
     day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
     folder = f"run_date={day.isoformat()}/run={run}"
     for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
-        _write_table(storage.join(out, "tables", name, folder), name, run, rows)
+        _write_table(store, storage.join(out, "tables", name, folder), name, run, rows)
 
 
-def to_table(name: str, rows: Sequence[Row], run: str) -> pa.Table:
+def to_table(name: str, rows: Sequence[TableRow], run: str) -> pa.Table:
     """Return rows as a table that keeps to its schema, sorted. Raises ValueError."""
     columns = PUBLISHED[name]
     unknown = sorted({key for row in rows for key in row} - columns.keys())
@@ -74,17 +76,17 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _write_table(folder: str, name: str, run: str, rows: Iterable[Row]) -> None:
+def _write_table(store: Store, folder: str, name: str, run: str, rows: Iterable[TableRow]) -> None:
     written = set()
     for number, part in enumerate(_parts(rows)):
         uri = storage.join(folder, f"part-{number}.parquet")
-        storage.write_bytes(uri, to_parquet(to_table(name, part, run)))
+        store.write_bytes(uri, to_parquet(to_table(name, part, run)))
         written.add(uri)
-    for uri in set(storage.listing(folder)) - written:  # of an earlier, longer writing
-        storage.delete(uri)
+    for uri in set(store.listing(folder)) - written:  # of an earlier, longer writing
+        store.delete(uri)
 
 
-def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _parts(rows: Iterable[TableRow]) -> Iterator[list[TableRow]]:
     """Yield lists of at most PART_ROWS rows; one empty list if there is no row at all."""
     stream = iter(rows)
     part = list(islice(stream, PART_ROWS))

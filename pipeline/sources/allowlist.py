@@ -10,9 +10,10 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.clip.clip import Clip
 from pipeline.sources.formats import Fault
 from pipeline.store import storage
 from schemas.errors import ArchiveError
@@ -68,7 +69,7 @@ def _folder(place: str) -> str:
     return place if place.endswith("/") else f"{place}/"
 
 
-def overlaps(numbered: Iterable[tuple[int, Mapping[str, object]]], out: str) -> Iterator[Fault]:
+def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Fault]:
     """Yield the originals that the output would come among.
 
     No source and no reference may lie in OUT, at any depth, and OUT may not lie below the address
@@ -77,14 +78,14 @@ def overlaps(numbered: Iterable[tuple[int, Mapping[str, object]]], out: str) -> 
     target = _real(out).rstrip("/") + "/"
     for number, row in numbered:
         for column in URI_COLUMNS:
-            if (uri := row[column]) is None:
+            if (uri := getattr(row, column)) is None:
                 continue
-            place = _real(str(uri))
+            place = _real(uri)
             if place.startswith(target):
                 sentence = f"lies in the output {out}: originals and results stay apart"
-                yield Fault(number, column, str(uri), sentence)
+                yield Fault(number, column, uri, sentence)
             elif target.startswith(place + "/"):
-                yield Fault(number, column, str(uri), f"has the output {out} below it")
+                yield Fault(number, column, uri, f"has the output {out} below it")
 
 
 def _real(uri: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clip.clip import Clip
 from pipeline.sources import allowlist
 from pipeline.sources.allowlist import URI_COLUMNS, overlaps
 from pipeline.sources.formats import (
@@ -43,8 +44,6 @@ __all__ = [
     "validate_manifest",
 ]
 
-Row = dict[str, object]
-
 _SHOWN_FAULTS = 100
 _KEPT_FAULTS = 10_000
 _SHOWN_CHARACTERS = 120
@@ -70,20 +69,19 @@ class ManifestInvalid(ArchiveError):
         return self.text
 
 
-def read_manifest(uri: str, out: str | None = None) -> list[Row]:
-    """Return the rows of a manifest. Raises ManifestInvalid with every fault."""
+def read_manifest(uri: str, out: str | None = None) -> list[Clip]:
+    """Return the clips of a manifest. Raises ManifestInvalid with every fault."""
     format_of(uri)
     return read_rows(uri, storage.read_bytes(uri), out)
 
 
-def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Row]:
-    """Return the rows of a manifest whose bytes are at hand. Raises ManifestInvalid.
+def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Clip]:
+    """Return the clips of a manifest whose bytes are at hand. Raises ManifestInvalid.
 
     With `out`, an original in the place of the output is a fault as well: see `overlaps`.
 
-    A row has a key for every column of the schema, None where the manifest says nothing;
-    `priority` is an integer, `expected_fps` a ratio, sources are absolute, and `checksum_algo` is
-    there whenever `checksum` is.
+    `expected_fps` is a ratio, sources are absolute, and a clip with a `checksum` has its
+    `checksum_algo`.
     """
     rows, faults = inspect_rows(uri, data, out)
     if errors := [fault for fault in faults if fault.severity == "error"]:
@@ -91,13 +89,13 @@ def read_rows(uri: str, data: bytes, out: str | None = None) -> list[Row]:
     return rows
 
 
-def inspect_manifest(uri: str) -> tuple[list[Row], list[Fault]]:
+def inspect_manifest(uri: str) -> tuple[list[Clip], list[Fault]]:
     """Return rows and faults, warnings among them; no rows where there are errors."""
     format_of(uri)
     return inspect_rows(uri, storage.read_bytes(uri))
 
 
-def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Row], list[Fault]]:
+def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Clip], list[Fault]]:
     """`inspect_manifest` of bytes at hand."""
     table, faults = parse(data, format_of(uri))
     if not any(fault.row == 0 for fault in faults):  # else there is no table to look at
@@ -111,7 +109,7 @@ def inspect_rows(uri: str, data: bytes, out: str | None = None) -> tuple[list[Ro
     return [row for _, row in numbered], faults
 
 
-def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Row]]:
+def scan_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Clip]]:
     """Yield the rows of a manifest in parts: with every fault known, as if it were read whole.
 
     The stream is read twice, once for the faults and once for the rows, so nothing is handed out of
@@ -176,18 +174,19 @@ def validate_manifest(table: pa.Table) -> list[Fault]:
     return sorted(faults, key=lambda fault: fault.row)
 
 
-def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Row]]:
+def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Clip]]:
     return [(number, _typed(cells, folder)) for number, cells in _cells(table)]
 
 
-def _place_faults(numbered: list[tuple[int, Row]], out: str | None) -> Iterator[Fault]:
+def _place_faults(numbered: list[tuple[int, Clip]], out: str | None) -> Iterator[Fault]:
     """Yield sources that lie where none may: outside the places allowed, or with the output."""
     places = allowlist.allowed()
     for number, row in numbered:
         for column in URI_COLUMNS:
-            if row[column] is not None and row[column] not in places:
+            uri = getattr(row, column)
+            if uri is not None and uri not in places:
                 sentence = f"lies outside the places that {allowlist.VARIABLE} allows"
-                yield Fault(number, column, _shown(str(row[column])), sentence)
+                yield Fault(number, column, _shown(uri), sentence)
     if out is not None:
         yield from overlaps(numbered, out)
 
@@ -250,9 +249,9 @@ def _shown(value: str | None, sentences: Iterable[str] = ()) -> str | None:
     return value if len(value) <= _SHOWN_CHARACTERS else value[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def _typed(cells: Cells, folder: str) -> Row:
+def _typed(cells: Cells, folder: str) -> Clip:
     """Return a faultless row with its types."""
-    row: Row = {name: cells.get(name) for name in COLUMNS}
+    row = {name: cells.get(name) for name in COLUMNS}
     for name in URI_COLUMNS:
         if (uri := cells.get(name)) is not None:
             row[name] = _absolute(uri, folder)
@@ -265,8 +264,7 @@ def _typed(cells: Cells, folder: str) -> Row:
             row[name] = word.lower()
     if (rate := cells.get("expected_fps")) is not None:
         row["expected_fps"] = str(parse_rate(rate))
-    row["priority"] = int(cells.get("priority") or 0)
-    return row
+    return Clip.from_dict(row)
 
 
 def _absolute(uri: str, folder: str) -> str:

@@ -1,97 +1,83 @@
-"""Waiting out trouble that passes by itself: a throttled or restarting store, a full disk.
+"""Retries of work that meets transient faults: a throttled or restarting store, a full disk.
 
-How long is waited, from the first failure on, stands in ARCHIVE_RESTORE_PATIENCE, in seconds. Runs
-set it for themselves and their workers; without it a command says at once what is wrong.
+A `RetryPolicy` is a value that is passed. A run passes `NIGHTLY`; a command that a person waits for
+passes `NO_RETRIES` and names the fault at once.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
-from schemas.errors import ClipFault
+from schemas.errors import ArchiveError, ClipFault
 
-VARIABLE = "ARCHIVE_RESTORE_PATIENCE"
-RUN_SECONDS = "300"  # of a run where the environment says nothing else
-FIRST_PAUSE = 0.5  # seconds
-LONGEST_PAUSE = 20.0
-P = ParamSpec("P")
+VARIABLE = "ARCHIVE_RESTORE_RETRY_SECONDS"
+NIGHTLY_SECONDS = 300.0
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_random = random.Random()  # of its own in each process: workers that wait must not wait in step
+_random = random.Random()  # seeded by each process, so that waiting workers do not keep in step
 
 
-@contextmanager
-def of_a_run() -> Iterator[None]:
-    """What this process does meanwhile is patient."""
-    before = os.environ.get(VARIABLE)
-    _patience.worn_out = False
-    os.environ.setdefault(VARIABLE, RUN_SECONDS)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(VARIABLE, None)
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long work is repeated, from its first transient fault on, and the pauses between."""
+
+    seconds: float = 0.0
+    first_pause: float = 0.5  # seconds
+    longest_pause: float = 20.0  # seconds
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The policy of a run: ARCHIVE_RESTORE_RETRY_SECONDS, by default 300 seconds.
+
+        Raises ArchiveError for a value that is not a number of seconds.
+        """
+        text = environment.get(VARIABLE, str(NIGHTLY_SECONDS))
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            raise ArchiveError(f"{VARIABLE} is {text!r}: give a number of seconds, 0 or more")
+        return cls(seconds)
+
+    def pauses(self) -> Iterator[float]:
+        """Pauses in seconds, without end. Each is twice as long as the last, up to the longest.
+
+        Every pause is drawn between half of its length and all of it.
+        """
+        longest = self.first_pause
+        while True:
+            yield _random.uniform(longest / 2, longest)
+            longest = min(2 * longest, self.longest_pause)
 
 
-class _Patience:
-    """What this process has left: once a wait was in vain, none before something has succeeded."""
-
-    worn_out = False
-
-    def seconds(self) -> float:
-        return 0.0 if self.worn_out else float(os.environ.get(VARIABLE, "0"))
+NO_RETRIES = RetryPolicy()
+NIGHTLY = RetryPolicy(NIGHTLY_SECONDS)
 
 
-_patience = _Patience()
+def with_retries(work: Callable[[], T], policy: RetryPolicy) -> T:
+    """The result of ``work``, repeated while it meets transient faults. Raises ClipFault.
 
-
-def outlast(work: Callable[[], T]) -> T:
-    """The result of ``work``, tried again while it meets transient faults. Raises ClipFault.
-
-    ``work`` must be safe to repeat. A fault of any other class, or one that an inner call has
-    already waited for, is raised at once.
+    ``work`` must be safe to repeat. A permanent fault is raised at once. So is a fault that an
+    inner call has already retried: `ClipFault.retried` marks it.
     """
     until: float | None = None
-    for pause in pauses():
+    for pause in policy.pauses():
         try:
-            result = work()
+            return work()
         except ClipFault as fault:
-            if not fault.transient or fault.waited_out:
+            if not fault.transient or fault.retried:
                 raise
             now = time.monotonic()
-            until = now + _patience.seconds() if until is None else until
+            until = now + policy.seconds if until is None else until
             if now + pause > until:
-                fault.waited_out = True
-                _patience.worn_out = True
+                fault.retried = policy.seconds > 0
                 raise
             log.warning("%s; trying again in %.1f s", fault, pause)
             time.sleep(pause)
-        else:
-            _patience.worn_out = False
-            return result
-    raise AssertionError("unreachable")
-
-
-def patient(work: Callable[P, T]) -> Callable[P, T]:
-    """A function that outlasts transient faults."""
-
-    @functools.wraps(work)
-    def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
-        return outlast(lambda: work(*args, **kwargs))
-
-    return waiting
-
-
-def pauses() -> Iterator[float]:
-    """Pauses in seconds without end: twice as long each time, up to a limit, and never in step."""
-    longest = FIRST_PAUSE
-    while True:
-        yield _random.uniform(longest / 2, longest)
-        longest = min(2 * longest, LONGEST_PAUSE)
+    raise AssertionError("pauses have no end")

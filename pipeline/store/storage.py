@@ -6,7 +6,8 @@ of many writers exactly one gets True. Credentials and endpoint come from the AW
 (`AWS_ENDPOINT_URL`, profiles, instance roles), never from an address.
 
 Trouble is a `ClipFault`: NOT_FOUND, ACCESS_DENIED, ARCHIVED_TIER, DISK_FULL, STORE_THROTTLED,
-STORE_ERROR or URI_REFUSED; what of it passes by itself is waited out (`pipeline/store/retry.py`).
+STORE_ERROR or URI_REFUSED. Nothing here is retried but single requests: `pipeline/store/store.py`
+adds retries.
 """
 
 import functools
@@ -17,15 +18,14 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
 from pipeline.store import local
-from pipeline.store.retry import outlast, patient
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -36,6 +36,13 @@ _ATTEMPTS = 6  # of a request that was throttled or met trouble, with growing pa
 _PARALLEL = 8  # requests at once, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
 KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
+T = TypeVar("T")
+
+
+class Attempt(Protocol):
+    """Makes a request, perhaps several times, and returns its answer."""
+
+    def __call__(self, work: Callable[[], T]) -> T: ...
 
 
 class ObjectStat(NamedTuple):
@@ -57,6 +64,10 @@ def join(uri: str | Path, *parts: str) -> str:
     return f"{base.rstrip('/')}/{tail}" if tail else base
 
 
+def _once(work: Callable[[], T]) -> T:
+    return work()
+
+
 def exists(uri: str | Path) -> bool:
     """Return whether there is a file or an object at exactly this address."""
     if not is_s3(uri):
@@ -70,7 +81,6 @@ def exists(uri: str | Path) -> bool:
     return True
 
 
-@patient
 def stat(uri: str | Path) -> ObjectStat:
     """Return size and token; NOT_FOUND also for a folder."""
     if is_s3(uri):
@@ -86,7 +96,6 @@ def stat(uri: str | Path) -> ObjectStat:
     return ObjectStat(status.st_size, str(status.st_mtime_ns))
 
 
-@patient
 def read_bytes(uri: str | Path) -> bytes:
     """Return the whole content."""
     if is_s3(uri):
@@ -114,16 +123,15 @@ def opened(uri: str | Path) -> Iterator[BinaryIO]:
         yield copy
 
 
-def read_many(uris: Iterable[str]) -> dict[str, bytes]:
-    """Return the content of many small objects, several read at once."""
+def read_many(uris: Iterable[str], read: Callable[[str], bytes] = read_bytes) -> dict[str, bytes]:
+    """Return the content of many small objects, several read at once by `read`."""
     uris = list(uris)
     if len(uris) < 2 or not is_s3(uris[0]):
-        return {uri: read_bytes(uri) for uri in uris}
+        return {uri: read(uri) for uri in uris}
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        return dict(zip(uris, pool.map(read_bytes, uris), strict=True))
+        return dict(zip(uris, pool.map(read, uris), strict=True))
 
 
-@patient
 def write_bytes(uri: str | Path, data: bytes) -> None:
     """Write or replace the whole content, durably, in one step."""
     if is_s3(uri):
@@ -135,36 +143,39 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
     local.replace(local_path(uri), data)
 
 
-def create(uri: str | Path, data: bytes) -> bool:
-    """Write only if nothing is there: True for exactly one of many writers, False for others."""
+def create(uri: str | Path, data: bytes, mark: str | None = None) -> bool:
+    """Write only if nothing is there: True for exactly one of many writers, False for others.
+
+    A caller that repeats a failed call passes the same `mark`, so that it recognises its own write.
+    """
     if is_s3(uri):
-        mark = uuid.uuid4().hex  # one for all tries: the first may have left its object
-        return outlast(lambda: _create_object(str(uri), data, mark))
-    return outlast(lambda: local.create(local_path(uri), data))
+        return _create_object(str(uri), data, mark or uuid.uuid4().hex)
+    return local.create(local_path(uri), data)
 
 
-def listing(prefix: str | Path) -> Iterator[str]:
-    """Yield the address of every object below a folder, in order; nothing for a missing folder."""
+def listing(prefix: str | Path, attempt: Attempt = _once) -> Iterator[str]:
+    """Yield the address of every object below a folder, in order; nothing for a missing folder.
+
+    `attempt` makes each request, so that a listing can go on after a failed page.
+    """
     if is_s3(prefix):
         base, (bucket, key) = _bucket_uri(prefix), _split(prefix)
-        for page in _pages(prefix, Bucket=bucket, Prefix=_as_folder(key)):
+        for page in _pages(prefix, attempt, Bucket=bucket, Prefix=_as_folder(key)):
             yield from (f"{base}/{item['Key']}" for item in page.get("Contents", ()))
         return
     yield from local.walk(local_path(prefix))
 
 
-@patient
 def folders(prefix: str | Path) -> list[str]:
     """Return the names of the folders directly below a folder, sorted; one request per 1000."""
     if is_s3(prefix):
         bucket, key = _split(prefix)
-        pages = _pages(prefix, Bucket=bucket, Prefix=_as_folder(key), Delimiter="/")
+        pages = _pages(prefix, _once, Bucket=bucket, Prefix=_as_folder(key), Delimiter="/")
         found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
         return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
     return local.subfolders(local_path(prefix))
 
 
-@patient
 def delete(uri: str | Path) -> None:
     """Delete a file or an object; one that is not there is no error."""
     if is_s3(uri):
@@ -177,7 +188,6 @@ def delete(uri: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@patient
 def download(uri: str | Path, path: str | Path) -> None:
     """Fetch into a local file, by parallel ranges; the file appears only when it is whole."""
     target = Path(path)
@@ -191,7 +201,6 @@ def download(uri: str | Path, path: str | Path) -> None:
         temp.replace(target)
 
 
-@patient
 def upload(path: str | Path, uri: str | Path) -> None:
     """Send a local file, in parts that the store checks by SHA-256; it appears only when whole."""
     source = Path(path)
@@ -293,13 +302,13 @@ def _transfer() -> Any:  # noqa: ANN401
     )
 
 
-def _pages(uri: str | Path, **request: str) -> Iterator[dict[str, Any]]:
+def _pages(uri: str | Path, attempt: Attempt, **request: str) -> Iterator[dict[str, Any]]:
     def page() -> dict[str, Any]:
         with _store_faults(uri):
             return dict(_client().list_objects_v2(**request))
 
     while True:
-        found = outlast(page)
+        found = attempt(page)
         yield found
         if not found.get("IsTruncated"):
             return

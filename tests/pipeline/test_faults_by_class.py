@@ -1,11 +1,11 @@
 """What a fault's class decides: waited out and tried again, never tried again, or the run's end."""
 
 import errno
-import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,32 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from jobs.console.query import query
 from pipeline import stages
+from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.clip.tasks import ClipEnded, ClipLeft
 from pipeline.runs.breaker import IN_A_ROW, Breaker
-from pipeline.runs.run import Row, Run, failed
+from pipeline.runs.results import failed
+from pipeline.runs.run import Run
 from pipeline.stages import SurveyStage, guarded
 from pipeline.store import retry, storage
-from pipeline.store.retry import outlast, pauses
-from schemas.errors import ClipFault
+from pipeline.store.retry import NIGHTLY, NO_RETRIES, VARIABLE, RetryPolicy, with_retries
+from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
 from tests.pipeline.runs.test_stop import quiet
 from tests.support.media_factory import Clip, write_clip
+from tests.support.results import a_result, end
 from tests.support.studio import Studio
 
 TRANSIENT = {Reason.STORE_THROTTLED, Reason.STORE_ERROR, Reason.DISK_FULL}
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The pauses that were made, at no time; patience is that of a run."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made, in no time."""
     slept: list[float] = []
     monkeypatch.setattr(retry.time, "sleep", slept.append)
     monkeypatch.setattr(retry.time, "monotonic", lambda: sum(slept))
-    monkeypatch.setenv(retry.VARIABLE, retry.RUN_SECONDS)
-    retry._patience.worn_out = False
-    yield slept
-    retry._patience.worn_out = False
+    return slept
 
 
 def failing(*faults: BaseException | None) -> Callable[[], str]:
@@ -58,43 +59,40 @@ def failing(*faults: BaseException | None) -> Callable[[], str]:
 def test_only_transient_faults_are_tried_again(reason: Reason, clock: list[float]) -> None:
     step = failing(ClipFault(reason, "x"), ClipFault(reason, "x"), None)
     if reason in TRANSIENT:
-        assert outlast(step) == "done"
+        assert with_retries(step, NIGHTLY) == "done"
         assert len(clock) == 2
     else:
         with pytest.raises(ClipFault):
-            outlast(step)
+            with_retries(step, NIGHTLY)
         assert clock == []
 
 
-def test_patience_has_an_end_and_is_not_spent_twice(clock: list[float]) -> None:
+def test_retries_end_and_are_not_made_twice(clock: list[float]) -> None:
     step = failing(ClipFault(Reason.STORE_ERROR, "503"))
-    with pytest.raises(ClipFault):
-        outlast(lambda: outlast(step))  # as a step of a clip that calls the storage
+    with pytest.raises(ClipFault) as caught:  # as a step of a clip that calls the store
+        with_retries(lambda: with_retries(step, NIGHTLY), NIGHTLY)
     assert 200 < sum(clock) < 300
-    clock.clear()
-    with pytest.raises(ClipFault):
-        outlast(step)  # the store is down: whoever comes next does not wait for it again
-    assert clock == []
-    assert outlast(failing(None)) == "done"
-    assert outlast(failing(ClipFault(Reason.STORE_ERROR, "503"), None)) == "done"
-    assert len(clock) == 1
+    assert caught.value.retried
 
 
-def test_a_command_outside_a_run_does_not_wait(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(retry.VARIABLE)
+def test_a_command_outside_a_run_does_not_wait(clock: list[float]) -> None:
     with pytest.raises(ClipFault):
-        outlast(failing(ClipFault(Reason.STORE_ERROR, "503"), None))
+        with_retries(failing(ClipFault(Reason.STORE_ERROR, "503"), None), NO_RETRIES)
     assert clock == []
-    with retry.of_a_run():
-        assert outlast(failing(ClipFault(Reason.STORE_ERROR, "503"), None)) == "done"
+
+
+def test_the_policy_of_a_run_comes_from_its_environment() -> None:
+    assert RetryPolicy.of({}) == NIGHTLY
+    assert RetryPolicy.of({VARIABLE: "0"}) == NO_RETRIES
+    for wrong in ("soon", "-1", "inf", ""):
+        with pytest.raises(ArchiveError, match="number of seconds"):
+            RetryPolicy.of({VARIABLE: wrong})
 
 
 def test_pauses_double_up_to_a_limit_and_differ() -> None:
-    first, second = ([p for p, _ in zip(pauses(), range(12), strict=False)] for _ in range(2))
+    first, second = (list(islice(NIGHTLY.pauses(), 12)) for _ in range(2))
     assert first != second
-    longest = [min(retry.FIRST_PAUSE * 2**k, retry.LONGEST_PAUSE) for k in range(12)]
+    longest = [min(NIGHTLY.first_pause * 2**k, NIGHTLY.longest_pause) for k in range(12)]
     assert all(top / 2 <= pause <= top for pause, top in zip(first, longest, strict=True))
 
 
@@ -172,32 +170,32 @@ def test_an_exclusive_create_that_is_repeated_knows_its_own_object(
 
 @pytest.fixture
 def work(tmp_path: Path) -> Run:
-    rows = [{"clip_id": f"c{n}", "source_uri": f"{tmp_path}/c{n}.mkv"} for n in range(15)]
-    return Run.open("m.csv", rows, str(tmp_path / "out"), Recipe(), quiet)
+    clips = [ManifestClip(f"c{n}", f"{tmp_path}/c{n}.mkv") for n in range(15)]
+    return Run.open("m.csv", clips, str(tmp_path / "out"), Recipe(), quiet, NIGHTLY)
 
 
-def end_of(work: Run, step: Callable[[], Any]) -> Row:
-    row = guarded({"clip_id": "c0", "source_uri": "c0.mkv"}, work.settings, step)
-    return row | {"body": json.loads(row["body"])} if isinstance(row, dict) else {"body": row}
+def guard(work: Run, step: Callable[[], str]) -> str | ClipEnded | ClipLeft:
+    return guarded(ManifestClip("c0", "c0.mkv"), work.settings, step)
 
 
 def test_a_full_work_folder_is_waited_for(work: Run, clock: list[float]) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "/tmp/ar-shard-x")
-    assert end_of(work, failing(full, full, None))["body"] == "done"
+    assert guard(work, failing(full, full, None)) == "done"
     assert len(clock) == 2
-    row = end_of(work, failing(full))["body"]
-    assert (row["state"], row["reason"]) == ("failed", "DISK_FULL")
-    assert "/tmp/ar-shard-x" in row["sentence"]
+    assert guard(work, failing(full)) == ClipEnded("c0")
+    result = work.settings.ledger.result("c0")
+    assert (result.state, result.reason) == ("failed", Reason.DISK_FULL)
+    assert "/tmp/ar-shard-x" in result.sentence
     assert 200 < sum(clock) < 600
 
 
 def test_a_broken_clip_is_not_tried_again(work: Run, clock: list[float]) -> None:
-    step = failing(ClipFault(Reason.DECODE_CRC, "slice CRC mismatch"), None)
-    assert end_of(work, step)["body"]["reason"] == "DECODE_CRC"
+    guard(work, failing(ClipFault(Reason.DECODE_CRC, "slice CRC mismatch"), None))
+    assert work.settings.ledger.result("c0").reason is Reason.DECODE_CRC
     assert clock == []
 
 
-def test_an_end_that_cannot_be_written_down_leaves_the_clip_to_the_next_session(
+def test_an_end_that_cannot_be_written_leaves_the_clip_and_ends_the_run(
     work: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def dead(*_: object) -> bool:
@@ -205,16 +203,32 @@ def test_an_end_that_cannot_be_written_down_leaves_the_clip_to_the_next_session(
 
     monkeypatch.setattr(work.settings.ledger, "commit_clip", dead)
     with caplog.at_level(logging.ERROR, stages.__name__):
-        row = end_of(work, failing(ClipFault(Reason.TRUNCATED, "12 of 50 frames")))
-    assert (row["kind"], row["body"]) == ("left", {"reason": "SYSTEM_STOP"})
+        left = guard(work, failing(ClipFault(Reason.TRUNCATED, "12 of 50 frames")))
+    assert left == ClipLeft("c0", Reason.SYSTEM_STOP, "STORE_ERROR: connection refused")
     assert "12 of 50 frames" in caplog.text
+    with pytest.raises(ArchiveError, match="broke off: STORE_ERROR: connection refused") as caught:
+        work.take(left)
+    assert caught.value.exit_code == 1
+
+
+def test_a_clip_whose_retries_are_exhausted_is_written_without_more_waiting(
+    work: Run, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    def dead(*_: object) -> bool:
+        raise ClipFault(Reason.STORE_ERROR, "connection refused")
+
+    monkeypatch.setattr(storage, "create", dead)
+    left = guard(work, failing(ClipFault(Reason.STORE_ERROR, "connection refused")))
+    assert isinstance(left, ClipLeft)
+    assert 200 < sum(clock) < 300
 
 
 # The breaker
 
 
 def saw(breaker: Breaker, *reasons: Reason | None) -> list[bool]:
-    return [breaker.saw(f"c{n}", {"reason": reason}) for n, reason in enumerate(reasons)]
+    results = (a_result(f"c{n}", reason=r and str(r)) for n, r in enumerate(reasons))
+    return [breaker.saw(result) for result in results]
 
 
 def test_the_breaker_trips_once_at_the_limit() -> None:
@@ -239,15 +253,12 @@ def test_only_what_speaks_of_the_system_trips_it(reason: Reason) -> None:
 def test_a_run_whose_system_fails_stops_and_blames_no_clip(work: Run) -> None:
     settings = work.settings
     survey = SurveyStage(settings)
-    for row in work.todo:
-        clip = json.loads(row["body"])
-
-        def denied(clip: Row = clip) -> Row:
-            raise ClipFault(Reason.ACCESS_DENIED, f"{clip['source_uri']}: 403")
-
+    for clip in work.todo:
+        denied = failing(ClipFault(Reason.ACCESS_DENIED, f"{clip.source_uri}: 403"))
         stopped = settings.ledger.stopped()
-        for end in survey(row) if stopped else [guarded(clip, settings, denied)]:
-            work.take(end)
+        for item in survey(clip) if stopped else [guarded(clip, settings, denied)]:
+            assert not isinstance(item, str)
+            work.take(item)
     summary = work.close()
     assert summary["exit_code"] == 1
     assert summary["clips"]["quarantined"] == IN_A_ROW
@@ -258,12 +269,9 @@ def test_a_run_whose_system_fails_stops_and_blames_no_clip(work: Run) -> None:
 
 
 def test_a_failure_of_the_system_in_a_few_clips_is_theirs(work: Run) -> None:
-    for n, row in enumerate(work.todo):
-        clip = json.loads(row["body"])
+    for n, clip in enumerate(work.todo):
         fault = ClipFault(Reason.INTERNAL if n % 2 else Reason.NOT_FOUND, "x")
-        end = failed(clip, fault, work.settings)
-        work.settings.ledger.commit_clip(row["clip_id"], end)
-        work.take({"clip_id": row["clip_id"], "kind": "clip", "body": json.dumps(end)})
+        end(work, failed(clip, fault, work.settings))
     summary = work.close()
     assert (summary["exit_code"], summary["left"]) == (3, 0)
     assert "stopped" not in summary

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.conversion import Conversion, plan
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.frames import to_ms
 from pipeline.clip.shards import plan_shards
+from pipeline.clip.survey import Survey
 from pipeline.detect.telecine import Cadence, film_frames
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import Limits
 from pipeline.proof.bag import BagOptions, make_bag
 from pipeline.proof.fixity import check_published
-from pipeline.runs.run import unchanged
-from pipeline.survey import Survey
+from pipeline.runs.results import unchanged
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -255,20 +256,21 @@ def test_a_varying_rate_and_an_odd_format_are_refused(studio: Studio, tmp_path: 
 
 
 def test_what_a_row_asks_for_makes_other_work(studio: Studio) -> None:
-    plain = studio.settings.work_key("0" * 64, {"notes": "x"})
-    assert plain == studio.settings.work_key("0" * 64, {"interlace": None})
-    assert plain != studio.settings.work_key("0" * 64, {"interlace": "ivtc"})
+    clip = ManifestClip("reel", "reel.mkv")
+    plain = studio.settings.work_key("0" * 64, replace(clip, notes="x"))
+    assert plain == studio.settings.work_key("0" * 64, clip)
+    assert plain != studio.settings.work_key("0" * 64, replace(clip, interlace="ivtc"))
 
 
 def test_a_file_is_retired_when_the_clip_gets_another_name(tmp_path: Path) -> None:
     source = tmp_path / "reel.mkv"
     write_clip(source, Clip(scan="tff", field_order=2, width=WIDTH, height=HEIGHT, frames=6))
     studio = Studio(tmp_path, Recipe(strength=0.0, profiles=("preservation", "access")))
-    row = {"clip_id": "reel", "source_uri": str(source), "interlace": "deinterlace"}
+    kept_as_fields = ManifestClip("reel", str(source))
+    row = replace(kept_as_fields, interlace="deinterlace")
     made = studio.publish(source, interlace="deinterlace")
-    assert unchanged(row, studio.settings) and not unchanged(
-        row | {"interlace": None}, studio.settings
-    )
+    assert unchanged(row, studio.settings)
+    assert not unchanged(kept_as_fields, studio.settings)
     make_bag("reel", studio.settings.out, tmp_path / "bags", BagOptions("Archive"))
     assert (tmp_path / "bags" / "reel" / "data" / "reel_deinterlaced_rst_sc.mp4").is_file()
     kept = studio.publish(source)
@@ -276,7 +278,7 @@ def test_a_file_is_retired_when_the_clip_gets_another_name(tmp_path: Path) -> No
     names = {path.name for path in made.path.parent.iterdir()}
     assert names == {f"reel_rst.mkv{kind}" for kind in kinds} | {"reel_rst_sc.mp4"}
     assert check_published(str(kept.path)).faults == []
-    assert unchanged(row | {"interlace": None}, studio.settings)
+    assert unchanged(kept_as_fields, studio.settings)
     assert not unchanged(row, studio.settings)
 
 

@@ -1,4 +1,4 @@
-"""Recipes by collection: inheritance, every fault at once, and whom a change concerns."""
+"""Recipes by collection: inheritance, faults, and the clips that a change affects."""
 
 import json
 from collections.abc import Callable
@@ -12,13 +12,16 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.cluster.submit import _limits, _write_recipes
 from jobs.console import output
-from pipeline.runs.run import Run, clip_row
+from pipeline.clip.clip import Clip
+from pipeline.runs.results import common_columns
+from pipeline.runs.run import Run
 from pipeline.runs.stop import Stop
 from pipeline.store import storage
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
 from schemas.recipe import Recipe, load_recipe
 from schemas.recipe_book import RecipeBook, load_book
+from tests.support.results import end, published
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, arguments)
 
 
-def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
+def test_a_recipe_inherits_missing_settings(folder: Path) -> None:
     tape = load_recipe(folder / "tape.toml")
     assert (tape.name, tape.strength, tape.slices) == ("tape", 0.5, 24)
     assert (tape.limits.wall_seconds, tape.limits.max_frames) == (60, 99)
@@ -49,7 +52,7 @@ def test_a_recipe_inherits_what_it_does_not_say(folder: Path) -> None:
     ("text", "sentence"),
     [
         ('extends = "x"', "extends itself"),
-        ('extends = "nothing"', "neither built in"),
+        ('extends = "nothing"', "neither a built-in name"),
         ("extends = 3", "is not a built-in name"),
         ('extends = "film"\nslices = 99\nstrength = "much"', "strength = 'much' .*; slices = 99"),
     ],
@@ -60,7 +63,7 @@ def test_a_wrong_inheritance_is_named(text: str, sentence: str, tmp_path: Path) 
         load_recipe(tmp_path / "x.toml")
 
 
-def test_the_row_then_the_collection_then_the_run_decides(folder: Path) -> None:
+def test_the_row_decides_then_the_collection_then_the_run(folder: Path) -> None:
     book = load_book("film", folder)
     names = {
         book.of(row).name: row
@@ -97,20 +100,22 @@ def test_a_cluster_gets_the_same_recipes(folder: Path, tmp_path: Path) -> None:
     assert _limits(Stop(max_gpu_hours=2.5)) == ["--max-gpu-hours", "2.5"]
 
 
-def test_a_change_of_one_recipe_concerns_its_collection_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_change_of_one_recipe_affects_only_its_collection(folder: Path, tmp_path: Path) -> None:
     rows = [
-        {"clip_id": "n", "source_uri": "/n.mkv", "collection": "News 1932"},
-        {"clip_id": "f", "source_uri": "/f.mkv", "collection": "films"},
+        Clip("n", "/n.mkv", collection="News 1932"),
+        Clip("f", "/f.mkv", collection="films"),
     ]
 
     def keys() -> tuple[Run, dict[str, tuple[str, str]]]:
         book = load_book("film", folder)
         work = Run.open("m.csv", rows, str(tmp_path / "out"), book, lambda event: None)
-        clips = {str(row["clip_id"]): work.settings.of(row) for row in rows}
-        return work, {c: (s.work_key("00", {}), s.recipe.digest) for c, s in clips.items()}
+        clips = {clip.clip_id: work.settings.of(clip) for clip in rows}
+        return work, {
+            c: (s.work_key("00", Clip("", "")), s.recipe.digest) for c, s in clips.items()
+        }
 
     work, before = keys()
-    row = clip_row(rows[0], work.settings, "published")
+    row = common_columns(rows[0], work.settings, "published")
     assert row["recipe_sha256"] == load_recipe(folder / "tape.toml").digest
     kept = storage.read_bytes(f"{work.settings.ledger.uri}/recipes/tape.toml")
     assert b"slices = 24" in kept
@@ -154,20 +159,19 @@ def test_a_budget_is_spent_by_the_clock_times_the_devices() -> None:
         Stop(max_gpu_hours=1).begin(gpus=0, cpus=8)
 
 
-def test_an_embargoed_clip_is_held_not_tried_and_no_fault(tmp_path: Path) -> None:
+def test_an_embargoed_clip_is_held_without_a_fault(tmp_path: Path) -> None:
     rows = [
-        {"clip_id": "free", "source_uri": "/f.mkv", "embargo_until": "2001-01-01"},
-        {"clip_id": "held", "source_uri": "/h.mkv", "embargo_until": "2999-01-01"},
+        Clip("free", "/f.mkv", embargo_until="2001-01-01"),
+        Clip("held", "/h.mkv", embargo_until="2999-01-01"),
     ]
     out = str(tmp_path / "out")
     work = Run.open("m.csv", rows, out, RecipeBook(Recipe()), lambda event: None)
-    assert [row["clip_id"] for row in work.todo] == ["free"]
-    row = clip_row(rows[0], work.settings, "published")
-    work.take({"clip_id": "free", "kind": "clip", "body": json.dumps(row)})
+    assert [clip.clip_id for clip in work.todo] == ["free"]
+    end(work, published(rows[0], work.settings))
     summary = work.close()
     assert (summary["exit_code"], summary["clips"]["held"]) == (0, 1)
     assert not Path(out, "quarantine").exists()
-    assert work._ended["held"]["reason"] == "EMBARGOED"
+    assert work._ended["held"].reason is Reason.EMBARGOED
 
 
 # CSV

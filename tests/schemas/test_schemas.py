@@ -15,7 +15,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_tells_what_it_means_and_what_to_do(reason: Reason) -> None:
+def test_every_reason_has_a_meaning_and_a_next_step(reason: Reason) -> None:
     info = REASONS[reason]
     assert reason.name == reason.value == str(reason)
     assert info.meaning.endswith(".")

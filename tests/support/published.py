@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.assemble import assemble_clip
+from pipeline.clip.clip import Clip
+from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.survey import Survey
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.runs.ledger import Ledger
+from pipeline.runs.row import result_to_record
 from pipeline.runs.settings import Settings
-from pipeline.survey import Survey, survey_clip
+from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
 WEIGHTS = "5e" * 32
@@ -25,7 +29,7 @@ def settings_for(folder: Path, recipe: Recipe | None = None, out: str = "") -> S
     return Settings(ledger, recipe or Recipe(), WEIGHTS, "0.1.0", str(folder / "cache"))
 
 
-def segment(survey: Survey, source: Path, path: Path, changed: int) -> dict[str, Any]:
+def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRecord:
     """The record of one segment with the whole clip, the first `changed` frames a little darker."""
     with (
         Decoder(source, Recipe().limits) as decoder,
@@ -34,18 +38,18 @@ def segment(survey: Survey, source: Path, path: Path, changed: int) -> dict[str,
         for frame in decoder:
             step = np.array(1 if frame.index < changed else 0, frame.planes[0].dtype)
             writer.write((frame.planes[0] - step, *frame.planes[1:]))
-    return {
-        "shard": 0, "start": 0, "stop": len(survey.pts), "crc32": writer.crcs, "uri": str(path),
-        "seconds_decode": 0.1, "seconds_model": 0.1, "seconds_encode": 0.1, "source_share": 0.9,
-        "defect_share": 0.01, "exposure_gain_min": 1.0, "exposure_gain_max": 1.0,
-    }  # fmt: skip
+    return SegmentRecord(
+        0, 0, len(survey.pts), tuple(writer.crcs), uri=str(path),
+        seconds_decode=0.1, seconds_model=0.1, seconds_encode=0.1, source_share=0.9,
+        defect_share=0.01, exposure_gain_min=1.0, exposure_gain_max=1.0,
+    )  # fmt: skip
 
 
 def publish(
-    folder: Path, source: Path, settings: Settings, changed: int = 2, **columns: str
+    folder: Path, source: Path, settings: Settings, changed: int = 2, **columns: Any
 ) -> dict[str, Any]:
     """Publish `source` under the name of its file; `columns` are more of the manifest's."""
-    clip = {"clip_id": source.stem, "source_uri": str(source), **columns}
+    clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
     record = segment(survey, source, folder / f"{source.stem}-segment.mkv", changed)
-    return assemble_clip(clip, survey, {0: record}, settings)
+    return result_to_record(assemble_clip(clip, survey, {0: record}, settings))

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.assemble import assemble_clip
-from pipeline.clip.shards import plan_shards
-from pipeline.restore import ShardRestorer
+from pipeline.clip.clip import Clip
+from pipeline.clip.result import ClipResult
+from pipeline.clip.survey import Survey
+from pipeline.local import LocalExecutor
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
+from pipeline.stages import survey_uri
 from pipeline.store import storage
-from pipeline.survey import Survey, survey_clip
+from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
 
@@ -21,9 +23,14 @@ class Restored:
     """A published clip."""
 
     survey: Survey
-    row: dict[str, Any]
+    result: ClipResult
     path: Path
     framemd5: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its row of tables/clips."""
+        return dict(self.result.columns)
 
 
 class Studio:
@@ -31,27 +38,27 @@ class Studio:
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
-        work = Run.open("manifest.csv", [], str(folder), recipe, lambda event: None)
-        self.settings: Settings = work.settings
-        self.restorer = ShardRestorer(recipe, 1)
+        self.executor = LocalExecutor()
+        self.settings: Settings = self._open().settings
+        self.restorer = self.executor.restorers.of(recipe)
 
     def survey(self, source: Path, **row: Any) -> Survey:
-        clip = {"clip_id": clip_id(source), "source_uri": str(source), **row}
-        return survey_clip(clip, self.recipe, self.folder / "cache")
+        return survey_clip(clip_of(source, **row), self.recipe, self.folder / "cache")
 
     def publish(self, source: Path, **row: Any) -> Restored:
         """The clip through all stages. Raises ClipFault."""
-        name, records = clip_id(source), {}
-        survey = self.survey(source, **row)
-        for shard in plan_shards(survey.shots, self.recipe.shard_frames):
-            path = self.folder / f"{name}-{shard.index}.mkv"
-            record = self.restorer.restore(source, survey, shard, path)
-            records[shard.index] = record | {"uri": str(path)}
-        clip = {"clip_id": name, "source_uri": str(source), **row}
-        published = assemble_clip(clip, survey, records, self.settings)
-        text = storage.read_bytes(self.settings.clip_uri(clip, ".framemd5")).decode()
-        return Restored(survey, published, Path(self.settings.clip_uri(clip)), text)
+        clip = clip_of(source, **row)
+        work = self._open(clip)
+        result = self.executor.result(work, clip)
+        self.settings = work.settings
+        survey = Survey.from_json(storage.read_bytes(survey_uri(work.settings, clip.clip_id)))
+        work.close()
+        text = storage.read_bytes(work.settings.clip_uri(clip, ".framemd5")).decode()
+        return Restored(survey, result, Path(work.settings.clip_uri(clip)), text)
+
+    def _open(self, *clips: Clip) -> Run:
+        return Run.open("manifest.csv", clips, str(self.folder), self.recipe, lambda event: None)
 
 
-def clip_id(source: Path) -> str:
-    return source.stem.replace("%", "")
+def clip_of(source: Path, **row: Any) -> Clip:
+    return Clip(source.stem.replace("%", ""), str(source), **row)

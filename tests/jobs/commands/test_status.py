@@ -11,6 +11,7 @@ from pipeline.store import storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe
 from tests.support.command_line import SUMMARY, invoke
+from tests.support.results import a_result
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def unfinished(tmp_path: Path) -> Ledger:
     ledger = Ledger.open_or_resume(str(tmp_path), {"manifest_uri": str(manifest)})
     recipe = Recipe().to_toml().encode()
     storage.write_bytes(storage.join(ledger.uri, "recipe.toml"), recipe)
-    ledger.commit_clip("a", {"clip_id": "a", "state": "published", "frames": 40})
+    ledger.commit_clip(a_result("a", frames=40))
     return ledger
 
 

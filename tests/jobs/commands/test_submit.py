@@ -15,7 +15,9 @@ def test_submit_hands_over_and_passes_the_exit_code_on(flow: Any) -> None:
     seen: dict[str, Any] = {}
 
     def run(manifest: str, out: str, book: RecipeBook, **more: Any) -> dict[str, Any]:
-        seen.update(manifest=manifest, out=out, recipe=book.default, address=more["address"])
+        seen.update(
+            manifest=manifest, out=out, recipe=book.default, address=more["executor"].address
+        )
         return SUMMARY
 
     flow(run)

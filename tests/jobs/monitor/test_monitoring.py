@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.runs.events import Event
 from pipeline.runs.measures import clip_measures, shard_measures
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
+from tests.support.results import a_result, a_segment
 
 OUT = "s3://films/restored"
 TOOK = {"seconds_decode": 1.0, "seconds_model": 5.0, "seconds_encode": 2.0, "seconds_cpu": 9.0}
@@ -129,12 +131,13 @@ def test_the_end_of_a_run(code: int, success: bool) -> None:
 
 
 def test_the_numbers_of_an_event_come_from_the_records() -> None:
-    record = {**TOOK, "seconds_gpu": 0.0, "retries": 2, "uri": "x"}
-    assert shard_measures(record) == {**TOOK, "seconds_gpu": 0.0, "retries": 2}
-    row = {**record, "state": "published", "seconds_total": 9.5, "source_bytes": 3}
-    assert clip_measures(row)["seconds_assemble"] == 1.5
-    assert clip_measures(row)["bytes_in"] == 3
-    assert clip_measures(row | {"state": "up_to_date"}) == {}
+    segment = replace(a_segment(retries=2), **TOOK)
+    figures = {**TOOK, "seconds_gpu": 0.0, "retries": 2}
+    assert shard_measures(segment) == figures
+    result = a_result(seconds_total=9.5, source_bytes=3, **figures)
+    assert clip_measures(result)["seconds_assemble"] == 1.5
+    assert clip_measures(result)["bytes_in"] == 3
+    assert clip_measures(result.having(state="up_to_date")) == {}
 
 
 # Where they are written

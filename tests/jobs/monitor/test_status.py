@@ -1,6 +1,7 @@
 """Status of a run under way: what each clip does or waits for, how long, where the time goes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from jobs.monitor.status import describe_status, read_status
 from jobs.monitor.timing import Pace, slowest, stage_seconds, with_time_left
+from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.clip.result import Cell
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, WorkerId
 from pipeline.store import storage
@@ -15,8 +18,9 @@ from pipeline.survey import survey_clip
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
+from tests.support.results import a_result, a_segment
 
-PUBLISHED = {
+PUBLISHED: dict[str, Cell] = {
     "state": "published", "frames": 100, "width": 1000, "height": 1000, "seconds_decode": 10.0,
     "seconds_model": 50.0, "seconds_encode": 20.0, "seconds_total": 100.0,
 }  # fmt: skip
@@ -34,9 +38,9 @@ def ledger(tmp_path: Path) -> Ledger:
     manifest.write_text("\n".join(["clip_id,source_uri", *rows]))
     ledger = Ledger.open_or_resume(str(tmp_path / "out"), {"manifest_uri": str(manifest)})
     storage.write_bytes(f"{ledger.uri}/recipe.toml", RECIPE.to_toml().encode())
-    ledger.commit_clip("a", {"clip_id": "a", **PUBLISHED})
+    ledger.commit_clip(a_result("a", **PUBLISHED))
     for clip in "bc":
-        row = {"clip_id": clip, "source_uri": str(source)}
+        row = ManifestClip(clip, str(source))
         survey = survey_clip(row, RECIPE, tmp_path / "cache")
         storage.write_bytes(f"{ledger.uri}/survey/{clip}.json", survey.to_json())
     return ledger
@@ -48,8 +52,8 @@ def begin(ledger: Ledger, clip: str, shard: int, session: str = "") -> int:
 
 def finish(ledger: Ledger, clip: str, shard: int) -> None:
     ledger.end_attempt(clip, shard, begin(ledger, clip, shard))
-    record = {"start": 8 * shard, "stop": 8 * shard + 8, "seconds_decode": 1.0}
-    ledger.commit_segment(clip, shard, record | {"seconds_model": 4.0, "seconds_encode": 2.0})
+    segment = replace(a_segment(shard), start=8 * shard, stop=8 * shard + 8, seconds_model=4.0)
+    ledger.commit_segment(clip, segment)
 
 
 def clips(ledger: Ledger) -> dict[str, Any]:
@@ -111,12 +115,12 @@ def test_nothing_is_guessed_before_anything_is_done() -> None:
 
 
 def test_clips_that_an_earlier_run_restored_tell_nothing_of_this_one() -> None:
-    row = PUBLISHED | {"clip_id": "a", "state": "up_to_date"}
-    assert slowest([row]) == [] and set(stage_seconds([row], []).values()) == {0}
+    result = a_result("a", **PUBLISHED | {"state": "up_to_date"})
+    assert slowest([result]) == [] and set(stage_seconds([result], []).values()) == {0}
 
 
 def test_the_slowest_come_first_and_are_few() -> None:
-    rows = [PUBLISHED | {"clip_id": f"c{n}", "seconds_total": 100.0 + n} for n in range(20)]
-    found = slowest(rows)
+    results = [a_result(f"c{n}", **PUBLISHED | {"seconds_total": 100.0 + n}) for n in range(20)]
+    found = slowest(results)
     assert [clip["clip_id"] for clip in found] == ["c19", "c18", "c17", "c16", "c15"]
     assert found[0]["seconds_per_frame"] == 1.19

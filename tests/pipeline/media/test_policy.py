@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from pipeline.clip.clip import Clip
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, WorkerId
 from pipeline.runs.quarantine import retry
-from pipeline.runs.run import Run, clip_row, failed
+from pipeline.runs.results import failed
+from pipeline.runs.run import Run
 from pipeline.runs.tables import write_tables
 from pipeline.store import storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
+from tests.support.results import a_segment, end, published
 
 ROOT = Path(__file__).resolve().parents[3]
 OUT = "s3://OUT_BUCKET/OUT_PREFIX".lower().replace("_", "-")
@@ -92,29 +95,27 @@ def allows(role: str, call: Call) -> bool:
 
 def night(out: str) -> None:
     """What a run writes, without media: an end of every kind, and a retry."""
-    rows = [{"clip_id": name, "source_uri": f"/nowhere/{name}.mkv"} for name in "ab"]
+    clips = [Clip(name, f"/nowhere/{name}.mkv") for name in "ab"]
     with lease.held(out, "submit"):
-        work = Run.open("m.csv", rows, out, Recipe(), lambda event: None)
+        work = Run.open("m.csv", clips, out, Recipe(), lambda event: None)
         ledger = work.settings.ledger
         attempt = ledger.claim_attempt("a", 0, WorkerId(ledger.session, "n", 1))
         ledger.end_attempt("a", 0, attempt)
-        ledger.commit_segment("a", 0, {"uri": "x"})
+        ledger.commit_segment("a", a_segment())
         storage.write_bytes(f"{ledger.uri}/segments/a/0.mkv", b"media")
         storage.delete(f"{ledger.uri}/segments/a/0.mkv")
-        storage.write_bytes(work.settings.clip_uri(rows[0]), b"film")
+        storage.write_bytes(work.settings.clip_uri(clips[0]), b"film")
         ledger.stop(Reason.CANCELLED)
-        bad = failed(rows[1], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
-        for row in (clip_row(rows[0], work.settings, "published"), bad):
-            ledger.commit_clip(row["clip_id"], row)
-            body = json.dumps(row)
-            work.take({"clip_id": row["clip_id"], "kind": "clip", "body": body})
+        bad = failed(clips[1], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
+        for result in (published(clips[0], work.settings), bad):
+            end(work, result)
     retry(out, ["b"])
-    again = Run.open("m.csv", rows, out, Recipe(), lambda event: None)
+    again = Run.open("m.csv", clips, out, Recipe(), lambda event: None)
     again.close()
 
 
 def test_every_operation_of_the_storage_has_an_action() -> None:
-    tree = ast.parse((ROOT / "pipeline" / "storage.py").read_text())
+    tree = ast.parse((ROOT / "pipeline" / "store" / "storage.py").read_text())
     used = {
         node.func.attr
         for node in ast.walk(tree)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.monitor import forecast
 from jobs.monitor.forecast import load_prices
+from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.plan.estimate import (
     NOTHING,
     ONE_NIGHT,
@@ -111,7 +112,7 @@ def test_what_is_published_is_left_alone(tmp_path: Path) -> None:
     plan = Plan(str(tmp_path / "out"), RecipeBook(Recipe()))
     settings = settings_for(tmp_path)
     publish(tmp_path, tmp_path / "a.mkv", settings)
-    row = {"clip_id": "a", "source_uri": str(tmp_path / "a.mkv")}
+    row = ManifestClip("a", str(tmp_path / "a.mkv"))
     again = Plan(str(tmp_path / "out"), RecipeBook(Recipe()))
     object.__setattr__(again.settings, "weights_sha256", settings.weights_sha256)
     assert [d.action for d in again.add([row])] == ["up_to_date"]
@@ -123,7 +124,7 @@ def test_what_is_published_is_left_alone(tmp_path: Path) -> None:
 
 def test_priority_then_turns_then_the_order_of_the_manifest() -> None:
     rows = [
-        {"clip_id": name, "collection": collection, "priority": priority}
+        ManifestClip(name, "x.mkv", collection=collection, priority=priority)
         for name, collection, priority in [
             ("n1", "news", 0),
             ("n2", "news", 0),
@@ -135,17 +136,17 @@ def test_priority_then_turns_then_the_order_of_the_manifest() -> None:
             ("last", "film", -1),
         ]
     ]
-    assert [row["clip_id"] for row in in_order(rows)] == [
+    assert [clip.clip_id for clip in in_order(rows)] == [
         "late", "n1", "f1", "x", "n2", "f2", "n3", "last",
     ]  # fmt: skip
 
 
 def test_an_embargo_ends_with_its_day() -> None:
     day = date(2030, 1, 1)
-    row = {"embargo_until": "2030-01-01"}
+    row = ManifestClip("a", "a.mkv", embargo_until="2030-01-01")
     assert embargo(row, day - timedelta(days=1)) and embargo(row, day)
     assert embargo(row, day + timedelta(days=1)) is None
-    assert embargo({"embargo_until": None}, day) is None
+    assert embargo(ManifestClip("a", "a.mkv"), day) is None
     held = embargo(row, day)
     assert held and held.reason is Reason.EMBARGOED and held.state == "held"
 

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_rest(
     real: Callable[[Path], str] = storage.sha256_file
 
     def failing(path: Path) -> str:
-        with storage.files.faults(Path(path)):
+        with storage.local.faults(Path(path)):
             if path.name == "reel_rst.mkv":
                 raise OSError(5, "Input/output error")
         return real(path)

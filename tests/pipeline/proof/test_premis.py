@@ -12,10 +12,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.clip.survey import Survey
 from pipeline.proof.premis import NAMESPACE, Restoration, premis_xml
 from pipeline.proof.provenance import Changes
 from pipeline.proof.record import Digest
-from pipeline.survey import Survey
 from schemas.recipe import Recipe
 from tests.pipeline.media.test_media import PROBE
 from tests.support.media_factory import Clip, Sound, write_clip
@@ -135,7 +136,7 @@ def document(checksum: str | None = None, at: str = "2026-01-02T03:04:05+00:00")
     )  # fmt: skip
     changes = Changes(1, 2, {"source_share": 0.5, "defect_share": 0.25})
     restored = Digest("reel_rst.mkv", 99, "cd" * 32)
-    clip = {"clip_id": "reel", "checksum": checksum}
+    clip = ManifestClip("reel", "reel.mov", checksum=checksum)
     return premis_xml(Restoration(clip, survey, SETTINGS, changes, restored, at))
 
 

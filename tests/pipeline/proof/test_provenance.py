@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from schemas.recipe import Recipe
 from tests.conftest import ROOT
 from tests.support.media_factory import Clip, write_clip
 from tests.support.published import WEIGHTS, publish, settings_for
+from tests.support.results import a_segment
 
 OURS = "RESTORATION"
 
@@ -135,8 +137,10 @@ def test_changes_are_counted_by_frame_and_weighed_by_length() -> None:
         conversion: object = None
 
     parts = {
-        0: {"crc32": [1, 9, 3], "start": 0, "stop": 3, "source_share": 1.0, "defect_share": 0.0},
-        1: {"crc32": [8], "start": 3, "stop": 4, "source_share": 0.0, "defect_share": 0.4},
+        0: replace(
+            a_segment(0), crc32=(1, 9, 3), start=0, stop=3, source_share=1.0, defect_share=0.0
+        ),
+        1: replace(a_segment(1), crc32=(8,), start=3, stop=4, source_share=0.0, defect_share=0.4),
     }
     changes = Changes.between(Seen(), parts)  # type: ignore[arg-type]
     assert (changes.frames, changes.of_frames) == (2, 4)

@@ -12,6 +12,7 @@ from pipeline.runs import audit
 from pipeline.runs.audit import AuditLog, verify
 from pipeline.runs.process import Process
 from pipeline.store import storage
+from pipeline.store.store import DIRECT
 from schemas.errors import ArchiveError
 
 pytest_plugins = ("tests.support.s3",)
@@ -104,7 +105,7 @@ def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
 
 def test_of_two_writers_one_is_told(log: str) -> None:
     first, second = AuditLog(log), AuditLog(log)
-    first._head = second._head = audit._head(log)
+    first._head = second._head = audit._head(DIRECT, log)
     first.append("run_started", run=RUN)
     with pytest.raises(ArchiveError, match="another process writes"):
         second.append("run_started", run=RUN)

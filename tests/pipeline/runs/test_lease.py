@@ -59,7 +59,7 @@ def test_a_second_run_is_refused_before_anything_starts(
     def cluster(address: str | None) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(flow, "cluster", cluster)
+    monkeypatch.setattr(flow.ray_runtime, "cluster", cluster)
     out = str(tmp_path)
     with held(out, "submit"):
         with pytest.raises(Locked):
@@ -84,7 +84,7 @@ def test_the_lease_is_given_back_whatever_ends_the_block(tmp_path: object) -> No
 def test_a_killed_holder_is_followed_at_once(store_root: str) -> None:
     """Its heartbeat is fresh, but its process is gone from this very machine."""
     code = (
-        "import sys, time; from pipeline import lease\n"
+        "import sys, time; from pipeline.runs import lease\n"
         "lease.take(sys.argv[1], 'submit'); print('taken', flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, store_root]

@@ -9,6 +9,7 @@ import pytest
 from pipeline.runs.ledger import Ledger, WorkerId, runs
 from pipeline.store import storage
 from schemas.errors import ArchiveError
+from tests.support.results import a_result, a_segment
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -21,11 +22,11 @@ def worker(session: str = "s", node: str = "n", pid: int = 1) -> WorkerId:
 
 def test_an_unfinished_run_is_resumed(store_root: str) -> None:
     first = Ledger.open_or_resume(store_root, IDENTITY)
-    first.commit_clip("a", {"state": "published"})
+    first.commit_clip(a_result())
     again = Ledger.open_or_resume(store_root, IDENTITY)
     assert again.run == first.run
     assert again.session != first.session
-    assert again.done() == {"a": {"state": "published"}}
+    assert again.done() == {"a": a_result()}
     info = again.info()
     assert info["identity"] == IDENTITY
     assert [s["session"] for s in info["sessions"]] == [first.session, again.session]
@@ -60,7 +61,7 @@ def test_foreign_folders_among_the_runs_are_ignored(tmp_path: object) -> None:
 def test_a_store_without_conditional_writes_is_refused(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(uri: str, data: bytes) -> bool:
+    def create(uri: str, data: bytes, mark: str | None = None) -> bool:
         storage.write_bytes(uri, data)
         return True
 
@@ -76,16 +77,16 @@ def test_commits_count_once_among_six(store_root: str) -> None:
     def commit(number: int) -> tuple[bool, bool, int]:
         mine: Ledger = pickle.loads(pickle.dumps(ledger))
         start.wait()
-        segment = mine.commit_segment("a", 3, {"by": number})
-        clip = mine.commit_clip("a", {"by": number})
+        segment = mine.commit_segment("a", a_segment(3, retries=number))
+        clip = mine.commit_clip(a_result(retries=number))
         return segment, clip, mine.claim_attempt("a", 3, worker(pid=number))
 
     with ThreadPoolExecutor(6) as pool:
         segments, clips, numbers = zip(*pool.map(commit, range(6)), strict=True)
     assert segments.count(True) == 1
     assert clips.count(True) == 1
-    assert ledger.segments("a") == {3: {"by": segments.index(True)}}
-    assert ledger.done() == {"a": {"by": clips.index(True)}}
+    assert ledger.segments("a") == {3: a_segment(3, retries=segments.index(True))}
+    assert ledger.done() == {"a": a_result(retries=clips.index(True))}
     assert sorted(numbers) == list(range(1, 7))
 
 
@@ -140,7 +141,7 @@ def test_assembly_belongs_to_one_shard_of_a_session(store_root: str) -> None:
 def test_segments_come_in_the_order_of_their_shards(tmp_path: object) -> None:
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
     for shard in (10, 2, 0):
-        ledger.commit_segment("a", shard, {"frames": shard})
+        ledger.commit_segment("a", a_segment(shard))
     assert list(ledger.segments("a")) == [0, 2, 10]
     assert ledger.segments("b") == {}
     storage.write_bytes(f"{ledger.uri}/segments/a/3.mkv", b"media beside the records")
@@ -158,8 +159,8 @@ def test_done_reads_each_row_once(tmp_path: object, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(storage, "read_bytes", counted)
     for clip in ("a", "b.json", "c"):
-        ledger.commit_clip(clip, {"clip_id": clip})
-        assert ledger.done()[clip] == {"clip_id": clip}
+        ledger.commit_clip(a_result(clip))
+        assert ledger.done()[clip] == a_result(clip)
     assert len(read) == 3
     assert set(ledger.done()) == {"a", "b.json", "c"}
     assert Ledger(ledger.out, ledger.run).is_done("b.json")
@@ -170,11 +171,12 @@ def test_done_reads_each_row_once(tmp_path: object, monkeypatch: pytest.MonkeyPa
 def test_rows_hold_plain_values(tmp_path: object) -> None:
     np = pytest.importorskip("numpy")
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
-    ledger.commit_clip("a", {"psnr": float("inf"), "n": np.int64(3), "f": np.float32("nan")})
-    assert ledger.done()["a"] == {"psnr": None, "n": 3, "f": None}
+    measured = {"psnr": float("inf"), "n": np.int64(3), "f": np.float32("nan")}
+    ledger.commit_clip(a_result(**measured))
+    assert ledger.done()["a"] == a_result(psnr=None, n=3, f=None)
 
 
 @pytest.mark.parametrize("clip", ["", "..", ".a", "a/b", "a\\b", "a\0", "é", "a" * 129])
 def test_unsafe_names_never_become_paths(tmp_path: object, clip: str) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
-        Ledger(str(tmp_path), "20260101T000000-abcdef").commit_clip(clip, {})
+        Ledger(str(tmp_path), "20260101T000000-abcdef").commit_clip(a_result(clip))

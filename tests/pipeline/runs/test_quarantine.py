@@ -15,13 +15,15 @@ from jobs.console.query import query
 from pipeline.runs import audit, lease
 from pipeline.runs.ledger import WorkerId
 from pipeline.runs.quarantine import cases, find, retry
-from pipeline.runs.run import Row, Run, clip_row, failed
-from pipeline.sources.manifest import read_rows
+from pipeline.runs.results import failed
+from pipeline.runs.run import Run
+from pipeline.sources.manifest import read_manifest
 from pipeline.stages import SurveyStage
 from pipeline.store import storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
+from tests.support.results import a_segment, end, published
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -35,27 +37,23 @@ class Nights:
         self.manifest.write_text("clip_id,source_uri\na,a.mkv\nb,b.mkv\n")
 
     def open(self, recipe: Recipe | None = None) -> Run:
-        rows = read_rows(str(self.manifest), self.manifest.read_bytes())
-        return Run.open(str(self.manifest), rows, self.out, recipe or Recipe(), lambda event: None)
+        clips = read_manifest(str(self.manifest))
+        return Run.open(str(self.manifest), clips, self.out, recipe or Recipe(), lambda event: None)
 
     def survey(self, work: Run) -> dict[str, Any]:
         """Every clip that the run tries ends in its survey."""
         stage = SurveyStage(work.settings)
-        for row in work.todo:
-            for end in stage(row):
-                work.take(end)
+        for clip in work.todo:
+            for item in stage(clip):
+                work.take(item)
         return work.close()
 
     def fail(self, work: Run, clip: str, reason: Reason) -> None:
         fault = ClipFault(reason, "so it was")
-        self.take(work, failed(work._rows[clip], fault, work.settings))
+        end(work, failed(work._clips[clip], fault, work.settings))
 
     def publish(self, work: Run, clip: str) -> None:
-        self.take(work, clip_row(work._rows[clip], work.settings, "published"))
-
-    def take(self, work: Run, row: Row) -> None:
-        work.settings.ledger.commit_clip(row["clip_id"], row)
-        work.take({"clip_id": row["clip_id"], "kind": "clip", "body": json.dumps(row)})
+        end(work, published(work._clips[clip], work.settings))
 
     def actions(self) -> list[tuple[str, str | None]]:
         uris = storage.listing(storage.join(self.out, "audit"))
@@ -69,7 +67,7 @@ def nights(tmp_path: Path) -> Nights:
 
 
 def tried(work: Run) -> list[str]:
-    return [row["clip_id"] for row in work.todo]
+    return [clip.clip_id for clip in work.todo]
 
 
 # What runs do
@@ -166,8 +164,8 @@ def test_the_log_tells_what_happened_and_only_once(nights: Nights) -> None:
 
 def test_an_end_that_a_dead_driver_did_not_log_is_logged_by_the_next(nights: Nights) -> None:
     work = nights.open()
-    row = failed(work._rows["a"], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
-    work.settings.ledger.commit_clip("a", row)  # and then the driver dies
+    row = failed(work._clips["a"], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
+    work.settings.ledger.commit_clip(row)  # and then the driver dies
     nights.open()
     assert nights.actions()[1:] == [("run_resumed", None), ("clip_quarantined", "a")]
     assert find(nights.out, "a").row["sentence"] == "cut"
@@ -188,7 +186,7 @@ def test_retry_makes_the_next_run_try_the_clip(tmp_path: Path, store_root: str) 
 def test_retry_reopens_a_run_that_is_not_finished(nights: Nights) -> None:
     work = nights.open()
     ledger = work.settings.ledger
-    ledger.commit_segment("a", 0, {"uri": "a segment"})
+    ledger.commit_segment("a", a_segment())
     storage.write_bytes(f"{ledger.uri}/segments/a/0.mkv", b"media")
     nights.fail(work, "a", Reason.TRUNCATED)
     nights.publish(work, "b")

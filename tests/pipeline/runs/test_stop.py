@@ -3,7 +3,6 @@
 The stages run here as Ray would call them, without Ray.
 """
 
-import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,19 +12,22 @@ from typing import Any
 import pytest
 
 from jobs.console.query import query
-from jobs.evaluate.bench import Alone
+from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone
+from pipeline.local import ThisProcess
 from pipeline.runs import stop as stopping
 from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
-from pipeline.runs.run import Row, Run, failed
+from pipeline.runs.results import failed
+from pipeline.runs.run import Run
 from pipeline.runs.stop import Stop
-from pipeline.sources.manifest import read_rows
-from pipeline.stages import Assembly, Restoration, SurveyStage
+from pipeline.sources.manifest import read_manifest
+from pipeline.stages import AssembleStage, Restorers, RestoreStage, SurveyStage
 from pipeline.store import storage
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
+from tests.support.results import end
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -103,21 +105,25 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def open_run(manifest: str, out: str, recipe: Recipe = RECIPE) -> Run:
-    rows = read_rows(manifest, Path(manifest).read_bytes())
-    return Run.open(manifest, rows, out, recipe, quiet)
+    return Run.open(manifest, read_manifest(manifest), out, recipe, quiet)
 
 
-def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[Row]:
-    """Every row of a run through every stage, one after the other, as it came out."""
-    survey, assembly = SurveyStage(work.settings), Assembly(work.settings)
-    restoration = Restoration(work.settings, Alone(), 1)
-    shards = [shard for row in work.todo for shard in survey(row)]
-    rows = []
+def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[type[Item]]:
+    """Every clip of a run through every stage, shard by shard; the kinds of what came out."""
+    survey, assembly = SurveyStage(work.settings), AssembleStage(work.settings)
+    restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
+    shards = [shard for clip in work.todo for shard in survey(clip)]
+    kinds = []
     for number, shard in enumerate(shards):
         before_shard(number)
-        rows.append(assembly(restoration(shard)))
-        work.take(rows[-1])
-    return rows
+        item = assembly(restoration(shard))
+        work.take(item)
+        kinds.append(type(item))
+    return kinds
+
+
+def waiting(work: Run) -> list[str]:
+    return [clip.clip_id for clip in work._waiting()]
 
 
 def segments(out: str) -> dict[str, bytes]:
@@ -136,8 +142,8 @@ def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
         if number == 3:
             first.settings.ledger.stop(Reason.DEADLINE_STOP)
 
-    rows = drive(first, stop_in_the_second_clip)
-    assert [row["kind"] for row in rows] == ["shard", "clip", "shard", "left"]
+    kinds = drive(first, stop_in_the_second_clip)
+    assert kinds == [ShardDone, ClipEnded, ShardDone, ClipLeft]
     summary = first.close()
     assert (summary["exit_code"], summary["left"]) == (5, 1)
     assert summary["clips"]["published"] == 1 and summary["clips"]["held"] == 1
@@ -154,7 +160,7 @@ def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
 
     second = open_run(manifest, out)
     assert second.settings.ledger.run == first.settings.ledger.run
-    assert [row["clip_id"] for row in second.todo] == ["b"]
+    assert [clip.clip_id for clip in second.todo] == ["b"]
     drive(second)
     summary = second.close()
     assert (summary["exit_code"], summary["left"]) == (0, 0)
@@ -168,7 +174,7 @@ def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
 def test_a_run_that_is_stopped_first_begins_nothing(manifest: str, tmp_path: Path) -> None:
     work = open_run(manifest, str(tmp_path / "out"))
     work.settings.ledger.stop(Reason.CANCELLED)
-    assert [row["kind"] for row in drive(work)] == ["left", "left"]
+    assert drive(work) == [ClipLeft, ClipLeft]
     summary = work.close()
     assert (summary["exit_code"], summary["left"]) == (143, 2)
     assert not storage.exists(f"{work.settings.ledger.uri}/survey/a.json")
@@ -177,11 +183,11 @@ def test_a_run_that_is_stopped_first_begins_nothing(manifest: str, tmp_path: Pat
 def test_a_stop_does_not_cover_up_a_clip_that_was_lost(manifest: str, tmp_path: Path) -> None:
     work = open_run(manifest, str(tmp_path / "out"))
     work.settings.ledger.stop(Reason.DEADLINE_STOP)
-    work.take({"clip_id": "a", "kind": "left", "body": json.dumps({"reason": "DEADLINE_STOP"})})
+    work.take(ClipLeft("a", Reason.DEADLINE_STOP))
     summary: dict[str, Any] = work.close()
     assert summary["left"] == 1
     assert summary["clips"]["held"] == 1 and summary["clips"]["failed"] == 1
-    assert work.settings.ledger.done()["b"]["reason"] == "INTERNAL"
+    assert work.settings.ledger.result("b").reason is Reason.INTERNAL
 
 
 def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
@@ -189,15 +195,15 @@ def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
 ) -> None:
     """Its row died with the node; Ray repeats the steps, which find that all is done."""
     work = open_run(manifest, str(tmp_path / "out"), Recipe(shard_frames=6, strength=0))
-    restoration = Restoration(work.settings, Alone(), 1)
-    assembly = Assembly(work.settings)
+    restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
+    assembly = AssembleStage(work.settings)
     shards = SurveyStage(work.settings)(work.todo[0])
     ends = [assembly(restoration(shard)) for shard in shards]
-    assert [row["kind"] for row in ends] == ["shard", "clip"]
-    for row in (ends[0], assembly(restoration(shards[1]))):
-        work.take(row)
-    assert "a" in work._waiting()
-    work.take({"clip_id": "b", "kind": "left", "body": json.dumps({"reason": "CANCELLED"})})
+    assert [type(item) for item in ends] == [ShardDone, ClipEnded]
+    for item in (ends[0], assembly(restoration(shards[1]))):
+        work.take(item)
+    assert "a" in waiting(work)
+    work.take(ClipLeft("b", Reason.CANCELLED))
     summary = work.close()
     assert (summary["clips"]["published"], summary["clips"]["failed"]) == (1, 0)
 
@@ -205,8 +211,8 @@ def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
 def test_a_stop_does_not_cover_up_a_failure(manifest: str, tmp_path: Path) -> None:
     """The clip of a shard that was left may have failed in another one."""
     work = open_run(manifest, str(tmp_path / "out"))
-    work.take({"clip_id": "a", "kind": "left", "body": json.dumps({"reason": "DEADLINE_STOP"})})
-    row = failed(work._rows["a"], ClipFault(Reason.MODEL_NAN, "not numbers"), work.settings)
-    work.take({"clip_id": "a", "kind": "clip", "body": json.dumps(row)})
-    assert work._ended["a"]["reason"] == "MODEL_NAN"
-    assert "a" not in work._waiting()
+    work.take(ClipLeft("a", Reason.DEADLINE_STOP))
+    fault = ClipFault(Reason.MODEL_NAN, "not numbers")
+    end(work, failed(work._clips["a"], fault, work.settings))
+    assert work._ended["a"].reason is Reason.MODEL_NAN
+    assert "a" not in waiting(work)

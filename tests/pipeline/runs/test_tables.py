@@ -11,9 +11,11 @@ import pytest
 
 from pipeline.detect.measure import ClipMeasure, metric_columns
 from pipeline.runs import tables
+from pipeline.runs.row import segment_to_record
 from pipeline.store import storage
 from schemas.columns import arrow_schema
 from schemas.tables import CLIPS, FRAMES, PUBLISHED, SEGMENTS, STATES, TABLES, check, schema
+from tests.support.results import a_segment
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -130,11 +132,9 @@ def test_an_empty_table_passes_its_gate(name: str) -> None:
 
 
 def test_segments_are_checked() -> None:
-    rows: list[Row] = [
-        {"clip_id": "a", "shard": 0, "start": 0, "stop": 9, "uri": "s", "sha256": "0" * 64}
-    ]
+    record = segment_to_record(a_segment())
     names = list(SEGMENTS)
-    table = pa.table({n: pa.array([r.get(n) for r in rows], SEGMENTS[n].type) for n in names})
+    table = pa.table({n: pa.array([record[n]], SEGMENTS[n].type) for n in names})
     assert check("segments", table) is table
     with pytest.raises(ValueError, match="shard"):
         check("segments", table.set_column(names.index("shard"), "shard", pa.array([-1])))

@@ -1,0 +1,48 @@
+"""CPU-seconds a frame of the whole restorer, on one thread, for each size.
+
+Run: python docs/experiments/scripts/cpu_seconds.py CLIP [STREAMS]
+
+24 frames of the clip are aged with film damage and restored STREAMS times (4 unless given). The
+script prints the least and the most of the streams. Loading the weights is not counted. Run it on
+a quiet machine: other work raises the most, and often the least.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from jobs.evaluate.evaluate import Options, make_sample
+from models.network.precision import on_cpu
+from models.restorer import Restorer, limit_threads
+
+
+def seconds_a_frame(restorer: Restorer, frames: list[np.ndarray]) -> float:
+    """CPU-seconds of this process for one stream of the frames, exposure corrected."""
+    started = time.process_time()
+    for _ in restorer.stream(frames, deflicker=True):
+        pass
+    return (time.process_time() - started) / len(frames)
+
+
+def main() -> None:
+    clip, streams = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 4
+    limit_threads(1)
+    aged = make_sample(clip, "film", Options(frames=24)).aged.frames
+    frames = [np.divide(frame, 255, dtype=np.float32) for frame in aged]
+    height, width = frames[0].shape[:2]
+    precision = "bfloat16" if on_cpu() else "single precision"
+    print(f"{clip.name}, {len(frames)} frames of {width}x{height}, {precision}, {streams} streams")
+    print("| size | least, CPU-s a frame | most |\n|---|--:|--:|")
+    for size in ("fast", "base", "large"):
+        restorer = Restorer(size)
+        found = [seconds_a_frame(restorer, frames) for _ in range(streams)]
+        print(f"| `{size}` | {min(found):.3f} | {max(found):.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

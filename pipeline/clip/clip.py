@@ -1,0 +1,45 @@
+"""One clip, as its row of the manifest describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row of the manifest with its types; `schemas/manifest.py` says what each column means."""
+
+    clip_id: str
+    source_uri: str
+    checksum: str | None = None
+    checksum_algo: str | None = None
+    collection: str | None = None
+    recipe: str | None = None
+    priority: int = 0
+    embargo_until: str | None = None  # YYYY-MM-DD
+    access_class: str | None = None
+    field_order: str | None = None
+    expected_fps: str | None = None
+    interlace: str | None = None
+    gaps: str | None = None
+    fill: str | None = None
+    leave: str | None = None
+    notes: str | None = None
+    reference_uri: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The inverse of `to_dict`; columns that are not given have their defaults."""
+        texts = {
+            field.name: None if values.get(field.name) is None else str(values[field.name])
+            for field in fields(cls)
+            if field.name != "priority"
+        }
+        priority = int(str(values.get("priority") or 0))
+        return cls(**{**texts, "priority": priority})  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Every column by name."""
+        return asdict(self)

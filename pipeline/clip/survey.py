@@ -1,0 +1,100 @@
+"""What the survey found out about a clip: all that later stages need to know of its source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from pipeline.clip.conversion import DONE, Conversion
+from pipeline.clip.frames import Probe
+from pipeline.clip.shards import Shot, Span
+from pipeline.detect.blanking import Blanking
+from pipeline.sources.sequence import runs, words
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots.
+
+    Where fields are converted to frames, `probe`, PTS, CRC-32 and shots are those after it.
+    """
+
+    clip_id: str
+    source_uri: str
+    source_sha256: str
+    source_token: str  # size and modification mark: tells a changed source without reading it
+    probe: Probe
+    pts: list[int]  # in probe.time_base units
+    crc32: list[int]  # of each frame's planes
+    shots: list[Shot]
+    monochrome: bool
+    messages: list[str]
+    by_fields: bool = False  # restored field by field
+    scan_measured: str = "unknown"
+    range_measured: str = "unknown"
+    recipe_sha256: str = ""  # of the recipe that the clip is restored by
+    surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
+    field_order: str = "unknown"  # that the source declares
+    conversion: Conversion | None = None
+    source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
+    blanking: Blanking = field(default_factory=Blanking)
+    gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
+    fill: list[int] = field(default_factory=list)  # frames to be made from those around them
+
+    @property
+    def interlace(self) -> str:
+        """What was made of the scan, in a word of the tables."""
+        if self.conversion is not None:
+            return DONE[self.conversion.policy]
+        return "fields" if self.by_fields else "progressive"
+
+    @property
+    def source_frames(self) -> int:
+        """Frames in the source."""
+        return len(self.source_pts or self.pts)
+
+    @property
+    def filled(self) -> str:
+        """The frames that were filled, in words; empty if none."""
+        return ", ".join(words(runs(self.fill)))
+
+    @property
+    def frames_left(self) -> int:
+        """Frames that are no picture and left as they are."""
+        return sum(shot.stop - shot.start for shot in self.shots if shot.left)
+
+    def context(self, span: Span, frames: int) -> tuple[int, int]:
+        """The span widened by ``frames`` each side, within its shot, and on to the end of a run of
+        frames to fill.
+        """
+        first, last = span.context(frames)
+        while first in self.fill:
+            first -= 1
+        while last - 1 in self.fill:
+            last += 1
+        return first, last
+
+    def entry(self, index: int) -> tuple[int, int, Conversion | None]:
+        """Where to begin decoding for frame `index`: a source timestamp, the number of the frame
+        that comes out first, and the conversion as seen from there.
+        """
+        if self.conversion is None:
+            return self.pts[index], index, None
+        source, first = self.conversion.entry(index)
+        return self.source_pts[source], first, self.conversion.begun_at(source)
+
+    def to_json(self) -> bytes:
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
+        plain["conversion"] = self.conversion and asdict(self.conversion)
+        return json.dumps(plain, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Survey:
+        plain: dict[str, Any] = json.loads(data)
+        plain["probe"] = Probe.from_dict(plain["probe"])
+        plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
+        plain["conversion"] = plain["conversion"] and Conversion(**plain["conversion"])
+        plain["blanking"] = Blanking(*plain["blanking"])
+        return cls(**plain)

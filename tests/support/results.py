@@ -1,0 +1,37 @@
+"""Clips, segments and results as the stages would make them, without media."""
+
+from __future__ import annotations
+
+from pipeline.clip.clip import Clip
+from pipeline.clip.result import Cell, ClipResult
+from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.tasks import ClipEnded
+from pipeline.runs.results import common_columns
+from pipeline.runs.run import Run
+from pipeline.runs.settings import Settings
+
+
+def a_result(clip: str = "a", state: str = "published", **columns: Cell) -> ClipResult:
+    """A result with the columns that every test of a ledger needs."""
+    return ClipResult({"clip_id": clip, "run": "", "state": state, **columns})
+
+
+def published(clip: Clip, settings: Settings) -> ClipResult:
+    """The result of a clip that was published, without any facts of it."""
+    return ClipResult(common_columns(clip, settings, "published"))
+
+
+def a_segment(shard: int = 0, uri: str = "x", retries: int = 0) -> SegmentRecord:
+    """The record of a segment of ten frames."""
+    return SegmentRecord(
+        shard, 10 * shard, 10 * shard + 10, tuple(range(10)),
+        seconds_decode=1.0, seconds_model=5.0, seconds_encode=2.0, source_share=0.9,
+        defect_share=0.01, exposure_gain_min=1.0, exposure_gain_max=1.0, uri=uri,
+        sha256="0" * 64, retries=retries, seconds_cpu=8.0,
+    )  # fmt: skip
+
+
+def end(work: Run, result: ClipResult) -> None:
+    """A clip comes to its end, as the last stage commits it and the driver takes it."""
+    work.settings.ledger.commit_clip(result)
+    work.take(ClipEnded(result.clip_id))

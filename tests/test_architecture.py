@@ -1,0 +1,93 @@
+"""The map in docs/architecture.md is complete and true, and no folder is too full."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SOURCE = ("pipeline", "models", "jobs", "schemas")
+WALK = tuple(
+    f"pipeline/{name}.py"
+    for name in ("flow", "stages", "survey", "restore", "prefetch", "assemble")
+)
+MOST_MODULES = 17  # of a folder, without __init__.py
+PAGES = ("docs/architecture.md", "CONTRIBUTING.md", "README.md")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PENDING = {"prefetch.py", "rows.py", "local.py", "ray_runtime.py"}  # of pipeline/, not merged yet
+
+PATH = re.compile(r"`((?:pipeline|models|jobs|schemas|tests|docs)/[\w./-]*)`")
+ROW = re.compile(r"^\| `([\w/]+/)` \| .* \| (.*) \|$", re.MULTILINE)
+
+
+def modules(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+
+def folders(*tops: str) -> Iterator[Path]:
+    """Every folder with modules below the given ones, themselves included."""
+    for top in tops:
+        for folder in [ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())]:
+            if modules(folder):
+                yield folder
+
+
+def named(folder: Path) -> str:
+    return f"{folder.relative_to(ROOT).as_posix()}/"
+
+
+def faults_of_map(text: str) -> list[str]:
+    """What the map lacks, and what it names that is not there."""
+    rows = dict(ROW.findall(text))
+    mapped = [*folders(*SOURCE), ROOT / "tests", ROOT / "tests" / "support"]
+    faults = [f"{named(folder)} is missing" for folder in mapped if named(folder) not in rows]
+    faults += [f"{path} is missing from the walk" for path in WALK if f"**`{path}`**" not in text]
+    for folder, start in rows.items():
+        for name in re.findall(r"`(\w+)`", start):
+            if not (ROOT / folder / f"{name}.py").exists():
+                faults.append(f"{folder}{name}.py does not exist")
+    return faults
+
+
+def missing_paths(text: str) -> list[str]:
+    pending = {f"pipeline/{name}" for name in PENDING}
+    return [p for p in PATH.findall(text) if p not in pending and not (ROOT / p).exists()]
+
+
+def test_the_map_names_every_folder_and_every_file_of_the_walk() -> None:
+    assert faults_of_map(ARCHITECTURE) == []
+
+
+def test_what_the_map_lacks_is_found() -> None:
+    broken = (
+        ARCHITECTURE.replace("| `pipeline/store/` |", "| the store |")
+        .replace("**`pipeline/restore.py`**", "**restore**")
+        .replace("`ledger`", "`legder`")
+    )
+    assert faults_of_map(broken) == [
+        "pipeline/store/ is missing",
+        "pipeline/restore.py is missing from the walk",
+        "pipeline/runs/legder.py does not exist",
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_in_the_pages_exist(page: str) -> None:
+    assert missing_paths((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_a_path_that_does_not_exist_is_found() -> None:
+    assert missing_paths("in `pipeline/shots.py` and `pipeline/flow.py`") == ["pipeline/shots.py"]
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    counts = {named(folder): len(modules(folder)) for folder in folders(*SOURCE, "tests")}
+    assert {name: count for name, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_folders_of_tests_mirror_the_source() -> None:
+    own = {"tests/", "tests/support/"}
+    for name in {named(folder) for folder in folders("tests")} - own:
+        assert (ROOT / name.removeprefix("tests/")).is_dir(), f"{name} mirrors no folder"
