@@ -20,8 +20,8 @@ KEEP_SECONDS = 600  # the cluster stays this long after the job, for inspection
 SECRET = "archive-restore"
 LABEL = "app.kubernetes.io/name"
 KUBECTL = "registry.k8s.io/kubectl:v1.34.1"
-HEAD = {"cpu": "2", "memory": "8Gi"}
-WORKER = {"cpu": "4", "memory": "16Gi"}
+HEAD_RESOURCES = {"cpu": "2", "memory": "8Gi"}
+WORKER_RESOURCES = {"cpu": "4", "memory": "16Gi"}
 
 
 def raycronjob(run: NightlyRun) -> dict[str, str]:
@@ -82,9 +82,9 @@ def rayjob_spec(run: NightlyRun) -> Yaml:
         "minReplicas": run.workers,
         "maxReplicas": run.workers,
         "rayStartParams": {},
-        "template": _pod(run, "ray-worker", WORKER | card),
+        "template": _pod(run, "ray-worker", WORKER_RESOURCES | card),
     }
-    head = {"rayStartParams": {"num-cpus": "0"}, "template": _pod(run, "ray-head", HEAD)}
+    head = {"rayStartParams": {"num-cpus": "0"}, "template": _pod(run, "ray-head", HEAD_RESOURCES)}
     return {
         "entrypoint": shlex.join([*run.command, "--on-cluster", "--json"]),
         "runtimeEnvYAML": dump(environment),

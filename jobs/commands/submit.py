@@ -112,7 +112,7 @@ def submit(
 def _run_here(
     manifest: str, out: str, book: RecipeBook, stop: Stop, report: Report, *, on_cluster: bool
 ) -> dict[str, object]:
-    """Run in this process, on a Ray of its own or on the cluster that the process is part of."""
+    """Run on an embedded Ray or, with ``on_cluster``, on the cluster of this machine."""
     from pipeline.flow import RayExecutor, run
     from pipeline.store.retry import RetryPolicy
 

@@ -72,7 +72,7 @@ def make_sample(path: Path, preset: str, options: Options) -> Sample:
 
 
 def one_shot(frames: Iterable[Picture], count: int) -> tuple[int, Clip]:
-    """Return the start and the first ``count`` frames of the first shot with so many frames.
+    """Return the start and the first ``count`` frames of the first shot that is long enough.
 
     If every shot is shorter, return the longest one.
     """

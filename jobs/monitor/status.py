@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from jobs.console.output import clock, grouped, table
-from jobs.monitor.timing import MEGA, Pace, slowest, stage_seconds, with_time_left
+from jobs.monitor.timing import Pace, slowest, stage_seconds, with_time_left
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import Segments
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
+from pipeline.plan.estimate import MEGA
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.measures import clip_measures, shard_measures

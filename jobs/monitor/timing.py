@@ -13,7 +13,6 @@ from pipeline.runs.measures import STAGES, clip_measures, shard_measures
 Facts = dict[str, Any]
 
 SLOWEST = 5
-MEGA = 1e6
 
 
 @dataclass

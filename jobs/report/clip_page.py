@@ -39,7 +39,7 @@ SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
 def clip_page(entry: ReportEntry, previous: str, following: str) -> str:
-    sections = [_header(entry, previous, following), _trouble(entry), _stills(entry)]
+    sections = [_header(entry, previous, following), _reason(entry), _stills(entry)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
@@ -65,7 +65,7 @@ def _header(entry: ReportEntry, previous: str, following: str) -> Html:
     )
 
 
-def _trouble(entry: ReportEntry) -> Html | None:
+def _reason(entry: ReportEntry) -> Html | None:
     code = entry.text("reason")
     if not code:
         return None

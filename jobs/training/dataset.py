@@ -23,20 +23,20 @@ from models.damage.simulator import Codec, age
 from pipeline.media.segments import codec_round_trip, read_rgb
 
 Row = dict[str, Any]  # one entry of index.json
-Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]
+Job = tuple[Path, Path, list[tuple[int, "BankSequence"]], "Reader", Codec, "BankLayout", int]
 Reader = Callable[[Path], np.ndarray]  # (T, H, W, 3) uint8
-Maker = Callable[["Layout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
+Maker = Callable[["BankLayout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
 PROCEDURAL = "dead leaves"  # source name of sequences that were drawn, not filmed
-THUMBNAIL = (64, 36)  # pixels; the mean change between two thumbnails finds cuts
+CUT_THUMBNAIL = (64, 36)  # pixels; the mean change between two thumbnails finds cuts
 LEAST_CUT_CHANGE = 28.0  # grey levels; a moving shot stays below
 MOST_REPEAT_CHANGE = 0.02  # grey levels; a repeated frame stays below
 WINDOW_TRIES = 20  # random places that are tried in a clip
-DRAWN_GROUPS = 16  # drawn sequences are shared between so many jobs
+DRAWN_GROUPS = 16  # number of jobs that share the drawn sequences
 GREY_STORED_SHARE = 0.7  # most monochrome film is stored without colour
 
 
 @dataclass(frozen=True)
-class Layout:
+class BankLayout:
     """Size and kinds of the sequences of a bank."""
 
     frames: int = 12
@@ -48,7 +48,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Item:
+class BankSequence:
     """One sequence to make. Equal ``place`` means the same pixels of the same source."""
 
     source: str
@@ -56,7 +56,9 @@ class Item:
     place: int
 
 
-def plan(data: Path, count: int, preset: str = "film_train", procedural: float = 0.0) -> list[Item]:
+def plan(
+    data: Path, count: int, preset: str = "film_train", procedural: float = 0.0
+) -> list[BankSequence]:
     """Return ``count`` sequences of a folder: each clip twice as often as each photo.
 
     ``procedural`` is the share of drawn sequences (dead leaves). Raises ValueError without media.
@@ -69,7 +71,7 @@ def plan(data: Path, count: int, preset: str = "film_train", procedural: float =
     drawn = round(count * procedural)
     sources = [turns[row % len(turns)] for row in range(count - drawn)]
     sources += [f"{PROCEDURAL}/{row % DRAWN_GROUPS}" for row in range(drawn)]
-    return [Item(source, preset, row) for row, source in enumerate(sources)]
+    return [BankSequence(source, preset, row) for row, source in enumerate(sources)]
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -80,8 +82,8 @@ def read_clip(path: Path) -> np.ndarray:
 def build_bank(
     data: Path,
     out: Path,
-    items: list[Item],
-    layout: Layout = Layout(),
+    items: list[BankSequence],
+    layout: BankLayout = BankLayout(),
     seed: int = 0,
     workers: int = 2,
     read: Reader = read_clip,
@@ -93,7 +95,7 @@ def build_bank(
     for name, tail in (("clean", (3,)), ("damaged", (3,)), ("mask", ())):
         path = out / f"{name}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, shape + tail).flush()
-    by_source: dict[str, list[tuple[int, Item]]] = {}
+    by_source: dict[str, list[tuple[int, BankSequence]]] = {}
     for row, item in enumerate(items):
         by_source.setdefault(item.source, []).append((row, item))
     jobs = [(data, out, group, read, codec, layout, seed) for group in by_source.values()]
@@ -159,7 +161,7 @@ def read_photo(path: Path) -> np.ndarray:
 
 
 def cut_out(
-    clip: np.ndarray, layout: Layout, rng: np.random.Generator
+    clip: np.ndarray, layout: BankLayout, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Cut a sequence (T, S, S, 3) out of one shot of a clip; also return its place."""
     height, width = clip.shape[1:3]
@@ -182,12 +184,14 @@ def cut_out(
 
 def thumbnail_changes(clip: np.ndarray) -> np.ndarray:
     """Return the mean absolute change (T - 1,) between thumbnails of neighbouring frames."""
-    small = [cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA) for frame in clip]
+    small = [cv2.resize(frame, CUT_THUMBNAIL, interpolation=cv2.INTER_AREA) for frame in clip]
     steps = np.diff(np.stack(small).astype(np.float32), axis=0)
     return np.asarray(np.abs(steps).mean((1, 2, 3)))
 
 
-def choose_frames(changes: np.ndarray, layout: Layout, rng: np.random.Generator) -> tuple[int, int]:
+def choose_frames(
+    changes: np.ndarray, layout: BankLayout, rng: np.random.Generator
+) -> tuple[int, int]:
     """Choose the first frame and the frame step of a sequence without cut or repeated frame."""
     best, best_change = (0, 1), np.inf
     for _ in range(WINDOW_TRIES):
@@ -206,7 +210,7 @@ def choose_frames(changes: np.ndarray, layout: Layout, rng: np.random.Generator)
 
 
 def pan(
-    photo: np.ndarray, layout: Layout, rng: np.random.Generator
+    photo: np.ndarray, layout: BankLayout, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Move a camera over a photograph (T, S, S, 3): drift, jitter, rotation and zoom."""
     least = min(1.0, 1.25 * layout.size / min(photo.shape[:2]))

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jobs.training import curves
-from jobs.training.dataset import Layout, build_bank, plan
+from jobs.training.dataset import BankLayout, build_bank, plan
 from models.network.checkpoint import sha256
 from models.training import dataset as training_bank
 from models.training.train import Trainer, load_config
 from schemas.errors import ArchiveError
 
-VALIDATION = Layout(
+VALIDATION = BankLayout(
     frames=12, size=128, grey_share=0.0, double_step_share=0.0, procedural_share=0.0
 )
 VALIDATION_PRESETS = ("film", "g25", "tape", "web")
@@ -41,7 +41,7 @@ def main(
     try:
         settings = load_config(config, steps=steps)
         banks = [
-            prepared_bank(data, out / "bank" / preset, {preset: count}, Layout(), workers)
+            prepared_bank(data, out / "bank" / preset, {preset: count}, BankLayout(), workers)
             for preset, count in settings.banks.items()
         ]
         valid_bank = None
@@ -72,7 +72,7 @@ def drawn(log: Path) -> str | None:
 
 
 def prepared_bank(
-    data: Path, folder: Path, presets: Mapping[str, int], layout: Layout, workers: int
+    data: Path, folder: Path, presets: Mapping[str, int], layout: BankLayout, workers: int
 ) -> Path:
     """Return the bank in ``folder``. Build it from ``data`` and prepare it if it is missing."""
     if not (folder / "index.json").exists():
