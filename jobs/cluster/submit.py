@@ -1,8 +1,8 @@
 """A run on a Ray cluster: submitted through the Jobs API, its log followed to the end.
 
-The job runs this program again on the head node, with `--on-cluster`; the cluster's machines need
-the same version installed and `archive-restore` on the PATH that Ray was started with. What the two
-exchange is the log: events and the summary, one JSON object a line.
+The job runs this program again on the head node, with `--on-cluster`. The cluster's machines need
+the same version, and `archive-restore` on the PATH that Ray was started with. The two programs
+exchange only the log: events and the summary, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from jobs.console.options import SEEING
-from jobs.console.output import Report
+from jobs.console.captured import Report
+from jobs.console.options import DELIVERY_VARIABLES
 from pipeline.runs.events import Event
 from schemas.errors import ArchiveError
 from schemas.recipe_book import RecipeBook, as_book
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from pipeline.runs.stop import Stop
     from schemas.recipe import Recipe
 
-PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables the job needs as well
-COMBINE = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds settings of its own to the job's
-RECONNECTS = 30  # in a row, without a line in between: the dashboard may restart meanwhile
-PAUSE_SECONDS = 2.0
-AGENT_SECONDS = 120.0  # for the head's agent to come up
+PASSED_ON = ("AWS_", "ARCHIVE_RESTORE_")  # prefixes of environment variables that the job needs
+COMBINED = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}  # the run adds its settings to those of the job
+RECONNECTS = 30  # in a row without a new line: the dashboard may restart in between
+PAUSE_SECONDS = 2.0  # between two attempts
+AGENT_SECONDS = 120.0  # time for the agent of the head node to start
 RECIPE_FILE, RECIPES_FOLDER = "recipe.toml", "recipes"
 
 Summary = dict[str, object]
 
 
 class JobRefused(ArchiveError):
-    """The job found a fault of the user's, such as a manifest's, on the cluster."""
+    """The job on the cluster found a fault of the user, such as a fault of the manifest."""
 
     def __init__(self, summary: Summary) -> None:
         super().__init__(str(summary["error"]), exit_code=cast(int, summary["exit_code"]))
@@ -61,10 +61,10 @@ def submit_job(
     wait: bool = True,
     progress: Report = lambda event: None,
 ) -> Summary:
-    """The summary of the finished run; without ``wait``, the job's id at once.
+    """Return the summary of the finished run or, without ``wait``, the job's id at once.
 
-    Manifest and output are addresses as the cluster's machines see them. The same run submitted
-    again while it is under way is followed, not started twice, and keeps its deadline.
+    Manifest and output are addresses that the cluster's machines can read. If the same run is at
+    work already, follow it: it is not started twice, and it keeps its deadline.
     """
     client, book = _connect(address), as_book(recipes)
     job = _running(client, _base_id(manifest, out, book))
@@ -81,26 +81,26 @@ def _connect(address: str) -> JobSubmissionClient:
         raise ArchiveError(
             f"--cluster {address}: give the address of Ray's dashboard, http://HOST:8265"
         )
-    if _has_token():  # as ray.init and `ray start` do; the client of the Jobs API leaves it to us
+    if _has_token():  # ray.init and `ray start` do this; the client of the Jobs API does not
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("dashboard_sdk", "job.sdk"):  # uploads and closed sockets are no news
+    for name in ("dashboard_sdk", "job.sdk"):  # hide messages about uploads and closed sockets
         logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as error:
-        hint = "put the cluster's token in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH"
+        hint = "set RAY_AUTH_TOKEN to the cluster's token, or RAY_AUTH_TOKEN_PATH to its file"
         raise ArchiveError(f"--cluster {address}: {_reason(error)}; {hint}") from error
     except (ConnectionError, RuntimeError) as error:
         raise ArchiveError(f"--cluster {address}: {_reason(error)}", exit_code=1) from error
 
 
 def _has_token() -> bool:
-    """Whether a token of Ray's is at hand, where Ray looks for it."""
-    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return given or Path.home().joinpath(".ray", "auth_token").is_file()
+    """Return whether a token lies where Ray looks for it."""
+    in_environment = any(map(os.environ.get, ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")))
+    return in_environment or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
 def _reason(error: Exception) -> str:
@@ -108,13 +108,13 @@ def _reason(error: Exception) -> str:
 
 
 def _base_id(manifest: str, out: str, book: RecipeBook) -> str:
-    """The same for the same work, so that a job under way is found again."""
+    """Return an id that depends on the work only, so that a running job is found again."""
     identity = json.dumps([manifest, out, book.digest])
     return f"archive-restore-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def _running(client: JobSubmissionClient, base: str) -> str | None:
-    """The id of the job that does this work already, if there is one."""
+    """Return the id of the job that does this work already; None if there is none."""
     for job in client.list_jobs():
         name = job.submission_id or ""
         if name.rpartition("-")[0] == base and not job.status.is_terminal():
@@ -129,10 +129,10 @@ def _start(
     book: RecipeBook,
     stop: Stop | None,
 ) -> str:
-    """Submit the job. Its working directory holds the recipes and nothing else.
+    """Submit the job and return its id. Its working directory holds the recipes and nothing else.
 
-    Ray puts that directory first on the import path of every worker, so nothing that happens to
-    lie where the user is can take the place of our packages.
+    Ray puts that directory first on the import path of every worker. So no package in the user's
+    directory can replace one of ours.
     """
     base = _base_id(manifest, out, book)
     taken = {job.submission_id or "" for job in client.list_jobs()}
@@ -146,19 +146,21 @@ def _start(
             client.submit_job,
             entrypoint=shlex.join([*words, "--on-cluster", "--json"]),
             submission_id=f"{base}-{number}",
-            runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINE}},
+            runtime_env={"working_dir": folder, "env_vars": {**passed_on(), **COMBINED}},
             metadata={"manifest": manifest, "out": out, "recipe": book.digest},
         )
-        return _patiently(submit)
+        return _submitted(submit)
 
 
 def _limits(stop: Stop) -> list[str]:
-    """The options of the job that make it stop as this command should."""
-    until = stop.until.isoformat() if stop.until else None
-    options = {"until": until, "max-gpu-hours": stop.max_gpu_hours,
-               "max-cpu-hours": stop.max_cpu_hours}  # fmt: skip
-    return [word for name, value in options.items() if value is not None
-            for word in (f"--{name}", str(value))]  # fmt: skip
+    """Return the options that stop the job at the limits of this command."""
+    limits = {
+        "--until": stop.until.isoformat() if stop.until else None,
+        "--max-gpu-hours": stop.max_gpu_hours,
+        "--max-cpu-hours": stop.max_cpu_hours,
+    }
+    options = [(name, str(value)) for name, value in limits.items() if value is not None]
+    return [word for option in options for word in option]
 
 
 def _write_recipes(folder: Path, book: RecipeBook) -> None:
@@ -170,8 +172,8 @@ def _write_recipes(folder: Path, book: RecipeBook) -> None:
         Path(folder, name).write_text(text, encoding="utf-8")
 
 
-def _patiently(submit: Callable[[], str]) -> str:
-    """The job's id; a head that has only just started has no agent to take a job yet."""
+def _submitted(submit: Callable[[], str]) -> str:
+    """Return the job's id. Retry while the head node has no agent yet, just after its start."""
     until = time.monotonic() + AGENT_SECONDS
     while True:
         try:
@@ -179,19 +181,19 @@ def _patiently(submit: Callable[[], str]) -> str:
         except RuntimeError as error:
             if "No available agent" not in str(error) or time.monotonic() > until:
                 raise ArchiveError(
-                    f"the cluster took no job: {_reason(error)}", exit_code=1
+                    f"the cluster refused the job: {_reason(error)}", exit_code=1
                 ) from error
             time.sleep(PAUSE_SECONDS)
 
 
 def passed_on() -> dict[str, str]:
-    """The variables of our environment that the job gets: storage access and our own settings."""
-    given = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    return {name: value for name, value in given.items() if not name.startswith(SEEING)}
+    """Return the environment variables that the job gets: storage access and our settings."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    return {name: value for name, value in kept.items() if not name.startswith(DELIVERY_VARIABLES)}
 
 
-class Follower:
-    """Reads the log of a job: events and foreign lines to ``progress``, the summary kept."""
+class LogFollower:
+    """Reads the log of a job: passes events and other lines to ``progress``, keeps the summary."""
 
     def __init__(self, progress: Report) -> None:
         self._progress = progress
@@ -200,7 +202,7 @@ class Follower:
         self.summary: Summary | None = None
 
     def feed(self, text: str, skip: int = 0) -> int:
-        """Take a piece of the log, less its first ``skip`` lines; the number of lines skipped."""
+        """Read a piece of the log without its first ``skip`` lines; return the lines skipped."""
         *whole, self._partial = (self._partial + text).split("\n")
         fresh = whole[skip:]
         for line in fresh:
@@ -209,7 +211,7 @@ class Follower:
         return len(whole) - len(fresh)
 
     def restart(self) -> None:
-        """The log is about to be sent from its beginning again."""
+        """Forget a partial line: the log is about to be sent again from its beginning."""
         self._partial = ""
 
     def _line(self, line: str) -> None:
@@ -222,15 +224,15 @@ class Follower:
             self._progress(Event(**known))
         elif isinstance(value, dict) and "exit_code" in value:
             self.summary = cast(Summary, value)
-        elif line.strip() and "[state-dump]" not in line:  # a dead raylet's last words
+        elif line.strip() and "[state-dump]" not in line:  # printed by a Ray process when it dies
             self._progress(Event(kind="note", sentence=line))
 
 
 def follow(client: JobSubmissionClient, job: str, progress: Report) -> Summary:
-    """The job's summary at its end; raises ArchiveError where it ended without one."""
+    """Return the job's summary at its end. Raises ArchiveError if it ended without one."""
     from aiohttp import ClientError
 
-    follower = Follower(progress)
+    follower = LogFollower(progress)
     failures = 0
     while True:
         before = follower.lines
@@ -241,8 +243,8 @@ def follow(client: JobSubmissionClient, job: str, progress: Report) -> Summary:
             failures = 0 if follower.lines > before else failures + 1
             if failures > RECONNECTS:
                 raise ArchiveError(
-                    f"lost the cluster while following job {job}: {_reason(error)}; "
-                    "the job may go on: run the same command again to follow it",
+                    f"lost the connection while following job {job}: {_reason(error)}; "
+                    "the job may still run: run the same command again to follow it",
                     exit_code=1,
                 ) from error
         else:
@@ -251,15 +253,15 @@ def follow(client: JobSubmissionClient, job: str, progress: Report) -> Summary:
         time.sleep(PAUSE_SECONDS)
 
 
-async def _tail(client: JobSubmissionClient, job: str, follower: Follower) -> None:
-    """Follow the log from its beginning, skipping the lines of an earlier connection."""
+async def _tail(client: JobSubmissionClient, job: str, follower: LogFollower) -> None:
+    """Follow the log from its beginning; skip the lines of an earlier connection."""
     follower.restart()
     skip = follower.lines
     async for text in client.tail_job_logs(job):
         skip -= follower.feed(text, skip)
 
 
-def _outcome(job: str, status: str, message: str, follower: Follower) -> Summary:
+def _outcome(job: str, status: str, message: str, follower: LogFollower) -> Summary:
     summary = follower.summary
     if summary is None:
         raise ArchiveError(f"job {job} ended as {status}: {message}", exit_code=1)

@@ -1,4 +1,4 @@
-"""The commands about the audit log: audit verify."""
+"""The command audit verify."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from jobs.console import output
 from jobs.console.options import Json, Out
 
-app = typer.Typer(help="Check the log of who did what and when.", no_args_is_help=True)
+app = typer.Typer(help="Check the audit log: who did what, and when.", no_args_is_help=True)
 
 
 @app.callback()
 def main() -> None:
-    """Check the log of who did what and when."""
+    """Check the audit log: who did what, and when."""
 
 
 @app.command()
@@ -23,14 +23,14 @@ def verify(
     out: Out,
     head: Annotated[
         str | None,
-        typer.Option(metavar="SHA256", help="A head noted earlier, which must be in the log."),
+        typer.Option(metavar="SHA256", help="Hash noted earlier; the log must contain it."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every entry of the audit log.
 
-    Names the first entry that was changed, replaced or removed; exit code 1 then. Entries cut
-    off the end show only against a head that was noted elsewhere.
+    Names the first entry that was changed, replaced or removed; the exit code is then 1. Entries
+    removed from the end are found only with --head: note the printed head in another place.
 
     \b
     Example:
@@ -43,9 +43,11 @@ def verify(
     if as_json:
         output.emit({**asdict(verdict), "exit_code": int(not good)})
     elif verdict.broken:
-        output.say(f"{verdict.broken} {verdict.why}; {verdict.entries} entries before are in order")
+        output.say(
+            f"{verdict.broken} {verdict.why}; {verdict.entries} entries before it are unchanged"
+        )
     elif not verdict.held:
-        output.say(f"no entry has the hash {head}: the log was cut off or rewritten")
+        output.say(f"no entry has the hash {head}: the log was shortened or rewritten")
     else:
-        output.say(f"{verdict.entries} entries in order; head {verdict.head}")
+        output.say(f"{verdict.entries} entries unchanged; head {verdict.head}")
     raise typer.Exit(int(not good))

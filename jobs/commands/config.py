@@ -16,16 +16,18 @@ app = typer.Typer(help="Show and compare recipes.", no_args_is_help=True)
 def show(
     recipe: Annotated[str, typer.Argument(help="A built-in recipe, or a TOML file.")] = "film",
     recipes: Recipes = None,
-    collection: Annotated[str | None, typer.Option(help="The one for this collection.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Show the recipe of this collection.")
+    ] = None,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="With every setting, also those that it inherits.")
+        bool, typer.Option("--resolved", help="Show every setting, also inherited ones.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a recipe, or the one of a collection.
+    """Show a recipe, or the recipe of a collection.
 
-    Without --resolved only what differs from the built-in recipe `film` is shown. The digest is
-    part of what tells a run whether a clip is up to date.
+    Without --resolved, only settings that differ from the built-in recipe `film` are shown. A run
+    restores a clip again when the SHA-256 of its recipe has changed.
 
     \b
     Example:
@@ -52,12 +54,12 @@ def show(
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(help="A built-in recipe, or a TOML file.")],
-    second: Annotated[str, typer.Argument(help="Another one.")],
+    second: Annotated[str, typer.Argument(help="Another recipe or TOML file.")],
     as_json: Json = False,
 ) -> None:
-    """Name every setting in which two recipes differ.
+    """List the settings in which two recipes differ.
 
-    Both are resolved first. The exit code is 0, whether they differ or not.
+    Inherited settings are compared too. The exit code is 0, also if the recipes differ.
 
     \b
     Example:
@@ -66,8 +68,11 @@ def diff(
     from schemas.recipe import load_recipe
 
     one, two = (flat(load_recipe(name).to_dict()) for name in (first, second))
-    rows = [{"setting": key, "first": one[key], "second": two[key]}
-            for key in one if one[key] != two[key]]  # fmt: skip
+    rows = [
+        {"setting": key, "first": one[key], "second": two[key]}
+        for key in one
+        if one[key] != two[key]
+    ]
     if as_json:
         output.emit({"differences": rows})
     else:
@@ -75,7 +80,7 @@ def diff(
 
 
 def flat(table: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """A nested table with dotted keys: ``limits.max_pixels``."""
+    """Return a nested table with dotted keys, such as ``limits.max_pixels``."""
     found: dict[str, object] = {}
     for key, value in table.items():
         if isinstance(value, dict):

@@ -1,225 +1,36 @@
-"""Looks at a machine and a place for output before anything is started there."""
+"""The command doctor."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from schemas.errors import ArchiveError
+import typer
 
-Verdict = Literal["ok", "warn", "fail"]
-
-# what a restoration runs through, with the licence that each distribution states or bundles
-PACKAGES = {
-    "ray": "Apache-2.0",
-    "torch": "BSD-3-Clause",
-    "av": "BSD-3-Clause; its wheel bundles FFmpeg with GPL parts (libx264, libx265)",
-    "numpy": "BSD-3-Clause",
-    "opencv-python-headless": "Apache-2.0",
-    "pyarrow": "Apache-2.0",
-    "duckdb": "MIT",
-    "boto3": "Apache-2.0",
-    "imageio-ffmpeg": "BSD-2-Clause; its wheel carries a GPL FFmpeg, run as a separate process",
-}
-OPTIONAL = {"imageio-ffmpeg"}  # evaluation only
-DISK_WARN_GB = 20  # a minute of standard-definition FFV1 takes about half a gigabyte
-MEMORY_WARN_GB = 4
-RACERS = 8
-_NO_TOKEN = "none for Ray clusters, which embedded runs do not need"
+from jobs.console import output
+from jobs.console.options import Json
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at: what was found, and whether it is in the way."""
+def doctor(
+    out: Annotated[
+        str | None, typer.Option(metavar="URI", help="Also test the storage of this output folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check this machine and an output folder.
 
-    name: str
-    verdict: Verdict
-    detail: str
+    Checks versions, licences, processor, accelerator, memory, disk, weights and storage. Exit code
+    1 means that a check failed.
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+    \b
+    Example:
+        archive-restore doctor --out s3://bucket/restored
+    """
+    from jobs.monitor.checks import describe_checks, examine
 
-
-def examine(out: str | None = None) -> list[Check]:
-    """Every check of this machine; with ``out``, of the storage there as well."""
-    checks = [
-        python(),
-        *packages(),
-        processor(),
-        memory(),
-        _guarded("accelerator", accelerator),
-        disk(Path(tempfile.gettempdir())),
-        _guarded("weights", weights),
-        _guarded("decoder", decoder),
-        _guarded("token", token),
-    ]
-    if out is not None:
-        checks.append(_guarded("storage", lambda: storage(out)))
-        if "://" not in out:
-            checks.append(_guarded("room", lambda: disk(_existing(Path(out)), "room")))
-    return checks
-
-
-def describe_checks(checks: list[Check]) -> str:
-    """The checks for a person: trouble last, where it is read."""
-    width = max(len(check.name) for check in checks)
-    order = {"ok": 0, "warn": 1, "fail": 2}
-    ranked = sorted(checks, key=lambda check: order[check.verdict])
-    return "\n".join(f"{c.verdict:<4}  {c.name:<{width}}  {c.detail}" for c in ranked)
-
-
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """A broken library or a store that refuses is a finding, not a crash of the doctor."""
-    try:
-        return check()
-    except (ArchiveError, ImportError, OSError, RuntimeError, ValueError) as error:
-        return Check(name, "fail", " ".join(str(error).split()))
-
-
-def python() -> Check:
-    return Check("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-
-
-def packages() -> Iterator[Check]:
-    for name, licence in PACKAGES.items():
-        try:
-            yield Check(name, "ok", f"{importlib.metadata.version(name)} ({licence})")
-        except importlib.metadata.PackageNotFoundError:
-            where = "pip install 'archive-restore[evaluate]'" if name in OPTIONAL else "reinstall"
-            yield Check(name, "warn" if name in OPTIONAL else "fail", f"not installed: {where}")
-
-
-def processor() -> Check:
-    """Cores that we may use, and the vector instructions that decide the speed of a CPU run."""
-    text = ""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    flags = set(text.split())
-    wide = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    detail = f"{cores} cores, {platform.machine()}" + (f", {' '.join(wide)}" if wide else "")
-    slow = platform.machine() == "x86_64" and bool(text) and "avx2" not in flags
-    return Check("processor", "warn" if slow else "ok", detail + (": no AVX2, slow" * slow))
-
-
-def memory() -> Check:
-    """Memory that can be had now, as the kernel says; a container may allow less."""
-    fields: dict[str, int] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            name, _, rest = line.partition(":")
-            fields[name] = int(rest.split()[0])
-    available = fields.get("MemAvailable", 0) / 2**20
-    verdict: Verdict = "warn" if available < MEMORY_WARN_GB else "ok"
-    return Check("memory", verdict, f"{available:.1f} GiB available")
-
-
-def accelerator() -> Check:
-    """What the model will run on; no GPU is no fault."""
-    from models.network.checkpoint import device_default
-
-    device = str(device_default())
-    if device == "cpu":
-        return Check("accelerator", "ok", "none: the model runs on the processor")
-    question = [
-        "nvidia-smi",
-        "--query-gpu=name,memory.total,driver_version",
-        "--format=csv,noheader",
-    ]
-    try:
-        answer = subprocess.run(question, capture_output=True, text=True, timeout=20, check=True)
-        cards = "; ".join(answer.stdout.strip().splitlines())
-    except (OSError, subprocess.SubprocessError):
-        cards = "nvidia-smi does not answer"
-    return Check("accelerator", "ok", f"{device}: {cards}")
-
-
-def decoder() -> Check:
-    """The FFmpeg that PyAV bundles, as it describes itself, and what in it is under the GPL."""
-    from pipeline.media.segments import ffmpeg_licence
-
-    version, licence = ffmpeg_licence()
-    return Check("decoder", "ok", f"FFmpeg {version}, {licence}, in a child process of its own")
-
-
-def token() -> Check:
-    """Whether a token for Ray clusters is at hand, and nobody else can read its file."""
-    given = [name for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(name)]
-    default = Path.home() / ".ray" / "auth_token"
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or default)
-    if "RAY_AUTH_TOKEN" not in given and not file.is_file():
-        missing = f"RAY_AUTH_TOKEN_PATH names no file: {file}"
-        return Check("token", "fail", missing) if given else Check("token", "ok", _NO_TOKEN)
-    if "RAY_AUTH_TOKEN" in given:
-        return Check("token", "ok", "for Ray clusters, from RAY_AUTH_TOKEN")
-    if file.stat().st_mode & 0o077:
-        return Check("token", "warn", f"others can read {file}: chmod 600 it")
-    return Check("token", "ok", f"for Ray clusters, from {file}")
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def disk(folder: Path, name: str = "disk") -> Check:
-    """Room for decoded and encoded work in progress, or for what is published."""
-    free = shutil.disk_usage(folder).free / 2**30
-    verdict: Verdict = "warn" if free < DISK_WARN_GB else "ok"
-    return Check(name, verdict, f"{free:.0f} GiB free in {folder}")
-
-
-def weights() -> Check:
-    """The weights of the default recipe's model are here, whole and the pinned ones."""
-    from models.network.checkpoint import pinned, sha256, shipped
-    from schemas.recipe import Recipe
-
-    size = Recipe().model
-    found, expected = sha256(shipped(size)), pinned(size)
-    if found != expected:
-        return Check("weights", "fail", f"{size}: sha256 {found}, but {expected} is pinned")
-    return Check("weights", "ok", f"{size}: sha256 {found}, as pinned")
-
-
-def storage(out: str) -> Check:
-    """Exclusive creation is exclusive: without it two workers could commit one clip twice."""
-    from pipeline.store import storage as store
-
-    folder = store.join(out, f".doctor-{uuid.uuid4().hex}")
-    target, moving = store.join(folder, "claim"), store.join(folder, "moving")
-    ours = None if store.is_s3(out) or Path(out).exists() else Path(out)
-    try:
-        with ThreadPoolExecutor(RACERS) as pool:
-            wins = list(pool.map(lambda n: store.create(target, b"%d" % n), range(RACERS)))
-        store.write_bytes(moving, b"one")
-        store.write_bytes(moving, b"two")
-        kept = store.read_bytes(target) == b"%d" % wins.index(True) if any(wins) else False
-        faults = {
-            f"{sum(wins)} of {RACERS} exclusive writers won": sum(wins) != 1,
-            "the winner's bytes were overwritten": not kept,
-            "an overwrite was not read back": store.read_bytes(moving) != b"two",
-            "a listing misses new objects": len(list(store.listing(folder))) != 2,
-        }
-    finally:
-        with contextlib.suppress(ArchiveError):
-            store.delete(target)
-            store.delete(moving)
-        if not store.is_s3(out):
-            shutil.rmtree(folder, ignore_errors=True)
-        if ours is not None:
-            shutil.rmtree(ours, ignore_errors=True)
-    found = [sentence for sentence, wrong in faults.items() if wrong]
-    if found:
-        return Check("storage", "fail", f"{out}: " + "; ".join(found))
-    return Check("storage", "ok", f"{out}: exclusive create, overwrite and listing as needed")
+    checks = examine(out)
+    failed = any(check.verdict == "fail" for check in checks)
+    if as_json:
+        output.emit({"checks": [c.to_dict() for c in checks], "exit_code": int(failed)})
+    else:
+        output.say(describe_checks(checks))
+    raise typer.Exit(int(failed))

@@ -1,4 +1,4 @@
-"""The commands about the model itself: evaluate, train, demo."""
+"""The commands about the model itself: evaluate, train, tune, demo."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from typing import Annotated, cast
 import typer
 
 from jobs.console import output
-from jobs.console.options import Json
+from jobs.console.options import ClipsAtOnce, Damage, Frames, Json, MaxSide, RecipeName
 from schemas.errors import ArchiveError
+
+DEFAULT_DAMAGE = ("film",)
 
 
 def evaluate(
-    data: Annotated[list[Path], typer.Argument(help="Clean clips, or folders of clips.")],
-    damage: Annotated[list[str] | None, typer.Option(help="Simulator preset; repeatable.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of each clip.")] = 24,
-    seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
-    method: Annotated[list[str] | None, typer.Option(help="One method only; repeatable.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Other weights than the shipped.")] = None,
+    data: Annotated[list[Path], typer.Argument(help="Clean clips, or folders of clean clips.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for scores, table and pictures.")
+    ] = Path("evaluation"),
+    damage: Damage = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random damage.")] = 0,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method to score; repeatable; default all.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights file; default: the shipped weights.")
+    ] = None,
     size: Annotated[
         list[str] | None, typer.Option(help="Size of the model; repeatable; default base.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 1,
-    max_side: Annotated[
-        int | None, typer.Option(help="Longest side of a picture; larger ones are downscaled.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(help="Clips at once.")] = 1,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Scores.")] = Path("evaluation"),
+    steps: Annotated[int, typer.Option(help="Number of sampling steps of the model.")] = 1,
+    frames: Frames = 24,
+    max_side: MaxSide = None,
+    jobs: ClipsAtOnce = 1,
     as_json: Json = False,
 ) -> None:
     """Score the model on aged clean clips.
 
-    Clean clips are aged by the simulator and restored; both are scored against the truth,
-    next to tuned classical filters.
+    The damage simulator ages clean clips, and each method restores them. The scores compare the
+    results with the clean clips. Tuned classical filters are scored beside the model.
 
     \b
     Example:
@@ -44,7 +50,7 @@ def evaluate(
     with output.quiet_stdout(as_json):
         result = evaluate_command(
             data,
-            tuple(damage or ("film",)),
+            tuple(damage or DEFAULT_DAMAGE),
             frames,
             seed,
             out,
@@ -60,22 +66,32 @@ def evaluate(
 
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file of the training run.")],
-    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Clean video/ and photo/.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Weights, log, curves, and work.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for weights, log, curves and work files.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Folder with video/ and photo/ subfolders of clean footage."
+        ),
+    ],
     valid: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Clean clips to validate on.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of clean clips for validation.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Other than the configuration's.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that prepare.")] = 2,
     start: Annotated[
-        Path | None, typer.Option(metavar="WEIGHTS", help="Weights to go on from.", exists=True)
+        Path | None,
+        typer.Option(metavar="WEIGHTS", help="Weights to start from.", exists=True),
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of training steps; default: as in CONFIG.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that prepare the training data.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Train the model on aged clean footage.
 
-    Goes on where it stopped when it is run again with the same folder. At the end, curves.svg in
-    that folder shows the losses and the PSNR on the clips of --valid over the steps.
+    Run the command again with the same folder to continue an interrupted training. At the end,
+    curves.svg in that folder shows the losses, and the PSNR on the clips of --valid, by step.
 
     \b
     Example:
@@ -84,47 +100,47 @@ def train(
     from jobs.training.train import main as run
 
     with output.quiet_stdout(as_json):
-        result = run(
-            config, data, out, valid=valid, steps=steps, workers=workers, start=start
-        )  # fmt: skip
+        result = run(config, data, out, valid=valid, steps=steps, workers=workers, start=start)
     if as_json:
         output.emit(result)
     else:
-        told = {name: result[name] for name in ("weights", "curves") if result[name]}
-        output.say("\n".join(f"{name}: {path}" for name, path in told.items()))
+        files = {name: result[name] for name in ("weights", "curves") if result[name]}
+        output.say("\n".join(f"{name}: {path}" for name, path in files.items()))
 
 
 def tune(
     data: Annotated[list[Path], typer.Argument(help="Clips, or folders of clips.")],
-    out: Annotated[Path, typer.Option(metavar="RECIPE", help="The recipe that is written.")],
-    damage: Annotated[
-        list[str] | None, typer.Option(help="Simulator preset for clean clips; repeatable.")
-    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="RECIPE", help="Recipe file that the command writes.")
+    ],
+    damage: Damage = None,
     without_reference: Annotated[
-        bool, typer.Option("--without-reference", help="The clips are damaged: no truth is known.")
+        bool,
+        typer.Option("--without-reference", help="The clips are damaged; no clean ones exist."),
     ] = False,
-    model: Annotated[list[str] | None, typer.Option(help="One size only; repeatable.")] = None,
-    recipe: Annotated[str, typer.Option(help="What all else is taken from.")] = "film",
-    frames: Annotated[int, typer.Option(help="Frames of each clip.")] = 24,
-    max_side: Annotated[
-        int | None, typer.Option(help="Longest side of a picture; larger ones are downscaled.")
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model size to try; repeatable; default all.")
     ] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of damage and folds.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Clips at once.")] = 1,
+    recipe: RecipeName = "film",
+    folds: Annotated[int, typer.Option(help="Number of folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the random damage and folds.")] = 0,
+    frames: Frames = 24,
+    max_side: MaxSide = None,
+    jobs: ClipsAtOnce = 1,
     as_json: Json = False,
 ) -> None:
-    """Choose a model and a strength by cross-validation.
+    """Choose model, strength and deflicker for a recipe.
 
-    De-flickering is chosen too, and a recipe written. Clean clips are aged by the simulator and
-    every candidate is scored against the truth. Clips of the archive itself, --without-reference,
-    are scored by their own frames that the model did not see, carried along the motion.
+    The choice is cross-validated, and the command writes a recipe. All other settings come from
+    --recipe. The damage simulator ages clean clips, and each candidate's result is compared with
+    them. With --without-reference, each restored frame is compared with other frames of the same
+    clip that the model did not see, moved along the motion.
 
     \b
     Example:
         archive-restore tune reels/ --without-reference --out recipes/newsreels.toml
     """
-    from jobs.evaluate.evaluate import Options
+    from jobs.evaluate.samples import Options
     from jobs.evaluate.tune import tune_command
     from schemas.recipe import MODELS
 
@@ -134,7 +150,7 @@ def tune(
         result = tune_command(
             data,
             out,
-            presets=None if without_reference else tuple(damage or ("film",)),
+            presets=None if without_reference else tuple(damage or DEFAULT_DAMAGE),
             models=model or MODELS,
             recipe=recipe,
             options=Options(frames, seed, max_side),
@@ -145,10 +161,10 @@ def tune(
 
 
 def demo(
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where everything goes.")] = "demo",
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for all files.")] = "demo",
     as_json: Json = False,
 ) -> None:
-    """Age a real clip, restore it and score it.
+    """Age two real clips, restore them and score them.
 
     Runs the whole pipeline on this machine and prints where the results are.
 
@@ -156,9 +172,10 @@ def demo(
     Example:
         archive-restore demo --out demo
     """
+    from jobs.console.progress import progress
     from jobs.demo import main as run
 
-    with output.progress(as_json) as report:
+    with progress(as_json) as report:
         result = run(out, progress=report)
     output.emit(result) if as_json else output.say(str(result["text"]))
     raise typer.Exit(cast(int, result["exit_code"]))

@@ -1,4 +1,4 @@
-"""The commands that keep results: pack them for a repository, prove later that nothing changed."""
+"""The commands package, verify and policy: pack published files, and check them later."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ import typer
 from jobs.console import output
 from jobs.console.options import Json, Out
 from schemas.errors import ArchiveError, ClipFault
+from schemas.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pipeline.proof.fixity import Checked
 
-DAMAGED_EXIT = 3
-
 
 def package(
-    clips: Annotated[list[str], typer.Argument(metavar="CLIP", help="Ids of published clips.")],
+    clips: Annotated[
+        list[str], typer.Argument(metavar="CLIP", help="clip_id of a published clip.")
+    ],
     out: Out,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="One bag a clip: FOLDER/<clip>.")],
-    bagit: Annotated[
-        bool,
-        typer.Option(
-            "--bagit", show_default=False, help="As BagIt bags (RFC 8493): the only form there is."
-        ),
-    ] = True,
-    sha512: Annotated[bool, typer.Option("--sha512", help="SHA-512 beside SHA-256.")] = False,
-    with_source: Annotated[bool, typer.Option("--with-source", help="The source as well.")] = False,
-    organization: Annotated[str, typer.Option(help="Source-Organization in bag-info.txt.")] = "",
+    to: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder for the bags: FOLDER/<clip> for each clip."),
+    ],
+    sha512: Annotated[
+        bool, typer.Option("--sha512", help="Add SHA-512 checksums to the SHA-256 ones.")
+    ] = False,
+    with_source: Annotated[
+        bool, typer.Option("--with-source", help="Add the source file to the bag.")
+    ] = False,
+    organization: Annotated[
+        str, typer.Option(help="Text of Source-Organization in bag-info.txt.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Pack published clips for a repository, as BagIt bags.
+    """Pack published clips as BagIt bags for a repository.
 
-    A bag holds the restored file and its sidecars. Every file is compared with its record first;
-    a clip with a damaged file is not packed.
+    A bag (BagIt 1.0, RFC 8493) holds the restored file and its sidecar files. Every file is first
+    compared with its record; a clip with a damaged file is not packed.
 
     \b
     Example:
-        archive-restore package reel-0042 --out restored --to bags --bagit
+        archive-restore package reel-0042 --out restored --to bags
     """
     from pipeline.proof.bag import Altered, BagOptions, check_request, make_bag
 
@@ -69,19 +73,20 @@ def verify(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="Output folders, a clip's folder or file (paths or s3://), bags, folders of bags.",
+            help="Output folder, clip folder or file (path or s3://), bag, or folder of bags.",
         ),
     ],
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode too: every frame against the .framemd5.")
+        bool,
+        typer.Option("--decode", help="Also decode, and compare every frame with the .framemd5."),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Check that published files and bags are unchanged.
 
-    Every published file is compared with the size and SHA-256 in the record beside it, and the
-    record with its own; a bag is validated by its manifests. Each file that is missing or has
-    changed is named on a line of its own, and the command ends with 3.
+    Each published file is compared with the size and SHA-256 in the record beside it. The record
+    is compared with its own SHA-256. A bag is validated by its manifests. Each missing or changed
+    file is named on one line; the exit code is then 3.
 
     \b
     Example:
@@ -106,32 +111,32 @@ def verify(
 
 
 def _say_faults(checked: Checked) -> None:
-    """One line a file, whatever the number of its faults."""
+    """Print one line for each damaged file, with all its faults."""
     sentences: dict[str, list[str]] = {}
     for fault in checked.faults:
         sentences.setdefault(fault.uri, []).append(fault.sentence)
-    for uri, told in sentences.items():
-        output.say(f"{uri}: {'; '.join(told)}")
+    for uri, found in sentences.items():
+        output.say(f"{uri}: {'; '.join(found)}")
 
 
 def policy(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Video files: paths or s3:// addresses.")
+        list[str], typer.Argument(metavar="FILE", help="Video file: a path or s3:// address.")
     ],
     rules: Annotated[
         str,
         typer.Option(
             "--policy",
             metavar="NAME",
-            help="A profile, or a TOML file of rules; without it, what a published name tells.",
+            help="A profile, or a TOML file of rules; default: the profile in the file's name.",
         ),
     ] = "",
     as_json: Json = False,
 ) -> None:
     """Check files against a policy, rule by rule.
 
-    Ends with 0 when every rule holds for every file, with 3 when one is broken, and with 2 when a
-    policy or a file cannot be read, whatever the others say.
+    Exit code 0: every file passes every rule. Exit code 3: a rule is broken. Exit code 2: a policy
+    or a file cannot be read.
 
     \b
     Example:
@@ -139,7 +144,8 @@ def policy(
     """
     results = [_judged(uri, rules) for uri in files]
     broken = sum(not rule["passed"] for result in results for rule in result["rules"])
-    code = 2 if any(result["error"] for result in results) else DAMAGED_EXIT if broken else 0
+    unread = any(result["error"] for result in results)
+    code = ExitCode.USAGE if unread else ExitCode.FAULTS if broken else ExitCode.DONE
     if as_json:
         output.emit({"files": results, "broken": broken, "exit_code": code})
         raise typer.Exit(code)
@@ -153,7 +159,7 @@ def policy(
 
 
 def _judged(uri: str, rules: str) -> dict[str, Any]:
-    """What every rule finds in a file, or why none could look."""
+    """Return the outcome of every rule for a file, or why the file could not be read."""
     from pipeline.media.policy import check_file, policy_of
     from pipeline.proof.fixity import local_file
     from schemas.policy import load_policy
@@ -163,19 +169,19 @@ def _judged(uri: str, rules: str) -> dict[str, Any]:
     result: dict[str, Any] = {"file": uri, "policy": name, "rules": [], "error": None}
     try:
         if not name:
-            raise ArchiveError("its name is none of a published file: give --policy")
+            raise ArchiveError("the file's name names no profile: give --policy")
         with local_file(uri) as path:
             outcomes = check_file(path, load_policy(name), Limits())
     except ArchiveError as error:
         return result | {"error": str(error)}
-    told = [outcome.to_dict() | {"sentence": str(outcome)} for outcome in outcomes]
-    return result | {"rules": told}
+    judged = [outcome.to_dict() | {"sentence": str(outcome)} for outcome in outcomes]
+    return result | {"rules": judged}
 
 
 def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:
-    """Check the bags in a folder, or else the published clips below it, one after another.
+    """Check the bags in a folder. If there are none, check the published clips below it.
 
-    Raises ArchiveError where there is neither.
+    Raises ArchiveError if the folder holds neither.
     """
     from pipeline.proof.bag import bags_below, check_bag
     from pipeline.proof.fixity import check_published, published_files
@@ -192,4 +198,4 @@ def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:
 
 
 def _exit_code(faults: Sequence[object]) -> int:
-    return DAMAGED_EXIT if faults else 0
+    return ExitCode.FAULTS if faults else ExitCode.DONE

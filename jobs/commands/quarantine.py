@@ -1,4 +1,4 @@
-"""The commands about clips that did not end well: quarantine list, show, retry."""
+"""The commands quarantine list, quarantine show, quarantine retry."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ app = typer.Typer(
     help="List, explain and retry the clips that did not end well.", no_args_is_help=True
 )
 
-Reasons = Annotated[str | None, typer.Option("--reason", metavar="CODE", help="Of this reason.")]
+ReasonCode = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="CODE", help="Only clips with this reason code."),
+]
 
 
 @app.command("list")
-def list_(out: Out, reason: Reasons = None, as_json: Json = False) -> None:
+def list_(out: Out, reason: ReasonCode = None, as_json: Json = False) -> None:
     """List the clips that did not end well.
 
-    Quarantined, failed and held clips of all runs, each with its reason, what happened, what to do
-    about it, and the first of the runs in a row that met it.
+    Lists the quarantined, failed and held clips of all runs. Each has its reason, a sentence, the
+    next step, and the first of the consecutive runs that reported it.
 
     \b
     Example:
@@ -35,11 +38,13 @@ def list_(out: Out, reason: Reasons = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    clip: Annotated[str, typer.Argument(help="Its clip_id.")], out: Out, as_json: Json = False
+    clip: Annotated[str, typer.Argument(help="clip_id of the clip.")],
+    out: Out,
+    as_json: Json = False,
 ) -> None:
-    """Show all that is known of one of them.
+    """Show all facts about one clip in quarantine.
 
-    Its row, since when it is there, and who attempted to restore which part of it.
+    Shows its row, the first run that reported it, and every attempt to restore a part of it.
 
     \b
     Example:
@@ -62,15 +67,16 @@ def show(
 
 @app.command()
 def retry(
+    clips: Annotated[list[str] | None, typer.Argument(help="clip_id of each clip.")] = None,
+    *,
     out: Out,
-    clips: Annotated[list[str] | None, typer.Argument(help="Their clip_ids.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    reason: Reasons = None,
+    everything: Annotated[bool, typer.Option("--all", help="Retry every clip.")] = False,
+    reason: ReasonCode = None,
     as_json: Json = False,
 ) -> None:
     """Make the next run try clips again.
 
-    A quarantined clip is skipped until then. Nothing is started: run `submit` again.
+    A run skips a quarantined clip until you retry it. Nothing is started: run `submit` again.
 
     \b
     Example:
@@ -91,5 +97,5 @@ def _cases(out: str, reason: str | None) -> list[Any]:
     from schemas.reasons import Reason
 
     if reason is not None and reason not in Reason.__members__:
-        raise ArchiveError(f"no reason code {reason!r}: see docs/reason-codes.md")
+        raise ArchiveError(f"no reason code {reason!r}: docs/reason-codes.md lists them")
     return [case for case in cases(out) if reason in (None, case.row["reason"])]

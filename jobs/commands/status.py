@@ -1,198 +1,31 @@
-"""How far a run is, read from its ledger: under way, broken off, or at its end."""
+"""The command status."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated
 
-from jobs.console.output import clock, grouped, table
-from jobs.monitor.timing import MEGA, Pace, one_after_another, slowest, stage_seconds
-from pipeline.clip.shards import plan_shards
-from pipeline.clip.survey import Survey
-from pipeline.runs import lease
-from pipeline.runs.ledger import Ledger, runs
-from pipeline.sources.manifest import read_manifest
-from pipeline.store import storage
-from schemas.errors import ArchiveError
-from schemas.recipe import Recipe, parse_recipe
-from schemas.recipe_book import COLLECTIONS_FILE
+import typer
 
-Facts = dict[str, Any]
+from jobs.console import output
+from jobs.console.options import Json, Out
 
 
-def read_status(out: str, run: str | None = None) -> Facts:
-    """The state of a run, the newest by default. Raises ArchiveError where there is none."""
-    known = runs(out)
-    if not known:
-        raise ArchiveError(f"there is no run in {out}")
-    if run is not None and run not in known:
-        raise ArchiveError(f"no run {run!r} in {out}; the newest is {known[-1]}")
-    ledger = Ledger(out, run or known[-1])
-    info, summary = ledger.info(), ledger.summary()
-    sessions = cast(list[Facts], info["sessions"])
-    facts: Facts = {
-        "run": ledger.run,
-        "state": "unfinished" if summary is None else "finished",
-        "started": info["started"],
-        "sessions": len(sessions),
-        "out": out,
-    }
-    rows = ledger.done()
-    if summary is not None:
-        return facts | _finished(summary) | _timing(rows, {})
-    ledger.session = str(sessions[-1]["session"])
-    return facts | {"activity": _activity(ledger)} | _underway(ledger, info, rows)
+def status(
+    run: Annotated[str | None, typer.Argument(help="Id of the run; default: the newest.")] = None,
+    *,
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Show the progress of a run.
 
+    Counts the clips in each state. For each clip at work it shows the finished shards (the pieces
+    that workers restore) and frames.
 
-def _finished(summary: Facts) -> Facts:
-    clips = cast(dict[str, int], summary["clips"])
-    kept = {name: summary[name] for name in ("frames", "seconds", "fps", "exit_code")}
-    return {"clips": {state: n for state, n in clips.items() if n}, "at_work": [], **kept}
+    \b
+    Example:
+        archive-restore status --out restored
+    """
+    from jobs.monitor.status import describe_status, read_status
 
-
-def _activity(ledger: Ledger) -> str:
-    """What the run's driver does, if there still is one."""
-    _, tenure = lease.newest(ledger.out)
-    if tenure is None or tenure.run != ledger.run or tenure.over(datetime.now(UTC)):
-        return "stopped: nothing works on it"
-    return "draining" if ledger.stopped() else "under way"
-
-
-def _underway(ledger: Ledger, info: Facts, rows: Mapping[str, Facts]) -> Facts:
-    states = Counter(str(row["state"]) for row in rows.values())
-    surveys = _surveys(ledger, set(rows))
-    recipes = _recipes(ledger) if surveys else {}
-    segments = {clip: ledger.segments(clip) for clip in surveys}
-    pace = _pace(rows, surveys, segments)
-    at_work = [
-        _clip(ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip])
-        for clip, survey in surveys.items()
-    ]
-    pace.workers = max(1, sum(clip["workers"] for clip in at_work))
-    total = _total(info)
-    waiting = {} if total is None else {"waiting": max(0, total - len(rows) - len(at_work))}
-    frames = sum(int(row.get("frames") or 0) for row in rows.values())
-    frames += sum(clip["frames_done"] for clip in at_work)
-    left = sum(clip["megapixels_left"] for clip in at_work)
-    left += waiting.get("waiting", 0) * _mean_megapixels(rows, surveys)
-    return {
-        "clips": {**states, "at_work": len(at_work), **waiting},
-        "at_work": one_after_another(at_work, pace),
-        "frames": frames,
-        "eta_seconds": pace.remaining(left),
-        **_timing(rows, segments),
-    }
-
-
-def _timing(rows: Mapping[str, Facts], segments: Mapping[str, Mapping[int, Facts]]) -> Facts:
-    pieces = [record for records in segments.values() for record in records.values()]
-    return {"seconds_of": stage_seconds(rows.values(), pieces), "slowest": slowest(rows.values())}
-
-
-def _total(info: Facts) -> int | None:
-    """Clips of the manifest; None when it cannot be read any more."""
-    try:
-        return len(read_manifest(str(info["identity"]["manifest_uri"])))
-    except (ArchiveError, KeyError):
-        return None
-
-
-def _surveys(ledger: Ledger, done: set[str]) -> dict[str, Survey]:
-    """Of the clips that were surveyed and have not come to an end, in the order of surveying."""
-    uris = list(storage.listing(storage.join(ledger.uri, "survey")))
-    names = {uri: uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris}
-    read = storage.read_many(uri for uri in uris if names[uri] not in done)
-    found = sorted(map(Survey.from_json, read.values()), key=lambda s: (s.surveyed, s.clip_id))
-    return {survey.clip_id: survey for survey in found}
-
-
-def _recipes(ledger: Ledger) -> dict[str, Recipe]:
-    """The run's recipes by digest; its own also without."""
-    kept = [uri for uri in storage.listing(storage.join(ledger.uri, "recipes"))
-            if not uri.endswith(COLLECTIONS_FILE)]  # fmt: skip
-    own = storage.join(ledger.uri, "recipe.toml")
-    texts = storage.read_many([own, *kept])
-    recipes = {uri: parse_recipe(data.decode()) for uri, data in texts.items()}
-    return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[own]}
-
-
-def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Mapping[int, Facts]) -> Facts:
-    shards = plan_shards(survey.shots, recipe.shard_frames)
-    frames = sum(len(shard) for shard in shards if shard.index in done)
-    open_attempts = [a for a in ledger.attempts(survey.clip_id) if not a["ended"]]
-    workers = sum(a["session"] == ledger.session for a in open_attempts)
-    return {
-        "clip_id": survey.clip_id,
-        "shards_done": len(done),
-        "shards": len(shards),
-        "frames_done": frames,
-        "frames": len(survey.pts),
-        "workers": workers,
-        "doing": _doing(len(shards) - len(done), workers),
-        "megapixels_left": (len(survey.pts) - frames) * _area(survey),
-    }
-
-
-def _doing(missing: int, workers: int) -> str:
-    """What happens to a clip, or why it waits."""
-    if workers:
-        return "being restored"
-    return "waits for a free worker" if missing else "being joined and verified"
-
-
-def _pace(
-    rows: Mapping[str, Facts],
-    surveys: Mapping[str, Survey],
-    segments: Mapping[str, Mapping[int, Facts]],
-) -> Pace:
-    pace = Pace()
-    for row in rows.values():
-        if row["state"] == "published" and row.get("width"):
-            pace.add(row["frames"] * row["width"] * row["height"] / MEGA, row)
-    for clip, records in segments.items():
-        for record in records.values():
-            pace.add((record["stop"] - record["start"]) * _area(surveys[clip]), record)
-    return pace
-
-
-def _area(survey: Survey) -> float:
-    return survey.probe.width * survey.probe.height / MEGA
-
-
-def _mean_megapixels(rows: Mapping[str, Facts], surveys: Mapping[str, Survey]) -> float:
-    """Of a whole clip, over those whose size is known."""
-    sizes = [len(survey.pts) * _area(survey) for survey in surveys.values()]
-    known = (row for row in rows.values() if row.get("width") and row.get("frames"))
-    sizes += [row["frames"] * row["width"] * row["height"] / MEGA for row in known]
-    return sum(sizes) / len(sizes) if sizes else 0.0
-
-
-def describe_status(facts: Facts) -> str:
-    """The same for a person."""
-    counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in facts["clips"].items() if n)
-    sessions, activity = facts["sessions"], facts.get("activity")
-    lines = [
-        f"run {facts['run']}: {facts['state']}"
-        + (f" ({activity})" if activity else "")
-        + f", started {facts['started']}"
-        + (f", {sessions} sessions" if sessions > 1 else ""),
-        f"{counts or 'no clips yet'}; {grouped(facts['frames'])} frames restored"
-        + (f"; {_about(facts['eta_seconds'])} left" if facts.get("eta_seconds") else ""),
-    ]
-    spent = {stage: seconds for stage, seconds in facts["seconds_of"].items() if seconds}
-    if spent:
-        shares = (f"{stage} {s / sum(spent.values()):.0%}" for stage, s in spent.items())
-        lines.append(f"time of the workers, {clock(sum(spent.values()))}: {', '.join(shares)}")
-    if facts["at_work"]:
-        clips = [clip | {"left": _about(clip["eta_seconds"])} for clip in facts["at_work"]]
-        columns = ("clip_id", "doing", "left", "shards_done", "shards", "frames_done", "frames")
-        lines += ["", table(clips, columns)]
-    if facts["slowest"]:
-        lines += ["", "slowest clips:", table(facts["slowest"])]
-    return "\n".join(lines)
-
-
-def _about(seconds: float | None) -> str:
-    return "" if seconds is None else f"about {clock(seconds)}"
+    state = read_status(out, run)
+    output.emit(state) if as_json else output.say(describe_status(state))

@@ -1,31 +1,30 @@
-"""The command triage: what is damaged in the clips of a manifest, before anything is restored."""
+"""The command triage."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from jobs.console import output
-from jobs.console.options import Json, Manifest, Recipes
+from jobs.console.options import Json, Manifest, RecipeName, Recipes
 from pipeline.clip.clip import Clip
-
-FAULTS_EXIT = 3
+from schemas.exit_codes import ExitCode
 
 
 def triage(
     manifest: Manifest,
-    recipe: Annotated[str, typer.Option(help="A built-in recipe, or a TOML file.")] = "film",
+    recipe: RecipeName = "film",
     recipes: Recipes = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is damaged in every shot; restore nothing.
+    """List the damage in every shot; restore nothing.
 
-    Shots are clean or damaged, and by what: scratches, dirt, dropout, flicker, noise,
-    macroblocking; or they are no picture: flat, bars, slate. A clip that cannot be read has its
-    reason.
+    A shot (the frames between two cuts) is clean, damaged or not a picture (flat, bars, slate).
+    Kinds of damage: scratches, dirt, dropout, flicker, noise, macroblocking. A clip that cannot be
+    read has a reason instead; the exit code is then 3.
 
     \b
     Example:
@@ -47,7 +46,7 @@ def triage(
             clips.append(_clip(row, own, restorers[model], Path(folder)))
             if not as_json:
                 output.say(_described(clips[-1]))
-    code = FAULTS_EXIT if any("reason" in clip for clip in clips) else 0
+    code = ExitCode.FAULTS if any("reason" in clip for clip in clips) else ExitCode.DONE
     if as_json:
         output.emit({"clips": clips, "exit_code": code})
     raise typer.Exit(code)
@@ -68,11 +67,14 @@ def _clip(row: Clip, recipe: Any, restorer: Any, folder: Path) -> dict[str, Any]
     damage = list(dict.fromkeys(word for shot in shots for word in shot.damage))
     listed = [
         {
-            "start": shot.start, "stop": shot.stop, "seconds": round(shot.seconds, 3),
-            "kind": shot.kind, "damage": list(shot.damage),
+            "start": shot.start,
+            "stop": shot.stop,
+            "seconds": round(shot.seconds, 3),
+            "kind": shot.kind,
+            "damage": list(shot.damage),
         }
         for shot in shots
-    ]  # fmt: skip
+    ]
     return clip | {"kind": "damaged" if damage else "clean", "damage": damage, "shots": listed}
 
 

@@ -1,7 +1,7 @@
-"""What libraries write, on the streams of Python or below it, as events of a run's log.
+"""Captured output: what libraries print during a run becomes events of the run's log.
 
-A program that reads the log must find JSON on every line, whoever wrote it: our own code, a library
-by `print` or a warning, or native code that writes to the descriptor of stderr.
+A program that reads the log must find JSON on every line. Lines come from our code, from a
+library's `print` or warning, and from native code that writes to the descriptor of stderr.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from typing import TextIO
 
 from pipeline.runs.events import Event
 
-STDERR = 2
+STDERR = 2  # file descriptor
 
 Report = Callable[[Event], None]
 
 
 @contextlib.contextmanager
-def foreign_lines(make: Callable[[TextIO], Report]) -> Iterator[Report]:
-    """The report that ``make`` makes of the true stderr; while the block runs it is also told every
-    line that others write to stdout or stderr.
+def captured_output(make: Callable[[TextIO], Report]) -> Iterator[Report]:
+    """Yield the report that ``make`` builds on the true stderr.
+
+    Inside the block, every line written to stdout or stderr becomes a ``log`` event of that report.
     """
     with _true_stderr() as stream:
         report = make(stream)
-        lines = Lines(report)
+        lines = CapturedLines(report)
         with (
             _descriptor(lines),
             contextlib.redirect_stdout(lines),
@@ -38,8 +39,8 @@ def foreign_lines(make: Callable[[TextIO], Report]) -> Iterator[Report]:
             lines.write("\n")
 
 
-class Lines(io.TextIOBase):
-    """A text stream whose whole lines become ``log`` events; any thread may write."""
+class CapturedLines(io.TextIOBase):
+    """A text stream that reports each whole line as a ``log`` event. Any thread may write."""
 
     def __init__(self, report: Report) -> None:
         self._report, self._partial = report, ""
@@ -56,12 +57,12 @@ class Lines(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: a line is told when it is whole."""
+        """Do nothing: a line is reported when it is whole."""
 
 
 @contextlib.contextmanager
 def _true_stderr() -> Iterator[TextIO]:
-    """Where the log goes: a copy of stderr's descriptor if there is one, else the stream."""
+    """Yield the stream of the log: a copy of stderr's descriptor, or the stream if it has none."""
     if not _is_descriptor(sys.stderr):
         yield sys.stderr
         return
@@ -77,10 +78,10 @@ def _is_descriptor(stream: TextIO) -> bool:
 
 
 @contextlib.contextmanager
-def _descriptor(lines: Lines) -> Iterator[None]:
-    """Read what is written to the descriptor of stderr, by native code and by child processes.
+def _descriptor(lines: CapturedLines) -> Iterator[None]:
+    """Capture what native code and child processes write to the descriptor of stderr.
 
-    Children may outlive the block with the pipe in their hands, so its end is marked by a line.
+    A child may outlive the block and keep the pipe open. So a marker line ends the reading.
     """
     end, kept = f"{id(lines):x}-end\n", os.dup(STDERR)
     readable, writable = os.pipe()
@@ -97,8 +98,8 @@ def _descriptor(lines: Lines) -> Iterator[None]:
         os.close(kept)
 
 
-def _read(readable: int, lines: Lines, end: str) -> None:
-    """Pass on every whole line until the one that marks the end."""
+def _read(readable: int, lines: CapturedLines, end: str) -> None:
+    """Pass on every whole line up to the marker line."""
     with open(readable, encoding="utf-8", errors="replace") as stream:
         for line in stream:
             if line == end:

@@ -1,8 +1,7 @@
-"""How commands end that do not end well: a line on stderr, an exit code, and JSON for programs."""
+"""How commands end after an error: a line on stderr, an exit code, and JSON for programs."""
 
 from __future__ import annotations
 
-import signal
 import traceback
 from typing import Any
 
@@ -13,12 +12,13 @@ from typer.exceptions import TyperException
 from jobs.console import output
 from jobs.console.options import JSON
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 
 class Commands(TyperGroup):
-    """Commands whose expected errors end as one line on stderr and the error's exit code."""
+    """Commands that end an expected error with one line on stderr and the error's exit code."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the types of click, which typer keeps private)
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (typer keeps the types of click private)
         try:
             return super().invoke(ctx)
         except ArchiveError as error:
@@ -29,14 +29,14 @@ class Commands(TyperGroup):
                 output.emit({"error": str(error), "exit_code": error.exit_code, **more})
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            text = "archive-restore: interrupted; finished work is kept, run it again to go on"
+            text = "archive-restore: interrupted; finished work is kept. Run it again to continue."
             output.log(text, as_json=ctx.meta.get(JSON, False))
-            raise typer.Exit(128 + signal.SIGINT) from None
-        except Exception as error:  # a defect: a program that reads the log gets it on one line
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except Exception as error:  # a defect: with --json, its traceback stays on one line
             if not ctx.meta.get(JSON) or isinstance(
                 error, typer.Exit | typer.Abort | TyperException
             ):
                 raise
             output.log(traceback.format_exc(), as_json=True)
-            output.emit({"error": repr(error), "exit_code": 1})
-            raise typer.Exit(1) from None
+            output.emit({"error": repr(error), "exit_code": ExitCode.FAILED})
+            raise typer.Exit(ExitCode.FAILED) from None

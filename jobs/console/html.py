@@ -1,4 +1,4 @@
-"""HTML from function calls: text is escaped unless it was made here, so nothing can forget to."""
+"""HTML from function calls. Every text is escaped, unless a function here made it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 class Html(str):
-    """Markup that is safe as it stands."""
+    """Markup that is safe and must not be escaped again."""
 
     __slots__ = ()
 
@@ -19,28 +19,28 @@ VOID = {"img", "input", "meta", "br", "link"}
 
 
 def tag(name: str, *children: Part, **attributes: Part | bool) -> Html:
-    """One element; ``class_`` and ``aria_label`` become ``class`` and ``aria-label``.
+    """Return one element. ``class_`` and ``aria_label`` become ``class`` and ``aria-label``.
 
-    Attributes that are None or False are left out, True stands alone.
+    An attribute that is None or False is left out. True writes the name alone.
     """
-    given = [
+    parts = [
         f" {_name(key)}" if value is True else f' {_name(key)}="{html.escape(str(value))}"'
         for key, value in attributes.items()
         if value is not None and value is not False
     ]
-    start = f"<{name}{''.join(given)}>"
+    start = f"<{name}{''.join(parts)}>"
     return Html(start if name in VOID else f"{start}{join(children)}</{name}>")
 
 
 def join(children: Sequence[Part]) -> Html:
-    """Siblings; what is not markup yet is escaped, None is nothing."""
+    """Return siblings: text is escaped, markup is kept, None is left out."""
     return Html("".join(_escaped(child) for child in children if child is not None))
 
 
 def page(title: str, style: str, script: str, *body: Part) -> str:
-    """A whole document that can load nothing but pictures beside it.
+    """Return a whole document that can load nothing but pictures beside it.
 
-    Style and script are named by their hashes: markup that slipped in could not run.
+    The policy names style and script by their hashes, so injected markup cannot run.
     """
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "

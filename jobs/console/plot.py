@@ -1,4 +1,4 @@
-"""Where values lie in a drawn picture."""
+"""Positions of values in a drawn picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of the picture that two ranges of values fill; y goes up."""
+    """A rectangle of the picture that shows the ranges ``x`` and ``y``; y grows upwards."""
 
     x: tuple[float, float]
     y: tuple[float, float]

@@ -1,7 +1,7 @@
 """Read-only SQL over the tables of an output folder: DuckDB over Parquet, on disk or in a store.
 
-One SELECT is all that runs. DuckDB reads no file and no address by itself: it sees the four tables
-as Arrow datasets and the views below, and can write nothing.
+A query is one SELECT. DuckDB opens no file and no address itself: it sees the four tables as Arrow
+datasets, and the views below. It can write nothing.
 """
 
 import duckdb
@@ -21,7 +21,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
-    "temp_directory": "",  # nothing spills to a disk
+    "temp_directory": "",  # DuckDB writes no temporary file
 }
 
 VIEWS: dict[str, str] = {
@@ -31,7 +31,7 @@ VIEWS: dict[str, str] = {
         QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
         ORDER BY clip_id
     """,
-    # Restored clips, the least improved and the furthest from their source first.
+    # Restored clips: the least improved first, then those that differ most from their source.
     "worst_clips": """
         SELECT clip_id, collection, run,
             ref_psnr_after_db - ref_psnr_before_db AS ref_psnr_gain_db,
@@ -43,7 +43,7 @@ VIEWS: dict[str, str] = {
         WHERE state IN ('published', 'up_to_date')
         ORDER BY ref_psnr_gain_db NULLS LAST, psnr_to_source_db NULLS LAST, clip_id
     """,
-    # What stands between the archive and its restoration, the most frequent first.
+    # Reasons why clips are not restored, the most frequent first.
     "quarantine_by_reason": """
         SELECT reason, state, count(*) AS clips, any_value(next_step) AS next_step,
             min(clip_id) AS example, min_by(sentence, clip_id) AS example_sentence
@@ -62,7 +62,7 @@ VIEWS: dict[str, str] = {
         HAVING bool_and(state NOT IN ('published', 'up_to_date', 'untouched'))
         ORDER BY runs DESC, clip_id
     """,
-    # What the archive is made of.
+    # Containers, codecs and picture sizes in the archive.
     "format_census": """
         SELECT container, codec, pix_fmt, width, height,
             round(fps_num / nullif(fps_den, 0), 3) AS fps, field_order,
@@ -73,7 +73,7 @@ VIEWS: dict[str, str] = {
         GROUP BY ALL
         ORDER BY clips DESC, frames DESC
     """,
-    # The means of every model and recipe, for the nights before and after a change.
+    # Mean scores of every model and recipe, to compare runs before and after a change.
     "model_history": """
         SELECT model, weights_sha256, recipe_sha256, min(run_date) AS first_used,
             max(run_date) AS last_used, count(*) AS clips, sum(frames)::BIGINT AS frames,
@@ -91,7 +91,7 @@ VIEWS: dict[str, str] = {
 def query(out: str, sql: str) -> pa.Table:
     """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames` and the views.
 
-    Raises ArchiveError for other statements, for SQL that does not run, and without tables.
+    Raises ArchiveError for other statements, for SQL that fails, and if there are no tables.
     """
     connection = duckdb.connect(":memory:", config=_SETTINGS)
     try:
@@ -104,11 +104,9 @@ def query(out: str, sql: str) -> pa.Table:
         connection.execute("SET lock_configuration = true")
         return connection.sql(sql).to_arrow_table()
     except duckdb.PermissionException as error:
-        raise ArchiveError(
-            f"refused: a query reads the tables and nothing else: {error}"
-        ) from error
+        raise ArchiveError(f"refused: a query may only read the tables: {error}") from error
     except duckdb.Error as error:
-        raise ArchiveError(f"the query did not run: {error}") from error
+        raise ArchiveError(f"the query failed: {error}") from error
     except ClipFault as fault:
         raise ArchiveError(str(fault)) from fault
     except OSError as error:
@@ -118,21 +116,21 @@ def query(out: str, sql: str) -> pa.Table:
 
 
 def _check_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise ArchiveError unless, to DuckDB's own parser, the text is one SELECT."""
+    """Raise ArchiveError unless DuckDB's parser finds exactly one SELECT."""
     kinds = [statement.type.name for statement in connection.extract_statements(sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) or "nothing"
-        raise ArchiveError(f"refused: a query is one SELECT, this is {found}; nothing was run")
+        raise ArchiveError(f"refused: give one SELECT, not {found}; nothing was run")
 
 
 def _dataset(out: str, table: str) -> ds.Dataset:
-    """Return a table's files as a dataset; an empty one where the run wrote none of them."""
+    """Return a table's files as a dataset; an empty one if no run wrote any."""
     root = storage.join(out, "tables")
     files = [u for u in storage.listing(storage.join(root, table)) if u.endswith(".parquet")]
     partitioned = pa.schema([*schema(table), pa.field("run_date", pa.date32())])
     if not files:
         if not storage.folders(root):
-            raise ArchiveError(f"{out} has no tables: they are written when a run ends")
+            raise ArchiveError(f"{out} has no tables yet: a run writes them when it ends")
         return ds.dataset(partitioned.empty_table())
     filesystem, paths = _places(files)
     return ds.dataset(
@@ -145,7 +143,7 @@ def _dataset(out: str, table: str) -> ds.Dataset:
 
 
 def _places(uris: list[str]) -> tuple[FileSystem, list[str]]:
-    """Return the file system of addresses of one store, and their paths on it."""
+    """Return the file system of these addresses, and their paths on it."""
     if not storage.is_s3(uris[0]):
         return LocalFileSystem(), [str(storage.local_path(uri)) for uri in uris]
     filesystem, _ = FileSystem.from_uri(uris[0])

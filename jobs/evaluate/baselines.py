@@ -1,8 +1,8 @@
-"""Classical filters to compare with: FFmpeg's, run as a separate process on raw frames through
-pipes, and OpenCV's.
+"""Baselines: classical filters of FFmpeg and OpenCV to compare the model with.
 
-The binary is the one of the `imageio-ffmpeg` wheel (the `evaluate` extra). It is a GPL build: it
-is called, never linked. A new peer, single filter or chain, is one entry of `PEERS`.
+FFmpeg runs as a separate process; raw frames go through pipes. The binary comes with the
+`imageio-ffmpeg` wheel (the `evaluate` extra). It is a GPL build, so it is called and never linked.
+A new baseline, single filter or chain, is one entry of `BASELINES`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from jobs.evaluate.samples import Clip
 from schemas.errors import ArchiveError
-
-Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A filter or a chain of filters, and the strengths among which it is tuned.
+class Baseline:
+    """A filter or a chain of filters, and the strengths to choose from.
 
-    `filters` are FFmpeg's, in which `{s}` stands for the strength, or a function of it. Filters
-    that return `margin` frames less at each end of the clip are given as many copies of the end
-    frames.
+    ``filters`` is an FFmpeg filter chain, in which ``{s}`` stands for the strength, or a function.
+    Some filters drop ``margin`` frames at each end of the clip. They get ``margin`` more copies of
+    each end frame.
     """
 
     name: str
@@ -39,20 +37,22 @@ class Peer:
     single: bool = True  # one filter, not a chain
 
     def run(self, clip: Clip, strength: float) -> Clip:
-        """The clip through the filters; as many frames as went in, or an error."""
+        """Run the filters on the clip. Raises ArchiveError if the number of frames changes."""
         if callable(self.filters):
             return self.filters(clip, strength)
         return run_filters(clip, self.filters.format(s=f"{strength:g}"), self.margin)
 
 
 def nlmeans_over_frames(clip: Clip, strength: float) -> Clip:
-    """OpenCV's non-local means over a frame and two each side (Buades, Coll and Morel, IJCV 2008),
-    in Lab; the ends of the clip are mirrored.
+    """Run OpenCV's non-local means in Lab over each frame and its two neighbours on each side.
+
+    Buades, Coll and Morel, IJCV 2008. The ends of the clip are mirrored.
     """
     frames = [np.ascontiguousarray(f) for f in np.pad(clip[..., ::-1], MIRRORED, mode="reflect")]
-    asked = (None, strength, strength, 7, 15)  # of lightness and colour; patch and search, pixels
+    # strength of lightness and of colour; sizes of patch and search window in pixels
+    settings = (None, strength, strength, 7, 15)
     cleaned = [
-        cv2.fastNlMeansDenoisingColoredMulti(frames, i + 2, 5, *asked) for i in range(len(clip))
+        cv2.fastNlMeansDenoisingColoredMulti(frames, i + 2, 5, *settings) for i in range(len(clip))
     ]
     return np.stack(cleaned)[..., ::-1]
 
@@ -60,24 +60,24 @@ def nlmeans_over_frames(clip: Clip, strength: float) -> Clip:
 MIRRORED = ((2, 2), (0, 0), (0, 0), (0, 0))
 ATADENOISE = "atadenoise=0a={s}:0b={s}:1a={s}:1b={s}:2a={s}:2b={s}"
 
-# Grids end where the filter's range does, or past the best. The pixel format is the better one of
-# gbrp and yuv444p for that filter on the film preset.
-PEERS: dict[str, Peer] = {
-    peer.name: peer
-    for peer in (
-        Peer("hqdn3d", "format=yuv444p,hqdn3d={s}", (6, 10, 14, 20, 30)),
-        Peer("atadenoise", f"format=gbrp,{ATADENOISE}", (0.1, 0.15, 0.2, 0.25, 0.3)),
-        Peer("dctdnoiz", "format=gbrp,dctdnoiz=s={s}", (6, 10, 14, 20, 30)),
-        Peer("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 100)),
-        Peer("nlmeans", "format=gbrp,nlmeans=s={s}", (4, 6, 8, 11, 15)),
-        Peer("opencv-nlmeans", nlmeans_over_frames, (6, 9, 12)),
-        Peer(
+# A grid ends at the limit of the filter's range, or beyond its best strength. The pixel format is
+# the better of gbrp and yuv444p for that filter on the film preset.
+BASELINES: dict[str, Baseline] = {
+    baseline.name: baseline
+    for baseline in (
+        Baseline("hqdn3d", "format=yuv444p,hqdn3d={s}", (6, 10, 14, 20, 30)),
+        Baseline("atadenoise", f"format=gbrp,{ATADENOISE}", (0.1, 0.15, 0.2, 0.25, 0.3)),
+        Baseline("dctdnoiz", "format=gbrp,dctdnoiz=s={s}", (6, 10, 14, 20, 30)),
+        Baseline("fftdnoiz", "format=gbrp,fftdnoiz=sigma={s}:prev=1:next=1", (10, 20, 35, 60, 100)),
+        Baseline("nlmeans", "format=gbrp,nlmeans=s={s}", (4, 6, 8, 11, 15)),
+        Baseline("opencv-nlmeans", nlmeans_over_frames, (6, 9, 12)),
+        Baseline(
             "atadenoise+nlmeans",
             f"format=gbrp,{ATADENOISE},nlmeans=s=4",
             (0.1, 0.15, 0.2, 0.25),
             single=False,
         ),
-        Peer(
+        Baseline(
             "deflicker+removegrain+atadenoise+nlmeans",
             "format=yuv444p,deflicker=size=10,format=gbrp,removegrain=4:4:4:4,"
             f"{ATADENOISE},nlmeans=s=3",
@@ -90,7 +90,7 @@ PEERS: dict[str, Peer] = {
 
 @cache
 def ffmpeg_binary() -> Path:
-    """The FFmpeg of the `imageio-ffmpeg` wheel."""
+    """Return the FFmpeg of the `imageio-ffmpeg` wheel. Raises ArchiveError if it is missing."""
     try:
         wheel = import_module("imageio_ffmpeg")
     except ImportError as error:
@@ -101,13 +101,13 @@ def ffmpeg_binary() -> Path:
 
 @cache
 def ffmpeg_version() -> str:
-    """The third word of `ffmpeg -version`."""
+    """Return the third word of `ffmpeg -version`."""
     answer = subprocess.run([ffmpeg_binary(), "-version"], capture_output=True, check=True)
     return answer.stdout.decode().split()[2]
 
 
 def run_filters(clip: Clip, filters: str, margin: int = 0) -> Clip:
-    """A clip through an FFmpeg filter chain that keeps the size; one thread."""
+    """Run an FFmpeg filter chain that keeps the picture size, with one thread."""
     count, height, width, _ = clip.shape
     padded = np.pad(clip, ((margin, margin), (0, 0), (0, 0), (0, 0)), mode="edge")
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]

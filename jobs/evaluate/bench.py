@@ -1,6 +1,6 @@
-"""`make bench`: pipeline against bare model, CPU cost a frame, memory against length of clip.
+"""`make bench`: pipeline against bare model, CPU time per frame, memory against clip length.
 
-What counts are ratios within one run. Media are drawn here, so any machine can run it.
+Only ratios within one run are comparable. The clips are drawn here, so any machine can run it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHORT, LONG = 300, 3000  # frames of the memory comparison, at half the width an
 
 
 def drawn(frames: int, width: int, height: int, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """A noisy texture in motion, (H, W, 3) uint8; one second of it, forwards and backwards."""
+    """Yield frames of a moving noisy texture, (H, W, 3) uint8; it moves forwards and backwards."""
     import cv2
 
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def drawn(frames: int, width: int, height: int, seed: int) -> Iterator[NDArray[n
 
 
 def write_clips(folder: Path, count: int, frames: int, width: int, height: int) -> Path:
-    """H.264 clips and their manifest."""
+    """Write H.264 clips and their manifest; return the path of the manifest."""
     from pipeline.media.rgb import write_rgb
 
     manifest = folder / "manifest.csv"
@@ -68,7 +68,7 @@ def write_clips(folder: Path, count: int, frames: int, width: int, height: int) 
 
 
 def bare_loop(job: tuple[int, int]) -> float:
-    """Seconds that one single-threaded process takes for the model alone over drawn frames."""
+    """Return the seconds of the model alone over drawn frames, in one single-threaded process."""
     from models.restorer import Restorer, limit_threads
 
     seed, frames = job
@@ -83,8 +83,9 @@ def bare_loop(job: tuple[int, int]) -> float:
 
 
 def bare_fps(workers: int, frames: int) -> float:
-    """Frames a second of ``workers`` bare model loops side by side, the pipeline's own number of
-    actors.
+    """Return the frames per second of ``workers`` bare model loops at the same time.
+
+    The pipeline has as many actors.
     """
     with get_context("spawn").Pool(workers) as pool:
         seconds = pool.map(bare_loop, [(k, frames) for k in range(workers)])
@@ -93,15 +94,15 @@ def bare_fps(workers: int, frames: int) -> float:
 
 @dataclass(frozen=True)
 class Speed:
-    """What one run of the pipeline over drawn clips took."""
+    """The speed of one run of the pipeline over drawn clips."""
 
-    whole: float  # frames a second, from the call to its return: Ray's start and all
-    steady: float  # frames a second once every actor has its first clip behind it
-    cpu: float  # CPU-seconds a frame of every process of the run
+    whole: float  # frames per second from call to return, with the start of Ray
+    steady: float  # frames per second after every actor has finished its first clip
+    cpu: float  # CPU-seconds per frame, over all processes of the run
 
 
 def pipeline_speed(folder: Path, workers: int) -> Speed:
-    """The pipeline over CLIPS clips of one shard each."""
+    """Run the pipeline over CLIPS clips of one shard each."""
     from pipeline import flow
     from pipeline.runs.events import Event
 
@@ -124,9 +125,9 @@ def pipeline_speed(folder: Path, workers: int) -> Speed:
 
 @contextmanager
 def cpu_meter() -> Iterator[dict[int, float]]:
-    """CPU-seconds by process id of all that this process starts, Ray's processes included.
+    """Yield CPU-seconds by process id of all child processes, also those of Ray.
 
-    Looked at twice a second, because Ray's workers end without their times reaching anyone.
+    They are read twice per second: nobody reports the time of Ray's workers after they end.
     """
     seconds: dict[int, float] = {}
     done = threading.Event()
@@ -149,9 +150,7 @@ def cpu_meter() -> Iterator[dict[int, float]]:
 
 
 def memory(frames: int) -> float:
-    """Peak resident MiB of one process that takes a clip through every stage, and of the largest of
-    its decoders.
-    """
+    """Return the peak memory in MiB of one process with all stages, plus its largest decoder."""
     code = (
         "import sys; from pathlib import Path; from jobs.evaluate import bench;"
         "bench.all_stages(Path(sys.argv[1]), int(sys.argv[2])); bench.report_peak()"
@@ -165,13 +164,13 @@ def memory(frames: int) -> float:
 
 
 def report_peak() -> None:
-    """Print this process's peak and its largest child's, summed, in MiB."""
+    """Print the sum of the peak memory of this process and of its largest child, in MiB."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     typer.echo(sum(usage.ru_maxrss for usage in usages) / 1024)
 
 
 def all_stages(folder: Path, frames: int) -> None:
-    """One clip through survey, restoration and assembly, without Ray."""
+    """Run one clip through survey, restoration and assembly, without Ray."""
     manifest = write_clips(folder, 1, frames, WIDTH // 2, HEIGHT // 2)
     (clip,) = read_manifest(str(manifest))
     work = Run.open(str(manifest), [clip], str(folder / "out"), Recipe(), lambda event: None)
@@ -179,7 +178,7 @@ def all_stages(folder: Path, frames: int) -> None:
 
 
 def main() -> None:
-    """Print the table."""
+    """Run all measurements and print the table."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     workers = os.cpu_count() or 1
     typer.echo(f"# archive-restore {version('archive-restore')}, {workers} CPUs, {machine()}")
@@ -204,7 +203,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """The load that the machine had beside us, for the record."""
+    """Return the load of the machine at the start, and the date."""
     return f"load {os.getloadavg()[0]:.1f} at the start, {datetime.now(UTC):%Y-%m-%d}"
 
 

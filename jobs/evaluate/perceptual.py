@@ -1,7 +1,7 @@
-"""Perceptual scores of restored frames, where their tools are installed: VMAF and ColorVideoVDP.
+"""Perceptual scores of restored frames, if their tools are installed: VMAF and ColorVideoVDP.
 
-Neither stands alone: VMAF rewards sharpening that a curator would not want (the reason of its NEG
-variant), so both are shown beside PSNR and SSIM.
+Neither is enough alone. VMAF rewards sharpening that a curator would not want (its NEG variant
+exists for this reason), so both are shown beside PSNR and SSIM.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from jobs.evaluate.baselines import ffmpeg_binary
+from jobs.evaluate.samples import Clip
 from pipeline.detect.metrics import NAN
 from schemas.errors import ArchiveError
 
-Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
-RATE = 24  # frames a second that both are told
+RATE = 24  # frames per second, for both scores
 DISPLAY = "standard_4k"
 
 
 def perceptual(clip: Clip, truth: Clip) -> dict[str, float]:
-    """`vmaf` (0 to 100) and `jod` (ColorVideoVDP, 10 is no visible difference); NaN for what is not
-    installed.
+    """Return ``vmaf`` (0 to 100) and ``jod`` (ColorVideoVDP; 10 means no visible difference).
+
+    A score is NaN if its tool is not installed.
     """
     return {"vmaf": vmaf(clip, truth), "jod": jod(clip, truth)}
 
@@ -44,7 +42,10 @@ def _has_vmaf() -> bool:
 
 
 def vmaf(clip: Clip, truth: Clip) -> float:
-    """VMAF v0.6.1, mean over frames, by the libvmaf of the `imageio-ffmpeg` wheel; NaN without."""
+    """Return VMAF v0.6.1, mean over frames, from the FFmpeg of the `imageio-ffmpeg` wheel.
+
+    NaN if that FFmpeg has no libvmaf.
+    """
     if not _has_vmaf():
         return NAN
     _, height, width, _ = clip.shape
@@ -71,13 +72,14 @@ def vmaf(clip: Clip, truth: Clip) -> float:
 def _cvvdp() -> Any:  # noqa: ANN401 - an optional package without types
     try:
         return import_module("pycvvdp").cvvdp(display_name=DISPLAY, quiet=True)
-    except Exception:  # a broken torchvision beside it is as good as none
+    except Exception:  # for example a broken torchvision: count as not installed
         return None
 
 
 def jod(clip: Clip, truth: Clip) -> float:
-    """Just-objectionable differences of ColorVideoVDP (Mantiuk et al., SIGGRAPH 2024) on a 4K
-    display; NaN where `cvvdp` is not installed.
+    """Return the quality in just-objectionable differences, on a 4K display.
+
+    ColorVideoVDP, Mantiuk et al., SIGGRAPH 2024. NaN if `cvvdp` is not installed.
     """
     metric = _cvvdp()
     if metric is None:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: rows as Parquet, everything as JSON, a table, a picture."""
+"""Files of an evaluation: rows as Parquet, all facts as JSON, a table and a picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from jobs.evaluate.baselines import ffmpeg_version
+from jobs.evaluate.samples import Clip, Picture
 from jobs.evaluate.scores import bootstrap
 
-Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Row = dict[str, object]
 
 TITLES = {
@@ -38,18 +36,22 @@ TITLES = {
     "cpu_s_per_frame": "CPU-s/frame",
 }
 LEGEND = (
-    "PSNR in dB over RGB, mean over frames, then over clips, with its 95 % bootstrap interval over "
-    "clips; gain over the damaged input, paired by clip. td: RMS error of frame differences, fl: "
-    "deviation over time of the mean error, both in grey levels. sharp: gradient energy over the "
-    "truth's. In/outside: PSNR over the simulator's defect masks. Every filter is at the strength "
-    "of its grid with the best mean PSNR on these very clips (centre crops), which flatters it."
+    "PSNR: dB over RGB, mean over frames, then over clips, with its 95 % bootstrap interval over "
+    "clips. gain: PSNR gain over the damaged input, clip by clip. td: RMS error of frame "
+    "differences, in grey levels. fl: deviation of the mean error over time, in grey levels. "
+    "sharp: gradient energy divided by that of the truth. in/outside: PSNR inside or outside the "
+    "simulator's defect masks. Every filter has the strength with the best mean PSNR on the centre "
+    "of these same clips; this favours the filters."
 )
-LINE_PX, GAP_PX = 16, 4  # of a label, and right of a picture
+LABEL_LINE_PX, PICTURE_GAP_PX = 16, 4
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.4
+DIGITS = {"ssim": 3, "cpu_s_per_frame": 3, "td": 1, "psnr_in_scratch_db": 1, "vmaf": 1}
+DEFAULT_DIGITS = 2
+SHEET_CLIPS = 12  # rows of the picture, at most
 
 
 @dataclass(frozen=True)
-class Tile:
+class Crop:
     """The same square of pixels of one frame, cut out of every version of a clip."""
 
     frame: int
@@ -58,8 +60,8 @@ class Tile:
     side: int
 
     @classmethod
-    def worst(cls, damaged: Clip, truth: Clip, side: int) -> Tile:
-        """Where the damage of the middle frame is worst, its change of exposure apart."""
+    def worst(cls, damaged: Clip, truth: Clip, side: int) -> Crop:
+        """Return the square with the worst damage of the middle frame, exposure excluded."""
         frame = len(truth) // 2
         error = damaged[frame].astype(np.float32) - truth[frame]
         energy = np.square(error - error.mean(axis=(0, 1))).sum(axis=2)
@@ -71,14 +73,14 @@ class Tile:
         return cls(frame, int(top), int(left), side)
 
     def cut(self, clip: Clip) -> Picture:
-        """The square of a clip."""
+        """Cut the square out of a clip."""
         rows = slice(self.top, self.top + self.side)
         return clip[self.frame, rows, self.left : self.left + self.side].copy()
 
 
 @dataclass(frozen=True)
-class ClipResult:
-    """One clip aged by one preset: a row and a picture per method, and the truth's picture."""
+class ScoredClip:
+    """One clip aged by one preset: a row and a crop for each method, and the crop of the truth."""
 
     clip: str
     preset: str
@@ -87,37 +89,37 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class Result:
-    """An evaluation: its clips, and mean PSNR by preset, peer and strength."""
+class Evaluation:
+    """An evaluation: its clips, and the mean PSNR by preset, baseline and strength."""
 
-    clips: list[ClipResult]
+    clips: list[ScoredClip]
     curves: dict[str, dict[str, dict[float, float]]]
 
     @property
     def rows(self) -> list[Row]:
-        """A row per clip, preset and method."""
+        """One row for each clip, preset and method."""
         return [row for clip in self.clips for row in clip.rows]
 
 
 def summarise(rows: Sequence[Row], seed: int = 0) -> list[Row]:
-    """A row per preset and method: means over clips, PSNR and its gain with their intervals."""
+    """Return a row per preset and method: means over clips; PSNR and gain with intervals."""
     groups: dict[tuple[object, object], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["preset"], row["method"]), []).append(row)
     summary: list[Row] = []
-    for (preset, method), mine in groups.items():
+    for (preset, method), group in groups.items():
         identity = {row["clip"]: _number(row["psnr_db"]) for row in groups[(preset, "identity")]}
-        psnr = [_number(row["psnr_db"]) for row in mine]
-        gains = [_number(row["psnr_db"]) - identity[row["clip"]] for row in mine]
-        line: Row = {"preset": preset, "method": method, "family": mine[0]["family"]}
-        line |= {"strength": mine[0]["strength"], "clips": len(mine)}
+        psnr = [_number(row["psnr_db"]) for row in group]
+        gains = [_number(row["psnr_db"]) - identity[row["clip"]] for row in group]
+        line: Row = {"preset": preset, "method": method, "family": group[0]["family"]}
+        line |= {"strength": group[0]["strength"], "clips": len(group)}
         for name, values in (("psnr", psnr), ("gain", gains)):
             part = bootstrap(values, seed)
             line |= {f"{name}_db": part.mean, f"{name}_low_db": part.low}
             line[f"{name}_high_db"] = part.high
         for name in TITLES:
             line[name] = bootstrap(
-                [_number(row[name]) for row in mine if name in row], seed, 1
+                [_number(row[name]) for row in group if name in row], seed, 1
             ).mean
         summary.append(line)
     return summary
@@ -128,26 +130,26 @@ def _number(value: object) -> float:
 
 
 def verdicts(summary: Sequence[Row]) -> dict[str, Row]:
-    """By preset: our gain over the damaged input; the best single filter, the best chain, and what
-    ours is above them, in dB.
+    """Return, by preset, the gain of our model over the damaged input, the best single filter and
+    the best chain, and the lead of our model over each, in dB.
     """
-    answer: dict[str, Row] = {}
+    found: dict[str, Row] = {}
     for preset in dict.fromkeys(str(row["preset"]) for row in summary):
         rows = [row for row in summary if row["preset"] == preset]
         ours: Row = next((row for row in reversed(rows) if row["family"] == "ours"), {})
         verdict: Row = {"gain_db": _number(ours.get("gain_db"))}
         for family in ("filter", "chain"):
-            peers = [row for row in rows if row["family"] == family]
-            best: Row = max(peers, key=lambda row: _number(row["psnr_db"]), default={})
+            baselines = [row for row in rows if row["family"] == family]
+            best: Row = max(baselines, key=lambda row: _number(row["psnr_db"]), default={})
             above = _number(ours.get("psnr_db")) - _number(best.get("psnr_db"))
             verdict |= {f"best_{family}": best.get("method"), f"over_best_{family}_db": above}
             verdict[f"best_{family}_gain_db"] = _number(best.get("gain_db"))
-        answer[preset] = verdict
-    return answer
+        found[preset] = verdict
+    return found
 
 
 def markdown(summary: Sequence[Row]) -> str:
-    """The table for people, best PSNR last; one per preset."""
+    """Return one Markdown table per preset, the best PSNR last."""
     blocks: list[str] = []
     for preset in dict.fromkeys(row["preset"] for row in summary):
         rows = [row for row in summary if row["preset"] == preset]
@@ -171,52 +173,48 @@ def _interval(row: Row, name: str) -> str:
 def _cell(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    digits = {"ssim": 3, "cpu_s_per_frame": 3, "td": 1, "psnr_in_scratch_db": 1, "vmaf": 1}.get(
-        name, 2
-    )
-    return f"{value:.{digits}f}"
+    return f"{value:.{DIGITS.get(name, DEFAULT_DIGITS)}f}"
 
 
-def sheet(result: Result, limit: int = 12) -> Picture:
-    """A row per clip at native pixels: damaged, the best other method, ours if run, the truth.
+def contact_sheet(result: Evaluation, limit: int = SHEET_CLIPS) -> Picture:
+    """Return a picture: for each clip, crops of damaged, best baseline, our model and truth.
 
-    The best is by mean PSNR over the preset's clips, chains included.
+    The best baseline has the best mean PSNR over the preset's clips; chains count too.
     """
     summary = summarise(result.rows)
     strips: list[Picture] = []
     for clip in result.clips[:limit]:
-        others = [
-            row for row in summary
-            if row["preset"] == clip.preset and row["family"] in ("filter", "chain")
-        ]  # fmt: skip
+        rows = [row for row in summary if row["preset"] == clip.preset]
+        others = [row for row in rows if row["family"] in ("filter", "chain")]
         best = max(others, key=lambda row: _number(row["psnr_db"]), default=None)
         own = [str(row["method"]) for row in clip.rows if row["family"] == "ours"]
         names = ["identity", *([str(best["method"])] if best else []), *own[-1:], "truth"]
         psnr = {str(row["method"]): _number(row["psnr_db"]) for row in clip.rows}
-        tiles = []
+        crops = []
         for name in (name for name in names if name in clip.pictures):
             title = "damaged" if name == "identity" else name
             figure = f"{psnr[name]:.1f} dB" if name in psnr else clip.clip
-            tiles.append(_labelled(clip.pictures[name], title, figure))
-        strips.append(np.hstack(tiles))
+            crops.append(_labelled(clip.pictures[name], title, figure))
+        strips.append(np.hstack(crops))
     width = max(strip.shape[1] for strip in strips)
-    return np.vstack([
-        np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips
-    ])  # fmt: skip
+    missing = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
+    return np.vstack(
+        [np.pad(s, edges, constant_values=255) for s, edges in zip(strips, missing, strict=True)]
+    )
 
 
 def _labelled(picture: Picture, *lines: str) -> Picture:
-    """A picture below its label; lines too long for it end in dots."""
-    edges = ((LINE_PX * len(lines), 0), (0, GAP_PX), (0, 0))
+    """Return a picture below its label. A line that is too long ends in dots."""
+    edges = ((LABEL_LINE_PX * len(lines), 0), (0, PICTURE_GAP_PX), (0, 0))
     framed = np.pad(picture, edges, constant_values=255)
     for k, line in enumerate(lines):
         text = shortened(line, picture.shape[1])
-        cv2.putText(framed, text, (2, LINE_PX * k + 12), *FONT, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(framed, text, (2, LABEL_LINE_PX * k + 12), *FONT, (0, 0, 0), 1, cv2.LINE_AA)
     return framed
 
 
 def shortened(text: str, width: int) -> str:
-    """The text, or as much of its beginning as fits into ``width`` pixels of a label."""
+    """Return the text, cut to ``width`` pixels of a label if needed."""
     kept = text
     while kept and cv2.getTextSize(kept, *FONT, 1)[0][0] > width - 2:
         text = text[:-1]
@@ -224,21 +222,20 @@ def shortened(text: str, width: int) -> str:
     return kept
 
 
-def publish(result: Result, out: Path, asked: Mapping[str, object]) -> dict[str, object]:
-    """Write scores.parquet, evaluation.json, table.md and sheet.png below `out`."""
+def publish(result: Evaluation, out: Path, request: Mapping[str, object]) -> dict[str, object]:
+    """Write scores.parquet, evaluation.json, table.md and sheet.png below ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     summary = summarise(result.rows)
-    files = {
-        n: str(out / n) for n in ("scores.parquet", "table.md", "sheet.png", "evaluation.json")
-    }
+    names = ("scores.parquet", "table.md", "sheet.png", "evaluation.json")
+    files = {name: str(out / name) for name in names}
     pq.write_table(pa.Table.from_pylist(result.rows), files["scores.parquet"])
     text = markdown(summary)
     Path(files["table.md"]).write_text(text + "\n", encoding="utf-8")
-    cv2.imwrite(files["sheet.png"], cv2.cvtColor(sheet(result), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(files["sheet.png"], cv2.cvtColor(contact_sheet(result), cv2.COLOR_RGB2BGR))
     answer: dict[str, object] = {
-        "asked": dict(asked),
+        "asked": dict(request),
         "machine": {"cpus": os.cpu_count(), "processor": platform.machine()},
-        "versions": {"archive-restore": _version(), "ffmpeg": _ffmpeg(result)},
+        "versions": {"archive-restore": version("archive-restore"), "ffmpeg": _ffmpeg(result)},
         "rows": summary,
         "verdicts": verdicts(summary),
         "tuning_psnr_db": {
@@ -256,9 +253,5 @@ def publish(result: Result, out: Path, asked: Mapping[str, object]) -> dict[str,
     return dict(clean)
 
 
-def _version() -> str:
-    return version("archive-restore")
-
-
-def _ffmpeg(result: Result) -> str | None:
+def _ffmpeg(result: Evaluation) -> str | None:
     return ffmpeg_version() if any(result.curves.values()) else None

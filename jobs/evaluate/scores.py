@@ -1,4 +1,4 @@
-"""How close restored frames are to the truth, and what the mean of a few clips is worth."""
+"""Scores of restored frames against the truth, and intervals of means over clips."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.evaluate.samples import Clip
 from pipeline.clip.frames import Luma
 from pipeline.detect.metrics import NAN, mean_square, psnr_from_mean_square, ssim
 
-Clip = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Masks = Mapping[str, NDArray[np.bool_]]  # (T, H, W) of each kind of defect
 
 
 def psnr_of(clip: Clip, truth: Clip) -> float:
-    """Mean over frames of the PSNR over the three channels, dB, each at most 100."""
+    """Return the mean over frames of the PSNR over RGB, in dB. A frame counts at most 100 dB."""
     pairs = zip(clip, truth, strict=True)
     values = [psnr_from_mean_square(mean_square(_flat(a), _flat(b))) for a, b in pairs]
     return float(np.mean(values))
 
 
 def score(clip: Clip, truth: Clip, masks: Masks) -> dict[str, float]:
-    """Every score of one clip; PSNR inside a kind of defect is NaN where there is none of it."""
+    """Return every score of one clip. PSNR inside a kind of defect is NaN if there is none."""
     scores = {
         "psnr_db": psnr_of(clip, truth),
         "ssim": _ssim_of(clip, truth),
@@ -44,12 +44,12 @@ def score(clip: Clip, truth: Clip, masks: Masks) -> dict[str, float]:
 
 
 def _flat(frame: NDArray[np.uint8]) -> Luma:
-    """The channels side by side in one float plane."""
+    """Return the channels side by side in one float plane (H, 3 W)."""
     return frame.reshape(frame.shape[0], -1).astype(np.float32)
 
 
 def _ssim_of(clip: Clip, truth: Clip) -> float:
-    """Mean over frames and channels."""
+    """Return the mean SSIM over frames and channels."""
     values = [
         ssim(a[..., channel].astype(np.float32), b[..., channel].astype(np.float32))
         for a, b in zip(clip, truth, strict=True)
@@ -59,7 +59,7 @@ def _ssim_of(clip: Clip, truth: Clip) -> float:
 
 
 def _temporal_error(clip: Clip, truth: Clip) -> float:
-    """RMS difference between the frame differences of clip and truth, grey levels."""
+    """Return the RMS difference between the frame differences of clip and truth, in grey levels."""
     errors = [a.astype(np.float32) - b for a, b in zip(clip, truth, strict=True)]
     steps = [mean_square(_sides(b), _sides(a)) for a, b in pairwise(errors)]
     return math.sqrt(float(np.mean(steps))) if steps else NAN
@@ -70,19 +70,22 @@ def _sides(frame: NDArray[np.float32]) -> Luma:
 
 
 def _flicker_error(clip: Clip, truth: Clip) -> float:
-    """Standard deviation over time of the mean error of a frame, grey levels."""
+    """Return the standard deviation over time of a frame's mean error, in grey levels."""
     means = [float(a.mean() - b.mean()) for a, b in zip(clip, truth, strict=True)]
     return float(np.std(means))
 
 
 def _gradient_energy(clip: Clip) -> float:
-    """Mean squared horizontal difference: over the truth's, below 1 is blur, above 1 is noise."""
+    """Return the mean squared horizontal difference.
+
+    Divided by that of the truth, a value below 1 means blur and above 1 means noise.
+    """
     steps = [np.diff(frame.astype(np.float32), axis=1) for frame in clip]
     return float(np.mean([np.square(step).mean() for step in steps]))
 
 
 def _psnr_within(clip: Clip, truth: Clip, mask: NDArray[np.bool_]) -> float:
-    """PSNR over the masked pixels of all frames together, dB."""
+    """Return the PSNR over the masked pixels of all frames together, in dB; NaN without any."""
     if not mask.any():
         return NAN
     error = clip[mask].astype(np.float32) - truth[mask]
@@ -99,10 +102,10 @@ class Interval:
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, rounds: int = 10_000) -> Interval:
-    """Mean of the known values and the 2.5 and 97.5 percentiles of resampled means.
+    """Return the mean of the known values, and the 2.5 and 97.5 percentiles of resampled means.
 
-    Clips are drawn with replacement: the interval speaks of other clips of the same kind. With
-    one clip it has no width, which says nothing.
+    Clips are drawn with replacement, so the interval is valid for other clips of the same kind.
+    With one clip the interval has no width and no meaning.
     """
     known = np.array([value for value in values if not math.isnan(value)])
     if known.size == 0:
@@ -114,7 +117,7 @@ def bootstrap(values: Sequence[float], seed: int = 0, rounds: int = 10_000) -> I
 
 @dataclass(frozen=True)
 class Timed:
-    """A result, and the CPU seconds that this process and its ended children spent on it."""
+    """A restored clip, and the time it took in this process and its ended child processes."""
 
     clip: Clip
     cpu_seconds: float
@@ -122,7 +125,7 @@ class Timed:
 
 
 def timed(restore: Callable[[Clip], Clip], clip: Clip) -> Timed:
-    """Run a method on a clip and count its seconds."""
+    """Run a method on a clip and measure its time."""
     wall, cpu = time.perf_counter(), _cpu_seconds()
     result = restore(clip)
     return Timed(result, _cpu_seconds() - cpu, time.perf_counter() - wall)

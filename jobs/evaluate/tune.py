@@ -1,11 +1,11 @@
-"""Choose a recipe's model, strength and de-flickering on footage that the archive has.
+"""The choice of a recipe's model, strength and deflicker on the archive's own footage.
 
 With clean clips: they are aged and restored, and every candidate is scored against the truth.
-Without a reference: a restored frame is compared with frames of the source that the model did not
-see, carried along the motion; their damage is independent of this frame's, so what is nearest to
-them is nearest to the truth (noise2noise, Lehtinen et al., ICML 2018, between frames as in Ehret et
-al., CVPR 2019). Either way the choice is cross-validated: folds hold whole clips, and each is
-scored with what the other folds chose.
+Without a reference: each restored frame is compared with source frames that the model did not see,
+moved along the motion. The damage of those frames is independent of the damage of this frame. So
+the candidate nearest to them is nearest to the truth (noise2noise, Lehtinen et al., ICML 2018;
+between frames: Ehret et al., CVPR 2019). In both cases the choice is cross-validated: a fold holds
+whole clips, and it is scored with the choice of the other folds.
 """
 
 from __future__ import annotations
@@ -21,17 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.evaluate.evaluate import (
-    Clip,
-    Options,
-    find_clips,
-    is_unsteady,
-    make_sample,
-    one_shot,
-    over_clips,
-    restore_with_model,
-    shrunk,
-)
+from jobs.evaluate.evaluate import is_unsteady, over_clips, restore_with_model
+from jobs.evaluate.samples import Clip, Options, find_clips, make_sample, one_shot, shrunk
 from jobs.evaluate.scores import Interval, bootstrap, psnr_of
 from models.damage.presets import PRESETS
 from models.motion.alignment import SPAN, FlowFrame
@@ -41,12 +32,12 @@ from pipeline.media.rgb import read_rgb
 from schemas.errors import ArchiveError
 from schemas.recipe import MODELS, Model, load_recipe
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: leave the clips as they are
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0 leaves the clips unchanged
 FOLDS = 5
-AWAY = SPAN + 1  # frames between a frame and one that the model does not see when it restores it
-CONSISTENT = 0.15  # pixels between a flow and the way back, below which it is believed
-STILL = 0.25  # pixels of motion below which a place stands still
-LEAST_STILL = 0.01  # share of still places from which on the others are not asked
+UNSEEN_DISTANCE = SPAN + 1  # frames: so far away, the model does not see a frame
+CONSISTENT_FLOW_PX = 0.15  # a motion is trusted if the way there and back differs by less
+STILL_MOTION_PX = 0.25  # a place with less motion stands still
+ENOUGH_STILL = 0.01  # share of still places from which only these are compared
 
 
 @dataclass(frozen=True)
@@ -63,23 +54,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Fold:
-    """Clips that were held out, what the others chose, and what that scores on these, in dB."""
+    """Held-out clips, the candidate that the other clips chose, and its score on these in dB."""
 
     clips: tuple[str, ...]
     chosen: Candidate
     score_db: float
-    source_db: float  # of doing nothing
-    best_db: float  # of the candidate that suits these clips best: what the choice costs
+    source_db: float  # score of the unrestored clips
+    best_db: float  # score of the best candidate for these clips, for comparison
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The winner over all clips, and the folds that say what such a choice is worth elsewhere."""
+    """The winner over all clips, and the folds, which estimate its gain on other clips."""
 
     winner: Candidate
     folds: tuple[Fold, ...]
     means: Mapping[Candidate, float]  # over all clips, dB
-    gain: Interval  # of the held-out clips over doing nothing, dB
+    gain: Interval  # of the held-out clips over the unrestored ones, dB
 
 
 Scores = dict[Candidate, float]  # of one clip
@@ -88,7 +79,10 @@ Scores = dict[Candidate, float]  # of one clip
 def with_reference(
     path: Path, presets: Sequence[str], candidates: Sequence[Candidate], options: Options
 ) -> tuple[float, Scores]:
-    """PSNR to the truth of an aged clip, mean over the presets: as it is, and restored."""
+    """Return the PSNR of an aged clip to the truth, unrestored and by candidate, in dB.
+
+    Scores are means over the presets.
+    """
     sources: list[float] = []
     scores: dict[Candidate, list[float]] = {one: [] for one in candidates}
     for preset in presets:
@@ -102,24 +96,24 @@ def with_reference(
 def without_reference(
     path: Path, candidates: Sequence[Candidate], options: Options
 ) -> tuple[float, Scores]:
-    """PSNR of a damaged clip to its own later and earlier frames, carried along the motion: as it
-    is, and restored.
+    """Return the PSNR of a damaged clip to its own other frames, moved along the motion, in dB.
 
-    The damage of those frames is part of what is compared with, so the numbers are low; their order
-    is what counts. Raises ArchiveError for a clip too short or too fast to follow.
+    One score is for the unrestored clip, the others are by candidate. The other frames are damaged
+    too, so the values are low; only their order counts. Raises ArchiveError for a clip that is too
+    short, or whose motion cannot be followed.
     """
     _, clip = one_shot(read_rgb(path), options.frames)
     clip = shrunk(clip, options.max_side)
     seen = witnesses(clip)
     if not any(witness.where.any() for witness in seen):
-        raise ArchiveError(f"{path}: no place that can be followed over {AWAY} frames")
+        raise ArchiveError(f"{path}: no motion can be followed over {UNSEEN_DISTANCE} frames")
     scores = {one: _agreement(restored, seen) for one, restored in _restored(clip, candidates)}
     return _agreement(clip, seen), scores
 
 
 @dataclass(frozen=True)
 class Witness:
-    """What another frame says of a frame: its picture (H, W, 3), and where it can be believed."""
+    """Another frame moved onto a frame: its picture (H, W, 3), and where it can be trusted."""
 
     frame: int
     picture: NDArray[np.float32]  # code values
@@ -127,32 +121,32 @@ class Witness:
 
 
 def witnesses(clip: Clip) -> list[Witness]:
-    """For every frame those AWAY frames later and earlier, warped to it.
+    """Return, for every frame, the frames UNSEEN_DISTANCE later and earlier, warped onto it.
 
-    The model sees no frame so far from the one that it restores: grain, dust and flicker there are
-    independent of what it does here. A warped frame is a little soft and a little beside the truth,
-    which speaks for a soft restoration; where enough of a clip stands still, only that is asked.
+    The model does not see a frame so far away. So its grain, dust and flicker are independent of
+    the restoration here. A warped frame is a little soft and a little displaced, which favours a
+    soft restoration. So if enough of a clip stands still, only the still places are compared.
     """
     frames = [FlowFrame.of(frame.astype(np.float32) / 255) for frame in clip]
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found, still = [], []
-    for early in range(len(frames) - AWAY):
-        pair = early, early + AWAY
+    for early in range(len(frames) - UNSEEN_DISTANCE):
+        pair = early, early + UNSEEN_DISTANCE
         lumas = [frames[i].luma for i in pair]
         flows = dis.calc(lumas[0], lumas[1], None), dis.calc(lumas[1], lumas[0], None)
         for side in (0, 1):
             there, back = flows[side], flows[1 - side]
-            sure = np.linalg.norm(there + warp(back, there), axis=-1) < CONSISTENT
+            sure = np.linalg.norm(there + warp(back, there), axis=-1) < CONSISTENT_FLOW_PX
             other = clip[pair[1 - side]].astype(np.float32)
             found.append(Witness(pair[side], warp(other, there), sure))
-            calm = np.linalg.norm(there, axis=-1) < STILL
+            calm = np.linalg.norm(there, axis=-1) < STILL_MOTION_PX
             still.append(Witness(pair[side], other, sure & calm))
     share = np.mean([one.where.mean() for one in still]) if still else 0.0
-    return still if share >= LEAST_STILL else found
+    return still if share >= ENOUGH_STILL else found
 
 
 def _agreement(clip: Clip, seen: Sequence[Witness]) -> float:
-    """PSNR over all places where witnesses can be believed, dB."""
+    """Return the PSNR over all places where the other frames can be trusted, in dB."""
     squares = [
         np.square(clip[one.frame][one.where].astype(np.float32) - one.picture[one.where])
         for one in seen
@@ -161,8 +155,10 @@ def _agreement(clip: Clip, seen: Sequence[Witness]) -> float:
 
 
 def _restored(clip: Clip, candidates: Sequence[Candidate]) -> Iterable[tuple[Candidate, Clip]]:
-    """The clip by every candidate; those that differ in strength alone share their restoration, and
-    so do those that differ in de-flickering where nothing flickers.
+    """Yield the clip restored by every candidate.
+
+    Candidates that differ only in strength share one restoration. Candidates that differ only in
+    deflicker share it too, if nothing flickers.
     """
     made: dict[Candidate, Clip] = {}
     unsteady = is_unsteady(clip)
@@ -180,13 +176,13 @@ def _restored(clip: Clip, candidates: Sequence[Candidate]) -> Iterable[tuple[Can
 def cross_validated(
     found: Mapping[str, tuple[float, Scores]], folds: int = FOLDS, seed: int = 0
 ) -> Tuned:
-    """The candidate of the highest mean over the clips, and what the folds say of such a choice.
+    """Return the candidate with the highest mean over the clips, and the folds that test it.
 
-    ``found``: by clip, the score of doing nothing and those of the candidates. Clips are dealt to
-    the folds at random, whole. Raises ArchiveError for fewer than two clips.
+    ``found`` holds for each clip the score of the unrestored clip and the scores of the candidates.
+    Whole clips are assigned to folds at random. Raises ArchiveError for fewer than two clips.
     """
     if len(found) < 2:
-        raise ArchiveError("tune needs two clips or more: what one chose is tried on another")
+        raise ArchiveError("tune needs two clips or more: a choice is tested on other clips")
     names = sorted(found)
     order = np.random.default_rng(seed).permutation(len(names))
     dealt = [
@@ -196,10 +192,10 @@ def cross_validated(
     tried, gains = [], []
     for held in dealt:
         others = [scores for name, (_, scores) in found.items() if name not in held]
-        mine = [found[name] for name in held]
-        chosen, here = _best(_means(others)), _means([scores for _, scores in mine])
-        sources = [source for source, _ in mine]
-        gains += [scores[chosen] - source for source, scores in mine]
+        held_out = [found[name] for name in held]
+        chosen, here = _best(_means(others)), _means([scores for _, scores in held_out])
+        sources = [source for source, _ in held_out]
+        gains += [scores[chosen] - source for source, scores in held_out]
         source = float(np.mean(sources))
         tried.append(Fold(held, chosen, here[chosen], source, here[_best(here)]))
     means = _means([scores for _, scores in found.values()])
@@ -211,12 +207,12 @@ def _means(scores: Sequence[Scores]) -> Scores:
 
 
 def _best(means: Scores) -> Candidate:
-    """The highest; of equals the first, which costs least."""
+    """Return the candidate with the highest mean; of equals the first, which costs least."""
     return max(means, key=lambda one: round(means[one], 3))
 
 
 def recipe_text(tuned: Tuned, base: str, name: str, how: str) -> str:
-    """A recipe with the winner's settings; the folds stand in comments above them."""
+    """Return a recipe with the winner's settings, and the folds in comments above them."""
     winner = asdict(tuned.winner)
     recipe = replace(load_recipe(base), name=name, **winner)
     lines = [f"# Chosen by `archive-restore tune` {how}.", "#"]
@@ -225,9 +221,9 @@ def recipe_text(tuned: Tuned, base: str, name: str, how: str) -> str:
 
 
 def _table(tuned: Tuned) -> str:
-    """The folds as a Markdown table."""
+    """Return the folds as a Markdown table."""
     rows = [
-        "| held out | chosen by the others | dB | source dB | best possible dB |",
+        "| held-out clips | choice of the others | dB | source dB | best possible dB |",
         "|---|---|--:|--:|--:|",
     ]
     rows += [
@@ -254,20 +250,20 @@ def tune_command(
     folds: int = FOLDS,
     jobs: int = 1,
 ) -> dict[str, object]:
-    """Score the candidates on every clip, write the recipe to ``out`` and return what was found.
+    """Score the candidates on every clip, write the recipe to ``out`` and return the scores.
 
-    ``presets``: of the damage that clean clips get; None: the clips are damaged, and no reference
-    exists. Raises ArchiveError.
+    ``presets`` names the damage for clean clips. None means that the clips are damaged and no
+    reference exists. Raises ArchiveError.
     """
     options = options or Options()
     for names, allowed in ((models, list(MODELS)), (presets or (), list(PRESETS))):
         if wrong := sorted({*names} - {*allowed}):
-            raise ArchiveError(f"unknown {', '.join(wrong)}: one of {', '.join(allowed)}")
+            raise ArchiveError(f"unknown {', '.join(wrong)}: give one of {', '.join(allowed)}")
     if folds < 2:
-        raise ArchiveError(f"at least two folds are needed, not {folds}")
+        raise ArchiveError(f"--folds {folds}: give 2 or more")
     clips = find_clips(data)
     if len({clip.stem for clip in clips}) < len(clips):
-        raise ArchiveError("two clips have one name: folds are by name, rename one of them")
+        raise ArchiveError("two clips have the same name: rename one of them")
     base = load_recipe(recipe)
     grid = product(models, STRENGTHS, (True, False) if presets else (base.deflicker,))
     candidates = [Candidate(model, s, deflicker) for model, s, deflicker in grid]  # type: ignore[arg-type]
@@ -277,7 +273,7 @@ def tune_command(
         how = f"on {len(clips)} clean clips aged by {', '.join(presets)}, against the truth"
     else:
         work = partial(without_reference, candidates=candidates, options=options)
-        how = f"on {len(clips)} clips without a reference, by frames not seen"
+        how = f"on {len(clips)} clips without a reference, against frames not seen by the model"
     found = over_clips(work, clips, jobs, "tried")
     tuned = cross_validated(
         dict(zip((clip.stem for clip in clips), found, strict=True)), folds, options.seed
@@ -287,8 +283,10 @@ def tune_command(
     out.write_text(recipe_text(tuned, recipe, out.stem, f"{at} {how}"))
     ranked = sorted(tuned.means, key=lambda one: -tuned.means[one])
     return {
-        "recipe": str(out), "winner": asdict(tuned.winner), "gain_db": asdict(tuned.gain),
+        "recipe": str(out),
+        "winner": asdict(tuned.winner),
+        "gain_db": asdict(tuned.gain),
         "folds": [asdict(fold) for fold in tuned.folds],
         "candidates": [asdict(one) | {"mean_db": round(tuned.means[one], 3)} for one in ranked],
         "markdown": _table(tuned),
-    }  # fmt: skip
+    }

@@ -1,12 +1,11 @@
-"""Hands the figures of a run to Prometheus while it works: by a text file, by a pushgateway.
+"""Hands the figures of a run to Prometheus while it works: by text file or pushgateway.
 
-Nothing that goes wrong here changes the run or its result; it is told once.
+An error here never changes the run or its result. It is reported once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jobs.console.output import Report
+from jobs.console.captured import Report
 from jobs.monitor.metrics import PREFIX, Figures
 from pipeline.runs.events import Event
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 WRITE_SECONDS = 15.0
 PUSH_TIMEOUT_SECONDS = 10.0
 JOB = "archive-restore"
-LOCKED = 6  # the exit code of a run that another one on the same output kept from starting
 
 
-class Watch:
-    """Takes the events of one run, passes them on, and writes its figures now and then."""
+class MetricsExporter:
+    """Takes the events of one run, passes them on, and writes the figures every few seconds."""
 
     def __init__(self, out: str, file: Path | None, gateway: str | None, report: Report) -> None:
         self._file, self._gateway, self._report = file, gateway, report
         self._figures = Figures(out, last_success(file, out))
         self._lock, self._over = threading.Lock(), threading.Event()
         self._writer = threading.Thread(target=self._beat, name="metrics", daemon=True)
-        self._told = False
+        self._reported = False
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -47,16 +46,16 @@ class Watch:
         self._report(event)
 
     def end(self, exit_code: int) -> None:
-        """The run is over; what keeps another one from starting is none of our figures."""
+        """Write the last figures. A run that a lock kept from starting has no figures."""
         self._over.set()
         if self._writer.is_alive():
             self._writer.join()
-        if exit_code != LOCKED:
+        if exit_code != ExitCode.LOCKED:
             self._figures.end(exit_code)
             self._write()
 
     def collect(self) -> Iterator[Family]:
-        """The figures as they are now, as the client library asks for them."""
+        """Yield the current figures, as the client library asks for them."""
         with self._lock:
             families = list(self._figures.collect())
         yield from families
@@ -78,34 +77,41 @@ class Watch:
                 timeout = PUSH_TIMEOUT_SECONDS
                 pushadd_to_gateway(self._gateway, JOB, self, group, timeout)
         except (OSError, ValueError) as error:
-            if not self._told:
-                self._told = True
+            if not self._reported:
+                self._reported = True
                 self._report(Event(kind="log", sentence=f"the metrics were not written: {error}"))
 
 
 @contextlib.contextmanager
-def watched(out: str, file: Path | None, gateway: str | None, report: Report) -> Iterator[Watch]:
-    """A watch over one run, which hears of every end but a good one. Raises ArchiveError."""
+def exporting(
+    out: str, file: Path | None, gateway: str | None, report: Report
+) -> Iterator[MetricsExporter]:
+    """Yield the exporter of one run. An exception in the block ends it with that exit code.
+
+    The caller ends it after success. Raises ArchiveError if the file name does not end in .prom.
+    """
     if file is not None and file.suffix != ".prom":
-        raise ArchiveError(f"--metrics-file {file}: node_exporter reads only names in .prom")
-    watch = Watch(out, file, gateway, report)
+        raise ArchiveError(f"--metrics-file {file}: node_exporter reads only files named *.prom")
+    exporter = MetricsExporter(out, file, gateway, report)
     try:
-        yield watch
+        yield exporter
     except BaseException as error:
-        watch.end(_exit_code(error))
+        exporter.end(_exit_code(error))
         raise
 
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT
+        return ExitCode.INTERRUPTED
     if isinstance(error, ArchiveError | typer.Exit):
         return error.exit_code
-    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return ExitCode.FAILED
 
 
 def last_success(file: Path | None, out: str) -> float:
-    """When a run of this output last ended in order, as the file of an earlier one says."""
+    """Return when a run of this output last succeeded, from the metrics file of an earlier run."""
     if file is None or not file.is_file():
         return 0.0
     from prometheus_client.parser import text_string_to_metric_families

@@ -1,4 +1,4 @@
-"""Where a run's time goes, and how long the rest will take, from what is done of it."""
+"""The time spent in each stage of a run, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -6,62 +6,63 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import SegmentRecord
 from pipeline.runs.measures import STAGES, clip_measures, shard_measures
 
 Facts = dict[str, Any]
 
 SLOWEST = 5
-MEGA = 1e6
 
 
 @dataclass
 class Pace:
-    """Seconds that a worker needs for a megapixel of a frame, as measured so far."""
+    """Seconds that one worker needs for one megapixel of frames, as measured so far."""
 
     megapixels: float = 0.0
     seconds: float = 0.0
-    workers: int = 1  # that restore at once
+    workers: int = 1  # that restore at the same time
 
-    def add(self, megapixels: float, record: Mapping[str, Any]) -> None:
-        """Count a restored piece: its stages overlap, so that the longest decides."""
-        took = [float(record.get(f"seconds_{stage}") or 0.0) for stage in STAGES]
+    def add(self, megapixels: float, figures: Mapping[str, float]) -> None:
+        """Count a restored piece. Its stages run at the same time, so only the longest counts."""
+        took = [figures.get(f"seconds_{stage}", 0.0) for stage in STAGES]
         if max(took) > 0:
             self.megapixels += megapixels
             self.seconds += max(took)
 
     def remaining(self, megapixels: float) -> float | None:
-        """Seconds for the rest with the workers there are; None while nothing is known."""
+        """Return the seconds left with the current workers; None while nothing is measured."""
         if not self.megapixels:
             return None
         return round(megapixels * self.seconds / self.megapixels / self.workers, 1)
 
 
 def stage_seconds(
-    rows: Iterable[Mapping[str, Any]], segments: Iterable[Mapping[str, Any]]
-) -> Facts:
-    """Seconds of each stage over all workers: of published clips, and of segments of others."""
-    found = [*map(clip_measures, rows), *map(shard_measures, segments)]
+    results: Iterable[ClipResult], segments: Iterable[SegmentRecord]
+) -> dict[str, float]:
+    """Return the seconds of each stage, summed over published clips and single segments."""
+    found = [*map(clip_measures, results), *map(shard_measures, segments)]
     names = (*STAGES, "assemble")
     return {name: round(sum(m.get(f"seconds_{name}", 0.0) for m in found), 1) for name in names}
 
 
-def slowest(rows: Iterable[Mapping[str, Any]]) -> list[Facts]:
-    """The published clips that took longest for a frame."""
-    timed = [
-        {
-            "clip_id": row["clip_id"], "frames": row["frames"], "seconds": row["seconds_total"],
-            "seconds_per_frame": round(row["seconds_total"] / row["frames"], 3),
-        }
-        for row in rows if clip_measures(row) and row.get("frames")
-    ]  # fmt: skip
+def slowest(results: Iterable[ClipResult]) -> list[Facts]:
+    """Return the published clips that took the most seconds per frame."""
+    timed: list[Facts] = []
+    for result in results:
+        frames, seconds = result.number("frames"), result.number("seconds_total")
+        if clip_measures(result) and frames and seconds is not None:
+            per_frame = round(seconds / frames, 3)
+            facts = {"clip_id": result.clip_id, "frames": frames, "seconds": seconds}
+            timed.append(facts | {"seconds_per_frame": per_frame})
     return sorted(timed, key=lambda clip: -clip["seconds_per_frame"])[:SLOWEST]
 
 
-def one_after_another(clips: Sequence[Facts], pace: Pace) -> list[Facts]:
-    """The clips with their `eta_seconds`: workers take them up in this order."""
-    ahead, told = 0.0, []
+def with_time_left(clips: Sequence[Facts], pace: Pace) -> list[Facts]:
+    """Return the clips with their `eta_seconds`. Workers restore them in this order."""
+    ahead, timed = 0.0, []
     for clip in clips:
         ahead += clip["megapixels_left"]
         kept = {name: value for name, value in clip.items() if name != "megapixels_left"}
-        told.append(kept | {"eta_seconds": pace.remaining(ahead)})
-    return told
+        timed.append(kept | {"eta_seconds": pace.remaining(ahead)})
+    return timed

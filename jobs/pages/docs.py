@@ -13,9 +13,9 @@ from typer.main import get_command
 
 import schemas.docs
 from jobs.cli import app
-from jobs.commands.monitoring import page as monitoring_markdown
 from jobs.console import output
 from jobs.pages.formats import formats_markdown
+from jobs.pages.monitoring import monitoring_markdown
 from jobs.pages.results import results_markdown
 from jobs.training import curves
 from schemas.recipe import MODELS

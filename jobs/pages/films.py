@@ -1,6 +1,6 @@
-"""The sheets of `docs/films.md`: one frame of each real film as source, restored, difference x 4.
+"""The pictures of `docs/films.md`: one frame of each real film: source, restored, difference x 4.
 
-`python -m jobs.pages.films FOLDER`, with the archive films in FOLDER; `make films`.
+`python -m jobs.pages.films FOLDER` or `make films`; FOLDER holds the archive films.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobs.report.stills import Still
 from pipeline.media.rgb import read_rgb
 
 SHEETS = Path(__file__).resolve().parents[2] / "docs" / "images" / "films"
-FILMS = {  # sheet: the film's file and the frame that is shown, none near a cut
+FILMS = {  # name of the picture: file of the film, and a frame that is not near a cut
     "robbery": ("rrtn_the_great_train_robbery.mp4", 24),
     "market": ("rrtn_a_trip_down_market_street_before_the_fire.mp4", 30),
     "chaplin": ("moviepy_chaplin.mp4", 60),
@@ -27,12 +27,12 @@ FILMS = {  # sheet: the film's file and the frame that is shown, none near a cut
     "launch2": ("nasa_launch2.mp4", 60),
     "nasa13013": ("torchcodec_nasa_13013.mp4", 60),
 }
-QUALITY = 88  # of the JPEG
+JPEG_QUALITY = 88
 
 
 def sheet(film: Path, index: int, size: str = "base") -> Still:
-    """Frame ``index`` of a film (at its own pixels) as `size` restores it among its neighbours."""
-    from models.restorer import CONTEXT, Restorer  # torch: only where it is used
+    """Return frame ``index`` of a film, and the same frame restored with its neighbours."""
+    from models.restorer import CONTEXT, Restorer  # torch: imported only if it is used
 
     first = max(index - CONTEXT, 0)
     frames = list(islice(read_rgb(film), first, index + CONTEXT + 1))
@@ -49,17 +49,17 @@ def sheet(film: Path, index: int, size: str = "base") -> Still:
 def main(folder: Path) -> None:
     from models.restorer import limit_threads
 
-    limit_threads(1)  # the same sheets whatever the number of cores
+    limit_threads(1)  # the same pictures for any number of cores
     for name, (file, index) in FILMS.items():
         still = sheet(folder / file, index)
         picture = np.hstack([still.source, still.restored, still.difference])
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        cv2.imwrite(str(SHEETS / f"{name}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+        cv2.imwrite(str(SHEETS / f"{name}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         change = np.abs(still.restored.astype(int) - still.source).mean()
         output.say(f"{name}: frame {index}, mean change {change:.2f} code values")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("python -m jobs.pages.films FOLDER: the folder of the archive films")
+        sys.exit("python -m jobs.pages.films FOLDER: give the folder of the archive films")
     main(Path(sys.argv[1]))

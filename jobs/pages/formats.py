@@ -1,4 +1,4 @@
-"""The page `docs/formats.md`, from the tables that the pipeline itself works with."""
+"""The page `docs/formats.md`, from the tables that the pipeline uses."""
 
 from __future__ import annotations
 
@@ -18,112 +18,121 @@ from schemas.recipe import PROFILES as RECIPE_PROFILES
 
 INTRO = """# Formats
 
-Generated from the tables in `pipeline/` that the code works with; do not edit by hand.
+Generated from the tables in `pipeline/` that the code uses; do not edit by hand.
 
-The master is FFV1 version 3 in Matroska, every frame alone, with a checksum in every slice, in the
-source's own size, subsampling, bit depth and range. At strength 0 every sample is the source's.
-What is not named here ends as `UNSUPPORTED_FORMAT`, with a sentence that says what it is.
+The master is FFV1 version 3 in Matroska. Every frame is a key frame, and every slice has a
+checksum. Size, subsampling, bit depth and range are those of the source. At strength 0 every sample
+equals the source. A format that is not named here ends as `UNSUPPORTED_FORMAT`; the sentence names
+the format.
 """
 SEQUENCES = """
-An image sequence is addressed by the pattern of its names, such as `scans/reel_%06d.dpx`
-({suffixes}), and needs `expected_fps` in the manifest. Its checksum is that of its files one after
-another, in the order of their numbers (`cat reel_*.dpx | sha256sum`). A missing number ends the
-clip as `FRAME_COUNT`, with the numbers that are missing, unless `gaps = "allowed"` in the recipe or
-the manifest: then every run of numbers is restored by itself, no context crosses a gap, time goes
-on in it (the frame before it lasts as long), and the missing numbers are in the clip's row, the
-file's tags and the PREMIS document.
+The address of an image sequence is the pattern of its names, such as `scans/reel_%06d.dpx`
+({suffixes}). It needs `expected_fps` in the manifest. Its checksum is the checksum of its files in
+the order of their numbers (`cat reel_*.dpx | sha256sum`).
+
+If a number is missing, the clip ends as `FRAME_COUNT`, and the sentence lists the missing numbers.
+With `gaps = "allowed"` in the recipe or the manifest, the clip is restored. Then each consecutive
+run of numbers is restored separately, and no context crosses a gap. The frame before a gap lasts
+until the gap ends. The missing numbers are in the clip's row, the file's tags and the PREMIS
+document.
 """
-SCANS = """
+SCAN_TYPES = """
 - `frames`: each frame is one picture.
 - `fields`: a frame holds two pictures of different instants. The fields of each parity are restored
-  as a clip of their own and woven again, so that nothing of one field gets into the other.
-- `hold`: the clip waits as `SCAN_DISAGREES` until `field_order` in the manifest says what it is.
-  The output then declares that.
+  as a separate clip and then woven again, so that no field contains parts of the other.
+- `hold`: the clip waits as `SCAN_DISAGREES` until `field_order` in the manifest states the scan
+  type. The output then declares this scan type.
 
-The measure compares the lines of one parity with the other's in the frames around, as FFmpeg's
-`idet` does. `unknown` is a clip without motion, or too short. Where some frames are interlaced and
-some are not, as in telecined film, the clip counts as interlaced from a fifth of them on.
+The detection compares the lines of one parity with those of the other in the neighbouring frames,
+as FFmpeg's `idet` does. A clip without motion, or a very short one, is `unknown`. If only some
+frames are interlaced, as in telecined film, the clip counts as interlaced from one fifth of the
+frames on.
 
-`interlace` in the recipe, or for one clip in the manifest, says what becomes of fields:
+`interlace` in the recipe, or in the manifest for one clip, decides how fields are treated:
 
 {policies}
 
-A conversion comes before everything else, so that cuts, the model and the measures see progressive
-frames; the output declares `progressive`. Sound is not touched, and a timecode stays the source's,
-counted at the source's rate. What was done is in the clip's row, the file's tags
-(`RESTORATION_INTERLACE`) and the PREMIS document. A clip that does not allow what is asked for is
-held as `INTERLACE_REFUSED`: deinterlacing a clip that is, or whose lines are, progressive; `ivtc`
-without a steady cadence, where the rate varies, or where the cadence breaks, as edited video does.
-`field_order` in the manifest settles what the scan is. Of a file that declares none, the output
-declares the field order that its lines show.
+A conversion runs before all other steps, so that cuts, the model and the measures see progressive
+frames. The output declares `progressive`. Sound is not changed. A timecode stays as in the source,
+counted at the rate of the source. The conversion is noted in the clip's row, the file's tags
+(`RESTORATION_INTERLACE`) and the PREMIS document.
 
-The cadence is found by the repeated fields: {repeats} of them in step are needed, and no {stretch}
-frames may hold more than {tolerated} that are out of step. Undoing it only sorts fields, so every
-line is the source's own, in every pixel format; a film frame that has only one field in the clip is
-left out. The deinterlacer keeps the lines of one field and makes the others; it does not take gray
-of 9 to 14 bits nor 4:4:0 of more than 8.
+A clip that does not allow the conversion is held as `INTERLACE_REFUSED`. Deinterlacing is refused
+if the clip is declared or measured as progressive. `ivtc` is refused without a steady cadence, if
+the rate varies, or if the cadence breaks, as in edited video. `field_order` in the manifest decides
+the scan type. If the file declares no field order, the output declares the order that its lines
+show.
+
+The cadence is found from repeated fields. {repeats} of them must be in step, and {stretch} frames
+may hold at most {tolerated} that are out of step. Undoing the cadence only sorts fields, so every
+line is a line of the source, in every pixel format. A film frame with only one field in the clip is
+dropped. The deinterlacer keeps the lines of one field and makes the others. It does not accept gray
+of 9 to 14 bits or 4:4:0 of more than 8 bits.
 """
-OF_FIELDS = {
-    "keep": "restored apart and woven again; frames, rate and field order stay",
-    "deinterlace": "a frame of every field, by FFmpeg's bwdif: twice the frames and the rate",
-    "deinterlace-single": "a frame of every two fields, by FFmpeg's bwdif; frames and rate stay",
-    "ivtc": "film of 24 frames out of telecined video of 30: four frames of every five",
+FIELD_POLICIES = {
+    "keep": "restored separately and woven again; frames, rate and field order stay",
+    "deinterlace": "one frame from every field, by FFmpeg's bwdif: twice the frames and the rate",
+    "deinterlace-single": "one frame from every two fields, by FFmpeg's bwdif; the rate stays",
+    "ivtc": "24 film frames per second from 30 telecined frames: four of every five frames",
 }
-LEFT = """Some frames are no picture. They are published as they are, each run as a shot of its own:
+UNCHANGED = """\
+Some frames hold no picture. They are published unchanged, each run of them as one shot:
 
-- `flat` ({flat} frames or more): black leader, and any other frame of one level.
-- `bars` ({bars} or more): colour bars and steps, in rows of falling or rising luma.
-- `slate` ({slate} or more): frames that stand still without any grain, on mostly even ground. A
-  still picture with grain is restored, and so is a slate on noisy tape, unless it is `asked`.
-- `asked`: the frames that the manifest names in `leave`, whatever they are.
+- `flat` ({flat} frames or more): black leader, and other frames of one level.
+- `bars` ({bars} frames or more): colour bars and steps, in rows of falling or rising luma.
+- `slate` ({slate} frames or more): frames that stand still without grain, on a mostly even ground.
+  A still picture with grain is restored. A slate on noisy tape is restored too, unless it is
+  `asked`.
+- `asked`: the frames that the manifest names in `leave`.
 
-A single black frame is damage. `left` in `tables/shots` says what was left, `frames_left` in
-`tables/clips` how much of the clip; the measures of a clip are of its other frames.
+A single black frame is damage. `left` in `tables/shots` names the kind of the unchanged frames.
+`frames_left` in `tables/clips` counts them. The measures of a clip do not include them.
 
-Lines and columns at the edges that are no picture stay as they are, too: black bars and blanking
-(at most {dark} of 255 in every frame), and among the first and last sixteenth of the lines those
-that carry data, such as captions and timecode: whatever lies outside of a black line, or has
-contrast that the line beside it does not share. They are measured over the whole clip, without
-leader, bars and slates; `blanking` in `tables/clips` has the lines above and below and the columns
-left and right. A clip of fewer than {frames} frames, or a dark one, has none.
+Lines and columns at the edges without picture stay unchanged too. These are black bars and blanking
+(at most {dark} of 255 in every frame), and lines with data, such as captions and timecode. Lines
+with data are searched in the first and last sixteenth of the lines: a line outside of a black line,
+or a line with contrast that the next line does not share. They are measured over the whole clip,
+without leader, bars and slates. `blanking` in `tables/clips` holds the lines above and below and
+the columns left and right. A clip of fewer than {frames} frames, or a dark clip, has none.
 """
 LEVELS = """
-Only a declaration can be contradicted, and only that of YUV. `full` is measured where levels lie
-beyond those of limited range at both ends, `limited` where they keep to 16-235 (in 8 bits) and
-reach both. `hold` is `RANGE_DISAGREES`.
+The measured range matters only for YUV with a declared range. `full`: levels lie beyond the limited
+range at both ends. `limited`: levels stay within 16-235 (in 8 bits) and reach both ends. `hold`
+means that the clip is held as `RANGE_DISAGREES`.
 """
 STREAMS = {
     "sound": "kept, packet by packet",
     "subtitles": "kept; MP4 text becomes SubRip, without styles and positions",
     "attachments": "kept; a cover picture becomes an attachment",
-    "tags": "kept, but for those about the source's container",
+    "tags": "kept, except tags about the source's container",
     "timestamps": "kept, rounded to Matroska's 1 ms; the exact ones are in the clip's `.json`",
-    "other data": "dropped, and named in the clip's `.json`",
+    "other data": "dropped; the clip's `.json` names it",
 }
 
 PROFILES = """
-A recipe asks for more files than the master: `profiles = ["preservation", "access"]`. Each is
-derived from the verified master, decoded again and compared with it frame by frame, read back, and
-held to the policy of its profile; only then is the clip published, with all of its files or none.
-What a file cannot hold is said in the list `derived` of the clip's `.json`, stream by stream.
+A recipe can request more files than the master: `profiles = ["preservation", "access"]`. Each file
+is derived from the verified master. It is decoded again, compared with the master frame by frame,
+and checked against the policy of its profile. Only then is the clip published, with all its files
+or with none. The list `derived` in the clip's `.json` names each stream that a file cannot hold.
 """
 KEPT = """
 Size, sample aspect, rotation, primaries, transfer curve, matrix, timestamps, timecode, chapters,
 tags and languages are kept. Full range becomes limited, RGB becomes BT.709 (below 720 lines
 BT.601), captions in SubRip become MP4 text; attachments and other captions are dropped.
 
-MXF holds no chapters, captions and languages. It holds tags under names with `comment_` before
-them, BT.601's transfer curve as BT.709's, which is the same, and sound cut, or filled with silence,
-to the length of the picture. QuickTime has its own list of languages; those it lacks are dropped.
+MXF holds no chapters, captions or languages. Its tags have names that begin with `comment_`. It
+states the transfer curve of BT.601 as BT.709; the two are equal. Sound is cut, or filled with
+silence, to the length of the picture. QuickTime has a fixed list of languages; others are dropped.
 
-`PROFILE_REFUSED`, told by the survey before any work: MXF for interlaced pictures, less than
-256x120, other rates than those of television, a rotation, or YUV below 720 lines without a matrix
-(DNxHR would state BT.709); MP4 for odd sizes. `VFR_REFUSED`: MXF for a rate that varies.
+The survey ends a clip as `PROFILE_REFUSED`, before any work, in these cases. MXF: interlaced
+pictures, pictures below 256x120, rates that television does not use, a rotation, or YUV below 720
+lines without a matrix (DNxHR would state BT.709). MP4: odd sizes. `VFR_REFUSED`: MXF for a rate
+that varies.
 """
 POLICIES = """
-The rules of each profile lie in `schemas/policies/`, as TOML; results are in the record's
-`policies`. `archive-restore policy FILE --policy NAME` checks any file by them, or by rules of your
-own:
+The rules of each profile are TOML files in `schemas/policies/`. The results are in `policies` of
+the clip's record. `archive-restore policy FILE --policy NAME` checks any file against a profile or
+against your own rules:
 
 ```toml
 [[rule]]
@@ -133,73 +142,77 @@ operator = "all ="
 expected = 48000
 ```
 
-A field that a file does not have breaks every rule but `absent`.
+If a file does not have a field, every rule on the field fails, except `absent`.
 """
 
 
 def formats_markdown() -> str:
-    """The text of `docs/formats.md`."""
+    """Return the text of `docs/formats.md`."""
     carried = [f"`{depth}`" for depth in DEPTHS]
     pixels = [
         ("gray", "", ", ".join(carried), "kept"),
         ("YUV", ", ".join(":".join(name) for name in SUBSAMPLING), ", ".join(carried), "kept"),
         ("RGB, planar", "", ", ".join(carried), "kept"),
     ]
-    again = [(f"`{name}`", f"`{planar}`") for name, (planar, _) in RELAID.items()]
+    packed = [(f"`{name}`", f"`{planar}`") for name, (planar, _) in RELAID.items()]
     refused = [(why, _list(parts)) for why, parts in REFUSED.items()]
     parts = [
         INTRO,
-        "## Containers\n", table(("container", "in FFmpeg's words"), _named(formats.CONTAINERS)),
+        "## Containers\n", table(("container", "name in FFmpeg"), _named(formats.CONTAINERS)),
         SEQUENCES.format(suffixes=", ".join(f"`.{suffix}`" for suffix in SEQUENCE_SUFFIXES)),
         "## Video codecs\n", table(("lossless", "decoders"), _named(formats.LOSSLESS)),
         "", table(("lossy", "decoders"), _named(formats.LOSSY)),
         "\n## Pixel formats\n",
         table(("samples", "subsampling", "bits", "in the output"), pixels),
-        "\nBig-endian samples are swapped. Packed ones are laid out anew, each as it is:\n",
-        table(("read", "written"), again),
-        "\nRefused, because there is no plane to carry it in or the model cannot read it:\n",
-        table(("what", "names that hold"), refused),
-        "\n## Scan\n",
-        _grid("declared \\ measured", scan.MEASURED, interlacing.TREATMENTS), _scans(),
-        "## What is left alone\n", _left(),
+        "\nBig-endian samples are swapped. Packed samples become planes with the same values:\n",
+        table(("read", "written"), packed),
+        "\nRefused, because no plane can hold it or the model cannot read it:\n",
+        table(("reason", "part of the name"), refused),
+        "\n## Scan type\n",
+        _grid("declared \\ measured", scan.MEASURED, interlacing.TREATMENTS), _scan_types(),
+        "## Frames and lines without picture\n", _unchanged(),
         "## Range\n",
         _grid("declared \\ measured", signal_range.MEASURED, signal_range.VERDICTS), LEVELS,
-        "## What else a file holds\n",
+        "## Other streams and properties\n",
         table(("property", "in the output"), _properties()),
-        "\nSound that Matroska cannot hold as it is ends the clip as `UNSUPPORTED_FORMAT`:\n",
+        "\nA clip with sound that Matroska cannot hold unchanged ends as `UNSUPPORTED_FORMAT`:\n",
         table(("kept", "refused"), [(_words(formats.SOUND), _words(formats.SOUND_REFUSED))]),
         "\n## Profiles\n", table(PROFILE_HEAD, _profiles()), PROFILES + KEPT,
         "## Policies\n", table(("profile", "rules"), _rules()), POLICIES,
         "Operators: " + _list(OPERATORS) + ".\n",
-        table(("field", "what it is"), ((f"`{name}`", what) for name, what in FACTS.items())),
+        table(("field", "meaning"), ((f"`{name}`", what) for name, what in FACTS.items())),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
-def _scans() -> str:
-    policies = [(f"`{name}`", OF_FIELDS[name]) for name in INTERLACE]
-    return SCANS.format(
-        policies=table(("policy", "fields are"), policies), repeats=telecine.LEAST_REPEATS,
-        stretch=telecine.STRETCH, tolerated=telecine.TOLERATED,
-    )  # fmt: skip
+def _scan_types() -> str:
+    policies = [(f"`{name}`", FIELD_POLICIES[name]) for name in INTERLACE]
+    return SCAN_TYPES.format(
+        policies=table(("policy", "treatment of fields"), policies),
+        repeats=telecine.LEAST_REPEATS,
+        stretch=telecine.STRETCH,
+        tolerated=telecine.TOLERATED,
+    )
 
 
-def _left() -> str:
-    return LEFT.format(**leader_and_bars.KINDS, dark=blanking.DARK, frames=blanking.LEAST_FRAMES)
+def _unchanged() -> str:
+    return UNCHANGED.format(
+        **leader_and_bars.KINDS, dark=blanking.DARK, frames=blanking.LEAST_FRAMES
+    )
 
 
 PROFILE_HEAD = ("profile", "file", "format", "sound", "interlaced", "varying rate", "least PSNR")
 
 
 def _profiles() -> Iterator[tuple[str, ...]]:
-    yield ("`preservation`", "`<clip>_rst.mkv`", "FFV1 in Matroska, always made", "copied",
-           "kept", "kept", "lossless")  # fmt: skip
+    master = ("`preservation`", "`<clip>_rst.mkv`", "FFV1 in Matroska, always made")
+    yield (*master, "copied", "kept", "kept", "lossless")
     for name, form in FORMS.items():
         rate = f" at {form.sound_rate} Hz" if form.sound_rate else ""
         kept = "PCM" if form.sound_kept == PCM else _list(form.sound_kept)
-        sound = f"{kept}{rate} copied, other becomes `{form.sound_codec}`"
-        yield (f"`{name}`", f"`<clip>_rst{form.suffix}`", f"{form.title}, `{form.pix_fmt}`",
-               sound, form.interlaced, form.varying, f"{form.floor_db:.0f} dB")  # fmt: skip
+        sound = f"{kept}{rate} copied, other sound becomes `{form.sound_codec}`"
+        file = (f"`{name}`", f"`<clip>_rst{form.suffix}`", f"{form.title}, `{form.pix_fmt}`")
+        yield (*file, sound, form.interlaced, form.varying, f"{form.floor_db:.0f} dB")
 
 
 def _rules() -> Iterator[tuple[str, str]]:
@@ -212,7 +225,7 @@ def _properties() -> list[tuple[str, str]]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -59,10 +59,14 @@ def read(path: Path = DATA) -> list[Row]:
 
 def rows_of(evaluation: Row, commit: str, machine: str, date: str, weights: str = "") -> list[Row]:
     """The rows of one `evaluation.json`; `weights` is their digest if they are not the shipped."""
-    asked = evaluation["asked"]
-    sizes: list[str] = (asked.get("model") or {}).get("sizes", [])
-    steps: int = (asked.get("model") or {}).get("steps", 1)
-    settings = {"max_side": asked["max_side"], "frames": asked["frames"], "seed": asked["seed"]}
+    request = evaluation["asked"]
+    sizes: list[str] = (request.get("model") or {}).get("sizes", [])
+    steps: int = (request.get("model") or {}).get("steps", 1)
+    settings = {
+        "max_side": request["max_side"],
+        "frames": request["frames"],
+        "seed": request["seed"],
+    }
     where = {"date": date, "commit": commit, "machine": machine, "command": command(evaluation)}
     rows = []
     for found in evaluation["rows"]:
@@ -92,12 +96,15 @@ def rows_of(evaluation: Row, commit: str, machine: str, date: str, weights: str 
 
 def command(evaluation: Row) -> str:
     """The command line that asks for this evaluation; FOLDER stands for its clips."""
-    asked, rows = evaluation["asked"], evaluation["rows"]
-    model = asked.get("model") or {"sizes": [], "steps": 1}
+    request, rows = evaluation["asked"], evaluation["rows"]
+    model = request.get("model") or {"sizes": [], "steps": 1}
     methods = dict.fromkeys(r["method"] for r in rows if r["family"] in ("filter", "chain"))
-    words = ["archive-restore evaluate FOLDER", *(f"--damage {name}" for name in asked["presets"])]
-    words += [f"--frames {asked['frames']}", f"--seed {asked['seed']}"]
-    words += [f"--max-side {asked['max_side']}"] if asked["max_side"] else []
+    words = [
+        "archive-restore evaluate FOLDER",
+        *(f"--damage {name}" for name in request["presets"]),
+    ]
+    words += [f"--frames {request['frames']}", f"--seed {request['seed']}"]
+    words += [f"--max-side {request['max_side']}"] if request["max_side"] else []
     words += [f"--method {name}" for name in [*methods, *(["ours"] if model["sizes"] else [])]]
     words += [f"--size {size}" for size in model["sizes"]]
     return " ".join(words + ([f"--steps {model['steps']}"] if model["steps"] > 1 else []))

@@ -1,4 +1,4 @@
-"""A clip's page: pictures before and after, what was done, measures, timings and identity."""
+"""The page of a clip: pictures before and after, summary, measures, times and checksums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jobs.console.html import Html, Part, join, tag
 from jobs.console.output import grouped
 from jobs.report.entry import (
-    Entry,
+    ReportEntry,
     badge,
     card,
     change,
@@ -19,21 +19,27 @@ from jobs.report.entry import (
     percent,
 )
 from jobs.report.plots import curves, timings
+from jobs.report.stills import DIFFERENCE_GAIN
 from schemas.reasons import REASONS, Reason
 
-PAIRS = {  # columns <name>_before and <name>_after, as people call them
-    "noise_sigma": ("Noise", "sigma, code values"),
+MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
+    "noise_sigma": ("Noise", "standard deviation, code values of 0 to 255"),
     "flicker": ("Flicker", "% of brightness"),
-    "temporal_diff": ("Change from frame to frame", "code values"),
-    "blockiness": ("Blockiness", "ratio"),
-    "blur": ("Blur", "0 sharp to 1"),
+    "temporal_diff": ("Change from frame to frame", "code values of 0 to 255"),
+    "blockiness": ("Blockiness", "1: no blocks"),
+    "blur": ("Blur", "0: sharp, 1: blurred"),
 }
-TRUTH = {"psnr": ("PSNR", "_db", "dB"), "ssim": ("SSIM", "", "")}
-KINDS = {"source": "before", "restored": "after", "difference": "difference"}
+SCORES = {  # of columns ref_<name>_before and ref_<name>_after: name, suffix of the column, unit
+    "psnr": ("PSNR", "_db", "dB"),
+    "ssim": ("SSIM", "", ""),
+}
+KINDS = ("source", "restored", "difference")  # of pictures
+DIFFERENCE = f"Difference, multiplied by {DIFFERENCE_GAIN}. Grey means no change."
+SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
-def clip_page(entry: Entry, previous: str, following: str) -> str:
-    sections = [_header(entry, previous, following), _trouble(entry), _stills(entry)]
+def clip_page(entry: ReportEntry, previous: str, following: str) -> str:
+    sections = [_header(entry, previous, following), _reason(entry), _stills(entry)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
@@ -43,7 +49,7 @@ def clip_page(entry: Entry, previous: str, following: str) -> str:
     return document(f"{entry.clip_id} · restoration report", *sections, style=style)
 
 
-def _header(entry: Entry, previous: str, following: str) -> Html:
+def _header(entry: ReportEntry, previous: str, following: str) -> Html:
     links: list[Part] = [tag("a", "All clips", href="../index.html")]
     links.append(
         tag("a", f"Previous: {previous}", href=f"{quote(previous)}.html") if previous else None
@@ -59,7 +65,7 @@ def _header(entry: Entry, previous: str, following: str) -> Html:
     )
 
 
-def _trouble(entry: Entry) -> Html | None:
+def _reason(entry: ReportEntry) -> Html | None:
     code = entry.text("reason")
     if not code:
         return None
@@ -73,7 +79,7 @@ def _trouble(entry: Entry) -> Html | None:
     )
 
 
-def _stills(entry: Entry) -> Html | None:
+def _stills(entry: ReportEntry) -> Html | None:
     frames = entry.pictures.frames
     if not frames:
         return None
@@ -82,12 +88,15 @@ def _stills(entry: Entry) -> Html | None:
     return tag(
         "section",
         tag("h2", "Before and after"),
-        tag("p", "Drag over a picture, or focus it and use the arrow keys, to move the border."),
+        tag(
+            "p",
+            "Drag over a picture to move the border, or select it and use the arrow keys.",
+        ),
         *pairs,
     )
 
 
-def _pair(entry: Entry, name: str, index: str, names: Mapping[str, str]) -> Html:
+def _pair(entry: ReportEntry, name: str, index: str, names: Mapping[str, str]) -> Html:
     folder = quote(entry.clip_id)
     source, restored, change = (f"{folder}/{quote(names[kind])}" for kind in KINDS)
     slider = tag(
@@ -102,23 +111,21 @@ def _pair(entry: Entry, name: str, index: str, names: Mapping[str, str]) -> Html
     )
     links = [tag("a", "source", href=source), Html(", "), tag("a", "restored", href=restored)]
     image = tag(
-        "img", src=change, alt=f"What changed in frame {index}", class_="still", loading="lazy"
+        "img", src=change, alt=f"Difference in frame {index}", class_="still", loading="lazy"
     )
     return tag(
         "div",
         tag("h3", name, " ", tag("small", f"frame {index}")),
-        tag("figure", slider, tag("figcaption", "Pixel for pixel: ", *links)),
-        tag(
-            "figure", image, tag("figcaption", "What changed, four times as strong; grey: nothing")
-        ),
+        tag("figure", slider, tag("figcaption", "Full-size pictures: ", *links)),
+        tag("figure", image, tag("figcaption", DIFFERENCE)),
         class_="pair",
     )
 
 
-def what_was_done(entry: Entry) -> str:
-    """In plain words, from recorded numbers alone."""
+def what_was_done(entry: ReportEntry) -> str:
+    """Describe the restoration in plain words, from recorded numbers only."""
     if not entry.text("output_uri"):
-        return f"Nothing was published; the source is untouched. {entry.text('sentence')}".strip()
+        return f"Nothing was published; the source is unchanged. {entry.text('sentence')}".strip()
     frames, shots = entry.number("frames"), entry.number("shots")
     parts = [f"{grouped(frames)} frames" if frames else "The clip"]
     parts[0] += f" in {counted(int(shots), 'shot')}" if shots else ""
@@ -128,28 +135,28 @@ def what_was_done(entry: Entry) -> str:
     kept = entry.number("psnr_to_source_db")
     sentence = "; ".join(parts) + "."
     if kept is not None:
-        sentence += f" The result is {kept:.1f} dB PSNR from its source."
+        sentence += f" PSNR between result and source: {kept:.1f} dB."
     return sentence
 
 
-def _exposure(entry: Entry) -> str:
+def _exposure(entry: ReportEntry) -> str:
     low, high = entry.number("exposure_gain_min"), entry.number("exposure_gain_max")
     if low is None or high is None or low == high == 1:
         return ""
     return f"brightness corrected by {percent(low - 1)} to {percent(high - 1)}"
 
 
-def _defects(entry: Entry) -> str:
+def _defects(entry: ReportEntry) -> str:
     share = entry.number("defect_share")
     return f"{share:.2%} of the pixels repaired as defects" if share else ""
 
 
-def _fall(entry: Entry, name: str) -> str:
+def _fall(entry: ReportEntry, name: str) -> str:
     before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
     if before is None or after is None or before <= 0:
         return ""
     word = "less" if after < before else "more"
-    return f"{abs(after / before - 1):.0%} {word} {PAIRS[name][0].lower()}"
+    return f"{abs(after / before - 1):.0%} {word} {MEASURES[name][0].lower()}"
 
 
 def _rows_table(heads: list[str], rows: list[list[Part]]) -> Html:
@@ -161,10 +168,10 @@ def _rows_table(heads: list[str], rows: list[list[Part]]) -> Html:
     return tag("table", tag("thead", tag("tr", *top)), tag("tbody", *body))
 
 
-def _measures(entry: Entry) -> Html | None:
-    """No-reference measures: what is less is shown, what is better is for people to say."""
+def _measures(entry: ReportEntry) -> Html | None:
+    """Show measures without a reference. A smaller value is not always better: people judge."""
     rows: list[list[Part]] = []
-    for name, (label, unit) in PAIRS.items():
+    for name, (label, unit) in MEASURES.items():
         before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
         if before is None or after is None:
             continue
@@ -176,18 +183,18 @@ def _measures(entry: Entry) -> Html | None:
         return None
     kept = [entry.number("psnr_to_source_db"), entry.number("ssim_to_source")]
     words = (
-        f"Distance to the source: PSNR {kept[0]:.2f} dB, SSIM {kept[1]:.4f}."
+        f"Similarity to the source: PSNR {kept[0]:.2f} dB, SSIM {kept[1]:.4f}. {SCORES_NOTE}"
         if kept[0] is not None and kept[1] is not None
         else None
     )
     note = tag("p", words) if words else None
-    return card("Measured", _rows_table(["", "before", "after", "change"], rows), note)
+    return card("Measures", _rows_table(["", "before", "after", "change"], rows), note)
 
 
-def _against_truth(entry: Entry) -> Html | None:
-    """Full-reference scores, where the manifest names a clean reference."""
+def _against_truth(entry: ReportEntry) -> Html | None:
+    """Show scores against the clean reference, if the manifest names one."""
     rows: list[list[Part]] = []
-    for name, (label, suffix, unit) in TRUTH.items():
+    for name, (label, suffix, unit) in SCORES.items():
         before = entry.number(f"ref_{name}_before{suffix}")
         after = entry.number(f"ref_{name}_after{suffix}")
         gain = change(before, after)
@@ -196,7 +203,8 @@ def _against_truth(entry: Entry) -> Html | None:
             values = [f"{before:.{digits}f}", f"{after:.{digits}f}", f"{gain:+.{digits}f}"]
             rows.append([join([label, " ", tag("small", unit)]), *values])
     table = _rows_table(["", "before", "after", "gain"], rows)
-    return card("Against the clean reference", table) if rows else None
+    note = tag("p", SCORES_NOTE)
+    return card("Compared with the clean reference", table, note) if rows else None
 
 
 def _facts(facts: Mapping[str, Part]) -> Html:
@@ -204,7 +212,7 @@ def _facts(facts: Mapping[str, Part]) -> Html:
     return tag("dl", *(part for pair in pairs for part in pair))
 
 
-def _technical(entry: Entry) -> Html | None:
+def _technical(entry: ReportEntry) -> Html | None:
     number = entry.number
     fps, per = number("fps_num"), number("fps_den")
     rate = f"{fps / per:.3f} ({fps:.0f}/{per:.0f})" if fps and per else ""
@@ -214,17 +222,16 @@ def _technical(entry: Entry) -> Html | None:
         "Frames": grouped(number("frames")),
         "Frames per second": rate,
         "Pixel format": entry.text("pix_fmt"),
-        "Scan": entry.text("conversion") or entry.text("interlace"),
+        "Interlacing": entry.text("conversion") or entry.text("interlace"),
         "Missing frames": entry.text("gaps"),
-        "Shots, shards": f"{entry.text('shots')}, {entry.text('shards')}"
-        if number("shots")
-        else "",
+        "Shots": entry.text("shots"),
+        "Parts restored separately": entry.text("shards"),
         **entry.pictures.streams,
     }
     return card("Picture and sound", _facts(facts)) if any(facts.values()) else None
 
 
-def _identity(entry: Entry) -> Html:
+def _identity(entry: ReportEntry) -> Html:
     def mono(column: str) -> Part:
         return tag("code", entry.text(column)) if entry.text(column) else ""
 
@@ -244,7 +251,7 @@ def _identity(entry: Entry) -> Html:
     return card("Identity", _facts(facts))
 
 
-def _raw(entry: Entry) -> Html:
+def _raw(entry: ReportEntry) -> Html:
     text = json.dumps(dict(entry.row), indent=1, default=str, ensure_ascii=False)
     return tag(
         "section", tag("details", tag("summary", "The clip's row in the tables"), tag("pre", text))

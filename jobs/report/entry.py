@@ -1,4 +1,4 @@
-"""One clip of the report: its row, its pictures, and the words and numbers both pages share."""
+"""One clip of the report: its row and pictures, and the parts that both kinds of pages share."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from jobs.console.html import Html, Part, page, tag
 from jobs.console.output import grouped
 
 Row = Mapping[str, object]
-UNPUBLISHED = ("failed", "quarantined", "held")
+UNPUBLISHED = ("failed", "quarantined", "held")  # worst first
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The stills of one clip, as they lie beside its page, and what was seen taking them."""
+class ClipPictures:
+    """The still pictures of one clip beside its page, and facts about its files."""
 
-    ratio: float = 0.0  # width over height, as displayed
+    ratio: float = 0.0  # width over height on the screen
     frames: dict[str, dict[str, str]] = field(default_factory=dict)  # frame -> kind -> file name
     thumbnail: str = ""
-    streams: dict[str, str] = field(default_factory=dict)  # what the file carries beside pictures
+    streams: dict[str, str] = field(default_factory=dict)  # sound, subtitles, ...: what was kept
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One clip of the report."""
+class ReportEntry:
+    """One clip of the report: its row in the tables, its pictures and its curves."""
 
     row: Row
-    pictures: Pictures = Pictures()
+    pictures: ClipPictures = ClipPictures()
     curves: Sequence[Row] = ()
     output_link: str = ""
-    streams: Mapping[str, str] = field(
-        default_factory=dict
-    )  # what the file carries beside pictures
 
     @property
     def clip_id(self) -> str:
@@ -46,7 +43,7 @@ class Entry:
         return str(self.row["state"])
 
     def number(self, column: str) -> float | None:
-        """The value of a column; None where it is absent, empty or not a number."""
+        """Return the value of a column; None if it is absent, empty or not a number."""
         value = self.row.get(column)
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             return None
@@ -66,13 +63,13 @@ def document(title: str, *body: Part, style: str = "") -> str:
     return page(title, asset("report.css") + style, asset("report.js"), *body)
 
 
-def worst_first(entries: Sequence[Entry]) -> list[Entry]:
-    """Not published before published; then those that moved furthest from their source."""
+def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:
+    """Sort the clips: unpublished ones first, then those that differ most from their source."""
     ranks = {state: rank for rank, state in enumerate(UNPUBLISHED)}
 
-    def key(entry: Entry) -> tuple[int, float, str]:
+    def key(entry: ReportEntry) -> tuple[int, float, str]:
         fidelity = entry.number("psnr_to_source_db")
-        return ranks.get(entry.state, 3), fidelity or math.inf, entry.clip_id
+        return ranks.get(entry.state, len(ranks)), fidelity or math.inf, entry.clip_id
 
     return sorted(entries, key=key)
 
@@ -94,7 +91,7 @@ def counted(number: float, noun: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A signed share with a real minus sign; nought has none."""
+    """Return a signed percentage with a real minus sign; zero has no sign."""
     whole = f"{share:+z.0%}".replace("+0%", "0%")
     return whole.replace("-", "\u2212").replace("%", "\u2009%")
 

@@ -1,4 +1,4 @@
-"""The report's index: every clip in one table that sorts and filters, worst first."""
+"""The index of the report: all clips in one table that sorts and filters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobs.console.html import Html, Part, tag
 from jobs.console.output import grouped
 from jobs.report.entry import (
     UNPUBLISHED,
-    Entry,
+    ReportEntry,
     badge,
     change,
     counted,
@@ -19,8 +19,18 @@ from jobs.report.entry import (
     worst_first,
 )
 
+ORDER = (
+    "Clips that were not published come first, then clips that differ most from their source. "
+    "A trained model made the restored pictures. The originals are unchanged."
+)
+COLUMNS = (
+    "Noise is a standard deviation in code values of 0 to 255, flicker is a percentage of the "
+    "brightness; both before and after. PSNR to source (dB): the higher, the closer to the source. "
+    "PSNR gain (dB): the improvement, measured with a clean reference."
+)
 
-def index_page(entries: Sequence[Entry], out: str, written: str) -> str:
+
+def index_page(entries: Sequence[ReportEntry], out: str, written: str) -> str:
     ranked = worst_first(entries)
     counts = Counter(entry.state for entry in ranked)
     ready = sum(n for state, n in counts.items() if state not in UNPUBLISHED)
@@ -32,11 +42,8 @@ def index_page(entries: Sequence[Entry], out: str, written: str) -> str:
         tag("h1", "Restoration report"),
         tag("p", f"{lead}.", class_="lead"),
         tag("p", f"{out} · latest run {runs[-1] if runs else '(none)'} · written {written}"),
-        tag(
-            "p",
-            "Worst first: what could not be published, then what departs most from its source. "
-            "Restored pictures are made with a trained model; the originals are untouched.",
-        ),
+        tag("p", ORDER),
+        tag("p", COLUMNS),
     )
     return document("Restoration report", header, _tools(counts), _table(ranked))
 
@@ -52,10 +59,10 @@ def _tools(counts: Counter[str]) -> Html:
     )
 
 
-def _table(entries: Sequence[Entry]) -> Html:
+def _table(entries: Sequence[ReportEntry]) -> Html:
     truth = any(e.number("ref_psnr_after_db") is not None for e in entries)
     heads = ["Clip", "State", "Frames", "Size", "Noise", "Flicker", "PSNR to source"]
-    heads += ["Gain"] if truth else []
+    heads += ["PSNR gain"] if truth else []
     cells = [
         tag("th", tag("button", name, type="button"), scope="col", class_=_numeric(name))
         for name in heads
@@ -74,12 +81,12 @@ def _numeric(head: str) -> str | None:
     return None if head in ("Clip", "State") else "num"
 
 
-def _index_row(entry: Entry, truth: bool) -> Html:
+def _index_row(entry: ReportEntry, truth: bool) -> Html:
     href, folder = f"clips/{quote(entry.clip_id)}.html", f"clips/{quote(entry.clip_id)}"
     thumb = entry.pictures.thumbnail
     image = tag(
         "img", src=f"{folder}/{quote(thumb)}", alt="", loading="lazy", class_="thumb"
-    )  # the link beside it names the clip
+    )  # no alternative text: the link beside it names the clip
     size = f"{entry.text('width')}x{entry.text('height')}" if entry.number("width") else ""
     gain = change(entry.number("ref_psnr_before_db"), entry.number("ref_psnr_after_db"))
     last = [_cell(gain, "" if gain is None else f"{gain:+.2f} dB")] if truth else []
@@ -98,22 +105,22 @@ def _index_row(entry: Entry, truth: bool) -> Html:
     )
 
 
-def _why(entry: Entry) -> Html | None:
+def _why(entry: ReportEntry) -> Html | None:
     reason = entry.text("reason")
     return tag("div", f"{reason}: {entry.text('sentence')}") if reason else None
 
 
-def _area(entry: Entry) -> float | None:
+def _area(entry: ReportEntry) -> float | None:
     width, height = entry.number("width"), entry.number("height")
     return width * height if width and height else None
 
 
-def _fidelity(entry: Entry) -> Html:
+def _fidelity(entry: ReportEntry) -> Html:
     value = entry.number("psnr_to_source_db")
     return _cell(value, "" if value is None else f"{value:.1f} dB")
 
 
-def _change(entry: Entry, name: str) -> Html:
+def _change(entry: ReportEntry, name: str) -> Html:
     before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
     if before is None or after is None:
         return _cell(None, "")

@@ -1,4 +1,4 @@
-"""What the report draws itself: where the time went, and the measures frame by frame."""
+"""Drawings of the report: the time of each stage, and measures frame by frame."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from itertools import pairwise
 from jobs.console.html import Html, Part, tag
 from jobs.console.output import clock, grouped
 from jobs.console.plot import Box, Points
-from jobs.report.entry import Entry, card
+from jobs.report.entry import ReportEntry, card
 
-STAGES = {"seconds_decode": "decode", "seconds_model": "model", "seconds_encode": "encode"}
+STAGE_NAMES = {"decode": "decoding", "model": "restoring", "encode": "encoding"}
 CURVES = {"mean_luma": "Brightness", "noise_sigma": "Noise"}
 
 
-def timings(entry: Entry) -> Html | None:
-    values = {word: entry.number(column) or 0.0 for column, word in STAGES.items()}
+def timings(entry: ReportEntry) -> Html | None:
+    values = {stage: entry.number(f"seconds_{stage}") or 0.0 for stage in STAGE_NAMES}
     total = sum(values.values())
     if total <= 0:
         return None
     bars, keys, x = [], [], 0.0
-    for word, seconds in values.items():
+    for stage, seconds in values.items():
         width = 100 * seconds / total
-        bars.append(tag("rect", x=f"{x:.2f}", y=0, width=f"{width:.2f}", height=6, class_=word))
-        swatch = tag("rect", width=6, height=6, class_=word)
+        bars.append(tag("rect", x=f"{x:.2f}", y=0, width=f"{width:.2f}", height=6, class_=stage))
+        swatch = tag("rect", width=6, height=6, class_=stage)
         mark = tag("svg", swatch, class_="bar", viewBox="0 0 6 6", aria_hidden="true")
-        keys.append(tag("li", mark, f"{word} {clock(seconds)} ({width:.0f} %)"))
+        keys.append(tag("li", mark, f"{STAGE_NAMES[stage]} {clock(seconds)} ({width:.0f} %)"))
         x += width
     bar = tag(
         "svg",
@@ -35,12 +35,12 @@ def timings(entry: Entry) -> Html | None:
         aria_hidden="true",
     )
     frames = entry.number("frames")
-    speed = tag("p", f"{frames / total:.2f} frames per second of work.") if frames else None
-    return card("Where the time went", bar, tag("ul", *keys, class_="key"), speed)
+    speed = tag("p", f"{frames / total:.2f} frames per second of working time.") if frames else None
+    return card("Working time", bar, tag("ul", *keys, class_="key"), speed)
 
 
-def curves(entry: Entry) -> Html | None:
-    """Per-frame series before and after, with the cuts."""
+def curves(entry: ReportEntry) -> Html | None:
+    """Draw measures of each frame before and after, with the cuts."""
     plots: list[Part] = []
     for name, label in CURVES.items():
         series = {side: _series(entry, f"{name}_{side}") for side in ("before", "after")}
@@ -61,8 +61,8 @@ def curves(entry: Entry) -> Html | None:
     return card("Frame by frame", *plots, key)
 
 
-def _series(entry: Entry, column: str) -> Points:
-    """(frame, value) where the measure was taken."""
+def _series(entry: ReportEntry, column: str) -> Points:
+    """Return (frame, value) for the measured frames."""
     points = [(row.get("frame"), row.get(column)) for row in entry.curves]
     return [
         (float(x), float(y))
@@ -71,7 +71,7 @@ def _series(entry: Entry, column: str) -> Points:
     ]
 
 
-def _cuts(entry: Entry) -> list[float]:
+def _cuts(entry: ReportEntry) -> list[float]:
     rows = list(entry.curves)
     pairs = pairwise(rows)
     return [float(str(b["frame"])) for a, b in pairs if a.get("shot") != b.get("shot")]

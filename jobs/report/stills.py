@@ -1,4 +1,4 @@
-"""Pictures for the report: frames of a source and of its restoration side by side."""
+"""Pictures for the report: frames of a source and of its restored file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 JPEG_BYTES = 100_000
 QUALITIES = (92, 88, 84, 78, 70, 60)
-SHRINK = 0.8
-GAIN = 4  # of the difference picture, about mid-grey
+SHRINK = 0.8  # factor between two tries of a smaller picture
+DIFFERENCE_GAIN = 4  # the difference picture shows changes this many times as strong
 THUMB_WIDTH = 192
 
 
 @dataclass(frozen=True)
 class Stills:
-    """What was seen of a clip: frames of both files, and what each file declares."""
+    """Frames of a clip's source and restored file, and the facts that each file declares."""
 
     frames: list[Still]
     source: Probe
@@ -38,7 +38,7 @@ class Stills:
 
 @dataclass(frozen=True)
 class Still:
-    """One frame before and after, native pixels, and what changed: grey where nothing did."""
+    """One frame before and after, in its own pixels."""
 
     index: int
     source: Picture
@@ -46,12 +46,13 @@ class Still:
 
     @property
     def difference(self) -> Picture:
+        """The change of each pixel around mid-grey; grey means no change."""
         change = self.restored.astype(np.int16) - self.source
-        shown: Picture = np.clip(128 + GAIN * change, 0, 255).astype(np.uint8)
+        shown: Picture = np.clip(128 + DIFFERENCE_GAIN * change, 0, 255).astype(np.uint8)
         return shown
 
     def thumbnail(self, sar: Fraction) -> Picture:
-        """Left half before, right half after, small, in display shape."""
+        """Return a small picture in display shape: left half before, right half after."""
         middle = self.source.shape[1] // 2
         both = np.hstack([self.source[:, :middle], self.restored[:, middle:]])
         height, width = both.shape[:2]
@@ -61,7 +62,7 @@ class Still:
 
 
 def begin_middle_end(frames: int) -> list[int]:
-    """Where archivists look: near the beginning, in the middle, near the end."""
+    """Return the indices of frames near the beginning, in the middle and near the end."""
     return sorted({frames // 10, frames // 2, frames - 1 - frames // 10} if frames else set())
 
 
@@ -72,8 +73,9 @@ def stills(
     limits: Limits,
     conversion: Conversion | None = None,
 ) -> Stills:
-    """The frames at ``indices`` of both files, each decoded once; of the source, those after the
-    conversion that its clip had.
+    """Return the frames at ``indices`` of both files. Each file is decoded once.
+
+    The source's frames are taken after the conversion of the clip, such as deinterlacing.
     """
     count = max(indices, default=-1) + 1
     with (
@@ -86,7 +88,7 @@ def stills(
 
 
 def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:
-    """8-bit RGB of the frames at ``indices``, in order."""
+    """Yield the frames at ``indices`` as 8-bit RGB (H, W, 3), in order."""
     probe = decoder.probe
     colour = PixelFormat.of(
         probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
@@ -98,7 +100,7 @@ def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:
 
 
 def jpeg(picture: Picture) -> bytes:
-    """A JPEG of at most JPEG_BYTES: the best quality that fits, then a smaller picture."""
+    """Return a JPEG of at most JPEG_BYTES: first lower the quality, then the size."""
     bgr: NDArray[Any] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     while True:
         for quality in QUALITIES:

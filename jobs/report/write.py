@@ -1,7 +1,7 @@
 """Writes the report of an output folder: OUT/report/index.html and a page for every clip.
 
-The pages are static and load nothing but the JPEGs beside them. Facts come from the tables;
-pictures are taken from source and restored file, and kept from one report to the next.
+The pages are static and load nothing but the JPEGs beside them. Facts come from the tables.
+Pictures come from the source and the restored file. They are kept from one report to the next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jobs.report.clip_page import clip_page
-from jobs.report.entry import Entry, Pictures, Row, worst_first
+from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.index_page import index_page
 from jobs.report.stills import Still, begin_middle_end, jpeg, stills
 from pipeline.clip.conversion import Conversion
@@ -28,8 +28,8 @@ from pipeline.store.cache import local_copy
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
-# one row for each clip: its last one that says what was made, not that nothing was to do
-# of whom the last run says who may see it
+# One row for each clip: the last one that restored it, not one that found it up to date. Its
+# access class comes from the last run.
 LATEST = """
 SELECT * REPLACE (
     first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class
@@ -37,8 +37,8 @@ SELECT * REPLACE (
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
 ORDER BY clip_id
 """
-CURVE_POINTS = 600
-# frame by frame, a long clip in bins: brightness is sampled, for a mean would hide the flicker
+CURVE_POINTS = 600  # at most, in one curve
+# Measures by frame; a long clip is binned. Brightness is sampled: a mean would hide the flicker.
 CURVES_OF = """
 WITH latest AS (
     SELECT * FROM frames WHERE clip_id IN ({clips})
@@ -54,11 +54,11 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
-WITHOUT_PICTURES = {"restricted"}  # access classes of which no picture may leave the store
+WITHOUT_PICTURES = {"restricted"}  # access classes whose pictures may not leave the storage
 
 
 def write_report(out: str) -> str:
-    """Write every page; the address of the index."""
+    """Write every page and return the address of the index."""
     from jobs.console.query import query
 
     rows = query(out, LATEST).to_pylist()
@@ -75,8 +75,8 @@ def write_report(out: str) -> str:
     return index
 
 
-def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> Entry:
-    entry = Entry(row)
+def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> ReportEntry:
+    entry = ReportEntry(row)
     folder = storage.join(root, "clips", entry.clip_id)
     if not entry.text("output_uri"):
         _without_pictures(folder)
@@ -90,13 +90,13 @@ def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> En
 
 
 def _without_pictures(folder: str) -> None:
-    """Remove what an earlier report has shown of a clip."""
+    """Remove the pictures that an earlier report has made of a clip."""
     for uri in list(storage.listing(folder)):
         storage.delete(uri)
 
 
 def link(out: str, uri: str) -> str:
-    """The way from a clip's page to a file below ``out``; nothing for a file elsewhere."""
+    """Return the link from a clip's page to a file below ``out``; empty for other files."""
     base = out.rstrip("/") + "/"
     if not uri.startswith(base):
         return ""
@@ -104,7 +104,7 @@ def link(out: str, uri: str) -> str:
 
 
 def _curves(out: str, clips: list[str]) -> dict[str, list[Row]]:
-    """The rows of tables/frames to draw, by clip."""
+    """Return the rows of tables/frames to draw, by clip."""
     from jobs.console.query import query
 
     found: dict[str, list[Row]] = defaultdict(list)
@@ -119,25 +119,25 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _pictures(entry: Entry, folder: str) -> Pictures:
-    """The clip's stills, taken now or by an earlier report of the same restored file.
+def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
+    """Return the clip's pictures: new ones, or those of an earlier report of the same file.
 
-    A source that has gone since leaves the page without pictures, not the report without the page.
+    If the source is gone, the page has no pictures, but the report still has the page.
     """
     mark = entry.text("output_sha256")[:12]
     note = storage.join(folder, f"{mark}.json")
     try:
         if storage.exists(note):
-            return Pictures(**json.loads(storage.read_bytes(note)))
+            return ClipPictures(**json.loads(storage.read_bytes(note)))
         with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
             pictures = _take(entry, folder, mark, Path(cache))
     except ClipFault:
-        return Pictures()
+        return ClipPictures()
     storage.write_bytes(note, json.dumps(asdict(pictures)).encode())
     return pictures
 
 
-def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
+def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictures:
     indices = begin_middle_end(int(entry.number("frames") or 0))
     done = entry.text("conversion")
     conversion = Conversion.parse(done) if done else None
@@ -145,19 +145,19 @@ def _take(entry: Entry, folder: str, mark: str, cache: Path) -> Pictures:
         fetched(entry.text("source_uri"), cache) as source,
         local_copy(entry.text("output_uri"), cache) as restored,
     ):
-        seen = stills(source, restored, indices, Limits(), conversion)
-    frames = {str(still.index): _save(still, folder, mark) for still in seen.frames}
-    thumbnail, sar = f"{mark}-thumb.jpg", seen.source.sar
-    middle = seen.frames[len(seen.frames) // 2].thumbnail(sar)
+        taken = stills(source, restored, indices, Limits(), conversion)
+    frames = {str(still.index): _save(still, folder, mark) for still in taken.frames}
+    thumbnail, sar = f"{mark}-thumb.jpg", taken.source.sar
+    middle = taken.frames[len(taken.frames) // 2].thumbnail(sar)
     storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle))
-    ratio = float(seen.source.width * sar / seen.source.height)
-    return Pictures(ratio, frames, thumbnail, kept_streams(seen.source, seen.restored))
+    ratio = float(taken.source.width * sar / taken.source.height)
+    return ClipPictures(ratio, frames, thumbnail, kept_streams(taken.source, taken.restored))
 
 
 def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
-    """What the restored file carries beside its pictures; what the source has else is told."""
+    """Return the streams kept beside the pictures; differences from the source are noted."""
 
-    def told(before: object, after: object) -> str:
+    def noted(before: object, after: object) -> str:
         return f"{after or 'none'}" + (f" (source: {before or 'none'})" if before != after else "")
 
     facts = {
@@ -167,7 +167,7 @@ def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
         "Chapters": (source.chapters, restored.chapters),
         "Timecode": (source.timecode, restored.timecode),
     }
-    return {name: told(*pair) for name, pair in facts.items() if any(pair)}
+    return {name: noted(*pair) for name, pair in facts.items() if any(pair)}
 
 
 def _save(still: Still, folder: str, mark: str) -> dict[str, str]:

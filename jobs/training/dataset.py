@@ -1,9 +1,9 @@
-"""Build the training bank: clean and damaged sequences as memory-mapped arrays.
+"""The training bank: clean and damaged sequences as memory-mapped arrays.
 
 A bank is a folder with `clean.npy` and `damaged.npy` (N, T, S, S, 3) uint8, `mask.npy`
-(N, T, S, S) uint8 (1 where a defect changed the pixel) and `index.json`, which
-says where every sequence comes from and how badly it was damaged. The same seed, media and codecs
-give the same bytes, whatever the number of workers.
+(N, T, S, S) uint8 (1 if a defect changed the pixel) and `index.json`. The index holds the source
+and the damage of every sequence. The same seed, media and codecs give the same bytes for any
+number of workers.
 """
 
 import json
@@ -23,39 +23,45 @@ from models.damage.simulator import Codec, age
 from pipeline.media.rgb import codec_round_trip, read_rgb
 
 Row = dict[str, Any]  # one entry of index.json
-Job = tuple[Path, Path, list[tuple[int, "Item"]], "Reader", Codec, "Layout", int]
+Job = tuple[Path, Path, list[tuple[int, "BankSequence"]], "Reader", Codec, "BankLayout", int]
 Reader = Callable[[Path], np.ndarray]  # (T, H, W, 3) uint8
-Maker = Callable[["Layout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
-PROCEDURAL = "dead leaves"  # the source of sequences that nobody filmed
-CUT = 28.0  # mean change of a 64 x 36 thumbnail, in grey levels, that a moving shot stays below
-STILL = 0.02  # ... and that a repeated frame does not reach
-TRIES = 20
+Maker = Callable[["BankLayout", np.random.Generator], tuple[np.ndarray, dict[str, float]]]
+PROCEDURAL = "dead leaves"  # source name of sequences that were drawn, not filmed
+CUT_THUMBNAIL = (64, 36)  # pixels; the mean change between two thumbnails finds cuts
+LEAST_CUT_CHANGE = 28.0  # grey levels; a moving shot stays below
+MOST_REPEAT_CHANGE = 0.02  # grey levels; a repeated frame stays below
+WINDOW_TRIES = 20  # random places that are tried in a clip
+DRAWN_GROUPS = 16  # number of jobs that share the drawn sequences
+GREY_STORED_SHARE = 0.7  # most monochrome film is stored without colour
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What the sequences of a bank look like."""
+class BankLayout:
+    """Size and kinds of the sequences of a bank."""
 
     frames: int = 12
     size: int = 224
     least_scale: float = 0.5  # clips are downscaled by a factor between this and 1
     grey_share: float = 0.08
-    double_step_share: float = 0.2  # sequences that take every second frame
+    double_step_share: float = 0.2  # sequences of every second frame
     procedural_share: float = 0.2  # sequences of dead leaves (models/damage/dead_leaves.py)
 
 
 @dataclass(frozen=True)
-class Item:
-    """One sequence to make; equal `place` means the same pixels of the same source."""
+class BankSequence:
+    """One sequence to make. Equal ``place`` means the same pixels of the same source."""
 
     source: str
     preset: str
     place: int
 
 
-def plan(data: Path, count: int, preset: str = "film_train", procedural: float = 0.0) -> list[Item]:
-    """`count` sequences over the clips and photos of a folder, a clip twice as often as a photo,
-    and a share of procedural ones.
+def plan(
+    data: Path, count: int, preset: str = "film_train", procedural: float = 0.0
+) -> list[BankSequence]:
+    """Return ``count`` sequences of a folder: each clip twice as often as each photo.
+
+    ``procedural`` is the share of drawn sequences (dead leaves). Raises ValueError without media.
     """
     videos = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
     photos = sorted(data.glob("photo/*.jpg"))
@@ -64,32 +70,32 @@ def plan(data: Path, count: int, preset: str = "film_train", procedural: float =
         raise ValueError(f"no *.mp4, video/*.mp4 or photo/*.jpg in {data}")
     drawn = round(count * procedural)
     sources = [turns[row % len(turns)] for row in range(count - drawn)]
-    sources += [f"{PROCEDURAL}/{row % 16}" for row in range(drawn)]  # groups, for the workers
-    return [Item(source, preset, row) for row, source in enumerate(sources)]
+    sources += [f"{PROCEDURAL}/{row % DRAWN_GROUPS}" for row in range(drawn)]
+    return [BankSequence(source, preset, row) for row, source in enumerate(sources)]
 
 
 def read_clip(path: Path) -> np.ndarray:
-    """A whole clip (T, H, W, 3) uint8 RGB."""
+    """Read a whole clip: (T, H, W, 3) uint8 RGB."""
     return np.stack(list(read_rgb(path)))
 
 
 def build_bank(
     data: Path,
     out: Path,
-    items: list[Item],
-    layout: Layout = Layout(),
+    items: list[BankSequence],
+    layout: BankLayout = BankLayout(),
     seed: int = 0,
     workers: int = 2,
     read: Reader = read_clip,
     codec: Codec = codec_round_trip,
 ) -> dict[str, float]:
-    """Write a bank and return its summary: sequences and quantiles of the identity PSNR."""
+    """Write a bank and return its summary: number of sequences, quantiles of their PSNR."""
     out.mkdir(parents=True, exist_ok=True)
     shape = (len(items), layout.frames, layout.size, layout.size)
     for name, tail in (("clean", (3,)), ("damaged", (3,)), ("mask", ())):
         path = out / f"{name}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, shape + tail).flush()
-    by_source: dict[str, list[tuple[int, Item]]] = {}
+    by_source: dict[str, list[tuple[int, BankSequence]]] = {}
     for row, item in enumerate(items):
         by_source.setdefault(item.source, []).append((row, item))
     jobs = [(data, out, group, read, codec, layout, seed) for group in by_source.values()]
@@ -104,7 +110,7 @@ def build_bank(
 
 
 def summarise(rows: list[Row]) -> dict[str, float]:
-    """Number of sequences and the 5/25/50/75/95 % quantiles of their identity PSNR, in dB."""
+    """Return the number of sequences, and quantiles of their PSNR to the clean ones, in dB."""
     values = [float(row["psnr"]) for row in rows]
     quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
     names = ("psnr_5", "psnr_25", "psnr_50", "psnr_75", "psnr_95")
@@ -125,7 +131,7 @@ def _fill_source(job: Job) -> list[Row]:
         clean, origin = make(layout, rng)
         clean = greyscale(clean) if grey else clean
         aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
-        keep_grey = grey and rng.random() < 0.7  # most monochrome film is stored without colour
+        keep_grey = grey and rng.random() < GREY_STORED_SHARE
         damaged = greyscale(aged.frames) if keep_grey else aged.frames
         bank["clean"][row] = aged.target
         bank["damaged"][row] = damaged
@@ -136,7 +142,7 @@ def _fill_source(job: Job) -> list[Row]:
 
 
 def _maker(source: str, path: Path, read: Reader) -> Maker:
-    """What makes the sequences of one source."""
+    """Return the function that makes the sequences of one source."""
     if source.startswith(PROCEDURAL):
         return lambda layout, rng: (dead_leaves(rng, layout.frames, layout.size), {})
     if path.suffix == ".jpg":
@@ -147,17 +153,17 @@ def _maker(source: str, path: Path, read: Reader) -> Maker:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """A photograph (H, W, 3) uint8 RGB."""
+    """Read a photograph: (H, W, 3) uint8 RGB. Raises ValueError."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ValueError(f"{path} is not a picture OpenCV can read")
+        raise ValueError(f"OpenCV cannot read the picture {path}")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def cut_out(
-    clip: np.ndarray, layout: Layout, rng: np.random.Generator
+    clip: np.ndarray, layout: BankLayout, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """A sequence (T, S, S, 3) of one shot of a clip, and where it was taken."""
+    """Cut a sequence (T, S, S, 3) out of one shot of a clip; also return its place."""
     height, width = clip.shape[1:3]
     least = max(layout.least_scale, layout.size / min(height, width))
     if least > 1:
@@ -177,33 +183,36 @@ def cut_out(
 
 
 def thumbnail_changes(clip: np.ndarray) -> np.ndarray:
-    """Mean absolute change (T - 1,) between thumbnails of neighbouring frames."""
-    small = [cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA) for frame in clip]
+    """Return the mean absolute change (T - 1,) between thumbnails of neighbouring frames."""
+    small = [cv2.resize(frame, CUT_THUMBNAIL, interpolation=cv2.INTER_AREA) for frame in clip]
     steps = np.diff(np.stack(small).astype(np.float32), axis=0)
     return np.asarray(np.abs(steps).mean((1, 2, 3)))
 
 
-def choose_frames(changes: np.ndarray, layout: Layout, rng: np.random.Generator) -> tuple[int, int]:
-    """First frame and frame step of a sequence without a cut or a repeated frame."""
+def choose_frames(
+    changes: np.ndarray, layout: BankLayout, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Choose the first frame and the frame step of a sequence without cut or repeated frame."""
     best, best_change = (0, 1), np.inf
-    for _ in range(TRIES):
+    for _ in range(WINDOW_TRIES):
         step = 2 if rng.random() < layout.double_step_share else 1
         last = len(changes) + 1 - step * (layout.frames - 1)
         if last < 1:
             continue
         start = int(rng.integers(0, last))
         window = changes[start : start + step * (layout.frames - 1)]
-        if STILL < window.min(initial=CUT) and window.max(initial=0) < CUT:
+        least, most = window.min(initial=LEAST_CUT_CHANGE), window.max(initial=0)
+        if MOST_REPEAT_CHANGE < least and most < LEAST_CUT_CHANGE:
             return start, step
-        if window.max(initial=0) < best_change:
-            best, best_change = (start, step), window.max(initial=0)
+        if most < best_change:
+            best, best_change = (start, step), most
     return best
 
 
 def pan(
-    photo: np.ndarray, layout: Layout, rng: np.random.Generator
+    photo: np.ndarray, layout: BankLayout, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """A camera move (T, S, S, 3) over a photograph: drift, jitter, rotation and zoom."""
+    """Move a camera over a photograph (T, S, S, 3): drift, jitter, rotation and zoom."""
     least = min(1.0, 1.25 * layout.size / min(photo.shape[:2]))
     scale = least + (max(least, 0.8) - least) * rng.random() ** 2
     wide, high = round(scale * photo.shape[1]), round(scale * photo.shape[0])
@@ -225,7 +234,7 @@ def pan(
 def _view(
     picture: np.ndarray, centre: np.ndarray, angle: float, zoom: float, size: int
 ) -> np.ndarray:
-    """The square (size, size, 3) that a turned and zoomed camera sees; edges are mirrored."""
+    """Return the square (size, size, 3) of a turned and zoomed camera; edges are mirrored."""
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
     shift = centre - turn @ np.full(2, (size - 1) / 2)
     matrix = np.hstack([turn, shift[:, None]])
@@ -236,12 +245,12 @@ def _view(
 
 
 def greyscale(clip: np.ndarray) -> np.ndarray:
-    """The clip without colour, still (T, H, W, 3)."""
+    """Return the clip without colour, still (T, H, W, 3)."""
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip])
     return np.repeat(grey[..., None], 3, axis=3)
 
 
 def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
-    """Mean PSNR over the frames in dB, at most 99."""
+    """Return the mean PSNR over the frames in dB, at most 99."""
     error = np.square(frames.astype(np.float32) - reference).mean((1, 2, 3))
     return float(np.minimum(10 * np.log10(255**2 / np.maximum(error, 1e-9)), 99).mean())

@@ -126,7 +126,7 @@ def test_the_command_starts_without_heavy_imports(arguments: list[str]) -> None:
 
 WORKER = """
 import ray
-from pipeline import flow
+from pipeline import ray_runtime
 
 @ray.remote
 def found():
@@ -141,7 +141,7 @@ with {connection}:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("connection", "ours"),
-    [("flow.cluster(None)", True), ("ray.init(num_cpus=1, include_dashboard=False)", False)],
+    [("ray_runtime.cluster(None)", True), ("ray.init(num_cpus=1, include_dashboard=False)", False)],
     ids=["our connection", "a bare one"],
 )
 def test_a_folder_of_the_users_cannot_take_the_place_of_a_package(

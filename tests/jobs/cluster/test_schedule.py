@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from jobs import cli
 from jobs.cluster import schedule
-from jobs.cluster.schedule import Plan
+from jobs.cluster.nightly import NightlyRun
 from jobs.pages.docs import commands
 
 WORDS = ["submit", "/films/tape 7 100% $new.csv", "--out", '/films/"restored"', "--until", "06:00"]
-PLAN = Plan("nightly", WORDS, time(20, 5), program="/usr/bin/env")
+RUN = NightlyRun("nightly", WORDS, time(20, 5), program="/usr/bin/env")
 
 
 KUBERNETES = ("--target", "kubernetes", "--image", "i")
@@ -33,7 +33,7 @@ def render(*arguments: str) -> Any:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     paths = []
-    for name, text in schedule.systemd(PLAN).items():
+    for name, text in schedule.systemd(RUN).items():
         (tmp_path / name).write_text(text)
         paths.append(str(tmp_path / name))
     checked = subprocess.run(
@@ -43,21 +43,21 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 
 
 def test_the_service_drains_and_takes_the_deadline_for_success() -> None:
-    files = schedule.systemd(PLAN)
+    files = schedule.systemd(RUN)
     service = files["nightly.service"].splitlines()
     (start,) = (line for line in service if line.startswith("ExecStart="))
     plain = start.removeprefix("ExecStart=").replace("%%", "%").replace("$$", "$")
-    assert shlex.split(plain) == PLAN.command
+    assert shlex.split(plain) == RUN.command
     environment = "EnvironmentFile=-/etc/nightly.env"
     assert {"KillMode=mixed", "SuccessExitStatus=5", environment} <= set(service)
     assert "OnCalendar=*-*-* 20:05:00" in files["nightly.timer"].splitlines()
 
 
 def test_cron_gets_one_line_with_its_percent_signs_escaped() -> None:
-    (line,) = schedule.cron(PLAN)["nightly.crontab"].splitlines()
+    (line,) = schedule.cron(RUN)["nightly.crontab"].splitlines()
     minute, hour, *rest = line.split(" ", 5)
     assert (minute, hour, rest[:3]) == ("5", "20", ["*", "*", "*"])
-    assert shlex.split(rest[3].replace(r"\%", "%")) == PLAN.command
+    assert shlex.split(rest[3].replace(r"\%", "%")) == RUN.command
 
 
 def test_kubernetes_gets_a_cron_job_that_never_overlaps() -> None:

@@ -1,4 +1,4 @@
-"""The peers keep every frame in its place; the scores mean what they say; one run leaves it all."""
+"""Baselines keep frames in place, scores have their meaning, and one run writes every file."""
 
 import json
 import math
@@ -12,26 +12,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.evaluate import evaluate as module
-from jobs.evaluate.baselines import PEERS, Peer, run_filters
+from jobs.evaluate.baselines import BASELINES, Baseline, run_filters
 from jobs.evaluate.evaluate import (
     Method,
-    Options,
     evaluate,
     evaluate_command,
     keep,
-    make_sample,
-    one_shot,
 )
 from jobs.evaluate.perceptual import perceptual, vmaf
 from jobs.evaluate.results import (
-    Result,
-    Tile,
+    Crop,
+    Evaluation,
+    ScoredClip,
+    contact_sheet,
     markdown,
-    sheet,
     shortened,
     summarise,
     verdicts,
 )
+from jobs.evaluate.samples import Options, make_sample, one_shot
 from jobs.evaluate.scores import bootstrap, psnr_of, score, timed
 from models.damage.simulator import age
 from pipeline.media.rgb import write_rgb
@@ -79,18 +78,18 @@ def shorten(clip: np.ndarray) -> np.ndarray:
     return clip[1:]
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_peers_keep_every_frame_in_its_place(name: str) -> None:
-    clip, peer = counting(), PEERS[name]
-    for strength in (peer.strengths[0], peer.strengths[-1]):
-        assert nearest(peer.run(clip, strength), clip) == list(range(len(clip)))
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_keep_every_frame_in_its_place(name: str) -> None:
+    clip, baseline = counting(), BASELINES[name]
+    for strength in (baseline.strengths[0], baseline.strengths[-1]):
+        assert nearest(baseline.run(clip, strength), clip) == list(range(len(clip)))
 
 
-@pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.single])
-def test_peers_clean_noise_at_some_strength(name: str) -> None:
-    clip, peer = moving(), PEERS[name]
+@pytest.mark.parametrize("name", [name for name, baseline in BASELINES.items() if baseline.single])
+def test_baselines_clean_noise_at_some_strength(name: str) -> None:
+    clip, baseline = moving(), BASELINES[name]
     damaged = age(clip, "g25", 1).frames
-    best = max(psnr_of(peer.run(damaged, strength), clip) for strength in peer.strengths)
+    best = max(psnr_of(baseline.run(damaged, strength), clip) for strength in baseline.strengths)
     assert best > psnr_of(damaged, clip) + 1
 
 
@@ -172,7 +171,7 @@ def test_several_sizes_are_told_apart(folder: Path, tmp_path: Path) -> None:
     assert methods == {"identity", "ours fast"}
     assert answer["verdicts"]["g25"]["gain_db"] > 0  # type: ignore[index]
     assert all(row["vmaf"] > 0 for row in answer["rows"])  # type: ignore[attr-defined]
-    with pytest.raises(ArchiveError, match="weights are of one size"):
+    with pytest.raises(ArchiveError, match="--weights needs exactly one --size"):
         evaluate_command(
             **given, out=tmp_path / "x", sizes=("fast", "base"), weights=tmp_path / "w"
         )  # type: ignore[arg-type]
@@ -196,7 +195,7 @@ def spin(clip: np.ndarray) -> np.ndarray:
 def test_cpu_seconds_count_this_process_and_its_children() -> None:
     clip = moving(12, (144, 176))
     assert 0.2 <= timed(spin, clip).cpu_seconds < 0.4
-    assert timed(lambda c: PEERS["nlmeans"].run(c, 4), clip).cpu_seconds > 0.1
+    assert timed(lambda c: BASELINES["nlmeans"].run(c, 4), clip).cpu_seconds > 0.1
     assert timed(keep, clip).cpu_seconds < 0.05
 
 
@@ -226,15 +225,15 @@ def test_methods_see_the_damaged_clip_and_are_scored_against_the_truth(folder: P
         called.append(len(clip))
         return soften(clip)
 
-    peers = {
-        "hqdn3d": Peer("hqdn3d", "hqdn3d={s}", (1, 12)),
-        "two": Peer("two", "hqdn3d={s},hqdn3d=2", (1, 12), single=False),
+    baselines = {
+        "hqdn3d": Baseline("hqdn3d", "hqdn3d={s}", (1, 12)),
+        "two": Baseline("two", "hqdn3d={s},hqdn3d=2", (1, 12), single=False),
     }
     result = evaluate(
         [folder / "a.mkv", folder / "b.mkv"],
         ["g25", "clean"],
         Options(frames=6),
-        peers,
+        baselines,
         [Method("ours", "ours", spy)],
     )
     assert called == [6] * 4
@@ -263,7 +262,7 @@ def test_a_method_that_loses_a_frame_is_an_error(folder: Path) -> None:
 def test_the_command_leaves_rows_table_picture_and_json(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.PEERS, "hqdn3d", Peer("hqdn3d", "hqdn3d={s}", (4, 12)))
+    monkeypatch.setitem(module.BASELINES, "hqdn3d", Baseline("hqdn3d", "hqdn3d={s}", (4, 12)))
     answer = evaluate_command([folder], ["film"], 5, 1, tmp_path / "out", ["hqdn3d"], jobs=1)
     rows = pq.read_table(tmp_path / "out" / "scores.parquet").to_pylist()
     assert [(row["clip"], row["method"]) for row in rows] == [
@@ -295,9 +294,9 @@ def test_parallel_clips_score_the_same(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["bm3d"]}, "unknown 'bm3d': one of .*nlmeans"),
-        ({"presets": ["wax"]}, "unknown 'wax': one of .*film"),
-        ({"frames": 0}, "at least one frame"),
+        ({"methods": ["bm3d"]}, "unknown 'bm3d': give one of .*nlmeans"),
+        ({"presets": ["wax"]}, "unknown 'wax': give one of .*film"),
+        ({"frames": 0}, "--frames 0: give 1"),
         ({"data": [Path("nowhere")]}, "no such clip or folder: nowhere"),
     ],
 )
@@ -314,7 +313,7 @@ def test_the_tile_is_cut_where_the_damage_is() -> None:
     truth = np.full((4, 60, 80, 3), 90, np.uint8)
     damaged = truth + 20  # exposure alone does not attract it
     damaged[2, 40:44, 60:64] = 255
-    tile = Tile.worst(damaged, truth, 16)
+    tile = Crop.worst(damaged, truth, 16)
     assert tile.frame == 2
     assert tile.cut(damaged).shape == (16, 16, 3)
     assert (tile.cut(damaged) == 255).sum() == 16 * 3
@@ -337,8 +336,8 @@ def test_table_and_sheet_hold_what_was_run() -> None:
     assert "in dust" not in lines[0]
     picture = np.zeros((32, 32, 3), np.uint8)
     pictures = dict.fromkeys(("identity", "nlmeans", "ours", "truth"), picture)
-    result = Result([module.ClipResult("a", "film", rows, pictures)], {})
-    assert sheet(result).shape == (32 + 2 * 16, 4 * (32 + 4), 3)
+    result = Evaluation([ScoredClip("a", "film", rows, pictures)], {})
+    assert contact_sheet(result).shape == (32 + 2 * 16, 4 * (32 + 4), 3)
 
 
 def test_a_label_that_does_not_fit_ends_in_dots() -> None:

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.evaluate.evaluate import Options
+from jobs.evaluate.samples import Options
 from jobs.evaluate.tune import (
-    AWAY,
+    UNSEEN_DISTANCE,
     Candidate,
     cross_validated,
     tune_command,
@@ -74,7 +74,7 @@ def test_clips_are_dealt_whole_and_once() -> None:
 def test_witnesses_show_the_same_place_in_other_frames(speed: int) -> None:
     clip = scene(1, speed)
     seen = witnesses(clip)
-    assert len(seen) == 2 * (len(clip) - AWAY)
+    assert len(seen) == 2 * (len(clip) - UNSEEN_DISTANCE)
     assert {one.frame for one in seen} == set(range(len(clip)))
     share = np.mean([one.where.mean() for one in seen])
     assert share > 0.4
@@ -96,7 +96,7 @@ def test_without_a_reference_noise_is_known_for_noise(speed: int, tmp_path: Path
 def test_a_clip_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "short.mkv"
     write_rgb(path, scene(3, 0, count=3), Fraction(24))
-    with pytest.raises(ArchiveError, match="no place that can be followed"):
+    with pytest.raises(ArchiveError, match="no motion can be followed"):
         without_reference(path, [STRONG], Options(12))
 
 
@@ -126,9 +126,9 @@ def test_the_command_writes_a_recipe_that_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"models": ["huge"]}, "unknown huge: one of fast, base, large"),
+        ({"models": ["huge"]}, "unknown huge: give one of fast, base, large"),
         ({"presets": ["rain"]}, "unknown rain"),
-        ({"folds": 1}, "two folds"),
+        ({"folds": 1}, "--folds 1: give 2"),
     ],
 )
 def test_bad_requests_are_refused(settings: dict[str, object], told: str, tmp_path: Path) -> None:
@@ -140,5 +140,5 @@ def test_clips_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         write_rgb(tmp_path / folder / "reel.mkv", scene(0, 0), Fraction(24))
-    with pytest.raises(ArchiveError, match="one name"):
+    with pytest.raises(ArchiveError, match="the same name"):
         tune_command([tmp_path / "x", tmp_path / "y"], tmp_path / "r.toml")

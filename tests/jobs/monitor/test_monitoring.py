@@ -18,10 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.commands import monitoring
-from jobs.monitor.dashboard import dashboard
-from jobs.monitor.exporter import last_success, watched
-from jobs.monitor.metrics import METRICS, MOST_SERIES, NAMES, SERIES, Figures
+from jobs.monitor.dashboard import ALERT_RULES, grafana_dashboard
+from jobs.monitor.exporter import exporting, last_success
+from jobs.monitor.metrics import METRIC_NAMES, METRICS, MOST_SERIES, SERIES, Figures
 from pipeline.runs.events import Event
 from pipeline.runs.measures import clip_measures, shard_measures
 from schemas.errors import ArchiveError
@@ -56,7 +55,7 @@ def told(figures: Figures, *events: Event) -> dict[str, float]:
 
 def test_names_keep_the_rules_of_prometheus() -> None:
     """As `promtool check metrics` lints: base units last, `_total` on counters alone, a help."""
-    assert len(set(NAMES)) == len(NAMES)
+    assert len(set(METRIC_NAMES)) == len(METRIC_NAMES)
     for metric in METRICS:
         words = metric.name.removesuffix("_total").split("_")
         assert re.fullmatch(r"[a-z][a-z_]*[a-z]", metric.name)
@@ -71,7 +70,7 @@ def test_promtool_finds_nothing_to_say() -> None:
     text = generate_latest(Figures(OUT))  # type: ignore[arg-type]
     lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
     assert (lint.returncode, lint.stdout, lint.stderr) == (0, b"", b"")
-    rules = subprocess.run(["promtool", "check", "rules", monitoring.RULES], capture_output=True)
+    rules = subprocess.run(["promtool", "check", "rules", ALERT_RULES], capture_output=True)
     assert rules.returncode == 0, rules.stdout
 
 
@@ -151,7 +150,7 @@ def events(of: Any) -> None:
 
 def test_the_text_file_is_there_at_the_begin_and_keeps_the_last_success(tmp_path: Path) -> None:
     file = tmp_path / "restored.prom"
-    with watched(OUT, file, None, lambda event: None) as watch:
+    with exporting(OUT, file, None, lambda event: None) as watch:
         events(watch)
         assert samples(file.read_text())["archive_restore_exit_code"] == -1
         watch.end(0)
@@ -161,7 +160,7 @@ def test_the_text_file_is_there_at_the_begin_and_keeps_the_last_success(tmp_path
     assert last_success(file, OUT) == success > 0 == last_success(file, "s3://other")
 
     def terminated() -> None:
-        with watched(OUT, file, None, lambda event: None) as watch:
+        with exporting(OUT, file, None, lambda event: None) as watch:
             events(watch)
             raise SystemExit(128 + signal.SIGTERM)
 
@@ -176,7 +175,7 @@ def test_the_text_file_is_there_at_the_begin_and_keeps_the_last_success(tmp_path
 def test_a_run_that_another_keeps_from_starting_leaves_its_figures_alone(tmp_path: Path) -> None:
     file = tmp_path / "restored.prom"
     file.write_text("its figures")
-    with pytest.raises(ArchiveError), watched(OUT, file, None, lambda event: None):
+    with pytest.raises(ArchiveError), exporting(OUT, file, None, lambda event: None):
         raise ArchiveError("locked", exit_code=6)
     assert file.read_text() == "its figures"
 
@@ -184,7 +183,7 @@ def test_a_run_that_another_keeps_from_starting_leaves_its_figures_alone(tmp_pat
 def test_trouble_with_metrics_is_told_once_and_changes_nothing(tmp_path: Path) -> None:
     seen: list[Event] = []
     file = tmp_path / "nowhere" / "restored.prom"
-    with watched(OUT, file, None, seen.append) as watch:
+    with exporting(OUT, file, None, seen.append) as watch:
         events(watch)
         watch.end(0)
     (log,) = (event for event in seen if event.kind == "log")
@@ -194,7 +193,7 @@ def test_trouble_with_metrics_is_told_once_and_changes_nothing(tmp_path: Path) -
 def test_the_name_must_be_one_that_node_exporter_reads(tmp_path: Path) -> None:
     arguments = ["submit", "m.csv", "--out", str(tmp_path), "--metrics-file", "metrics.txt"]
     result = CliRunner().invoke(cli.app, arguments)
-    assert result.exit_code == 2 and "reads only names in .prom" in result.stderr
+    assert result.exit_code == 2 and "reads only files named" in result.stderr
 
 
 # Rules and dashboard
@@ -206,15 +205,15 @@ def test_rules_use_metrics_that_there_are() -> None:
     (group,) = yaml.safe_load(CliRunner().invoke(cli.app, ["monitoring", "rules"]).stdout)["groups"]
     for rule in group["rules"]:
         used = METRIC.findall(rule["expr"])
-        assert used and set(used) <= set(NAMES), rule["alert"]
+        assert used and set(used) <= set(METRIC_NAMES), rule["alert"]
         assert rule["annotations"]["summary"] and rule["labels"]["severity"]
     told = " ".join(rule["annotations"]["summary"] for rule in group["rules"])
-    for sentence in ("night did not finish", "Nothing succeeded for 36 h", "quarantine grew"):
+    for sentence in ("run did not finish", "No run succeeded for 36 h", "quarantine grew"):
         assert sentence in told
 
 
 def test_rules_name_reasons_and_states_that_there_are() -> None:
-    values = re.findall(r'(reason|state)=~"([^"]+)"', monitoring.RULES.read_text())
+    values = re.findall(r'(reason|state)=~"([^"]+)"', ALERT_RULES.read_text())
     states = {pair[0] for metric in METRICS if metric.name == "clips" for pair in metric.values}
     for label, names in values:
         assert set(names.split("|")) <= (set(Reason) if label == "reason" else states)
@@ -222,9 +221,9 @@ def test_rules_name_reasons_and_states_that_there_are() -> None:
 
 def test_panels_use_metrics_that_there_are_and_do_not_overlap() -> None:
     board = json.loads(CliRunner().invoke(cli.app, ["monitoring", "dashboard"]).stdout)
-    assert board == dashboard()
+    assert board == grafana_dashboard()
     used = {name for p in board["panels"] for name in METRIC.findall(p["targets"][0]["expr"])}
-    assert used <= set(NAMES) and len(used) > 10
+    assert used <= set(METRIC_NAMES) and len(used) > 10
     cells = [
         (x, p["gridPos"]["y"])
         for p in board["panels"]
@@ -251,7 +250,7 @@ def test_a_pushgateway_gets_the_same_in_a_group_of_the_output() -> None:
         server.got = []  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        with watched(OUT, None, url, lambda event: None) as watch:
+        with exporting(OUT, None, url, lambda event: None) as watch:
             events(watch)
             watch.end(3)
         server.shutdown()

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from jobs.pages import films
-from jobs.training.dataset import Layout, pan
+from jobs.training.dataset import BankLayout, pan
 from pipeline.media.rgb import read_rgb, write_rgb
 
 
 def test_a_sheet_shows_its_frame_with_its_speck_gone(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     photo = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1)
-    clip, _ = pan(photo, Layout(frames=9, size=160), rng)
+    clip, _ = pan(photo, BankLayout(frames=9, size=160), rng)
     clip = clip // 2 + 60
     clip[4, 70:78, 60:67] = 250
     write_rgb(tmp_path / "film.mkv", list(clip), Fraction(24))

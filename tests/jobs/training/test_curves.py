@@ -117,7 +117,7 @@ def test_torn_lines_are_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log", ["", '{"step": 0, "elbo_bits_per_dim": 4.2}\n', "[1]\nnot JSON\n"])
 def test_a_log_without_losses_is_named(tmp_path: Path, log: str) -> None:
-    with pytest.raises(ArchiveError, match=r"log\.jsonl has no losses to draw.*log_every"):
+    with pytest.raises(ArchiveError, match=r"log\.jsonl has no losses yet.*log_every"):
         curves.write(written(tmp_path, log))
     assert not (tmp_path / "curves.svg").exists()
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jobs.training.dataset import (
-    Item,
-    Layout,
+    BankLayout,
+    BankSequence,
     build_bank,
     choose_frames,
     cut_out,
@@ -21,7 +21,7 @@ from jobs.training.dataset import (
 from models.damage.dead_leaves import dead_leaves
 from pipeline.media.rgb import write_rgb
 
-SMALL = Layout(frames=6, size=48)
+SMALL = BankLayout(frames=6, size=48)
 
 
 def shot(seed: int, frames: int = 24, height: int = 90, width: int = 120) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_bank_is_the_same_for_any_number_of_workers(media: Path, tmp_path: Path)
 
 
 def test_same_place_shares_the_clean_frames(media: Path, tmp_path: Path) -> None:
-    items = [Item("video/clip0.mp4", preset, 9) for preset in ("film", "g25", "clean")]
+    items = [BankSequence("video/clip0.mp4", preset, 9) for preset in ("film", "g25", "clean")]
     build_bank(media, tmp_path / "bank", items, SMALL, 0, 1, read, codec)
     clean = np.load(tmp_path / "bank" / "clean.npy")
     damaged = np.load(tmp_path / "bank" / "damaged.npy")

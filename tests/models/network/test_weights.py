@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from jobs.evaluate.evaluate import Options, make_sample, restore_with_model
+from jobs.evaluate.evaluate import restore_with_model
+from jobs.evaluate.samples import Options, make_sample
 from jobs.evaluate.scores import psnr_of
 from models.motion.windows import windows
 from models.network import checkpoint

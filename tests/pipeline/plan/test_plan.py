@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.commands import plan as plan_command
-from jobs.commands.plan import load_prices
+from jobs.monitor import forecast
+from jobs.monitor.forecast import load_prices
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.plan.estimate import (
     NOTHING,
@@ -211,11 +211,11 @@ def test_the_history_of_the_tables_is_read(tmp_path: Path) -> None:
     row = {"run": run, "started": "2026-01-01T00:00:00+00:00", "sessions": 1, "clips": 3,
            "device": "gpu", "workers": 2, "seconds": 186.0}  # fmt: skip
     write_tables(out, run, "2026-01-01", clips, [], [], row)
-    (night,) = plan_command._history(out)
+    (night,) = forecast._history(out)
     assert (night["device"], night["workers"], night["clips"]) == ("gpu", 2, 3)
     assert night["worker_seconds"] == pytest.approx(372) and night["slope"] == pytest.approx(3)
     plan = RunPlan(out, RecipeBook(Recipe()))
-    cost = plan_command._cost(plan, [night], Recipe(), "gpu", tmp_path)
+    cost = forecast._cost(plan, [night], Recipe(), "gpu", tmp_path)
     assert cost is not None
     assert cost.seconds_per_clip == pytest.approx(4)
     assert cost.seconds_per_megapixel_frame == pytest.approx(6)
@@ -226,7 +226,7 @@ def test_prices_are_checked_and_make_money(tmp_path: Path) -> None:
     path.write_text('[prices]\ncurrency = "EUR"\ngpu_hour = 2.5\noutput_gb_month = 0.02\n')
     prices = load_prices(path)
     hour = Band(3600, 7200, 10800)
-    money = plan_command._figures(NOTHING, hour, Band(1e9, 1e9, 1e9), "gpu", 2, prices)["money"]
+    money = forecast._figures(NOTHING, hour, Band(1e9, 1e9, 1e9), "gpu", 2, prices)["money"]
     assert money == {"low": 2.52, "likely": 5.02, "high": 7.52, "currency": "EUR"}
     path.write_text('[prices]\ngpu_hour = "2"\nbeer = 3\n')
     with pytest.raises(ArchiveError, match=r"gpu_hour = '2' is not a price; unknown key 'beer'"):

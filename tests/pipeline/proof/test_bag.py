@@ -59,7 +59,7 @@ def flip(path: Path, at: int) -> None:
 def test_a_bag_is_valid_and_says_what_it_is(out: Path, tmp_path: Path) -> None:
     bags = tmp_path / "bags"
     result = invoke(
-        "package", "reel", "reel-2", "--out", out, "--to", bags, "--bagit",
+        "package", "reel", "reel-2", "--out", out, "--to", bags,
         "--organization", "The Archive",
     )  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -15,7 +15,7 @@ import pytest
 from ray.exceptions import AuthenticationError
 
 from jobs.cluster import submit
-from jobs.cluster.submit import Follower, JobRefused, follow, passed_on, submit_job
+from jobs.cluster.submit import JobRefused, LogFollower, follow, passed_on, submit_job
 from pipeline.runs.events import Event
 from pipeline.runs.stop import Stop
 from schemas.errors import ArchiveError
@@ -228,5 +228,5 @@ def test_only_storage_access_and_our_settings_are_passed_on(
 
 def test_unknown_fields_of_a_newer_program_are_passed_over() -> None:
     events: list[Event] = []
-    Follower(events.append).feed('{"kind": "note", "sentence": "x", "colour": "blue"}\n')
+    LogFollower(events.append).feed('{"kind": "note", "sentence": "x", "colour": "blue"}\n')
     assert events == [Event(kind="note", sentence="x")]

@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.commands import summary
-from jobs.monitor import webhook
+from jobs.monitor import summary, webhook
 from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.quarantine import Case
@@ -21,7 +20,7 @@ from pipeline.store import storage
 from schemas.errors import ArchiveError
 
 TEXT = """\
-1450 of 1500 ready
+1450 of 1500 clips ready
 1400 up to date, 50 published, 48 quarantined, 2 failed
 run {run}: finished, exit code 3; 1234 frames in 1 min 40 s
 
@@ -32,7 +31,7 @@ New, 2:
 Known from earlier runs: 1 NOT_FOUND
 
 Report: {out}/report/index.html
-All of them: archive-restore quarantine list --out {out}"""
+All cases: archive-restore quarantine list --out {out}"""
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_the_text_word_by_word(finished: Ledger) -> None:
 
 def test_html_says_the_same_and_escapes_it(finished: Ledger) -> None:
     text = asked("--out", finished.out, "--format", "html").stdout
-    assert "<h1>1450 of 1500 ready</h1>" in text
+    assert "<h1>1450 of 1500 clips ready</h1>" in text
     assert "<li><b>new-0</b> TRUNCATED: &lt;20&gt; of 50 frames Next: Fetch it again.</li>" in text
     assert "<script" not in text and "<img" not in text
 
@@ -140,7 +139,7 @@ def test_what_may_pass_is_tried_again_and_again_not_for_ever(receiver: Receiver)
     receiver.answers = [500] * 9
     with pytest.raises(webhook.NotDelivered, match="it answers 500"):
         webhook.post(receiver.url, {"n": 2}, pause=0)
-    assert len(receiver.got) == 3 + webhook.TRIES
+    assert len(receiver.got) == 3 + webhook.POST_TRIES
 
 
 def test_what_will_not_pass_is_not_tried_again(receiver: Receiver) -> None:
@@ -153,7 +152,7 @@ def test_what_will_not_pass_is_not_tried_again(receiver: Receiver) -> None:
 def test_a_webhook_that_never_answers_ends(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(webhook, "POST_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(Handler, "do_POST", lambda self: threading.Event().wait(1))
     with pytest.raises(webhook.NotDelivered):
         webhook.post(receiver.url, {"n": 1}, pause=0)

@@ -1,23 +1,21 @@
-"""The log for programs: JSON on every line, whoever wrote it, with the ids of run and clip."""
+"""The log for programs: JSON on every line, from every writer, with the ids of run and clip."""
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from jobs import cli
-from jobs.console.captured import Lines
+from jobs.console.captured import CapturedLines
 from pipeline.runs.events import Event
 
 RUN = "20261122T200000-abcdef"
 NOISY = f"""
 import logging, os, subprocess, sys, warnings
 from jobs.console import output
+from jobs.console.progress import progress
 from pipeline.runs.events import Event
-with output.progress(True) as report:
+with progress(True) as report:
     report(Event(kind="run", run="{RUN}", total=2))
     print("a print of a library")
     warnings.warn("a warning")
@@ -48,8 +46,8 @@ def test_every_line_is_json_whoever_wrote_it() -> None:
 
 def test_a_process_that_outlives_the_log_does_not_hold_it_up() -> None:
     script = (
-        "import subprocess\nfrom jobs.console import output\n"
-        "with output.progress(True):\n    child = subprocess.Popen(['sleep', '60'])\n"
+        "import subprocess\nfrom jobs.console.progress import progress\n"
+        "with progress(True):\n    child = subprocess.Popen(['sleep', '60'])\n"
         "print(child.poll())\nchild.kill()"
     )
     done = subprocess.run(
@@ -60,7 +58,7 @@ def test_a_process_that_outlives_the_log_does_not_hold_it_up() -> None:
 
 def test_a_line_is_told_when_it_is_whole() -> None:
     told: list[Event] = []
-    lines = Lines(told.append)
+    lines = CapturedLines(told.append)
     lines.write("half a ")
     assert told == []
     lines.write("line\n\n  \nnext")
@@ -74,29 +72,3 @@ def test_a_line_is_told_when_it_is_whole() -> None:
 )
 def test_the_level_of_a_clip_is_that_of_its_state(state: str, level: str) -> None:
     assert Event(kind="clip", clip_id="a", state=state).level == level
-
-
-def test_a_mistake_is_json_on_both_streams(tmp_path: Path) -> None:
-    script = "from jobs.cli import app\napp(['status', '--out', '{}', '--json'])"
-    done = subprocess.run(
-        [sys.executable, "-c", script.format(tmp_path)], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["exit_code"] == 2
-    (line,) = done.stderr.splitlines()
-    assert "there is no run" in json.loads(line)["sentence"]
-
-
-def test_a_defect_of_ours_is_one_line_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("ours")
-
-    monkeypatch.setattr("jobs.commands.status.read_status", broken)
-    result = CliRunner().invoke(cli.app, ["status", "--out", "o", "--json"])
-    assert result.exit_code == 1
-    (line,) = result.stderr.splitlines()
-    assert (
-        "Traceback" in json.loads(line)["sentence"] and "in broken" in json.loads(line)["sentence"]
-    )
-    assert json.loads(result.stdout) == {"error": "ZeroDivisionError('ours')", "exit_code": 1}
-    assert CliRunner().invoke(cli.app, ["status", "--json", "--nonesuch"]).exit_code == 2

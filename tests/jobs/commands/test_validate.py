@@ -1,0 +1,23 @@
+"""The command validate: every fault of a manifest at once."""
+
+import json
+from pathlib import Path
+
+from tests.support.command_line import invoke
+
+
+def test_faults_of_a_manifest_are_all_told(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("clip_id,source_uri\na,x.mp4\na,y.mp4\n/b,z.mp4\n")
+    result = invoke("validate", str(manifest), "--json")
+    assert result.exit_code == 2
+    assert len(json.loads(result.stdout)["faults"]) >= 2
+    plain = invoke("validate", str(manifest))
+    assert (plain.exit_code, plain.stdout) == (2, "")
+
+
+def test_validate_accepts_a_good_manifest(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("clip_id,source_uri\na,x.mp4\nb,y.mp4\n")
+    result = invoke("validate", str(manifest), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["rows"]) == (0, 2)

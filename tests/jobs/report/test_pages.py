@@ -1,0 +1,62 @@
+"""Pages of the report: safe with hostile text, small, and true to the table's row."""
+
+import math
+
+import pytest
+
+from jobs.report.clip_page import clip_page, what_was_done
+from jobs.report.entry import ClipPictures, ReportEntry, percent, worst_first
+from jobs.report.index_page import index_page
+from tests.support.reports import HOSTILE, MEASURES, Page, refused
+
+
+def test_an_index_of_a_thousand_clips_stays_small() -> None:
+    long = "the decoder reported an error at frame 1234; " * 4
+    rows = [refused(f"collection_reel_{i:04}", sentence=long) | MEASURES for i in range(1000)]
+    text = index_page(
+        [ReportEntry(row, ClipPictures(thumbnail="x" * 30)) for row in rows], "out", "now"
+    )
+    assert len(text.encode()) < 2_000_000
+
+
+def test_worst_first() -> None:
+    states = [("good", "published", 40.0), ("far", "published", 20.0), ("same", "untouched", None)]
+    states += [("wait", "held", None), ("bad", "quarantined", None), ("broken", "failed", None)]
+    entries = [
+        ReportEntry({"clip_id": name, "state": state, "psnr_to_source_db": psnr})
+        for name, state, psnr in states
+    ]
+    names = [entry.clip_id for entry in worst_first(entries)]
+    assert names == ["broken", "bad", "wait", "far", "good", "same"]
+
+
+def test_hostile_text_stays_text() -> None:
+    entry = ReportEntry(refused(HOSTILE, sentence=HOSTILE, reason=HOSTILE, source_uri=HOSTILE))
+    for text in (index_page([entry], HOSTILE, "now"), clip_page(entry, HOSTILE, HOSTILE)):
+        found = Page(text)
+        assert len(found.all("script")) == 1
+        assert HOSTILE in found.text
+
+
+def test_what_was_done_says_only_what_is_recorded() -> None:
+    assert what_was_done(ReportEntry({"output_uri": "x", "frames": 12000})) == "12\u202f000 frames."
+    row = {"output_uri": "x", "frames": 3, "shots": 1, "model": "fast"}
+    row |= {"flicker_before": 1.0, "flicker_after": 1.2, "noise_sigma_before": math.nan}
+    row |= {"exposure_gain_min": 0.9, "exposure_gain_max": 1.05, "defect_share": 0.0123}
+    assert what_was_done(ReportEntry(row)) == (
+        "3 frames in 1 shot restored with the model “fast”; 20% more flicker; brightness "
+        "corrected by \u221210\u2009% to +5\u2009%; 1.23% of the pixels repaired as defects."
+    )
+    row |= {"exposure_gain_min": 1.0, "exposure_gain_max": 1.0, "defect_share": 0.0}
+    assert "corrected" not in what_was_done(ReportEntry(row))
+    assert "repaired" not in what_was_done(ReportEntry(row))
+    nothing = what_was_done(ReportEntry({"sentence": "8 of 20 frames."}))
+    assert nothing == "Nothing was published; the source is unchanged. 8 of 20 frames."
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(-0.104, "\u221210\u2009%"), (-0.004, "0\u2009%"), (0.004, "0\u2009%"), (0.2, "+20\u2009%")],
+)
+def test_a_share_of_nothing_has_no_sign(share: float, words: str) -> None:
+    assert percent(share) == words

@@ -1,0 +1,211 @@
+"""A whole report: a page for each clip, nothing loaded from elsewhere, pictures if allowed."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.report import write
+from jobs.report.stills import stills
+from jobs.report.write import kept_streams, link, write_report
+from pipeline.runs.tables import write_tables
+from schemas.recipe import Limits
+from tests.support.reports import (
+    HOSTILE,
+    MEASURES,
+    SERIES,
+    Page,
+    Tables,
+    grey_clip,
+    published,
+    published_row,
+    refused,
+    stand_in,
+)
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Tables:
+    return stand_in(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two published clips and a refused one."""
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clips = stand_in(monkeypatch)["clips"]
+        clips += [published("good", out), published("fine", out), refused("bad", sentence=HOSTILE)]
+        assert Path(write_report(str(out))) == out / "report" / "index.html"
+    return out / "report"
+
+
+def test_a_report_has_a_page_for_every_clip(folder: Path) -> None:
+    good = Page((folder / "clips" / "good.html").read_text())
+    bad = Page((folder / "clips" / "bad.html").read_text())
+    assert "75% less noise" in good.text
+    assert "TRUNCATED" in bad.text
+    assert HOSTILE in bad.text
+    assert len(list((folder / "clips" / "good").glob("*.jpg"))) == 3 * 3 + 1
+
+
+def test_every_address_leads_to_a_file_of_the_report(folder: Path) -> None:
+    """Nothing is loaded from elsewhere, and no link is dead."""
+    pages = sorted(folder.rglob("*.html"))
+    assert len(pages) == 4
+    for path in pages:
+        addresses = Page(path.read_text()).addresses()
+        assert addresses
+        for address in addresses:
+            assert (path.parent / address).resolve().is_file(), address
+        assert "://" not in re.sub(r"s3://b/x\.mkv", "", path.read_text())
+
+
+def test_pages_can_be_read_without_seeing_or_a_mouse(folder: Path) -> None:
+    for path in folder.rglob("*.html"):
+        found = Page(path.read_text())
+        assert all("alt" in image for image in found.all("img"))
+        sliders = [i for i in found.all("input") if i.get("type") == "range"]
+        assert all(slider.get("aria-label") for slider in sliders)
+        assert found.all("html")[0]["lang"] == "en"
+
+
+def test_pictures_are_taken_once(
+    tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables["clips"] += [published("good", tmp_path)]
+    write_report(str(tmp_path))
+
+    def again(*_: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(write, "stills", again)
+    write_report(str(tmp_path))
+    text = (tmp_path / "report" / "clips" / "good.html").read_text()
+    assert len(Page(text).all("img")) == 9
+    tables["clips"][0]["output_sha256"] = "cd" * 32  # restored anew
+    with pytest.raises(AssertionError, match="decoded again"):
+        write_report(str(tmp_path))
+
+
+def test_a_source_that_is_gone_costs_the_pictures_only(tables: Any, tmp_path: Path) -> None:
+    row = published("good", tmp_path)
+    Path(row["source_uri"]).unlink()
+    tables["clips"].append(row)
+    write_report(str(tmp_path))
+    text = (tmp_path / "report" / "clips" / "good.html").read_text()
+    assert "75% less noise" in Page(text).text
+    assert Page(text).all("img") == []
+
+
+def test_no_picture_of_a_restricted_clip_is_taken(tables: Any, tmp_path: Path) -> None:
+    tables["clips"].append(published("closed", tmp_path, access_class="restricted"))
+    write_report(str(tmp_path))
+    assert list((tmp_path / "report").rglob("*.jpg")) == []
+    assert (tmp_path / "report" / "clips" / "closed.html").is_file()
+
+
+def test_pictures_go_when_a_clip_becomes_restricted(tables: Any, tmp_path: Path) -> None:
+    """The last run has nothing to do, but says that the class has changed."""
+    row = published("closed", tmp_path)
+    tables["clips"].append(row)
+    write_report(str(tmp_path))
+    folder = tmp_path / "report"
+    assert len(list(folder.rglob("*.jpg"))) > 3
+    tables["clips"].append(row | {"run": "r3", "state": "up_to_date", "access_class": "restricted"})
+    write_report(str(tmp_path))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".html"}
+    assert not any(b"\xff\xd8\xff" in p.read_bytes() or b"<img" in p.read_bytes() for p in files)
+    assert b"75% less noise" in (folder / "clips" / "closed.html").read_bytes()
+
+
+def test_pictures_go_with_an_embargo(tables: Any, tmp_path: Path) -> None:
+    tables["clips"].append(published("closed", tmp_path))
+    write_report(str(tmp_path))
+    tables["clips"].append(refused("closed", run="r3", state="held", reason="EMBARGOED"))
+    write_report(str(tmp_path))
+    assert list((tmp_path / "report").rglob("*.jpg")) == []
+
+
+def test_a_formula_and_markup_arrive_inert_in_the_pages(tables: Any, tmp_path: Path) -> None:
+    title = "=cmd|'/c calc'!A0<img src=x onerror=alert(1)>"
+    tables["clips"].append(refused("bad", sentence=title))
+    write_report(str(tmp_path))
+    for path in (tmp_path / "report").rglob("*.html"):
+        found = Page(path.read_text())
+        assert title in found.text and found.all("img") == []
+
+
+def test_the_last_row_that_says_what_was_made_counts(tables: Any, tmp_path: Path) -> None:
+    """A later run with nothing to do leaves the clip's measures in the report."""
+    made = refused("good", run="r2", state="published", **MEASURES)
+    idle = refused("good", run="r3", state="up_to_date", reason=None, sentence=None)
+    tables["clips"] += [refused("good", run="r1"), made, idle]
+    write_report(str(tmp_path))
+    text = (tmp_path / "report" / "clips" / "good.html").read_text()
+    assert "noise_sigma_after" in Page(text).text
+    assert '"run": "r2"' in Page(text).text
+
+
+def test_curves_are_the_last_runs_and_few_enough_to_draw(tables: Any) -> None:
+    frames = [
+        {"clip_id": "it's", "run": run, "frame": i, "shot": i // 900}
+        | dict.fromkeys(SERIES, float(i % 4) if i % 4 == 0 or run == "r1" else None)
+        for run in ("r1", "r2")
+        for i in range(1800)
+    ]
+    tables["frames"] += frames
+    (series,) = write._curves("out", ["it's"]).values()
+    assert [row["frame"] for row in series] == list(range(0, 1800, 3))
+    assert sum(a["shot"] != b["shot"] for a, b in pairwise(series)) == 1
+    assert {row["noise_sigma_before"] for row in series} == {None, 0.0}
+
+
+def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
+    """The same through real tables and queries."""
+    run, out = "20261122T010203-abcdef", str(tmp_path)
+    row = published_row("good") | {"run": run}
+    frames = [
+        {"clip_id": "good", "frame": i, "shot": i // 5} | dict.fromkeys(SERIES, float(i))
+        for i in range(10)
+    ]
+    bad = {"clip_id": "bad", "state": "failed", "reason": "STORE_ERROR", "source_uri": "s3://b/x"}
+    run_row = {"run": run, "started": "2026-11-22T01:02:03+00:00", "clips": 2}
+    write_tables(out, run, "2026-11-22", [row, bad], [], frames, run_row)
+    write_report(out)
+    good = Page((tmp_path / "report" / "clips" / "good.html").read_text())
+    assert "75% less noise" in good.text
+    assert len(good.all("polyline")) == 4
+    assert len(good.all("line")) == 2
+    assert "2 clips: 1 ready, 1 failed." in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_streams_that_were_not_kept_are_told(tmp_path: Path) -> None:
+    clip = grey_clip(tmp_path / "a.mkv")
+    probe = stills(clip, clip, [0], Limits()).source
+    source = replace(probe, audio=("aac", "aac"), chapters=2)
+    assert kept_streams(probe, probe) == {}
+    assert kept_streams(source, source) == {"Sound": "aac, aac", "Chapters": "2"}
+    told = kept_streams(source, replace(probe, audio=("aac",), timecode="01:00:00:00"))
+    assert told == {
+        "Sound": "aac (source: aac, aac)",
+        "Chapters": "none (source: 2)",
+        "Timecode": "01:00:00:00 (source: none)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("out", "uri", "expected"),
+    [
+        ("/a/out", "/a/out/clips/c/c_rst.mkv", "../../clips/c/c_rst.mkv"),
+        ("/a/out/", "/a/out/clips/c d/c.mkv", "../../clips/c%20d/c.mkv"),
+        ("s3://b/out", "s3://b/out/clips/c/c_rst.mkv", "../../clips/c/c_rst.mkv"),
+        ("/a/out", "/a/other/c.mkv", ""),
+    ],
+)
+def test_links_to_restored_files_move_with_the_folder(out: str, uri: str, expected: str) -> None:
+    assert link(out, uri) == expected
