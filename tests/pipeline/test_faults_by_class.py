@@ -20,7 +20,7 @@ from pipeline.runs.breaker import IN_A_ROW, Breaker
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
 from pipeline.stages import SurveyStage, guarded
-from pipeline.store import retry, storage
+from pipeline.store import local, retry, s3, storage
 from pipeline.store.retry import NIGHTLY, NO_RETRIES, VARIABLE, RetryPolicy, with_retries
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import REASONS, Reason
@@ -132,13 +132,13 @@ def test_a_store_is_asked_again_where_that_may_help(
             return {"ContentLength": 5, "ETag": '"e"'}
 
     store = Store()
-    monkeypatch.setattr(storage, "_client", lambda: store)
+    monkeypatch.setattr(s3, "_client", lambda: store)
     if again:
-        assert storage.stat("s3://bucket/key").size == 5
+        assert storage.Store(NIGHTLY).stat("s3://bucket/key").size == 5
         assert store.asked == 3 and len(clock) == 2
     else:
         with pytest.raises(ClipFault) as caught:
-            storage.stat("s3://bucket/key")
+            storage.Store(NIGHTLY).stat("s3://bucket/key")
         assert caught.value.reason is reason
         assert store.asked == 1
     assert REASONS[reason].kind == ("transient" if again else REASONS[reason].kind)
@@ -161,8 +161,8 @@ def test_an_exclusive_create_that_is_repeated_knows_its_own_object(
             return {"Metadata": held}
 
     store = Store()
-    monkeypatch.setattr(storage, "_client", lambda: store)
-    assert storage.create("s3://bucket/claim", b"mine")
+    monkeypatch.setattr(s3, "_client", lambda: store)
+    assert storage.Store(NIGHTLY).create("s3://bucket/claim", b"mine")
 
 
 # One clip
@@ -217,7 +217,7 @@ def test_a_clip_whose_retries_are_exhausted_is_written_without_more_waiting(
     def dead(*_: object) -> bool:
         raise ClipFault(Reason.STORE_ERROR, "connection refused")
 
-    monkeypatch.setattr(storage, "create", dead)
+    monkeypatch.setattr(local, "create", dead)
     left = guard(work, failing(ClipFault(Reason.STORE_ERROR, "connection refused")))
     assert isinstance(left, ClipLeft)
     assert 200 < sum(clock) < 300

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from pipeline.clip.clip import Clip as ManifestClip
-from pipeline.clip.conversion import Conversion, plan
+from pipeline.clip.conversion import Conversion
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.frames import to_ms
 from pipeline.clip.pulldown import film_frames
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
+from pipeline.detect.convert import plan_conversion
 from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
 from pipeline.proof.bag import BagOptions, make_bag
@@ -245,8 +246,8 @@ def test_the_manifest_may_say_that_lines_are_fields(studio: Studio, tmp_path: Pa
 def test_a_varying_rate_and_an_odd_format_are_refused(studio: Studio, tmp_path: Path) -> None:
     cadence = cadence_of([planes[0] for planes in telecined(film(24))])
     with pytest.raises(ClipFault, match="rate varies"):
-        plan("ivtc", VIDEO, "tff", None, cadence, [0, 33, 67, 133])
-    assert plan("ivtc", VIDEO, "tff", None, cadence, [0, 33, 67, 100]) is not None
+        plan_conversion("ivtc", VIDEO, "tff", None, cadence, [0, 33, 67, 133])
+    assert plan_conversion("ivtc", VIDEO, "tff", None, cadence, [0, 33, 67, 100]) is not None
     gray = replace(VIDEO, pix_fmt="gray10le", bit_depth=10)
     frames: Any = [draw_planes(i, "gray10le", WIDTH, HEIGHT) for i in range(3)]
     source = write_planes(tmp_path / "gray.mkv", gray, frames)

@@ -165,7 +165,7 @@ def test_all_of_it_is_published_as_it_was(tmp_path: Path) -> None:
     restored = studio.publish(write_planes(tmp_path / "clip.mkv", probe, frames))
     row = restored.row
     assert (row["frames_left"], row["blanking"], row["frames_changed"]) == (16, "8 10 6 0", 10)
-    assert [shot["left"] for shot in row["shot_rows"]] == ["flat", "bars", None]
+    assert [shot.left for shot in restored.result.shots] == ["flat", "bars", None]
     with Decoder(restored.path, Limits()) as decoder:
         found = [frame.planes for frame in decoder]
     for index, (before, after) in enumerate(zip(frames, found, strict=True)):
@@ -191,7 +191,7 @@ def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
     source = write_planes(tmp_path / "clip.mkv", probe, frames)
     studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
     restored = studio.publish(source, leave="6-13 19")
-    shots = [(shot["start"], shot["stop"], shot["left"]) for shot in restored.row["shot_rows"]]
+    shots = [(shot.start, shot.stop, shot.left) for shot in restored.result.shots]
     assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
     assert (restored.row["frames_left"], restored.row["frames_changed"]) == (15, 5)
     assert restored.row["work_key"] != studio.settings.work_key(restored.row["source_sha256"], {})

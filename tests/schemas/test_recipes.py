@@ -66,18 +66,14 @@ def test_a_wrong_inheritance_is_named(text: str, sentence: str, tmp_path: Path) 
 def test_the_row_decides_then_the_collection_then_the_run(folder: Path) -> None:
     book = load_book("film", folder)
     names = {
-        book.of(row).name: row
-        for row in (
-            {"recipe": "base", "collection": "News 1932"},
-            {"recipe": None, "collection": "News 1932"},
-            {"recipe": None, "collection": "other"},
-        )
+        book.of(*chosen).name: chosen
+        for chosen in (("base", "News 1932"), (None, "News 1932"), (None, "other"))
     }
     assert list(names) == ["base", "tape", "film"]
-    assert book.of({"collection": "base"}).name == "base"
+    assert book.of(None, "base").name == "base"
     assert load_book("film").digest == Recipe().digest
     with pytest.raises(ArchiveError, match="'nonesuch'"):
-        book.check([{"recipe": "nonesuch"}])
+        book.of("nonesuch", None)
 
 
 def test_every_fault_of_every_file_is_named(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.report.plots import CURVES
-from pipeline.media.segments import write_rgb
+from pipeline.media.rgb import write_rgb
 
 FRAMES, SIZE = 20, (48, 64)
 HOSTILE = '<script>alert("1")</script>&'

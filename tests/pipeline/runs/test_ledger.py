@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.runs.ledger import Ledger, WorkerId, runs
-from pipeline.store import storage
+from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from tests.support.results import a_result, a_segment
 
@@ -61,11 +61,11 @@ def test_foreign_folders_among_the_runs_are_ignored(tmp_path: object) -> None:
 def test_a_store_without_conditional_writes_is_refused(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def create(uri: str, data: bytes, mark: str | None = None) -> bool:
+    def create(uri: str, data: bytes, mark: str) -> bool:
         storage.write_bytes(uri, data)
         return True
 
-    monkeypatch.setattr(storage, "create", create)
+    monkeypatch.setattr(local, "create", create)
     with pytest.raises(ArchiveError, match="If-None-Match"):
         Ledger.open_or_resume(str(tmp_path), IDENTITY)
 
@@ -151,13 +151,13 @@ def test_segments_come_in_the_order_of_their_shards(tmp_path: object) -> None:
 def test_done_reads_each_row_once(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
     read: list[str] = []
-    read_bytes = storage.read_bytes
+    read_bytes = local.read_bytes
 
     def counted(uri: str) -> bytes:
         read.append(uri)
         return read_bytes(uri)
 
-    monkeypatch.setattr(storage, "read_bytes", counted)
+    monkeypatch.setattr(local, "read_bytes", counted)
     for clip in ("a", "b.json", "c"):
         ledger.commit_clip(a_result(clip))
         assert ledger.done()[clip] == a_result(clip)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.clip.clip import Clip
 from pipeline.sources.allowlist import VARIABLE, allowed, overlaps, reached
 from pipeline.sources.fetch import source_token
 from pipeline.sources.manifest import (
     ManifestInvalid,
-    inspect_rows,
+    inspect_manifest,
     read_manifest,
 )
 from schemas.errors import ArchiveError, ClipFault
@@ -31,11 +32,11 @@ from schemas.reasons import Reason
     ],
 )
 def test_output_among_the_originals_is_a_fault(source: str, out: str) -> None:
-    row = {"source_uri": source, "reference_uri": None}
+    row = Clip("a", source)
     assert [(f.row, f.column, f.value) for f in overlaps([(7, row)], out)] == [
         (7, "source_uri", source)
     ]
-    row = {"source_uri": "/elsewhere/a.mkv", "reference_uri": source}
+    row = Clip("a", "/elsewhere/a.mkv", reference_uri=source)
     assert [f.column for f in overlaps([(7, row)], out)] == ["reference_uri"]
 
 
@@ -52,13 +53,13 @@ def test_output_among_the_originals_is_a_fault(source: str, out: str) -> None:
     ],
 )
 def test_output_beside_the_originals_is_none(source: str, out: str) -> None:
-    assert list(overlaps([(2, {"source_uri": source, "reference_uri": None})], out)) == []
+    assert list(overlaps([(2, Clip("a", source))], out)) == []
 
 
 def test_a_link_does_not_hide_that_they_are_one_place(tmp_path: Path) -> None:
     (tmp_path / "films").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "films")
-    row = {"source_uri": f"{tmp_path}/films/a.mkv", "reference_uri": None}
+    row = Clip("a", f"{tmp_path}/films/a.mkv")
     assert len(list(overlaps([(2, row)], f"{tmp_path}/link"))) == 1
 
 
@@ -91,7 +92,7 @@ def test_sources_lie_below_the_places_that_are_allowed(monkeypatch: pytest.Monke
     }
     for number, (uri, fine) in enumerate(uris.items()):
         row = {"clip_id": f"c{number}", "source_uri": "s3://films/x", "reference_uri": uri}
-        _, faults = inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())
+        _, faults = inspect_manifest("/mnt/m.jsonl", json.dumps(row).encode())
         assert [fault.column for fault in faults] == ([] if fine else ["reference_uri"]), uri
     monkeypatch.delenv(VARIABLE)
     assert all(uri in allowed() for uri in uris)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.clip.clip import Clip
 from pipeline.sources.formats import parse
 from pipeline.sources.manifest import (
-    inspect_rows,
+    inspect_manifest,
     read_manifest,
-    validate_manifest,
 )
 from schemas.errors import ArchiveError
 from schemas.manifest import COLUMNS
@@ -67,28 +67,28 @@ def as_parquet() -> bytes:
 def test_every_format_gives_the_same_rows(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     first, second = read_manifest(str(tmp_path / name))
-    assert set(first) == set(second) == set(COLUMNS)
-    assert first == dict.fromkeys(COLUMNS) | {
-        "clip_id": "reel-1",
-        "source_uri": str(tmp_path / "reels" / "1.mkv"),
-        "checksum": MD5,
-        "checksum_algo": "md5",
-        "priority": 5,
-        "embargo_until": "2030-01-01",
-        "expected_fps": "30000/1001",
-    }
-    assert second["source_uri"] == "s3://films/2.mkv"
-    assert second["notes"] == 'says "hello", twice'
-    assert (second["priority"], second["checksum"], second["embargo_until"]) == (0, None, None)
+    assert set(first.to_dict()) == set(COLUMNS)
+    assert first == Clip(
+        "reel-1",
+        str(tmp_path / "reels" / "1.mkv"),
+        checksum=MD5,
+        checksum_algo="md5",
+        priority=5,
+        embargo_until="2030-01-01",
+        expected_fps="30000/1001",
+    )
+    assert second.source_uri == "s3://films/2.mkv"
+    assert second.notes == 'says "hello", twice'
+    assert (second.priority, second.checksum, second.embargo_until) == (0, None, None)
 
 
 def test_rows_are_numbered_as_a_person_sees_them() -> None:
     csv = b'clip_id,source_uri,notes\na,a.mkv,"two\nlines"\n\n/,b.mkv,\n'
     jsonl = b'{"clip_id":"a","source_uri":"a"}\n\n{"clip_id":"/","source_uri":"b"}\n'
-    assert [f.row for f in inspect_rows("m.csv", csv)[1]] == [4]
-    assert [f.row for f in inspect_rows("m.jsonl", jsonl)[1]] == [3]
+    assert [f.row for f in inspect_manifest("m.csv", csv)[1]] == [4]
+    assert [f.row for f in inspect_manifest("m.jsonl", jsonl)[1]] == [3]
     table = pa.table({"clip_id": ["a", "/"], "source_uri": ["a", "b"]})
-    assert [f.row for f in validate_manifest(table)] == [2]
+    assert [f.row for f in inspect_manifest("m.parquet", as_parquet(table))[1]] == [2]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_rows_are_numbered_as_a_person_sees_them() -> None:
 def test_a_malformed_manifest_is_a_fault_and_no_traceback(
     name: str, data: bytes, sentence: str
 ) -> None:
-    rows, faults = inspect_rows(name, data)
+    rows, faults = inspect_manifest(name, data)
     assert rows == []
     assert any(sentence in fault.sentence for fault in faults), faults
 
 
 def test_cells_are_read_as_text() -> None:
-    table, faults = parse(b"clip_id,source_uri,priority\n007,a,01\n", "csv")
+    table, faults = parse(b"clip_id,source_uri,priority\n007,a,01\n", "m.csv")
     assert faults == []
     assert table.drop_columns("#row").to_pylist() == [
         {"clip_id": "007", "source_uri": "a", "priority": "01"}
@@ -132,7 +132,8 @@ def test_an_unknown_format_is_refused() -> None:
 
 def test_tables_from_other_readers_are_checked_alike() -> None:
     table = pa.table({"clip_id": [1, 2], "source_uri": ["a", "../b"], "notes": [["x"], None]})
-    assert [(f.row, f.column) for f in validate_manifest(table)] == [
+    faults = inspect_manifest("m.parquet", as_parquet(table))[1]
+    assert [(f.row, f.column) for f in faults] == [
         (1, "notes"),
         (2, "source_uri"),
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sources.manifest import inspect_rows
+from pipeline.sources.manifest import inspect_manifest
 
 GOOD = {"clip_id": "a", "source_uri": "a.mkv"}
 URIS = [
@@ -100,11 +100,11 @@ def test_every_hostile_value_is_refused_before_any_io(monkeypatch: pytest.Monkey
     assert len(HOSTILE) >= 60
     rows = [GOOD | {"clip_id": f"c{n}", name: value} for n, (name, value) in enumerate(HOSTILE)]
     lines = [json.dumps(row).encode() for row in rows]
-    inspect_rows("m.jsonl", lines[0])  # what is imported on first use
+    inspect_manifest("m.jsonl", lines[0])  # what is imported on first use
     with heard() as found, monkeypatch.context() as patched:
         for name in ("stat", "lstat", "readlink"):
             patched.setattr(os, name, lambda *a, **k: found.append(("stat", a)))
-        kept, faults = inspect_rows("m.jsonl", b"\n".join(lines), "/out")
+        kept, faults = inspect_manifest("m.jsonl", b"\n".join(lines), "/out")
     assert kept == []
     refused = {(fault.row, fault.column) for fault in faults if fault.severity == "error"}
     missed = [h for n, h in enumerate(HOSTILE, start=1) if (n, h[0]) not in refused]
@@ -117,6 +117,6 @@ def test_every_hostile_value_is_refused_before_any_io(monkeypatch: pytest.Monkey
 )
 def test_the_pattern_of_a_sequence_is_no_percent_encoding(uri: str) -> None:
     row = {"clip_id": "reel", "source_uri": uri, "expected_fps": "24"}
-    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] == []
+    assert inspect_manifest("/mnt/m.jsonl", json.dumps(row).encode())[1] == []
     row["source_uri"] = f"{uri}%0a"
-    assert inspect_rows("/mnt/m.jsonl", json.dumps(row).encode())[1] != []
+    assert inspect_manifest("/mnt/m.jsonl", json.dumps(row).encode())[1] != []

@@ -12,9 +12,8 @@ import pytest
 from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import (
     ManifestInvalid,
-    inspect_rows,
+    inspect_manifest,
     read_manifest,
-    read_rows,
 )
 from pipeline.store import storage
 from schemas.manifest import COLUMNS
@@ -27,7 +26,7 @@ MD5, SHA256 = "d41d8cd98f00b204e9800998ecf8427e", "e3" * 32
 def faults_of(rows: Sequence[Mapping[str, object]]) -> list[ManifestFault]:
     """The errors of rows given as values."""
     data = "\n".join(json.dumps(row) for row in rows).encode()
-    return [f for f in inspect_rows("m.jsonl", data)[1] if f.severity == "error"]
+    return [f for f in inspect_manifest("m.jsonl", data)[1] if f.severity == "error"]
 
 
 def test_every_planted_fault_is_reported_at_once(tmp_path: Path) -> None:
@@ -64,8 +63,8 @@ def test_every_planted_fault_is_reported_at_once(tmp_path: Path) -> None:
 def test_an_unknown_column_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("clip_id,source_uri,colour\na,a.mkv,red\n")
-    rows, faults = inspect_rows(str(path), path.read_bytes())
-    assert [row["clip_id"] for row in rows] == ["a"]
+    rows, faults = inspect_manifest(str(path), path.read_bytes())
+    assert [clip.clip_id for clip in rows] == ["a"]
     assert [(f.severity, f.column) for f in faults] == [("warning", "colour")]
     assert len(read_manifest(str(path))) == 1
 
@@ -73,7 +72,7 @@ def test_an_unknown_column_is_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["clip_id", "source_uri"])
 def test_a_missing_column_is_named(missing: str) -> None:
     other = {"clip_id": "source_uri", "source_uri": "clip_id"}[missing]
-    _, faults = inspect_rows("m.csv", f"{other}\na\n".encode())
+    _, faults = inspect_manifest("m.csv", f"{other}\na\n".encode())
     assert [(f.row, f.column, f.sentence) for f in faults] == [
         (0, missing, "the column is missing")
     ]
@@ -233,7 +232,7 @@ def test_a_bad_value_is_a_fault_of_its_cell(column: str, value: object) -> None:
 )
 def test_frame_rates_become_ratios(value: object, rate: str) -> None:
     data = json.dumps({"clip_id": "a", "source_uri": "a", "expected_fps": value}).encode()
-    assert read_rows("m.jsonl", data)[0]["expected_fps"] == rate
+    assert inspect_manifest("m.jsonl", data)[0][0].expected_fps == rate
 
 
 @pytest.mark.parametrize(
@@ -253,8 +252,8 @@ def test_checksums_fit_their_algorithm(
     checksum: str | None, algorithm: str | None, found: str | None
 ) -> None:
     row = {"clip_id": "a", "source_uri": "a", "checksum": checksum, "checksum_algo": algorithm}
-    rows, faults = inspect_rows("m.jsonl", json.dumps(row).encode())
-    assert [row["checksum_algo"] for row in rows] == ([found] if found else [])
+    rows, faults = inspect_manifest("m.jsonl", json.dumps(row).encode())
+    assert [clip.checksum_algo for clip in rows] == ([found] if found else [])
     assert {fault.column for fault in faults} == (set() if found else {"checksum"})
 
 
@@ -267,7 +266,7 @@ def test_duplicates_are_found_without_regard_to_case() -> None:
 
 
 def test_a_manifest_without_rows_is_a_warning() -> None:
-    rows, faults = inspect_rows("m.csv", b"clip_id,source_uri\n")
+    rows, faults = inspect_manifest("m.csv", b"clip_id,source_uri\n")
     assert rows == []
     assert [(f.severity, f.sentence) for f in faults] == [("warning", "has no rows")]
 
@@ -275,7 +274,7 @@ def test_a_manifest_without_rows_is_a_warning() -> None:
 def test_sources_are_relative_to_the_manifest_in_a_store(s3_prefix: str) -> None:
     uri = storage.join(s3_prefix, "night", "m.csv")
     storage.write_bytes(uri, b"clip_id,source_uri\na,./reels/a.mkv\nb,/mnt/b.mkv\n")
-    sources = [row["source_uri"] for row in read_manifest(uri)]
+    sources = [clip.source_uri for clip in read_manifest(uri)]
     assert sources == [f"{s3_prefix}/night/reels/a.mkv", "/mnt/b.mkv"]
 
 

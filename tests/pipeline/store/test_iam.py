@@ -17,7 +17,7 @@ from pipeline.runs.quarantine import retry
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
 from pipeline.runs.tables import write_tables
-from pipeline.store import storage
+from pipeline.store import s3, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -47,8 +47,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     made: list[Call] = []
     with mock_aws():
-        storage._make_client.cache_clear()
-        client = storage._client()
+        s3._make_client.cache_clear()
+        client = s3._client()
         for bucket in ("out-bucket", "source-bucket"):
             client.create_bucket(Bucket=bucket)
         client.meta.events.register(
@@ -56,7 +56,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
             lambda params, model, **_: made.append((_snake(model.name), dict(params))),
         )
         yield made
-        storage._make_client.cache_clear()
+        s3._make_client.cache_clear()
 
 
 def _snake(name: str) -> str:
@@ -115,7 +115,7 @@ def night(out: str) -> None:
 
 
 def test_every_operation_of_the_storage_has_an_action() -> None:
-    tree = ast.parse((ROOT / "pipeline" / "store" / "storage.py").read_text())
+    tree = ast.parse((ROOT / "pipeline" / "store" / "s3.py").read_text())
     used = {
         node.func.attr
         for node in ast.walk(tree)
@@ -175,11 +175,11 @@ def test_the_reporter_writes_the_report_alone(calls: list[Call]) -> None:
 def test_every_put_asks_for_encryption(
     calls: list[Call], key: str, named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(storage.KMS_VARIABLE, key)
+    monkeypatch.setenv(s3.KMS_VARIABLE, key)
     storage.write_bytes(f"{OUT}/a", b"a")
     assert storage.create(f"{OUT}/b", b"b") and not storage.create(f"{OUT}/b", b"c")
     large = tmp_path / "large"
-    large.write_bytes(bytes(storage._PART_BYTES + 1))
+    large.write_bytes(bytes(s3._PART_BYTES + 1))
     storage.upload(large, f"{OUT}/large")
     storage.upload(tmp_path / "large", f"{OUT}/again")
     puts = [p for name, p in calls if name in ("put_object", "create_multipart_upload")]
@@ -192,8 +192,8 @@ def test_a_store_that_ignores_it_is_an_error(
 ) -> None:
     storage.write_bytes(f"{OUT}/a", b"a")
     assert "ServerSideEncryption" not in calls[-1][1]
-    monkeypatch.setenv(storage.KMS_VARIABLE, KEY)
-    monkeypatch.setattr(storage._client(), "put_object", lambda **_: {})
+    monkeypatch.setenv(s3.KMS_VARIABLE, KEY)
+    monkeypatch.setattr(s3._client(), "put_object", lambda **_: {})
     with pytest.raises(ClipFault, match="did not encrypt"):
         storage.write_bytes(f"{OUT}/a", b"a")
     assert Ledger(OUT, "r").uri.startswith(OUT)

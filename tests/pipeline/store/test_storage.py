@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import local, storage
+from pipeline.store import local, s3, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -43,7 +43,7 @@ def test_missing_is_not_found(store_root: str) -> None:
     uri = storage.join(store_root, "missing.mkv")
     assert reason_of(lambda: storage.stat(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.NOT_FOUND
-    assert reason_of(lambda: storage.download(uri, "/tmp/never")) is Reason.NOT_FOUND
+    assert reason_of(lambda: storage.download(uri, Path("/tmp/never"))) is Reason.NOT_FOUND
 
 
 def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(store_root: str) -> None:
@@ -82,7 +82,7 @@ def test_create_recognises_its_own_write_whose_answer_was_lost(
     s3_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = storage.join(s3_prefix, "claim")
-    client = storage._client()
+    client = s3._client()
     send = client.put_object
 
     def send_twice(**request: object) -> object:
@@ -152,19 +152,19 @@ def test_multipart_round_trip_with_checksum(s3_prefix: str, tmp_path: Path) -> N
     uri = storage.join(s3_prefix, "big.mkv")
     storage.upload(source, uri)
     assert storage.stat(uri).token.endswith("-3")  # an ETag of three parts
-    bucket, key = storage._split(uri)
-    head = storage._client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    bucket, key = s3.bucket_and_key(uri)
+    head = s3._client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     assert head["ContentLength"] == source.stat().st_size
     storage.download(uri, tmp_path / "back.mkv")
     assert storage.sha256_file(tmp_path / "back.mkv") == storage.sha256_file(source)
 
 
 def test_the_store_refuses_bytes_that_differ_from_their_checksum(s3_prefix: str) -> None:
-    bucket, key = storage._split(storage.join(s3_prefix, "a"))
+    bucket, key = s3.bucket_and_key(storage.join(s3_prefix, "a"))
 
     def put() -> None:
-        with storage._store_faults(key):
-            storage._client().put_object(
+        with s3._store_faults(key):
+            s3._client().put_object(
                 Bucket=bucket, Key=key, Body=b"a", ChecksumSHA256="A" * 43 + "="
             )
 
@@ -203,7 +203,7 @@ def test_unreachable_store_is_a_store_error(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(storage, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
     assert reason_of(lambda: storage.stat(f"{s3_prefix}/a")) is Reason.STORE_ERROR
 
 
