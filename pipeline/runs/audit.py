@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from schemas.errors import ArchiveError
 
@@ -48,7 +48,7 @@ class AuditLog:
         }  # fmt: skip
         entry["sha256"] = digest(entry)
         data = json.dumps(entry, sort_keys=True).encode()
-        if not self.store.create(_uri(self.out, number + 1), data):
+        if not self.store.create(_entry_uri(self.out, number + 1), data):
             raise ArchiveError(f"{self.out}: another process writes to the audit log", exit_code=1)
         self._head = number + 1, entry["sha256"]
 
@@ -91,7 +91,7 @@ def verify(out: str, head: str | None = None) -> Verdict:
 
 def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tuple[str, str] | None:
     """The first broken entry's address and what is wrong, if it shows at this one."""
-    expected = _uri(out, number)
+    expected = _entry_uri(out, number)
     if uri != expected:
         return (expected, "is missing") if uri > expected else (uri, "does not belong here")
     try:
@@ -102,7 +102,7 @@ def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tupl
     if not intact:
         return uri, "was changed: it does not match its own hash"
     if entry["previous"] != previous:
-        before = _uri(out, number - 1) if number > 1 else uri
+        before = _entry_uri(out, number - 1) if number > 1 else uri
         return before, f"was replaced: entry {number} was chained to another one"
     return None
 
@@ -128,13 +128,12 @@ def _head(store: Store, out: str) -> tuple[int, str]:
 
 
 def _folders(store: Store, out: str) -> list[str]:
-    root = storage.join(out, "audit")
-    return [storage.join(root, name) for name in store.folders(root)]
+    return [layout.audit_folder(out, name) for name in store.folders(layout.audit(out))]
 
 
 def _objects(store: Store, folder: str) -> Iterator[tuple[str, bytes]]:
     yield from store.read_many(store.listing(folder)).items()
 
 
-def _uri(out: str, number: int) -> str:
-    return storage.join(out, "audit", f"{number // FOLDER_ENTRIES:06d}", f"{number:09d}.json")
+def _entry_uri(out: str, number: int) -> str:
+    return layout.audit_entry(out, number, FOLDER_ENTRIES)

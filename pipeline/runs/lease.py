@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 
 RENEW_SECONDS = 15.0
@@ -90,13 +90,13 @@ class Lease:
         with self._writing:
             if self.lost:
                 return
-            if storage.exists(_uri(self.out, self.number + 1)):
+            if storage.exists(layout.lease(self.out, self.number + 1)):
                 self.lost = True
                 self._on_loss()
                 return
             run = run or self.tenure.run
             self.tenure = replace(self.tenure, renewed=_now(), run=run, ended=ended)
-            storage.write_bytes(_uri(self.out, self.number), self.tenure.to_json())
+            storage.write_bytes(layout.lease(self.out, self.number), self.tenure.to_json())
 
     def check(self) -> None:
         """Raise LeaseLost when another process has taken over."""
@@ -118,11 +118,11 @@ class Lease:
 
 def newest(out: str) -> tuple[int, Tenure | None]:
     """The number of the lease that counts, and its holder; 0 and None before the first."""
-    names = [uri.rsplit("/", 1)[-1] for uri in storage.listing(storage.join(out, "lease"))]
+    names = [uri.rsplit("/", 1)[-1] for uri in storage.listing(layout.leases(out))]
     numbers = [int(name.removesuffix(".json")) for name in names if name.endswith(".json")]
     if not numbers:
         return 0, None
-    uri = _uri(out, max(numbers))
+    uri = layout.lease(out, max(numbers))
     try:
         return max(numbers), Tenure.from_json(storage.read_bytes(uri))
     except (KeyError, TypeError, ValueError) as error:
@@ -141,7 +141,7 @@ def take(out: str, what: str, on_loss: Callable[[], None] = lambda: None) -> Lea
     """Take the lease of an output. Raises Locked when another process has it."""
     number = refuse_if_held(out) + 1
     tenure = Tenure(what, Process.here(), _now(), _now())
-    if not storage.create(_uri(out, number), tenure.to_json()):
+    if not storage.create(layout.lease(out, number), tenure.to_json()):
         refuse_if_held(out)  # a rival was faster
         raise Locked(f"{out} was locked by another process just now; nothing was started")
     return Lease(out, number, tenure, on_loss)
@@ -163,10 +163,6 @@ def held(out: str, what: str, on_loss: Callable[[], None] = lambda: None) -> Ite
             lease.renew(ended=_now())
         except ArchiveError as error:  # it goes stale by itself
             log.warning("%s: the lease was not given back: %s", out, error)
-
-
-def _uri(out: str, number: int) -> str:
-    return storage.join(out, "lease", f"{number:08d}.json")
 
 
 def _now() -> str:

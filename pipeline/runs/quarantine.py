@@ -22,7 +22,7 @@ from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.row import result_to_record
 from pipeline.sources.fetch import source_token
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.retry import with_retries
 from schemas.errors import ArchiveError, ClipFault
 
@@ -92,7 +92,7 @@ class Quarantine:
         case = self._cases.get(clip.clip_id)
         if result.state not in FAULTY:
             if case is not None:
-                self._settings.store.delete(_uri(self._settings.out, case.clip))
+                self._settings.store.delete(layout.quarantine_case(self._settings.out, case.clip))
             return True
         if case is not None and case.run == result.run:  # an earlier session of the run wrote it
             return True
@@ -108,18 +108,20 @@ class Quarantine:
             since, since_run, count = before.since, before.since_run, before.runs + 1
         row = result_to_record(result)
         case = Case(row, circumstances(clip, self._settings), since, since_run, count)
-        self._settings.store.write_bytes(_uri(self._settings.out, case.clip), case.to_json())
+        self._settings.store.write_bytes(
+            layout.quarantine_case(self._settings.out, case.clip), case.to_json()
+        )
 
 
 def cases(out: str) -> list[Case]:
     """Every case of an output, by clip."""
-    found = storage.read_many(storage.listing(storage.join(out, "quarantine")))
+    found = storage.read_many(storage.listing(layout.quarantine(out)))
     return [Case.from_json(data) for data in found.values()]
 
 
 def find(out: str, clip: str) -> Case:
     """The case of one clip. Raises ArchiveError where there is none."""
-    uri = _uri(out, clip)
+    uri = layout.quarantine_case(out, clip)
     if not storage.exists(uri):
         raise ArchiveError(f"{clip} is not in the quarantine of {out}: see `quarantine list`")
     return Case.from_json(storage.read_bytes(uri))
@@ -139,7 +141,7 @@ def retry(out: str, clips: Iterable[str]) -> list[str]:
             log.append("clip_retried", clip_id=case.clip, run=case.run, reason=case.row["reason"])
             for ledger in unfinished:
                 ledger.reopen(case.clip)
-            storage.delete(_uri(out, case.clip))
+            storage.delete(layout.quarantine_case(out, case.clip))
     return [case.clip for case in found]
 
 
@@ -156,7 +158,3 @@ def circumstances(clip: Clip, settings: Settings) -> str:
         clip.to_dict(), token, settings.recipe.digest, settings.weights_sha256, settings.code
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _uri(out: str, clip: str) -> str:
-    return storage.join(out, "quarantine", f"{clip}.json")

@@ -26,7 +26,7 @@ from pipeline.runs.quarantine import Quarantine
 from pipeline.runs.results import common_columns, failed, unchanged
 from pipeline.runs.row import Row
 from pipeline.runs.settings import Settings
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import REASONS, Reason
@@ -230,8 +230,8 @@ class Run:
 
 def _write_recipes(ledger: Ledger, book: RecipeBook) -> None:
     """Keep the run's recipes beside its ledger."""
-    texts = {"recipe.toml": book.default.to_toml()}
+    texts = {layout.run_recipe(ledger.uri): book.default.to_toml()}
     if book.named:
-        texts |= {f"recipes/{name}": text for name, text in book.files()}
-    for name, text in texts.items():
-        ledger.store.write_bytes(storage.join(ledger.uri, name), text.encode())
+        texts |= {layout.named_recipe(ledger.uri, name): text for name, text in book.files()}
+    for uri, text in texts.items():
+        ledger.store.write_bytes(uri, text.encode())

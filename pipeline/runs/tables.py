@@ -14,7 +14,7 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
@@ -46,9 +46,8 @@ def write_tables(
     part of them. Raises ValueError for rows that break the schema.
     """
     day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
-    folder = f"run_date={day.isoformat()}/run={run}"
     for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
-        _write_table(store, storage.join(out, "tables", name, folder), name, run, rows)
+        _write_table(store, layout.table_folder(out, name, day, run), name, run, rows)
 
 
 def to_table(name: str, rows: Sequence[TableRow], run: str) -> pa.Table:
@@ -79,7 +78,7 @@ def to_parquet(table: pa.Table) -> bytes:
 def _write_table(store: Store, folder: str, name: str, run: str, rows: Iterable[TableRow]) -> None:
     written = set()
     for number, part in enumerate(_parts(rows)):
-        uri = storage.join(folder, f"part-{number}.parquet")
+        uri = layout.table_part(folder, number)
         store.write_bytes(uri, to_parquet(to_table(name, part, run)))
         written.add(uri)
     for uri in set(store.listing(folder)) - written:  # of an earlier, longer writing

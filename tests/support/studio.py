@@ -12,8 +12,7 @@ from pipeline.clip.survey import Survey
 from pipeline.local import LocalExecutor
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
-from pipeline.stages import survey_uri
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
@@ -51,7 +50,9 @@ class Studio:
         work = self._open(clip)
         result = self.executor.result(work, clip)
         self.settings = work.settings
-        survey = Survey.from_json(storage.read_bytes(survey_uri(work.settings, clip.clip_id)))
+        survey = Survey.from_json(
+            storage.read_bytes(layout.survey(work.settings.ledger.uri, clip.clip_id))
+        )
         work.close()
         text = storage.read_bytes(work.settings.clip_uri(clip, ".framemd5")).decode()
         return Restored(survey, result, Path(work.settings.clip_uri(clip)), text)

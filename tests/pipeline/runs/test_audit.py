@@ -11,7 +11,7 @@ from jobs import cli
 from pipeline.runs import audit
 from pipeline.runs.audit import AuditLog, verify
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
 
@@ -41,12 +41,16 @@ def fill(out: str) -> str:
     return out
 
 
+def uri(out: str, number: int) -> str:
+    return layout.audit_entry(out, number, audit.FOLDER_ENTRIES)
+
+
 def read(out: str, number: int) -> dict[str, Any]:
-    return dict(json.loads(storage.read_bytes(audit._uri(out, number))))
+    return dict(json.loads(storage.read_bytes(uri(out, number))))
 
 
 def write(out: str, number: int, entry: dict[str, Any]) -> None:
-    storage.write_bytes(audit._uri(out, number), json.dumps(entry, sort_keys=True).encode())
+    storage.write_bytes(uri(out, number), json.dumps(entry, sort_keys=True).encode())
 
 
 def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
@@ -67,7 +71,7 @@ def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
 def test_a_changed_entry_is_named(log: str, number: int) -> None:
     write(log, number, read(log, number) | {"by": "nobody@nowhere"})
     verdict = verify(log)
-    assert verdict.broken == audit._uri(log, number)
+    assert verdict.broken == uri(log, number)
     assert verdict.why is not None and "was changed" in verdict.why
     assert verdict.entries == number - 1
 
@@ -76,20 +80,20 @@ def test_an_entry_that_was_replaced_whole_is_named(log: str) -> None:
     entry = read(log, 3) | {"reason": "TRUNCATED"}
     write(log, 3, entry | {"sha256": audit.digest(entry)})
     verdict = verify(log)
-    assert verdict.broken == audit._uri(log, 3)
+    assert verdict.broken == uri(log, 3)
     assert verdict.why is not None and "was replaced" in verdict.why
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_removed_entry_is_named(log: str, number: int) -> None:
-    storage.delete(audit._uri(log, number))
-    assert (verify(log).broken, verify(log).why) == (audit._uri(log, number), "is missing")
+    storage.delete(uri(log, number))
+    assert (verify(log).broken, verify(log).why) == (uri(log, number), "is missing")
 
 
 def test_what_is_no_entry_is_named(log: str) -> None:
-    storage.write_bytes(audit._uri(log, 4), b"{")
-    assert verify(log).broken == audit._uri(log, 4)
-    stray = storage.join(log, "audit", "000000", "000000000.txt")
+    storage.write_bytes(uri(log, 4), b"{")
+    assert verify(log).broken == uri(log, 4)
+    stray = f"{log}/audit/000000/000000000.txt"
     storage.write_bytes(stray, b"")
     assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
 
@@ -98,7 +102,7 @@ def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
     head = verify(log).head
     assert verify(log, head).held
     assert verify(log, read(log, 2)["sha256"]).held
-    storage.delete(audit._uri(log, 5))
+    storage.delete(uri(log, 5))
     assert verify(log).broken is None
     assert not verify(log, head).held
 
@@ -123,10 +127,10 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
         return CliRunner().invoke(cli.app, ["audit", "verify", "--out", log, *arguments])
 
     head = verify(log).head
-    assert (invoke().exit_code, invoke().stdout) == (0, f"5 entries in order; head {head}\n")
+    assert (invoke().exit_code, invoke().stdout) == (0, f"5 entries unchanged; head {head}\n")
     assert invoke("--head", "f" * 64).exit_code == 1
     write(log, 4, read(log, 4) | {"exit_code": 0})
     assert invoke().exit_code == 1
-    assert invoke().stdout.startswith(f"{audit._uri(log, 4)} was changed")
+    assert invoke().stdout.startswith(f"{uri(log, 4)} was changed")
     told = json.loads(invoke("--json").stdout)
-    assert (told["broken"], told["entries"], told["exit_code"]) == (audit._uri(log, 4), 3, 1)
+    assert (told["broken"], told["entries"], told["exit_code"]) == (uri(log, 4), 3, 1)

@@ -18,7 +18,7 @@ from jobs import cli
 from pipeline.runs import lease
 from pipeline.runs.lease import Lease, LeaseLost, Locked, Tenure, held, newest, take
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe
 
@@ -30,7 +30,7 @@ ELSEWHERE = Process("other-host", "another boot", 1, "", "curator")
 def leave(out: str, tenure: Tenure) -> None:
     """Put the lease of another holder into an output."""
     number, _ = newest(out)
-    assert storage.create(lease._uri(out, number + 1), tenure.to_json())
+    assert storage.create(layout.lease(out, number + 1), tenure.to_json())
 
 
 def ago(seconds: float) -> str:
@@ -148,13 +148,13 @@ def test_a_holder_that_was_taken_for_dead_finds_out(tmp_path: object) -> None:
     mine = take(out, "submit", on_loss=lambda: losses.append("lost"))
     mine.check()
     leave(out, Tenure("submit", ELSEWHERE, ago(0), ago(0)))
-    before = storage.read_bytes(lease._uri(out, 1))
+    before = storage.read_bytes(layout.lease(out, 1))
     mine.renew()
     mine.renew()
     assert losses == ["lost"]
     with pytest.raises(LeaseLost, match="taken over"):
         mine.check()
-    assert storage.read_bytes(lease._uri(out, 1)) == before
+    assert storage.read_bytes(layout.lease(out, 1)) == before
 
 
 def test_the_heartbeat_outlives_trouble_of_the_store(

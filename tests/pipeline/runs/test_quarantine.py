@@ -19,7 +19,7 @@ from pipeline.runs.results import failed
 from pipeline.runs.run import Run
 from pipeline.sources.manifest import read_manifest
 from pipeline.stages import SurveyStage
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -56,7 +56,7 @@ class Nights:
         end(work, published(work._clips[clip], work.settings))
 
     def actions(self) -> list[tuple[str, str | None]]:
-        uris = storage.listing(storage.join(self.out, "audit"))
+        uris = storage.listing(layout.audit(self.out))
         entries = [json.loads(data) for data in storage.read_many(uris).values()]
         return [(entry["action"], entry.get("clip_id")) for entry in entries]
 
@@ -74,7 +74,7 @@ def tried(work: Run) -> list[str]:
 
 
 def test_a_quarantined_clip_is_skipped_and_still_counted(tmp_path: Path, store_root: str) -> None:
-    nights = Nights(tmp_path, storage.join(store_root, "out"))
+    nights = Nights(tmp_path, f"{store_root}/out")
     first = nights.survey(nights.open())
     assert first["clips"]["quarantined"] == 2
     work = nights.open()
@@ -175,7 +175,7 @@ def test_an_end_that_a_dead_driver_did_not_log_is_logged_by_the_next(nights: Nig
 
 
 def test_retry_makes_the_next_run_try_the_clip(tmp_path: Path, store_root: str) -> None:
-    nights = Nights(tmp_path, storage.join(store_root, "out"))
+    nights = Nights(tmp_path, f"{store_root}/out")
     nights.survey(nights.open())
     assert retry(nights.out, ["b"]) == ["b"]
     assert [case.clip for case in cases(nights.out)] == ["a"]
