@@ -199,6 +199,8 @@ def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEn
     except Exception as error:  # a defect in this program costs one clip, not the run
         log.exception("clip %s", clip.clip_id)
         fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+    if fault.retried:  # the store has already failed for the whole retry time
+        settings = settings.without_retries()
     try:
         return ended(failed(clip, fault, settings), settings)
     except ClipFault as unwritten:  # the next session tries the clip again

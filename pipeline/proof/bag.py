@@ -24,6 +24,7 @@ from pipeline.store import storage
 from pipeline.store.address import is_s3, join
 from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 from schemas.manifest import CLIP_ID
 
 _DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -47,7 +48,7 @@ class Altered(ArchiveError):
 
     def __init__(self, faults: list[FileFault]) -> None:
         lines = "; ".join(f"{fault.uri}: {fault.sentence}" for fault in faults)
-        super().__init__(lines, exit_code=3)
+        super().__init__(lines, exit_code=ExitCode.FAULTS)
 
 
 def check_request(clips: list[str], out: str, folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""The clips of an output that did not end well: one case each, OUT/quarantine/<clip>.json.
+"""The quarantine of an output: one case for each clip that did not end well.
 
-A case holds the clip's row, since when runs have met its reason, and the circumstances: a hash of
-all that could make another try end otherwise. Runs skip a quarantined clip while they are the same;
-failed and held clips they always try again. A case is closed when its clip ends well, or by
-`retry`. Only the holder of the output's lease writes.
+A case holds the clip's row, the first run with the same reason, and the circumstances: a hash of
+everything that could change the result of another try. Runs skip a quarantined clip while its
+circumstances are the same. They always try failed and held clips again. A case is closed when its
+clip ends well, or by `retry`. Only the holder of the output's lease writes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ FAULTY = ("quarantined", "failed", "held")
 class Case:
     """One clip that did not end well."""
 
-    row: Mapping[str, Cell]  # as in tables/clips, of the run that tried last
+    row: Mapping[str, Cell]  # of tables/clips, from the run that tried last
     circumstances: str
-    since: str  # when a run first ended the clip for this reason
+    since: str  # when the first run ended the clip with this reason
     since_run: str
-    runs: int  # that tried, one after the other, and met this reason
+    runs: int  # in a row that ended the clip with this reason
 
     @property
     def clip(self) -> str:
@@ -52,7 +52,7 @@ class Case:
         return str(self.row["run"])
 
     def facts(self) -> dict[str, Cell]:
-        """What people ask first."""
+        """The facts for `quarantine list`."""
         names = ("clip_id", "state", "reason", "sentence", "next_step", "source_uri", "run")
         more: dict[str, Cell] = {
             "since_run": self.since_run,
@@ -70,14 +70,14 @@ class Case:
 
 
 class Quarantine:
-    """The cases of an output as one run sees and changes them."""
+    """The cases of an output, as one run reads and changes them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cases = {case.clip: case for case in cases(settings.out)}
 
     def skipped(self, clip: Clip) -> dict[str, Cell] | None:
-        """Why a run leaves a clip alone, as columns of its result; None if the run tries it."""
+        """Columns of the result of a clip that the run skips; None if the run tries the clip."""
         case = self._cases.get(clip.clip_id)
         if case is None or not self._waits(case, clip):
             return None
@@ -88,7 +88,7 @@ class Quarantine:
         return same and case.circumstances == circumstances(clip, self._settings)
 
     def ended(self, clip: Clip, result: ClipResult) -> bool:
-        """Open, keep or close the clip's case; False when the clip was only skipped."""
+        """Open, keep or close the clip's case. False if the clip was only skipped."""
         case = self._cases.get(clip.clip_id)
         if result.state not in FAULTY:
             if case is not None:
@@ -120,15 +120,18 @@ def cases(out: str) -> list[Case]:
 
 
 def find(out: str, clip: str) -> Case:
-    """The case of one clip. Raises ArchiveError where there is none."""
+    """The case of one clip. Raises ArchiveError if the clip has no case."""
     uri = layout.quarantine_case(out, clip)
     if not storage.exists(uri):
-        raise ArchiveError(f"{clip} is not in the quarantine of {out}: see `quarantine list`")
+        raise ArchiveError(f"{clip} is not in the quarantine of {out}: run `quarantine list`")
     return Case.from_json(storage.read_bytes(uri))
 
 
 def retry(out: str, clips: Iterable[str]) -> list[str]:
-    """Make the next run try clips again; their ids. Raises ArchiveError for one without a case."""
+    """Make the next run try these clips again. Return their ids.
+
+    Raises ArchiveError for a clip without a case.
+    """
     found = [find(out, clip) for clip in clips]
     if not found:
         return []
@@ -146,8 +149,10 @@ def retry(out: str, clips: Iterable[str]) -> list[str]:
 
 
 def circumstances(clip: Clip, settings: Settings) -> str:
-    """Hash of all that could make another try end otherwise: the clip's row of the manifest, its
-    source as it lies there, recipe, weights and code. No source is read for it.
+    """Hash of everything that could change the result of another try.
+
+    That is the clip's manifest row, size and modification time of its source, recipe, weights and
+    code. The source is not read.
     """
     try:
         token = with_retries(lambda: source_token(clip.source_uri), settings.store.retry)
