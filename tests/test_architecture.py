@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 SOURCE = ("pipeline", "models", "jobs", "schemas")
 WALK = tuple(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
 from pipeline.clip.result import ClipResult
-from pipeline.runs.records import Record
-from pipeline.runs.row import shot_rows
+from pipeline.runs.row import Record, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import write_tables

@@ -15,8 +15,10 @@ from typing import NamedTuple, Self, cast
 
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
-from pipeline.runs.records import Record, dump, load, safe
 from pipeline.runs.row import (
+    Record,
+    dump,
+    load,
     result_from_record,
     result_to_record,
     segment_from_record,
@@ -29,6 +31,7 @@ from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.tables import RUN_ID
 
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _RUNS_SEARCHED = 200  # newest first; an older unfinished run is not resumed
 
 
@@ -56,7 +59,7 @@ class Ledger:
         self, out: str, run: str, session: str = "", retry: RetryPolicy = NO_RETRIES
     ) -> None:
         self.out = str(out)
-        self.run = safe(run)
+        self.run = _safe(run)
         self.session = session
         self.store = Store(retry)
         self.uri = layout.run_folder(self.out, run)
@@ -118,13 +121,13 @@ class Ledger:
         """Record that a worker begins a shard. Return the number of the attempt, from 1."""
         data = dump(asdict(worker) | {"started": _now()})
         number = 1
-        while not self.store.create(layout.attempt(self.uri, safe(clip), shard, number), data):
+        while not self.store.create(layout.attempt(self.uri, _safe(clip), shard, number), data):
             number += 1
         return number
 
     def end_attempt(self, clip: str, shard: int, number: int) -> None:
         """Record that an attempt ended, well or not, and that its worker is alive."""
-        uri = layout.attempt_end(self.uri, safe(clip), shard, number)
+        uri = layout.attempt_end(self.uri, _safe(clip), shard, number)
         self.store.create(uri, dump({"ended": _now()}))
 
     def deaths(
@@ -153,12 +156,12 @@ class Ledger:
 
     def commit_segment(self, clip: str, segment: SegmentRecord) -> bool:
         """Record a restored shard. False if it was recorded before."""
-        uri = layout.segment_record(self.uri, safe(clip), segment.shard)
+        uri = layout.segment_record(self.uri, _safe(clip), segment.shard)
         return self.store.create(uri, dump(segment_to_record(segment)))
 
     def segments(self, clip: str) -> dict[int, SegmentRecord]:
         """The records of the clip's restored shards, in order."""
-        uris = self.store.listing(layout.segments(self.uri, safe(clip)))
+        uris = self.store.listing(layout.segments(self.uri, _safe(clip)))
         found = self.store.read_many(uri for uri in uris if uri.endswith(".json"))
         records = {int(_stem(uri)): segment_from_record(load(data)) for uri, data in found.items()}
         return dict(sorted(records.items()))
@@ -168,7 +171,7 @@ class Ledger:
 
         A retry of that shard gets True again. A claim counts for its own session only.
         """
-        uri = layout.assembly_claim(self.uri, safe(clip), safe(session))
+        uri = layout.assembly_claim(self.uri, _safe(clip), _safe(session))
         if self.store.create(uri, dump({"shard": shard, "claimed": _now()})):
             return True
         return load(self.store.read_bytes(uri))["shard"] == shard
@@ -229,17 +232,17 @@ class Ledger:
         return load(self.store.read_bytes(uri)) if self.store.exists(uri) else None
 
     def _stop_uri(self) -> str:
-        return layout.stop_marker(self.uri, safe(self.session))
+        return layout.stop_marker(self.uri, _safe(self.session))
 
     def _done_uri(self, clip: str) -> str:
-        return layout.done_marker(self.uri, safe(clip))
+        return layout.done_marker(self.uri, _safe(clip))
 
     def _session_record(self) -> Record:
         return {"session": self.session, "started": _now()}
 
     def _attempts(self, clip: str) -> list[_Attempt]:
         """The clip's attempts, from one listing."""
-        uris = list(self.store.listing(layout.attempts(self.uri, safe(clip))))
+        uris = list(self.store.listing(layout.attempts(self.uri, _safe(clip))))
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
@@ -265,6 +268,13 @@ def _newest_runs(out: str, retry: RetryPolicy) -> Iterator[tuple[str, Record]]:
         except ClipFault as fault:
             if fault.reason is not Reason.NOT_FOUND:  # a folder without run.json is no run
                 raise
+
+
+def _safe(name: str) -> str:
+    """The name, if it is one harmless part of a path. Raises ValueError for any other."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not made of letters, digits, `.`, `_` and `-`")
+    return name
 
 
 def _stem(uri: str) -> str:

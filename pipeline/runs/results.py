@@ -11,8 +11,7 @@ from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult, ShotRow
 from pipeline.clip.segment import Segments
 from pipeline.clip.survey import Survey
-from pipeline.runs.records import Record, load
-from pipeline.runs.row import result_from_record
+from pipeline.runs.row import Record, load, result_from_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import source_token

@@ -23,8 +23,8 @@ from pipeline.runs.ledger import Ledger
 from pipeline.runs.measures import clip_measures
 from pipeline.runs.order import embargo, in_order
 from pipeline.runs.quarantine import Quarantine
-from pipeline.runs.records import Record
 from pipeline.runs.results import common_columns, failed, unchanged
+from pipeline.runs.row import Record
 from pipeline.runs.settings import Settings
 from pipeline.store import layout
 from pipeline.store.retry import NO_RETRIES, RetryPolicy

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import retry, storage
-from tests.pipeline.test_nodes import Nodes
 from tests.support.fault_run import FAULTS, FaultRun, finished
+from tests.support.nodes import Nodes
 from tests.support.s3 import S3Server, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -2,18 +2,14 @@
 whatever dies.
 """
 
-import csv
 import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -29,12 +25,12 @@ from pipeline.runs.events import Event
 from pipeline.sources.manifest import ManifestInvalid
 from pipeline.store import storage
 from schemas.recipe import Limits, Recipe, load_recipe
+from tests.support.drivers import Driver, markers, wait_for, write_manifest
 from tests.support.media_factory import H264, Clip, Sound, write_clip
 
 pytest_plugins = ("tests.support.s3",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMMAND = Path(sys.executable).with_name("archive-restore")
 LIMITS = Limits()
 
 # Kills the decoder of one file, as a broken bitstream kills a native decoder: by a signal, without
@@ -58,14 +54,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = (folder / "sound.mkv").read_bytes()
     (folder / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     return folder
-
-
-def write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> str:
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, sorted({key for row in rows for key in row}))
-        writer.writeheader()
-        writer.writerows(rows)
-    return str(path)
 
 
 def good_rows(folder: Path | str) -> list[dict[str, str]]:
@@ -220,42 +208,6 @@ def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) ->
         assert [frame.crc32 for frame in a] == [frame.crc32 for frame in b]
 
 
-class Driver:
-    """A run of the command in a process group of its own."""
-
-    def __init__(self, manifest: str, out: str, recipe: Path) -> None:
-        self.out = out
-        command = [
-            str(COMMAND),
-            "submit",
-            manifest,
-            "--out",
-            out,
-            "--recipe",
-            str(recipe),
-            "--json",
-        ]
-        self.log = Path(f"{out}.log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-
-    def result(self) -> dict[str, Any]:
-        output, _ = self.process.communicate(timeout=600)
-        assert output, self.log.read_text()[-4000:]
-        return dict(json.loads(output.splitlines()[-1]))
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
 @pytest.fixture(scope="module")
 def unbroken(
     clips: Path, tmp_path_factory: pytest.TempPathFactory
@@ -271,11 +223,6 @@ def unbroken(
     )
     assert summary["clips"]["published"] == 6
     return manifest, recipe, framemd5s(str(folder / "out"))
-
-
-def markers(out: str, kind: str) -> dict[str, int]:
-    paths = Path(out).glob(f"runs/*/{kind}/**/*.json")
-    return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
 def test_a_killed_driver_resumes_where_it_was(

@@ -19,7 +19,7 @@ from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
 from tests.support.interlaced import write_planes
 from tests.support.probes import PROBE
-from tests.support.studio import Studio
+from tests.support.studio import Studio, clip_of
 
 WIDTH, HEIGHT = 160, 96
 Luma = np.ndarray
@@ -194,6 +194,7 @@ def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
     shots = [(shot.start, shot.stop, shot.left) for shot in restored.result.shots]
     assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
     assert (restored.row["frames_left"], restored.row["frames_changed"]) == (15, 5)
-    assert restored.row["work_key"] != studio.settings.work_key(restored.row["source_sha256"], {})
-    with pytest.raises(ClipFault, match="leave names frame 20, the last one is 19"):
+    plain = studio.settings.work_key(restored.row["source_sha256"], clip_of(source))
+    assert restored.row["work_key"] != plain
+    with pytest.raises(ClipFault, match="leave names frame 20, but the last frame is 19"):
         studio.survey(source, leave="3 20")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.pages import docs
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 EXPERIMENTS = sorted((ROOT / "docs" / "experiments").glob("2*.md"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -14,8 +14,8 @@ from pipeline.media.tags import beside
 from pipeline.proof.record import sealed, unsealed
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe
-from tests.conftest import ROOT
 from tests.support.media_factory import Clip, write_clip
+from tests.support.paths import ROOT
 from tests.support.published import WEIGHTS, publish, settings_for
 from tests.support.results import a_segment
 

@@ -176,5 +176,5 @@ def test_the_heartbeat_outlives_trouble_of_the_store(
 
 def test_a_file_that_is_no_lease_is_named(tmp_path: object) -> None:
     storage.write_bytes(f"{tmp_path}/lease/00000001.json", b"{")
-    with pytest.raises(ArchiveError, match=r"00000001\.json is no lease"):
+    with pytest.raises(ArchiveError, match=r"00000001\.json is not a lease"):
         take(str(tmp_path), "submit")

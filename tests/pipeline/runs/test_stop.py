@@ -15,7 +15,6 @@ from jobs.console.query import query
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone
 from pipeline.local import ThisProcess
 from pipeline.runs import stop as stopping
-from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
@@ -28,15 +27,12 @@ from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
 from tests.support.results import end
+from tests.support.runs import quiet
 
 pytest_plugins = ("tests.support.s3",)
 
 RECIPE = Recipe(shard_frames=6, strength=0.5)
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
-
-
-def quiet(event: Event) -> None:
-    pass
 
 
 # When
@@ -63,7 +59,7 @@ def test_workers_see_the_stop_of_their_session_alone(store_root: str) -> None:
     notes: list[str] = []
     with Stop(NOW, clock=lambda: NOW).passed_on(ledger, lambda e: notes.append(e.sentence)):
         assert worker.stopped() is Reason.DEADLINE_STOP
-    assert notes == ["the deadline is reached: finishing what is under way"]
+    assert notes == ["The deadline is reached. Work in progress is finished."]
     ledger.stop(Reason.CANCELLED)
     assert Ledger(*ledger.__reduce__()[1]).stopped() is Reason.DEADLINE_STOP  # the first counts
     assert Ledger.open_or_resume(store_root, {"manifest": "m"}).stopped() is None

@@ -1,0 +1,58 @@
+"""Runs of the command in processes of their own, and what they leave in the output."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.paths import COMMAND
+
+
+def write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> str:
+    """Write a CSV manifest. Return its path."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, sorted({key for row in rows for key in row}))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+class Driver:
+    """A run of `submit` in its own process group."""
+
+    def __init__(self, manifest: str, out: str, recipe: Path) -> None:
+        self.out = out
+        command = [str(COMMAND), "submit", manifest, "--out", out]
+        command += ["--recipe", str(recipe), "--json"]
+        self.log = Path(f"{out}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+
+    def result(self) -> dict[str, Any]:
+        """The summary, after the end of the run."""
+        output, _ = self.process.communicate(timeout=600)
+        assert output, self.log.read_text()[-4000:]
+        return dict(json.loads(output.splitlines()[-1]))
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
+    """Call a function until its result is true. Return the result."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not true after {seconds} s")
+
+
+def markers(out: str, kind: str) -> dict[str, int]:
+    """The modification times of the ledger's objects of a kind, by path."""
+    paths = Path(out).glob(f"runs/*/{kind}/**/*.json")
+    return {str(path): path.stat().st_mtime_ns for path in paths}
