@@ -1,5 +1,7 @@
 """The map in docs/architecture.md is complete and true, and no folder is too full."""
 
+import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/benchmarks/*.md")
     for page in ROOT.glob(pattern)
 )
+SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.py"))
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 PATH = re.compile(r"`((?:pipeline|models|jobs|schemas|tests|docs)/[\w./-]*)`")
@@ -96,3 +99,18 @@ def test_folders_of_tests_mirror_the_source() -> None:
     own = {"tests/", "tests/support/"}
     for name in {named(folder) for folder in folders("tests")} - own:
         assert (ROOT / name.removeprefix("tests/")).is_dir(), f"{name} mirrors no folder"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_of_the_documents_import_what_exists(script: str) -> None:
+    tree = ast.parse((ROOT / script).read_text(encoding="utf-8"))
+    ours = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in ours if (node.module or "").partition(".")[0] in SOURCE]
+    missing = [
+        f"{node.module}.{alias.name}"
+        for node in ours
+        for alias in node.names
+        if not hasattr(importlib.import_module(node.module or ""), alias.name)
+    ]
+    assert ours
+    assert missing == []

@@ -1,4 +1,4 @@
-"""Documents are written for people: short lines, words of the field, and links that lead somewhere."""
+"""Documents are written for people: short lines, words of the field, and links that work."""
 
 import re
 from itertools import chain
@@ -111,9 +111,10 @@ def broken_links(page: Path, text: str) -> list[str]:
             continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name) if name else page
-        if not target.exists():
-            broken.append(link)
-        elif anchor and anchor not in anchors(target.read_text(encoding="utf-8")):
+        found = target.exists()
+        if found and anchor:
+            found = anchor in anchors(target.read_text(encoding="utf-8"))
+        if not found:
             broken.append(link)
     return broken
 
