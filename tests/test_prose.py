@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import ROOT
 
 LONGEST_LINE = 120
-README_LINES = 150
 DIALECT = (
     " told ", " tells ", " restraint", "patience", "loudness", "severity", " peers", "outlast",
     "as it is", "of those that", "what has ", "what is asked of", "there is none of",
@@ -83,10 +82,6 @@ def test_a_word_of_the_dialect_is_found() -> None:
     assert dialect("as the\nreader was told") == ["2: told"]
     assert dialect("the module `models/restraint.py` of that time") == []
     assert dialect("```\nlabels: {severity: critical}\n```") == []
-
-
-def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
 
 
 def anchors(text: str) -> set[str]:
