@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-media test-faults test-fuzz check format docs films bench
+.PHONY: setup demo test test-fast test-media test-faults test-fuzz test-plain test-other check format \
+	docs films bench
 
 setup: $(READY)
 
@@ -26,6 +27,35 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+# The program alone, without the packages for tests: the command starts, and a clip is restored.
+test-plain:
+	$(PYTHON) -m venv .venv-plain
+	.venv-plain/bin/python -m pip install --disable-pip-version-check --quiet . --constraint constraints.txt
+	folder=$$(mktemp -d) && cd "$$folder" && "$(CURDIR)/.venv-plain/bin/python" \
+		"$(CURDIR)/tests/support/restore_one.py" "$$folder"; status=$$?; rm -r "$$folder"; exit $$status
+
+# What needs neither PyTorch nor Ray, on another version of Python where one is at hand.
+OTHER ?= $(shell for p in python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[23].*/bin/python3; do \
+	test "$$($$p -c 'import sys; print(sys.version_info >= (3, 12))' 2>/dev/null)" = True && echo $$p && break; done)
+OTHER_PINS := av boto3 botocore certifi click duckdb hypothesis iniconfig jmespath markdown-it-py mdurl \
+	mypy_extensions narwhals numpy opencv-python-headless packaging pandas pandera pluggy polars \
+	polars-runtime-32 pyarrow pydantic pydantic_core Pygments pytest pytest-timeout python-dateutil rich \
+	s3transfer safetensors shellingham six sortedcontainers typeguard typer typing-inspect typing-inspection \
+	typing_extensions urllib3 annotated-types annotated-doc bagit
+OTHER_TESTS := tests/schemas/test_schemas.py tests/jobs/console tests/pipeline/media tests/pipeline/sources
+OTHER_WITHOUT := $(addprefix tests/pipeline/,media/test_formats.py media/test_fuzz.py media/test_muxer.py \
+	sources/test_sequence.py)
+
+test-other:
+	@if test -z "$(OTHER)"; then echo "no other Python is at hand"; else \
+	$(OTHER) -m venv .venv-other && \
+	for name in $(OTHER_PINS); do grep -i "^$$name==" constraints.txt; done > .venv-other/pins.txt && \
+	.venv-other/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		--requirement .venv-other/pins.txt --editable . && \
+	.venv-other/bin/python -m pytest -p no:cacheprovider -m "not slow" -k "not s3 and not in_a_store and not refused_store" \
+		$(OTHER_TESTS) \
+		$(addprefix --ignore=,$(OTHER_WITHOUT)); fi
 
 test-media: $(READY)
 	TEST_MEDIA=1 $(BIN)/python -m pytest tests/pipeline/media/test_formats.py

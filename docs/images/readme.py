@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 
 FRAME, COLUMNS = 24, slice(200, 520)
 LINE = 28  # pixels of the label above each picture

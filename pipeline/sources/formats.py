@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.store import storage
 from schemas.errors import ArchiveError
 
 Format = Literal["csv", "json", "parquet"]
@@ -90,12 +91,15 @@ def format_of(uri: str) -> Format:
     raise ArchiveError(f"manifest {uri}: its name must end in one of {', '.join(FORMATS)}")
 
 
-def parse(data: bytes, uri: str) -> tuple[pa.Table, list[ManifestFault]]:
+def parse(uri: str, data: bytes | None = None) -> tuple[pa.Table, list[ManifestFault]]:
     """The manifest as a table of text with row numbers, and the faults of its syntax.
 
-    The extension of `uri` is its format. Raises ArchiveError for another extension.
+    It is read from `uri` unless its `data` are given. The extension of `uri` is its format. Raises
+    ArchiveError for another extension, before anything is read.
     """
-    return next(batches(io.BytesIO(data), uri, MAX_ROWS + 1))
+    format_of(uri)
+    content = storage.read_bytes(uri) if data is None else data
+    return next(batches(io.BytesIO(content), uri, MAX_ROWS + 1))
 
 
 def batches(

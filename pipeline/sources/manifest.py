@@ -11,7 +11,7 @@ from pipeline.clip.clip import Clip
 from pipeline.sources import check
 from pipeline.sources.allowlist import URI_COLUMNS
 from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, parse
-from pipeline.store import address, local, storage
+from pipeline.store import address, local
 from schemas.errors import ArchiveError
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 
@@ -45,21 +45,21 @@ def read_manifest(uri: str, out: str | None = None) -> list[Clip]:
     With `out`, an original that would mix with the output is a fault as well: see
     `allowlist.overlaps`.
     """
-    clips, faults = inspect_manifest(uri, storage.read_bytes(uri), out)
+    clips, faults = inspect_manifest(uri, out=out)
     if errors := [fault for fault in faults if fault.severity == "error"]:
         raise ManifestInvalid(uri, errors)
     return clips
 
 
 def inspect_manifest(
-    uri: str, data: bytes, out: str | None = None
+    uri: str, data: bytes | None = None, out: str | None = None
 ) -> tuple[list[Clip], list[ManifestFault]]:
-    """Clips and faults of a manifest whose bytes are given, warnings included.
+    """Clips and faults of a manifest, warnings included; `data` if its bytes are at hand.
 
     If there are errors, there are no clips.
     """
     folder = _folder(uri)
-    table, faults = parse(data, uri)
+    table, faults = parse(uri, data)
     if not any(fault.row == 0 for fault in faults):  # a fault of the whole file: there is no table
         faults += check.table_faults(table)
     if any(fault.severity == "error" for fault in faults):

@@ -7,8 +7,8 @@ script prints the least and the most of the streams. Loading the weights is not 
 a quiet machine: other work raises the most, and often the least.
 """
 
+import argparse
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from jobs.evaluate.evaluate import Options, make_sample
+from jobs.evaluate.samples import Options, make_sample
 from models.network.precision import on_cpu
 from models.restorer import Restorer, limit_threads
 
@@ -30,7 +30,11 @@ def seconds_a_frame(restorer: Restorer, frames: list[np.ndarray]) -> float:
 
 
 def main() -> None:
-    clip, streams = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 4
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("streams", type=int, nargs="?", default=4)
+    given = parser.parse_args()
+    clip, streams = given.clip, given.streams
     limit_threads(1)
     aged = make_sample(clip, "film", Options(frames=24)).aged.frames
     frames = [np.divide(frame, 255, dtype=np.float32) for frame in aged]

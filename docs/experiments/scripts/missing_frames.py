@@ -7,17 +7,17 @@ The table has the mean PSNR of 8 frames for each clip: frames 5, 7 and so on to 
 both ends are left out, because minterpolate does not make all of them.
 """
 
+import argparse
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from jobs.evaluate.evaluate import one_shot
 from jobs.evaluate.baselines import ffmpeg_binary
+from jobs.evaluate.samples import one_shot
 from jobs.evaluate.scores import psnr_of
 from models.motion.interpolate import between
-from pipeline.media.segments import read_rgb
+from pipeline.media.rgb import read_rgb
 
 FILTER = "minterpolate=fps=24:mi_mode=mci:scd=none"
 PLACES = range(5, 20, 2)  # of the frames that are scored
@@ -34,9 +34,12 @@ def interpolated(kept: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", metavar="CLIP", type=Path, nargs="+")
     rows = []
+    clips = parser.parse_args().clips
     print("| clip | mean of two dB | minterpolate dB | ours dB |\n|---|--:|--:|--:|")
-    for path in map(Path, sys.argv[1:]):
+    for path in clips:
         _, truth = one_shot(read_rgb(path), 25)
         images, theirs = np.divide(truth, 255, dtype=np.float32), interpolated(truth[::2])
         mean = [(images[i - 1] + images[i + 1]) / 2 for i in PLACES]

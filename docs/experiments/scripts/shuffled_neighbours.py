@@ -6,14 +6,17 @@ The ninth of 17 frames of at most 352 pixels is restored twice: with its neighbo
 with the same frames in random order (seed 0). The ninth frame itself keeps its place.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 
-from jobs.evaluate.evaluate import Options, is_unsteady, make_sample
+from jobs.evaluate.evaluate import is_unsteady
+from jobs.evaluate.samples import Options, make_sample
 from jobs.evaluate.scores import psnr_of
+from models.damage.presets import PRESETS
 from models.restorer import Restorer, limit_threads
+from schemas.recipe import MODELS
 
 FRAMES, MIDDLE = 17, 8
 
@@ -27,7 +30,12 @@ def middle_psnr(restorer: Restorer, clip: np.ndarray, truth: np.ndarray, deflick
 
 
 def main() -> None:
-    size, preset, clips = sys.argv[1], sys.argv[2], [Path(name) for name in sys.argv[3:]]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("size", choices=MODELS)
+    parser.add_argument("preset", choices=sorted(PRESETS))
+    parser.add_argument("clips", metavar="CLIP", type=Path, nargs="+")
+    given = parser.parse_args()
+    size, preset, clips = given.size, given.preset, given.clips
     limit_threads(1)
     restorer, rows = Restorer(size), []
     print(f"| {size}, {preset} | in order dB | shuffled dB | loss dB |\n|---|--:|--:|--:|")

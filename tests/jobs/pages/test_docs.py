@@ -1,4 +1,4 @@
-"""What the documents promise is so: generated pages are fresh, links lead somewhere."""
+"""What the documents promise is so: generated pages are fresh, experiments have a command."""
 
 import re
 import tomllib
@@ -9,9 +9,9 @@ import pytest
 from jobs.pages import docs
 from tests.support.paths import ROOT
 
+# numbers from outside of this repository's benchmarks, the only ones without a command
+MEASURED_ELSEWHERE = ("2026-11-29-real-things-erased", "2026-11-29-trial-on-an-h200")
 EXPERIMENTS = sorted((ROOT / "docs" / "experiments").glob("2*.md"))
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 def test_generated_pages_are_up_to_date() -> None:
@@ -25,13 +25,6 @@ def test_a_stale_page_is_found(tmp_path: Path) -> None:
     assert docs.stale(tmp_path) == []
     (tmp_path / "cli.md").write_text("# Commands\n")
     assert docs.stale(tmp_path) == ["cli.md"]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{target} does not exist"
 
 
 def test_the_changelog_begins_with_the_version_of_the_project() -> None:
@@ -66,4 +59,12 @@ def test_an_experiment_has_a_table_only_beside_a_command(page: Path) -> None:
     headings = re.findall(r"^## (\w+)$", text, re.MULTILINE)
     table = ["Table"] if "\n|" in text else []
     assert headings == ["Question", "Change", "Command", *table, "Conclusion"]
-    assert "```sh\n" in text or not table
+    assert "```sh\n" in text or not table or page.stem in MEASURED_ELSEWHERE
+
+
+@pytest.mark.parametrize("name", MEASURED_ELSEWHERE)
+def test_numbers_without_a_command_say_so(name: str) -> None:
+    text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text(encoding="utf-8")
+    command = text.partition("## Command\n")[2].partition("\n## ")[0]
+    assert "no script was kept" in " ".join(command.split())
+    assert "exception to the rule" in " ".join(command.split())

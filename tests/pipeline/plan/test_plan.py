@@ -53,7 +53,7 @@ def no_writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were written or deleted meanwhile."""
     written: list[str] = []
     for module, names in ((storage, ("write_bytes", "create", "upload", "delete")),
-                          (local, ("replace", "create", "copy"))):  # fmt: skip
+                          (local, ("write_bytes", "create", "copy"))):  # fmt: skip
         for name in names:
             monkeypatch.setattr(module, name, lambda *a, name=name, **k: written.append(name))
     return written

@@ -47,6 +47,12 @@ def as_json() -> bytes:
     return "\n\n".join(json.dumps(row, default=str) for row in ROWS).encode()
 
 
+def parquet_of(table: pa.Table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    return stream.getvalue()
+
+
 def as_parquet() -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table({name: [row.get(name) for row in ROWS] for name in NAMES}), sink)
@@ -88,7 +94,7 @@ def test_rows_are_numbered_as_a_person_sees_them() -> None:
     assert [f.row for f in inspect_manifest("m.csv", csv)[1]] == [4]
     assert [f.row for f in inspect_manifest("m.jsonl", jsonl)[1]] == [3]
     table = pa.table({"clip_id": ["a", "/"], "source_uri": ["a", "b"]})
-    assert [f.row for f in inspect_manifest("m.parquet", as_parquet(table))[1]] == [2]
+    assert [f.row for f in inspect_manifest("m.parquet", parquet_of(table))[1]] == [2]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,7 @@ def test_a_malformed_manifest_is_a_fault_and_no_traceback(
 
 
 def test_cells_are_read_as_text() -> None:
-    table, faults = parse(b"clip_id,source_uri,priority\n007,a,01\n", "m.csv")
+    table, faults = parse("m.csv", b"clip_id,source_uri,priority\n007,a,01\n")
     assert faults == []
     assert table.drop_columns("#row").to_pylist() == [
         {"clip_id": "007", "source_uri": "a", "priority": "01"}
@@ -132,7 +138,7 @@ def test_an_unknown_format_is_refused() -> None:
 
 def test_tables_from_other_readers_are_checked_alike() -> None:
     table = pa.table({"clip_id": [1, 2], "source_uri": ["a", "../b"], "notes": [["x"], None]})
-    faults = inspect_manifest("m.parquet", as_parquet(table))[1]
+    faults = inspect_manifest("m.parquet", parquet_of(table))[1]
     assert [(f.row, f.column) for f in faults] == [
         (1, "notes"),
         (2, "source_uri"),
