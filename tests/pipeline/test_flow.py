@@ -25,7 +25,7 @@ from pipeline.runs.events import Event
 from pipeline.sources.manifest import ManifestInvalid
 from pipeline.store import storage
 from schemas.recipe import Limits, Recipe, load_recipe
-from tests.support.drivers import Driver, markers, wait_for, write_manifest
+from tests.support.command_line import Driver, markers, wait_for, write_manifest
 from tests.support.media_factory import H264, Clip, Sound, write_clip
 
 pytest_plugins = ("tests.support.s3",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drivers import markers, wait_for, write_manifest
+from tests.support.command_line import markers, wait_for, write_manifest
 from tests.support.media_factory import H264, Clip, write_clip
 from tests.support.nodes import Nodes
 from tests.support.paths import COMMAND

@@ -16,7 +16,7 @@ from pipeline.store import local
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from tests.support.failing import failing
-from tests.support.runs import run_of
+from tests.support.results import run_of
 
 pytest_plugins = ("tests.support.failing",)
 pytestmark = pytest.mark.usefixtures("clock")

@@ -11,8 +11,7 @@ from pipeline.stages import SurveyStage, guarded
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from tests.support.failing import failing
-from tests.support.results import a_result, end
-from tests.support.runs import run_of
+from tests.support.results import a_result, end, run_of
 
 pytest_plugins = ("tests.support.failing",)
 pytestmark = pytest.mark.usefixtures("clock")

@@ -26,8 +26,7 @@ from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
-from tests.support.results import end
-from tests.support.runs import quiet
+from tests.support.results import end, quiet
 
 pytest_plugins = ("tests.support.s3",)
 
