@@ -45,7 +45,7 @@ class Changes:
     def __str__(self) -> str:
         defects = 100 * self.shares["defect_share"]
         return (
-            f"{self.frames} of {self.of_frames} frames; {defects:.2f} % of pixels taken for defects"
+            f"{self.frames} of {self.of_frames} frames; {defects:.2f} % of pixels marked as defects"
         )
 
 

@@ -1,4 +1,4 @@
-"""A cluster of two nodes on loopback: the job runs there, and a lost node costs time, not clips."""
+"""A run on a cluster of two nodes on loopback survives the loss of a node."""
 
 import json
 import subprocess
@@ -20,14 +20,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
     with tempfile.TemporaryDirectory(prefix="arn", ignore_cleanup_errors=True) as folder:
-        cluster = Nodes(Path(folder))  # the path is short: it goes into names of sockets
+        cluster = Nodes(Path(folder))  # a short path, because it becomes part of socket names
         try:
             yield cluster
         finally:
             cluster.end()
 
 
-def test_a_lost_node_costs_no_clip(nodes: Nodes, tmp_path: Path) -> None:
+def test_a_lost_node_loses_no_clip(nodes: Nodes, tmp_path: Path) -> None:
     worker = nodes.add_worker()
     write_clip(tmp_path / "web.mp4", Clip(frames=30, width=96, height=64, **H264))
     rows = [{"clip_id": f"web{i}", "source_uri": str(tmp_path / "web.mp4")} for i in range(8)]

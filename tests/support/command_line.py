@@ -1,4 +1,4 @@
-"""The command line under test: in this process, and in processes of its own."""
+"""The command line under test, in this process or in another process."""
 
 import csv
 import json

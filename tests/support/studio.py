@@ -1,4 +1,4 @@
-"""A clip through every stage in this process, without Ray, and what came out of it."""
+"""Clips restored through all stages in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Restored:
+class PublishedClip:
     """A published clip."""
 
     survey: Survey
@@ -33,7 +33,7 @@ class Restored:
 
 
 class Studio:
-    """Every stage, one clip at a time."""
+    """Restores one clip at a time through all stages."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
@@ -44,8 +44,8 @@ class Studio:
     def survey(self, source: Path, **row: Any) -> Survey:
         return survey_clip(clip_of(source, **row), self.recipe, self.folder / "cache")
 
-    def publish(self, source: Path, **row: Any) -> Restored:
-        """The clip through all stages. Raises ClipFault."""
+    def publish(self, source: Path, **row: Any) -> PublishedClip:
+        """Take the clip through all stages. Raises ClipFault."""
         clip = clip_of(source, **row)
         work = self._open(clip)
         result = self.executor.result(work, clip)
@@ -55,7 +55,7 @@ class Studio:
         )
         work.close()
         text = storage.read_bytes(work.settings.clip_uri(clip, ".framemd5")).decode()
-        return Restored(survey, result, Path(work.settings.clip_uri(clip)), text)
+        return PublishedClip(survey, result, Path(work.settings.clip_uri(clip)), text)
 
     def _open(self, *clips: Clip) -> Run:
         return Run.open("manifest.csv", clips, str(self.folder), self.recipe, lambda event: None)

@@ -1,4 +1,4 @@
-"""The audit log: every later change of it shows, and at which entry."""
+"""The audit log: a later change is found, with the entry."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,9 @@ def fill(out: str) -> str:
     writer = AuditLog(out)
     writer.append("run_started", run=RUN, clips=2)
     writer.append("clip_published", run=RUN, clip_id="a", output_sha256="0" * 64)
-    AuditLog(out).append("clip_failed", run=RUN, clip_id="b", reason="DISK_FULL")  # goes on
+    AuditLog(out).append(
+        "clip_failed", run=RUN, clip_id="b", reason="DISK_FULL"
+    )  # continues the log
     AuditLog(out).append("run_ended", run=RUN, exit_code=3)
     AuditLog(out).append("clip_retried", run=RUN, clip_id="b")
     return out
@@ -53,7 +55,7 @@ def write(out: str, number: int, entry: dict[str, Any]) -> None:
     storage.write_bytes(uri(out, number), json.dumps(entry, sort_keys=True).encode())
 
 
-def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
+def test_entries_are_chained_and_name_user_and_time(store_root: str) -> None:
     assert verify(store_root) == audit.Verdict(0, audit.NONE)
     fill(store_root)
     entries = [read(store_root, number) for number in range(1, 6)]
@@ -76,7 +78,7 @@ def test_a_changed_entry_is_named(log: str, number: int) -> None:
     assert verdict.entries == number - 1
 
 
-def test_an_entry_that_was_replaced_whole_is_named(log: str) -> None:
+def test_a_replaced_entry_is_named(log: str) -> None:
     entry = read(log, 3) | {"reason": "TRUNCATED"}
     write(log, 3, entry | {"sha256": audit.digest(entry)})
     verdict = verify(log)
@@ -90,7 +92,7 @@ def test_a_removed_entry_is_named(log: str, number: int) -> None:
     assert (verify(log).broken, verify(log).why) == (uri(log, number), "is missing")
 
 
-def test_what_is_no_entry_is_named(log: str) -> None:
+def test_a_file_that_is_not_an_entry_is_named(log: str) -> None:
     storage.write_bytes(uri(log, 4), b"{")
     assert verify(log).broken == uri(log, 4)
     stray = f"{log}/audit/000000/000000000.txt"
@@ -98,7 +100,7 @@ def test_what_is_no_entry_is_named(log: str) -> None:
     assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
 
 
-def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
+def test_a_shortened_log_lacks_a_known_head(log: str) -> None:
     head = verify(log).head
     assert verify(log, head).held
     assert verify(log, read(log, 2)["sha256"]).held
@@ -107,7 +109,7 @@ def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
     assert not verify(log, head).held
 
 
-def test_of_two_writers_one_is_told(log: str) -> None:
+def test_the_second_of_two_writers_is_refused(log: str) -> None:
     first, second = AuditLog(log), AuditLog(log)
     first._head = second._head = audit._head(DIRECT, log)
     first.append("run_started", run=RUN)
@@ -132,5 +134,5 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
     write(log, 4, read(log, 4) | {"exit_code": 0})
     assert invoke().exit_code == 1
     assert invoke().stdout.startswith(f"{uri(log, 4)} was changed")
-    told = json.loads(invoke("--json").stdout)
-    assert (told["broken"], told["entries"], told["exit_code"]) == (uri(log, 4), 3, 1)
+    answer = json.loads(invoke("--json").stdout)
+    assert (answer["broken"], answer["entries"], answer["exit_code"]) == (uri(log, 4), 3, 1)
