@@ -49,11 +49,12 @@ def plan(
     tariff = load_prices(prices)
     work = RunPlan(out, load_book(recipe, recipes))
     show = _print_json if as_json else _print_text
+    warnings = output.Warnings(as_json)
     with opened(manifest) as stream:
-        decisions = (d for rows in stream_manifest(stream, manifest, out) for d in work.add(rows))
+        parts = stream_manifest(stream, manifest, out, warnings.add)
         show(
-            (decision.to_dict() for decision in decisions),
-            lambda: totals(work, out, workers, tariff),
+            (decision.to_dict() for rows in parts for decision in work.add(rows)),
+            lambda: totals(work, out, workers, tariff) | {"warnings": warnings.found},
         )
 
 

@@ -34,7 +34,8 @@ def triage(
     from pipeline.sources.manifest import read_manifest
     from schemas.recipe_book import load_book
 
-    book, rows = load_book(recipe, recipes), read_manifest(manifest)
+    warnings = output.Warnings(as_json)
+    book, rows = load_book(recipe, recipes), read_manifest(manifest, warn=warnings.add)
     chosen = [book.of(row.recipe, row.collection) for row in rows]
     restorers: dict[str, Restorer] = {}
     clips = []
@@ -48,7 +49,7 @@ def triage(
                 output.say(_described(clips[-1]))
     code = ExitCode.FAULTS if any("reason" in clip for clip in clips) else ExitCode.DONE
     if as_json:
-        output.emit({"clips": clips, "exit_code": code})
+        output.emit({"clips": clips, "exit_code": code, "warnings": warnings.found})
     raise typer.Exit(code)
 
 

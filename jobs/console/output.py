@@ -13,7 +13,10 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from pipeline.sources.formats import ManifestFault
 
 LISTED = 20  # clips that a text for people names one by one; the rest are only counted
 
@@ -59,6 +62,19 @@ def _inert(value: object) -> object:
 def say(text: str) -> None:
     """Print text of the result for a person, on stdout."""
     print(text, flush=True)  # noqa: T201
+
+
+class Warnings:
+    """The warnings of a manifest. In text each one is a line on stderr."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self.found: list[dict[str, object]] = []  # for the result in JSON
+
+    def add(self, warning: ManifestFault) -> None:
+        self.found.append(warning._asdict())
+        if not self._as_json:
+            log(f"warning: {warning}")
 
 
 def log(text: str, as_json: bool = False) -> None:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from pipeline.runs.events import Event
 
 HEARTBEAT_SECONDS = 15.0
-WITH_A_LINE = ("run", "clip", "note", "log")  # kinds of events that get a line of their own
+WITH_A_LINE = (
+    "run",
+    "clip",
+    "note",
+    "warning",
+    "log",
+)  # kinds of events that get a line
 
 
 @dataclass
@@ -145,6 +151,8 @@ def _has_line(event: Event) -> bool:
 
 def describe(event: Event) -> str:
     """Return an ended clip, or a note, on one line."""
+    if event.kind == "warning":
+        return cell(f"warning: {event.sentence}")
     if event.kind != "clip":
         return cell(f"{event.clip_id}: {event.sentence}" if event.clip_id else event.sentence)
     count = f"[{event.done}/{event.total}] " if event.total else ""

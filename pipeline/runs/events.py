@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-EventKind = Literal["run", "survey", "shard", "clip", "note", "log"]
+EventKind = Literal["run", "survey", "shard", "clip", "note", "warning", "log"]
 _LEVELS = {"failed": "error", "quarantined": "warning", "held": "warning"}
 
 
@@ -15,8 +15,8 @@ class Event:
     """``run`` opens a run, with its id and totals; ``shard`` and ``clip`` report progress.
 
     ``done`` and ``total`` count clips of the whole run; ``frames`` and ``measures`` belong to this
-    event alone: of the surveyed clip, of the restored shard, of the whole finished clip. ``log`` is
-    a line that a library wrote.
+    event alone: of the surveyed clip, of the restored shard, of the whole finished clip.
+    ``warning`` is a warning of the manifest. ``log`` is a line that a library wrote.
     """
 
     kind: EventKind
@@ -35,7 +35,7 @@ class Event:
     @property
     def level(self) -> str:
         """How much it asks for attention, in a logger's words."""
-        return "warning" if self.kind == "log" else _LEVELS.get(self.state, "info")
+        return "warning" if self.kind in ("warning", "log") else _LEVELS.get(self.state, "info")
 
     def to_dict(self) -> dict[str, object]:
         """The fields that say something, for a log line."""
