@@ -41,6 +41,7 @@ class Survey:
     blanking: Blanking = field(default_factory=Blanking)
     gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
     fill: list[int] = field(default_factory=list)  # frames to be made from those around them
+    source_md5: str = ""  # a later manifest may name it
 
     @property
     def interlace(self) -> str:

@@ -54,6 +54,7 @@ def publish_record(
     record = {
         "work_key": row["work_key"],
         "source_sha256": survey.source_sha256,
+        "source_md5": survey.source_md5,
         "source_token": survey.source_token,
         "source_pts": survey.source_pts or survey.pts,
         "time_base": str(survey.probe.time_base),

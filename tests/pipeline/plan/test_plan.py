@@ -1,5 +1,6 @@
 """The plan: what would run and why not, in bounded memory, without a write; figures that hold."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -117,6 +118,25 @@ def test_what_is_published_is_left_alone(tmp_path: Path) -> None:
     object.__setattr__(again.settings, "weights_sha256", settings.weights_sha256)
     assert [d.action for d in again.add([row])] == ["up_to_date"]
     assert [d.action for d in plan.add([row])] == ["run"]  # before it was published
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+@pytest.mark.parametrize("since", ["the first run", "later"])
+def test_a_checksum_does_not_make_a_clip_run_again(
+    tmp_path: Path, algorithm: str, since: str
+) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, Clip(frames=4))
+    checksum = hashlib.new(algorithm, source.read_bytes()).hexdigest()
+    columns = {"checksum": checksum, "checksum_algo": algorithm}
+    settings = settings_for(tmp_path)
+    publish(tmp_path, source, settings, **(columns if since == "the first run" else {}))
+    plan = RunPlan(str(tmp_path / "out"), RecipeBook(Recipe()))
+    object.__setattr__(plan.settings, "weights_sha256", settings.weights_sha256)
+    row = ManifestClip("a", str(source), **columns)
+    other = ManifestClip("a", str(source), **columns | {"checksum": checksum[::-1]})
+    assert [d.action for d in plan.add([row])] == ["up_to_date"]
+    assert [d.action for d in plan.add([other])] == ["run"]  # the run finds the mismatch
 
 
 # Order and holds
