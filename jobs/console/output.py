@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
+
+from schemas import strict_json
 
 if TYPE_CHECKING:
     from pipeline.sources.formats import ManifestFault
@@ -28,15 +28,7 @@ def emit(value: object) -> None:
 
 def as_json(value: object) -> str:
     """Return JSON on one line. Numbers that are not finite become null."""
-    return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json.dumps(value, default=str, ensure_ascii=False)
 
 
 def csv_lines(rows: Sequence[Mapping[str, object]]) -> str:
@@ -86,7 +78,7 @@ def log(text: str, as_json: bool = False) -> None:
 def json_line(**facts: object) -> str:
     """Return a line of the log for programs, with the time in UTC."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps(_finite({"time": now, **facts}), default=str, ensure_ascii=False)
+    return strict_json.dumps({"time": now, **facts}, default=str, ensure_ascii=False)
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:

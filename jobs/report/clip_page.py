@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from jobs.report.entry import (
 )
 from jobs.report.plots import curves, timings
 from jobs.report.stills import DIFFERENCE_GAIN
+from schemas import strict_json
 from schemas.reasons import REASONS, Reason
 
 MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
@@ -252,7 +252,7 @@ def _identity(entry: ReportEntry) -> Html:
 
 
 def _raw(entry: ReportEntry) -> Html:
-    text = json.dumps(dict(entry.row), indent=1, default=str, ensure_ascii=False)
+    text = strict_json.dumps(entry.row, indent=1, default=str, ensure_ascii=False)
     return tag(
         "section", tag("details", tag("summary", "The clip's row in the tables"), tag("pre", text))
     )

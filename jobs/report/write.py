@@ -25,6 +25,7 @@ from pipeline.clip.frames import Probe
 from pipeline.sources.fetch import fetched
 from pipeline.store import storage
 from pipeline.store.cache import local_copy
+from schemas import strict_json
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
@@ -133,7 +134,7 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
             pictures = _take(entry, folder, mark, Path(cache))
     except ClipFault:
         return ClipPictures()
-    storage.write_bytes(note, json.dumps(asdict(pictures)).encode())
+    storage.write_bytes(note, strict_json.dumps(asdict(pictures)).encode())
     return pictures
 
 

@@ -11,6 +11,7 @@ from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe
 from pipeline.clip.shards import Shot, Span
 from pipeline.sources.sequence import runs, words
+from schemas import strict_json
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Survey:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
         plain["conversion"] = self.conversion and asdict(self.conversion)
-        return json.dumps(plain, separators=(",", ":")).encode()
+        return strict_json.dumps(plain, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Survey:

@@ -15,6 +15,7 @@ from pipeline.clip.survey import Survey
 from pipeline.media.profiles import FORMS
 from pipeline.store import storage
 from pipeline.store.storage import Store
+from schemas import strict_json
 from schemas.recipe import Recipe
 
 _SEAL = b', "record_sha256": "'
@@ -81,7 +82,7 @@ def listed(record: Mapping[str, Any]) -> list[Digest]:
 
 def sealed(record: Mapping[str, Any]) -> bytes:
     """The record as JSON. Its last entry is the SHA-256 of all bytes before that entry."""
-    body = json.dumps(record, default=str).encode()[:-1]
+    body = strict_json.dumps(record, default=str).encode()[:-1]
     return body + _SEAL + _seal(body)
 
 

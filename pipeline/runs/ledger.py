@@ -13,7 +13,6 @@ step that runs twice counts once, on a file system as in an object store.
 """
 
 import json
-import math
 import re
 import secrets
 from collections import defaultdict
@@ -33,6 +32,7 @@ from pipeline.runs.row import (
 from pipeline.store import storage
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from pipeline.store.storage import Store
+from schemas import strict_json
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 
@@ -305,20 +305,8 @@ def _now() -> str:
 
 
 def _dump(record: Mapping[str, object]) -> bytes:
-    text = json.dumps(_plain(record), sort_keys=True, allow_nan=False)
-    return text.encode()
+    return strict_json.dumps(record, sort_keys=True).encode()
 
 
 def _load(data: bytes) -> Record:
     return cast(Record, json.loads(data))
-
-
-def _plain(value: object) -> object:
-    """Return the value as JSON knows it: numpy scalars as numbers, no number that is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if callable(scalar := getattr(value, "item", None)):
-        value = scalar()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,7 @@ from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import source_token
 from pipeline.store.retry import with_retries
+from schemas import strict_json
 from schemas.errors import ClipFault
 
 
@@ -70,7 +71,7 @@ def published(
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
     """The measures of every frame, kept until the tables are written."""
-    return json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
+    return strict_json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
 
 
 def _facts(survey: Survey) -> dict[str, Cell]:

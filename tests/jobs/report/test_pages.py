@@ -54,6 +54,11 @@ def test_what_was_done_says_only_what_is_recorded() -> None:
     assert nothing == "Nothing was published; the source is unchanged. 8 of 20 frames."
 
 
+def test_the_row_on_a_page_is_json() -> None:
+    page = Page(clip_page(ReportEntry(refused("a", blur_before=math.nan)), "", ""))
+    assert '"blur_before": null' in page.text and ": NaN" not in page.text
+
+
 @pytest.mark.parametrize(
     ("share", "words"),
     [(-0.104, "\u221210\u2009%"), (-0.004, "0\u2009%"), (0.004, "0\u2009%"), (0.2, "+20\u2009%")],
