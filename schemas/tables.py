@@ -66,6 +66,7 @@ CLIPS: Columns = {
     "next_step": text("What to do next."),
     "collection": text("Collection, as in the manifest."),
     "access_class": text("Access class, as in the manifest."),
+    "notes": text("Notes, as in the manifest."),
     "source_uri": text("Address of the source.", required=True),
     "source_sha256": text("SHA-256 of the source.", pattern=SHA256),
     "output_uri": text("Address of the restored file."),

@@ -62,6 +62,7 @@ def _header(entry: ReportEntry, previous: str, following: str) -> Html:
         tag("nav", *links, aria_label="Pages"),
         tag("div", tag("h1", entry.clip_id), badge(entry.state), class_="title"),
         tag("p", what_was_done(entry), class_="lead"),
+        tag("p", f"Notes: {notes}", class_="notes") if (notes := entry.text("notes")) else None,
     )
 
 

@@ -30,10 +30,11 @@ from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
 # One row for each clip: the last one that restored it, not one that found it up to date. Its
-# access class comes from the last run.
+# access class and notes come from the last run.
 LATEST = """
 SELECT * REPLACE (
-    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class
+    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class,
+    first_value(notes) OVER (PARTITION BY clip_id ORDER BY run DESC) AS notes
 ) FROM clips
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
 ORDER BY clip_id

@@ -32,6 +32,7 @@ def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell
         "source_uri": clip.source_uri,
         "collection": clip.collection,
         "access_class": clip.access_class,
+        "notes": clip.notes,
         "model": settings.recipe.model,
         "weights_sha256": settings.weights_sha256,
         "recipe_sha256": settings.recipe.digest,

@@ -54,6 +54,12 @@ def test_what_was_done_says_only_what_is_recorded() -> None:
     assert nothing == "Nothing was published; the source is unchanged. 8 of 20 frames."
 
 
+def test_the_page_has_the_notes_of_the_manifest() -> None:
+    page = Page(clip_page(ReportEntry(refused("a", notes="splice at 00:03")), "", ""))
+    assert "Notes: splice at 00:03" in page.text
+    assert "Notes:" not in Page(clip_page(ReportEntry(refused("a")), "", "")).text
+
+
 def test_the_row_on_a_page_is_json() -> None:
     page = Page(clip_page(ReportEntry(refused("a", blur_before=math.nan)), "", ""))
     assert '"blur_before": null' in page.text and ": NaN" not in page.text

@@ -108,6 +108,14 @@ def test_no_picture_of_a_restricted_clip_is_taken(tables: Any, tmp_path: Path) -
     assert (tmp_path / "report" / "clips" / "closed.html").is_file()
 
 
+def test_notes_are_those_of_the_last_run(tables: Any, tmp_path: Path) -> None:
+    row = published("good", tmp_path, notes="old")
+    tables["clips"] += [row, row | {"run": "r3", "state": "up_to_date", "notes": "new"}]
+    write_report(str(tmp_path))
+    page = Page((tmp_path / "report" / "clips" / "good.html").read_text())
+    assert "Notes: new" in page.text
+
+
 def test_pictures_go_when_a_clip_becomes_restricted(tables: Any, tmp_path: Path) -> None:
     """The last run has nothing to do, but says that the class has changed."""
     row = published("closed", tmp_path)

@@ -30,6 +30,7 @@ from pipeline.plan.estimate import (
 )
 from pipeline.plan.plan import RunPlan
 from pipeline.runs.order import embargo, in_order
+from pipeline.runs.results import unchanged
 from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
@@ -137,6 +138,15 @@ def test_a_checksum_does_not_make_a_clip_run_again(
     other = ManifestClip("a", str(source), **columns | {"checksum": checksum[::-1]})
     assert [d.action for d in plan.add([row])] == ["up_to_date"]
     assert [d.action for d in plan.add([other])] == ["run"]  # the run finds the mismatch
+
+
+def test_the_row_of_a_clip_has_the_notes_of_its_manifest(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, Clip(frames=2))
+    settings = settings_for(tmp_path)
+    assert publish(tmp_path, source, settings, notes="splice")["notes"] == "splice"
+    same = unchanged(ManifestClip("a", str(source), notes="new"), settings)
+    assert same is not None and same.columns["notes"] == "new"
 
 
 # Order and holds
