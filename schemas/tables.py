@@ -48,11 +48,17 @@ _LEVELS: Columns = {
     **_before_after("blockiness", "Steps at block borders divided by steps elsewhere,", "ratio"),
     **_before_after("temporal_diff", "Root mean square change between two frames", "code values"),
 }
-_PAIRS: Columns = {
-    "psnr_to_source_db": real("PSNR of the restored clip against its source.", "dB"),
+_PAIRS: Columns = {  # a PSNR is at most 100 dB: that of identical pictures
+    "psnr_to_source_db": real(
+        "PSNR of the restored clip against its source. Identical pictures have 100.", "dB"
+    ),
     "ssim_to_source": real("SSIM of the restored clip against its source.", "-1 to 1"),
-    "ref_psnr_before_db": real("PSNR of the source against the reference.", "dB"),
-    "ref_psnr_after_db": real("PSNR of the restored clip against the reference.", "dB"),
+    "ref_psnr_before_db": real(
+        "PSNR of the source against the reference. Identical pictures have 100.", "dB"
+    ),
+    "ref_psnr_after_db": real(
+        "PSNR of the restored clip against the reference. Identical pictures have 100.", "dB"
+    ),
     "ref_ssim_before": real("SSIM of the source against the reference.", "-1 to 1"),
     "ref_ssim_after": real("SSIM of the restored clip against the reference.", "-1 to 1"),
 }

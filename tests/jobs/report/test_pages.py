@@ -1,6 +1,7 @@
 """Pages of the report: safe with hostile text, small, and true to the table's row."""
 
 import math
+import re
 
 import pytest
 
@@ -52,6 +53,40 @@ def test_what_was_done_says_only_what_is_recorded() -> None:
     assert "repaired" not in what_was_done(ReportEntry(row))
     nothing = what_was_done(ReportEntry({"sentence": "8 of 20 frames."}))
     assert nothing == "Nothing was published; the source is unchanged. 8 of 20 frames."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (0.019, 0.037, "no visible flicker"),
+        (0.02, 1.5, "flicker rises from 0.02 to 1.50 % of brightness"),
+        (2.0, 0.02, "99% less flicker"),
+        (1.0, 1.2, "20% more flicker"),
+    ],
+)
+def test_small_values_are_not_compared_as_percentages(
+    before: float, after: float, words: str
+) -> None:
+    row = refused("a", output_uri="x", flicker_before=before, flicker_after=after)
+    assert f"; {words}." in what_was_done(ReportEntry(row | {"frames": 3}))
+    (cell,) = re.findall(r"<td[^>]*>([^<]*)</td></tr>", clip_page(ReportEntry(row), "", ""))
+    assert ("%" in cell) == ("%" in words and before > 0.02)
+    assert ("not visible" in cell) == (words == "no visible flicker")
+
+
+def test_identical_frames_are_named_so() -> None:
+    row = refused("a", output_uri="x", state="published", frames=3, reason=None)
+    row |= {"psnr_to_source_db": 100.0, "ssim_to_source": 1.0, "flicker_before": 1.0}
+    row |= {"flicker_after": 1.0, "ref_psnr_before_db": 100.0, "ref_psnr_after_db": 100.0}
+    same = ReportEntry(row)
+    other = ReportEntry(row | {"ref_psnr_after_db": 40.0})
+    assert what_was_done(same).endswith("Result and source are identical.")
+    for text in (clip_page(same, "", ""), index_page([same], "out", "now")):
+        shown = Page(text.partition("The clip&#x27;s row in the tables")[0]).text
+        assert "identical" in shown and "100.0" not in shown
+    for text in (clip_page(other, "", ""), index_page([other], "out", "now")):
+        shown = Page(text.partition("The clip&#x27;s row in the tables")[0]).text
+        assert "identical" in shown and "60.00" not in shown  # 40 dB less than infinity
 
 
 def test_the_page_has_the_notes_of_the_manifest() -> None:
