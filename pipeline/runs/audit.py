@@ -97,11 +97,12 @@ def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tupl
     try:
         entry = json.loads(data)
         intact = entry["sha256"] == digest(entry) and entry["seq"] == number
+        chained = entry["previous"]
     except (KeyError, TypeError, ValueError):
         return uri, "is no entry of an audit log"
     if not intact:
         return uri, "was changed: it does not match its own hash"
-    if entry["previous"] != previous:
+    if chained != previous:
         before = _uri(out, number - 1) if number > 1 else uri
         return before, f"was replaced: entry {number} was chained to another one"
     return None

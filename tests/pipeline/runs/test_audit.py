@@ -14,6 +14,7 @@ from pipeline.runs.process import Process
 from pipeline.store import storage
 from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -94,6 +95,12 @@ def test_what_is_no_entry_is_named(log: str) -> None:
     assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
 
 
+def test_an_entry_without_a_chain_is_named(log: str) -> None:
+    entry = {name: value for name, value in read(log, 3).items() if name != "previous"}
+    write(log, 3, entry | {"sha256": audit.digest(entry)})
+    assert verify(log).broken == audit._uri(log, 3)
+
+
 def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
     head = verify(log).head
     assert verify(log, head).held
@@ -124,9 +131,9 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
 
     head = verify(log).head
     assert (invoke().exit_code, invoke().stdout) == (0, f"5 entries unchanged; head {head}\n")
-    assert invoke("--head", "f" * 64).exit_code == 1
+    assert invoke("--head", "f" * 64).exit_code == ExitCode.FAULTS
     write(log, 4, read(log, 4) | {"exit_code": 0})
-    assert invoke().exit_code == 1
+    assert invoke().exit_code == ExitCode.FAULTS
     assert invoke().stdout.startswith(f"{audit._uri(log, 4)} was changed")
     told = json.loads(invoke("--json").stdout)
-    assert (told["broken"], told["entries"], told["exit_code"]) == (audit._uri(log, 4), 3, 1)
+    assert (told["broken"], told["entries"], told["exit_code"]) == (audit._uri(log, 4), 3, 3)
