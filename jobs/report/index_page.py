@@ -128,7 +128,7 @@ def _gain(entry: ReportEntry) -> Html:
     if before is None or after is None or gain is None:
         return _cell(None, "")
     if max(before, after) >= PSNR_CAP_DB:
-        return _cell(gain, f"{decibels(before)} → {decibels(after)}")
+        return _cell(gain, "identical" if after >= PSNR_CAP_DB else "was identical")
     return _cell(gain, f"{gain:+.2f} dB")
 
 

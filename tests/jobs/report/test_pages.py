@@ -106,3 +106,13 @@ def test_the_row_on_a_page_is_json() -> None:
 )
 def test_a_share_of_nothing_has_no_sign(share: float, words: str) -> None:
     assert percent(share) == words
+
+
+def test_every_column_of_the_index_has_a_name_on_a_narrow_window() -> None:
+    """There the rows are cards, and the style sheet names each number."""
+    row = refused("a", state="published", reason=None, ref_psnr_before_db=1.0)
+    text = index_page([ReportEntry(row | {"ref_psnr_after_db": 2.0})], "out", "now")
+    heads = re.findall(r'<th scope="col" class="num"><button type="button">([^<]+)<', text)
+    assert len(heads) == 6
+    for number, head in enumerate(heads, start=4):
+        assert f'.wide td:nth-child({number})::before {{ content: "{head}"; }}' in text
