@@ -1,8 +1,8 @@
-"""Publishes a run's rows as Parquet: OUT/tables/<table>/run_date=<date>/run=<run>/part-<n>.parquet.
+"""Publish the rows of a run as Parquet files below OUT/tables.
 
-The tables are derived from the ledger's done markers, so writing them again gives the same files:
-nothing counts twice and nothing is lost, however often a run is resumed. Every file passes the gate
-of `schemas.tables` and appears whole; `runs` comes last, so a run that is listed has all its rows.
+The tables come from the ledger's results, so a second writing gives the same files: nothing counts
+twice and nothing is lost, even if a run is resumed often. Every file is checked by `schemas.tables`
+and appears whole. `runs` is written last, so a run in `runs` has all its rows.
 """
 
 import io
@@ -14,12 +14,10 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
-
-TableRow = Mapping[str, object]
 
 PART_ROWS = 200_000
 _ORDER = {
@@ -34,25 +32,24 @@ def write_tables(
     out: str,
     run: str,
     run_date: str | date,
-    clips: Iterable[TableRow],
-    shots: Iterable[TableRow],
-    frames: Iterable[TableRow],
-    run_row: TableRow,
+    clips: Iterable[Mapping[str, object]],
+    shots: Iterable[Mapping[str, object]],
+    frames: Iterable[Mapping[str, object]],
+    run_row: Mapping[str, object],
     store: Store = DIRECT,
 ) -> None:
-    """Write all tables of a run, `run_date` being YYYY-MM-DD.
+    """Write all tables of a run. `run_date` is YYYY-MM-DD.
 
-    A row needs no `run`; what it leaves out is null. Frames may be a generator: memory holds one
-    part of them. Raises ValueError for rows that break the schema.
+    `run` is added to every row, and a missing column is null. Frames may be a generator: memory
+    holds one part of them. Raises ValueError for rows that break the schema.
     """
     day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
-    folder = f"run_date={day.isoformat()}/run={run}"
     for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
-        _write_table(store, storage.join(out, "tables", name, folder), name, run, rows)
+        _write_table(store, layout.table_folder(out, name, day, run), name, run, rows)
 
 
-def to_table(name: str, rows: Sequence[TableRow], run: str) -> pa.Table:
-    """Return rows as a table that keeps to its schema, sorted. Raises ValueError."""
+def to_table(name: str, rows: Sequence[Mapping[str, object]], run: str) -> pa.Table:
+    """The rows as a sorted table that passes its schema. Raises ValueError."""
     columns = PUBLISHED[name]
     unknown = sorted({key for row in rows for key in row} - columns.keys())
     if unknown:
@@ -70,24 +67,26 @@ def to_table(name: str, rows: Sequence[TableRow], run: str) -> pa.Table:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Return the table as a Parquet file."""
+    """The table as a Parquet file."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
-def _write_table(store: Store, folder: str, name: str, run: str, rows: Iterable[TableRow]) -> None:
+def _write_table(
+    store: Store, folder: str, name: str, run: str, rows: Iterable[Mapping[str, object]]
+) -> None:
     written = set()
     for number, part in enumerate(_parts(rows)):
-        uri = storage.join(folder, f"part-{number}.parquet")
+        uri = layout.table_part(folder, number)
         store.write_bytes(uri, to_parquet(to_table(name, part, run)))
         written.add(uri)
-    for uri in set(store.listing(folder)) - written:  # of an earlier, longer writing
+    for uri in set(store.listing(folder)) - written:  # parts of an earlier, longer table
         store.delete(uri)
 
 
-def _parts(rows: Iterable[TableRow]) -> Iterator[list[TableRow]]:
-    """Yield lists of at most PART_ROWS rows; one empty list if there is no row at all."""
+def _parts(rows: Iterable[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    """Yield lists of at most PART_ROWS rows; one empty list if there are no rows."""
     stream = iter(rows)
     part = list(islice(stream, PART_ROWS))
     yield part
@@ -96,7 +95,7 @@ def _parts(rows: Iterable[TableRow]) -> Iterator[list[TableRow]]:
 
 
 def _plain(value: object, type: pa.DataType) -> object:
-    """Return a value as its column stores it; a number that is not finite is not known."""
+    """The value as its column stores it. NaN and infinity become null."""
     if callable(scalar := getattr(value, "item", None)):
         value = scalar()
     if isinstance(value, float) and not math.isfinite(value):
