@@ -116,10 +116,16 @@ CLIPS: Columns = {
         values=(*SCAN_TYPES, "unknown"),
     ),
     "range_measured": text("Measured signal range.", values=("full", "limited", "unknown")),
-    "color_range": text("Signal range that the source declares."),
-    "color_primaries": text("Colour primaries that the source declares."),
-    "color_trc": text("Transfer characteristic that the source declares."),
-    "colorspace": text("Matrix coefficients that the source declares."),
+    "color_range": text("Signal range that the source declares: 0 unspecified, 1 limited, 2 full."),
+    "color_primaries": text(
+        "Colour primaries that the source declares: code point of ITU-T H.273, table 2."
+    ),
+    "color_trc": text(
+        "Transfer characteristic that the source declares: code point of ITU-T H.273, table 3."
+    ),
+    "colorspace": text(
+        "Matrix coefficients that the source declares: code point of ITU-T H.273, table 4."
+    ),
     "duration_seconds": real("Duration of the picture.", "seconds", low=0),
     "shots": integer("Number of shots found.", "shots"),
     "shards": integer("Number of shards: units of GPU work.", "shards"),

@@ -22,6 +22,7 @@ from jobs.report.plots import curves, timings
 from jobs.report.stills import DIFFERENCE_GAIN
 from pipeline.detect.metrics import PSNR_CAP_DB
 from schemas import strict_json
+from schemas.colour_names import ColourKind, colour_name
 from schemas.reasons import REASONS, Reason
 
 MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
@@ -39,6 +40,12 @@ SCORES = {  # of columns ref_<name>_before and ref_<name>_after: name, suffix of
 # flicker from about 0.5 % of brightness (de Lange 1958); rounding to 8 bits is noise of 0.29.
 VISIBLE = {"noise_sigma": 0.5, "flicker": 0.3, "temporal_diff": 0.5}
 UNITS = {"noise_sigma": "code values", "flicker": "% of brightness"}
+COLOURS: dict[str, tuple[str, ColourKind]] = {  # column, and table of names
+    "Signal range": ("color_range", "range"),
+    "Colour primaries": ("color_primaries", "primaries"),
+    "Transfer characteristic": ("color_trc", "transfer"),
+    "Colour matrix": ("colorspace", "matrix"),
+}
 KINDS = ("source", "restored", "difference")  # of pictures
 DIFFERENCE = f"Difference, multiplied by {DIFFERENCE_GAIN}. Grey means no change."
 SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
@@ -243,6 +250,12 @@ def _facts(facts: Mapping[str, Part]) -> Html:
     return tag("dl", *(part for pair in pairs for part in pair))
 
 
+def _colour(entry: ReportEntry, column: str, kind: ColourKind) -> str:
+    """Return what the source declares about its colours, in words."""
+    code = entry.text(column)
+    return colour_name(kind, code) if code.isdecimal() else code
+
+
 def _technical(entry: ReportEntry) -> Html | None:
     number = entry.number
     fps, per = number("fps_num"), number("fps_den")
@@ -253,6 +266,7 @@ def _technical(entry: ReportEntry) -> Html | None:
         "Frames": grouped(number("frames")),
         "Frames per second": rate,
         "Pixel format": entry.text("pix_fmt"),
+        **{name: _colour(entry, *column) for name, column in COLOURS.items()},
         "Interlacing": entry.text("conversion") or entry.text("interlace"),
         "Missing frames": entry.text("gaps"),
         "Shots": entry.text("shots"),

@@ -89,6 +89,18 @@ def test_identical_frames_are_named_so() -> None:
         assert "identical" in shown and "60.00" not in shown  # 40 dB less than infinity
 
 
+def test_colours_have_names() -> None:
+    row = refused("a", color_range="1", color_primaries="5", color_trc="6", colorspace="1")
+    text = clip_page(ReportEntry(row), "", "")
+    for name, value in (
+        ("Signal range", "limited"),
+        ("Colour primaries", "BT.601 625 lines (5)"),
+        ("Transfer characteristic", "BT.601 (6)"),
+        ("Colour matrix", "BT.709 (1)"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+
+
 def test_the_page_has_the_notes_of_the_manifest() -> None:
     page = Page(clip_page(ReportEntry(refused("a", notes="splice at 00:03")), "", ""))
     assert "Notes: splice at 00:03" in page.text
