@@ -35,16 +35,18 @@ def triage(
     Example:
         archive-restore triage manifest.csv
     """
+    from jobs.console.progress import StepLines
     from pipeline.sources.manifest import read_manifest
     from schemas.recipe_book import load_book
 
-    warnings = output.Warnings(as_json)
+    warnings, steps = output.Warnings(as_json), StepLines(as_json)
     book, rows = load_book(recipe, recipes), read_manifest(manifest, warn=warnings.add)
     chosen = [book.of(row.recipe, row.collection) for row in rows]
     restorers: dict[str, Restorer] = {}
     clips = []
     with tempfile.TemporaryDirectory(prefix="ar-triage-") as folder:
-        for row, own in zip(rows, chosen, strict=True):
+        for number, (row, own) in enumerate(zip(rows, chosen, strict=True), start=1):
+            steps.begin(f"clip {number} of {len(rows)}: {row.clip_id}")
             clips.append(_clip(row, own, restorers, Path(folder)))
             if not as_json:
                 output.say(_described(clips[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.runs.events import Event
 
 HEARTBEAT_SECONDS = 15.0
+STEP_SECONDS = 2.0  # between two lines of a command that is not a run
 WITH_A_LINE = (
     "run",
     "clip",
@@ -105,6 +107,29 @@ class PlainProgress:
 
     def _line(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+        self._last = time.monotonic()
+
+
+class StepLines:
+    """Progress of a command that is not a run: lines on stderr.
+
+    `begin` prints a line at once. A call prints one only if the last is some seconds old.
+    """
+
+    def __init__(
+        self, as_json: bool = False, stream: TextIO | None = None, pause: float = STEP_SECONDS
+    ) -> None:
+        self._as_json, self._stream, self._pause = as_json, stream or sys.stderr, pause
+        self._last = -math.inf
+
+    def __call__(self, sentence: str) -> None:
+        if time.monotonic() - self._last >= self._pause:
+            self.begin(sentence)
+
+    def begin(self, sentence: str) -> None:
+        text = cell(sentence)
+        line = json_line(level="info", kind="note", sentence=text) if self._as_json else text
+        print(line, file=self._stream, flush=True)
         self._last = time.monotonic()
 
 

@@ -11,7 +11,7 @@ import posixpath
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -59,14 +59,22 @@ CLIPS_PER_QUERY = 50
 WITHOUT_PICTURES = {"restricted"}  # access classes whose pictures may not leave the storage
 
 
-def write_report(out: str) -> str:
-    """Write every page and return the address of the index."""
+def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
+    """Write every page and return the address of the index.
+
+    `step` gets a sentence before each clip.
+    """
     from jobs.console.query import query
 
+    step(f"reading the tables of {out}")
     rows = query(out, LATEST).to_pylist()
     root = storage.join(out, "report")
     curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
-    entries = worst_first([_entry(out, root, row, curves) for row in rows])
+    found = []
+    for number, row in enumerate(rows, start=1):
+        step(f"clip {number} of {len(rows)}: {row['clip_id']}")
+        found.append(_entry(out, root, row, curves))
+    entries = worst_first(found)
     names = ["", *(entry.clip_id for entry in entries), ""]
     for position, entry in enumerate(entries):
         html = clip_page(entry, names[position], names[position + 2])

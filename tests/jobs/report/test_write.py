@@ -73,6 +73,13 @@ def test_pages_can_be_read_without_seeing_or_a_mouse(folder: Path) -> None:
         assert found.all("html")[0]["lang"] == "en"
 
 
+def test_every_clip_is_a_step(tables: Any, tmp_path: Path) -> None:
+    tables["clips"] += [refused("a"), refused("b")]
+    steps: list[str] = []
+    write_report(str(tmp_path), steps.append)
+    assert steps == [f"reading the tables of {tmp_path}", "clip 1 of 2: a", "clip 2 of 2: b"]
+
+
 def test_pictures_are_taken_once(
     tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,12 @@ def test_every_clip_has_one_action_and_nothing_is_written(
     assert found["wall_seconds"]["low"] < seconds / 4 < found["wall_seconds"]["high"]
     assert any("in the sample" in reason for reason in found["reasons"])
     assert (no_writes, snapshot(tmp_path)) == ([], before)
+    lines = [json.loads(line)["sentence"] for line in result.stderr.splitlines()]
+    assert lines[0] == f"reading {manifest}"
+    assert lines[-2:] == [
+        "reading the headers of 2 of 2 clips",
+        f"loading the model {Recipe().model} for a trial",
+    ]
 
 
 def test_submit_dry_run_is_the_plan(tmp_path: Path, no_writes: list[str]) -> None:

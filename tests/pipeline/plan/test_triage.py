@@ -99,6 +99,7 @@ def test_a_person_reads_a_table(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.jsonl")])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "reel: clean"
+    assert result.stderr == "clip 1 of 1: reel\n"
 
 
 def test_real_shots(tmp_path: Path, footage: Path) -> None:
