@@ -15,9 +15,7 @@ from pipeline.store.local import local_path
 from schemas.errors import ArchiveError, ClipFault
 from schemas.tables import PUBLISHED, schema
 
-_PARTITIONS = ds.partitioning(
-    pa.schema([("run_date", pa.date32()), ("run", pa.string())]), flavor="hive"
-)
+_PARTITIONS = ds.partitioning(pa.schema([("run_date", pa.date32())]), flavor="hive")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from schemas import strict_json
 from schemas.errors import ArchiveError
 
 POST_TRIES = 3
@@ -34,7 +34,7 @@ def check(url: str) -> str:
 
 def post(url: str, message: Mapping[str, object], pause: float = POST_PAUSE_SECONDS) -> None:
     """Deliver a message. Raises NotDelivered after the last try, or if no retry can help."""
-    body = json.dumps(message, default=str).encode()
+    body = strict_json.dumps(message, default=str).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "archive-restore"}
     request = urllib.request.Request(check(url), body, headers, method="POST")
     for left in range(POST_TRIES - 1, -1, -1):

@@ -14,7 +14,7 @@ from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
 from pipeline.store.local import local_path
 from schemas.errors import ClipFault
-from schemas.manifest import SEQUENCE
+from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
 from schemas.reasons import Reason
 
 CHUNK_BYTES = 1 << 20
@@ -93,11 +93,15 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
         yield folder / uri.rpartition("/")[2]
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The checksum of a local source. A sequence counts as its files, one after another."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+def checksums(path: Path) -> dict[str, str]:
+    """MD5 and SHA-256 of a local source, from one reading.
+
+    A sequence counts as its files, one after another.
+    """
+    digests = [hashlib.new(name, usedforsecurity=False) for name in CHECKSUM_DIGITS]
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
         with Path(name).open("rb") as stream:
             while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
+                for digest in digests:
+                    digest.update(chunk)
+    return {digest.name: digest.hexdigest() for digest in digests}
