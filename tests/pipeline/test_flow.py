@@ -199,7 +199,8 @@ def test_the_same_on_a_real_object_store(
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are gone
-    assert list((disk / "archive-restore").iterdir()) == []  # and the copies of sources
+    for name in ("sources", "work"):  # and the copies of sources
+        assert list((disk / f"ar-{os.geteuid()}-{name}").iterdir()) == []
     again = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
     )
