@@ -81,16 +81,18 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
     if not is_s3(uri):
         yield local_path(uri)
         return
+    stem = uri.partition("%")[0]  # it may name the clip: the copies are numbers alone
 
     def make(folder: Path) -> None:
         part = folder.with_name(folder.name + ".part")
         part.mkdir(exist_ok=True)
         for member in found:
-            storage.download(member, part / member.rpartition("/")[2])
+            storage.download(member, copy := part / member.removeprefix(stem))
+            storage.check_copy(member, copy)
         part.rename(folder)
 
     with held(cache, uri, source_token(uri), make) as folder:
-        yield folder / uri.rpartition("/")[2]
+        yield folder / uri.removeprefix(stem)
 
 
 def checksums(path: Path) -> dict[str, str]:
