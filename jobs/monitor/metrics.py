@@ -28,7 +28,7 @@ UNDER_WAY = -1  # stands for the exit code while the run works
 # exit codes of runs that ended without a failure
 IN_ORDER = (ExitCode.DONE, ExitCode.FAULTS, ExitCode.REVIEW, ExitCode.STOPPED)
 RUN_STAGES = (*SHARD_STAGES, "assemble")
-READY = ("published", "up_to_date", "untouched")  # states of clips that ended well
+READY = ENDED_WELL  # states of clips that ended well
 # pairs of state and reason that always have a series, even if no clip has them
 STATES_AND_REASONS = (
     *((state, "") for state in (*READY, "waiting")),
