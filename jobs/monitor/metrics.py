@@ -18,7 +18,7 @@ from jobs.console.progress import ProgressCount
 from pipeline.runs.events import Event
 from pipeline.runs.measures import STAGES as SHARD_STAGES
 from schemas.exit_codes import ExitCode
-from schemas.reasons import REASONS, Reason
+from schemas.reasons import ENDED_WELL, REASONS, Reason
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -28,7 +28,7 @@ UNDER_WAY = -1  # stands for the exit code while the run works
 # exit codes of runs that ended without a failure
 IN_ORDER = (ExitCode.DONE, ExitCode.FAULTS, ExitCode.REVIEW, ExitCode.STOPPED)
 RUN_STAGES = (*SHARD_STAGES, "assemble")
-READY = ("published", "up_to_date", "untouched")  # states of clips that ended well
+READY = ENDED_WELL  # states of clips that ended well
 # pairs of state and reason that always have a series, even if no clip has them
 STATES_AND_REASONS = (
     *((state, "") for state in (*READY, "waiting")),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
 from pipeline.clip.result import ClipResult
+from pipeline.runs.quarantine import FAULTY
 from pipeline.runs.row import Record, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
@@ -83,7 +84,7 @@ class Closing:
         """The code of the stop if clips were left, FAULTS if a clip did not end well, else DONE."""
         if self.left:
             return max(EXIT_CODES[reason] for reason in self.left.values())
-        faults = sum(states.get(state, 0) for state in ("held", "quarantined", "failed"))
+        faults = sum(states.get(state, 0) for state in FAULTY)
         faults -= sum(r.reason is Reason.EMBARGOED for r in self.results.values())
         return ExitCode.FAULTS if faults else ExitCode.DONE
 

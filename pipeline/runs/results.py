@@ -10,6 +10,7 @@ from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult, ShotRow
 from pipeline.clip.segment import Segments
 from pipeline.clip.survey import Survey
+from pipeline.runs.measures import STAGES
 from pipeline.runs.row import Record, load, result_from_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
@@ -102,7 +103,7 @@ def _facts(survey: Survey) -> dict[str, Cell]:
 def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
     """The columns that come from the segments, and the seconds of the whole clip."""
     found = segments.values()
-    stages = {key: _sum(segments, key) for key in ("decode", "model", "encode")}
+    stages = {key: _sum(segments, key) for key in STAGES}
     return {
         "shards": len(segments),
         "tile": min((segment.tile for segment in found if segment.tile), default=None),

@@ -17,7 +17,7 @@ import pytest
 import ray
 
 from jobs.console.query import query
-from pipeline import flow
+from pipeline import flow, ray_runtime
 from pipeline.clip.frames import to_ms
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import stream_hashes
@@ -136,7 +136,7 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
 
 
 def test_embedded_ray_listens_only_on_loopback() -> None:
-    with flow.ray_runtime.cluster(None):
+    with ray_runtime.cluster(None):
         ray.get(ray.remote(lambda: None).remote())
         started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
         sockets = [s for s in psutil.net_connections("inet") if s.pid in started]
