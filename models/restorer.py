@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
+from models.fidelity.evidence import find_suspects, restore_suspects
 from models.frame_state import Curve, FrameState, Image, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -99,6 +100,7 @@ class Restorer:
         first_index: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
+        keep_suspects: bool = True,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
@@ -106,6 +108,7 @@ class Restorer:
         noise, so a shard gets the noise that the whole clip would get. Frames whose numbers are
         ``missing`` are interpolated first. Only frames whose numbers are ``wanted`` are returned
         (default: all). The others are context; the network runs on those up to FILTER_REACH away.
+        With ``keep_suspects`` a repair that may be a real thing in motion keeps the source.
         """
         frames = number_frames(images, first_index)
         if missing:
@@ -114,10 +117,12 @@ class Restorer:
             frames = Deflicker().run(frames)
         frames = align_windows(frames, self._flow, _with_filter_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
+        if keep_suspects:
+            frames = find_suspects(frames)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in bound_changes(frames):
+        for frame in restore_suspects(bound_changes(frames)):
             yield Restored.of(frame)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
