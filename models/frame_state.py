@@ -74,8 +74,11 @@ class FrameState:
     defects: Tensor | None = None  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None = None  # standard deviation in code values; None: not known
     predicted_error: float = 0.0  # mean error of the source, code values
+    differences: Tensor | None = None  # brighter than before and after, code values, (2, H, W)
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
+    # evidence
+    suspects: NDArray[np.bool_] | None = None  # repairs that may be real things, (H, W)
 
     @classmethod
     def read(cls, index: int, image: Image, payload: object = None) -> Self:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
+from models.fidelity.evidence import find_suspects, restore_suspects
 from models.frame_state import Curve, FrameState, Image, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -104,13 +105,21 @@ class Restorer:
         first_index: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
+        keep_suspects: bool = True,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
         ``first_index`` is the first frame's number in its clip.
         """
         frames = number_frames(images, first_index)
-        yield from self.run(frames, deflicker=deflicker, seed=seed, missing=missing, wanted=wanted)
+        yield from self.run(
+            frames,
+            deflicker=deflicker,
+            seed=seed,
+            missing=missing,
+            wanted=wanted,
+            keep_suspects=keep_suspects,
+        )
 
     def run(
         self,
@@ -120,13 +129,15 @@ class Restorer:
         seed: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
+        keep_suspects: bool = True,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
         ``seed`` and a frame's number fix the sampling noise, so a shard gets the noise that the
         whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
-        network runs on those up to FILTER_REACH away.
+        network runs on those up to FILTER_REACH away. With ``keep_suspects``, a repair that may be
+        a real thing in motion keeps the pixels of the source.
         """
         if missing:
             frames = interpolate(frames, missing)
@@ -134,10 +145,12 @@ class Restorer:
             frames = Deflicker().run(frames)
         frames = align_windows(frames, self._flow, _with_filter_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
+        if keep_suspects:
+            frames = find_suspects(frames)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in bound_changes(frames):
+        for frame in restore_suspects(bound_changes(frames)):
             yield Restored.of(frame)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:

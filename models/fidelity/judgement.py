@@ -7,7 +7,12 @@ from typing import NamedTuple
 from torch import Tensor
 
 from models.fidelity.damage_level import Nearest, noise_level
-from models.fidelity.defect_map import defect_weight, match_weight, spike_log_odds
+from models.fidelity.defect_map import (
+    defect_weight,
+    differences,
+    match_weight,
+    spike_log_odds,
+)
 from models.fidelity.predicted_error import predicted_error
 
 
@@ -18,6 +23,7 @@ class Judgement(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None  # standard deviation in code values; None: no block has a match
     predicted_error: float  # mean error of the source, code values
+    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def judge(
@@ -30,4 +36,5 @@ def judge(
     noise, predicted = noise_level(near), predicted_error(error)
     spikes = spike_log_odds(near.luma[0], image, predicted if noise is None else noise)
     logits = defect_logits + spikes
-    return Judgement(logits, defect_weight(logits) * match_weight(trust), noise, predicted)
+    defects = defect_weight(logits) * match_weight(trust)
+    return Judgement(logits, defects, noise, predicted, differences(near.luma[0]))

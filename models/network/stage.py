@@ -27,6 +27,7 @@ class RestoredWindow(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None  # standard deviation in code values; None: not known
     predicted_error: float  # mean error of the source, code values
+    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def restore_window(
@@ -67,6 +68,7 @@ class NetworkStage:
                 defects=found.defects,
                 noise=found.noise,
                 predicted_error=found.predicted_error,
+                differences=found.differences,
                 noise_weight=noise_weight(found.noise),
                 filter_share=filter_share(found.noise, found.predicted_error),
             )
