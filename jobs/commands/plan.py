@@ -42,14 +42,13 @@ def plan(
     """
     from jobs.monitor.forecast import load_prices, totals
     from pipeline.plan.plan import RunPlan
-    from pipeline.sources.manifest import stream_manifest
-    from pipeline.store.storage import opened
+    from pipeline.sources.manifest import opened_manifest, stream_manifest
     from schemas.recipe_book import load_book
 
     tariff = load_prices(prices)
     work = RunPlan(out, load_book(recipe, recipes))
     show = _print_json if as_json else _print_text
-    with opened(manifest) as stream:
+    with opened_manifest(manifest) as stream:
         decisions = (d for rows in stream_manifest(stream, manifest, out) for d in work.add(rows))
         show(
             (decision.to_dict() for decision in decisions),

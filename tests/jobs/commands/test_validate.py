@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import invoke
 
 
@@ -21,3 +23,17 @@ def test_validate_accepts_a_good_manifest(tmp_path: Path) -> None:
     manifest.write_text("clip_id,source_uri\na,x.mp4\nb,y.mp4\n")
     result = invoke("validate", str(manifest), "--json")
     assert (result.exit_code, json.loads(result.stdout)["rows"]) == (0, 2)
+
+
+@pytest.mark.parametrize("command", ["validate", "submit", "plan", "triage"])
+@pytest.mark.parametrize("name", ["gone.csv", "folder.csv", "file/in.csv"])
+def test_a_manifest_that_cannot_be_read_starts_nothing(
+    command: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    out = () if command == "triage" else ("--out", str(tmp_path / "out"))
+    result = invoke(command, str(tmp_path / name), *out)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"manifest {tmp_path / name} cannot be read: " in result.stderr
+    assert "nothing was started" in result.stderr and not (tmp_path / "out").exists()
