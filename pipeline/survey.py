@@ -32,6 +32,7 @@ from pipeline.detect.leader_and_bars import LeaderMeter
 from pipeline.detect.signal_range import LevelMeter, check_range
 from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
+from pipeline.media.formats import LARGEST_SIDE, SMALLEST_SIDE
 from pipeline.media.profiles import check_profiles, is_regular
 from pipeline.runs.settings import setting_of
 from pipeline.sources import fetch
@@ -121,6 +122,17 @@ def check_fill(wanted: Sequence[range], shots: Sequence[Shot]) -> None:
             raise ClipFault(Reason.FILL_REFUSED, f"frames {run.start} to {run.stop - 1} are {why}")
 
 
+def check_sides(probe: Probe) -> None:
+    """Raises `ClipFault(UNSUPPORTED_FORMAT)` for a picture that is too small or too large."""
+    sides = probe.width, probe.height
+    if not (SMALLEST_SIDE <= min(sides) and max(sides) <= LARGEST_SIDE):
+        raise ClipFault(
+            Reason.UNSUPPORTED_FORMAT,
+            f"a picture of {probe.width}x{probe.height}: each side must have "
+            f"{SMALLEST_SIDE} to {LARGEST_SIDE} pixels",
+        )
+
+
 class _Pass:
     """One decoding pass over a source, with all its measurements."""
 
@@ -140,6 +152,7 @@ class _Pass:
         self._cuts = ShotDetector()
         self._levels: list[NDArray[np.float64]] = []
         with Decoder(path, limits, conversion=conversion) as decoder:
+            check_sides(decoder.probe)
             for frame in decoder:
                 self._add(frame, decoder.probe)
             self.probe, self.messages = decoder.probe, decoder.messages

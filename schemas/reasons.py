@@ -93,7 +93,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         "quarantined",
     ),
     Reason.NOT_FOUND: ReasonInfo(
-        "The source does not exist at its address.",
+        "The source does not exist at its address, or is not a regular file.",
         "Correct source_uri or put the file back, then retry the clip.",
         "quarantined",
     ),

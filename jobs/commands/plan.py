@@ -47,8 +47,7 @@ def plan(
     from jobs.console.progress import StepLines
     from jobs.monitor.forecast import load_prices, totals
     from pipeline.plan.plan import RunPlan
-    from pipeline.sources.manifest import stream_manifest
-    from pipeline.store.storage import opened
+    from pipeline.sources.manifest import opened_manifest, stream_manifest
     from schemas.recipe_book import load_book
 
     tariff = load_prices(prices)
@@ -56,7 +55,7 @@ def plan(
     show = _print_json if as_json else _print_text
     warnings, steps = output.Warnings(as_json), StepLines(as_json)
     steps.begin(f"reading {manifest}")
-    with opened(manifest) as stream:
+    with opened_manifest(manifest) as stream:
         parts = stream_manifest(stream, manifest, out, warnings.add)
         decisions = (decision for rows in parts for decision in work.add(rows))
         show(

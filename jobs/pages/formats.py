@@ -162,6 +162,9 @@ def formats_markdown() -> str:
         SEQUENCES.format(suffixes=", ".join(f"`.{suffix}`" for suffix in SEQUENCE_SUFFIXES)),
         "## Video codecs\n", table(("lossless", "decoders"), _named(formats.LOSSLESS)),
         "", table(("lossy", "decoders"), _named(formats.LOSSY)),
+        "\n## Picture size\n",
+        f"Each side has {formats.SMALLEST_SIDE} to {formats.LARGEST_SIDE} pixels. "
+        "Another size ends as `UNSUPPORTED_FORMAT`.",
         "\n## Pixel formats\n",
         table(("samples", "subsampling", "bits", "in the output"), pixels),
         "\nBig-endian samples are swapped. Packed samples become planes with the same values:\n",

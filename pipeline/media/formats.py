@@ -23,6 +23,9 @@ CONTAINERS = {
     "IVF": "ivf",
 }
 
+# Sides of a picture in pixels. OpenCV finds no motion in smaller or larger pictures.
+SMALLEST_SIDE, LARGEST_SIDE = 12, 16_384
+
 # Lossless codecs, and lossy ones.
 LOSSLESS = {
     "FFV1": "ffv1",

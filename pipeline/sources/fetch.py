@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from pipeline.sources.allowlist import reached
 from pipeline.sources.sequence import gaps, is_sequence, numbers
-from pipeline.store import storage
+from pipeline.store import local, storage
 from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
 from pipeline.store.local import local_path
@@ -60,11 +61,13 @@ def source_token(uri: str) -> str:
     if not reached(uri):
         raise ClipFault(Reason.URI_REFUSED, f"{uri} lies outside of the allowed places")
     if not is_sequence(uri):
-        stat = storage.stat(uri)
+        with unreadable(uri):
+            stat = storage.stat(uri)
         return f"{stat.size}:{stat.token}"
     digest, size = hashlib.sha256(), 0
     for member in members(uri):
-        stat = storage.stat(member)
+        with unreadable(member):
+            stat = storage.stat(member)
         size += stat.size
         digest.update(f"{stat.size}:{stat.token}\n".encode())
     return f"{size}:{digest.hexdigest()}"
@@ -95,14 +98,32 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
         yield folder / uri.removeprefix(stem)
 
 
+@contextmanager
+def unreadable(uri: str) -> Iterator[None]:
+    """Turn an error of the operating system into the clip's fault.
+
+    A disk that cannot read a source cannot read it later, so `EIO` is `DECODE_ERROR` here. In an
+    output it stays a fault of the store.
+    """
+    try:
+        with local.faults(Path(uri)):
+            yield
+    except ClipFault as fault:
+        if getattr(fault.__cause__, "errno", None) != errno.EIO:
+            raise
+        sentence = f"{uri}: the disk cannot read it (input/output error)"
+        raise ClipFault(Reason.DECODE_ERROR, sentence) from fault
+
+
 def checksums(path: Path) -> dict[str, str]:
     """MD5 and SHA-256 of a local source, from one reading.
 
-    A sequence counts as its files, one after another.
+    A sequence counts as its files, one after another. Raises ClipFault for a file that cannot be
+    read.
     """
     digests = [hashlib.new(name, usedforsecurity=False) for name in CHECKSUM_DIGITS]
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
-        with Path(name).open("rb") as stream:
+        with unreadable(name), local.open_regular(Path(name)) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 for digest in digests:
                     digest.update(chunk)

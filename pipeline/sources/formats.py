@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.store import storage
-from schemas.errors import ArchiveError
+from schemas.errors import ArchiveError, ClipFault
 
 Format = Literal["csv", "json", "parquet"]
 FORMATS: dict[str, Format] = {
@@ -95,11 +96,25 @@ def parse(uri: str, data: bytes | None = None) -> tuple[pa.Table, list[ManifestF
     """The manifest as a table of text with row numbers, and the faults of its syntax.
 
     It is read from `uri` unless its `data` are given. The extension of `uri` is its format. Raises
-    ArchiveError for another extension, before anything is read.
+    ArchiveError for another extension, before anything is read, and for a file that cannot be read.
     """
     format_of(uri)
-    content = storage.read_bytes(uri) if data is None else data
+    content = data
+    if content is None:
+        with readable(uri):
+            content = storage.read_bytes(uri)
     return next(batches(io.BytesIO(content), uri, MAX_ROWS + 1))
+
+
+@contextmanager
+def readable(uri: str) -> Iterator[None]:
+    """Turn the fault of a manifest that cannot be read into ArchiveError: nothing was started."""
+    try:
+        yield
+    except ClipFault as fault:
+        raise ArchiveError(
+            f"manifest {uri} cannot be read: {fault.sentence}; nothing was started"
+        ) from fault
 
 
 def batches(

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -10,8 +11,8 @@ import pyarrow as pa
 from pipeline.clip.clip import Clip
 from pipeline.sources import check
 from pipeline.sources.allowlist import URI_COLUMNS
-from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, parse
-from pipeline.store import address, local
+from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, parse, readable
+from pipeline.store import address, local, storage
 from schemas.errors import ArchiveError
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 
@@ -79,6 +80,15 @@ def inspect_manifest(
     if found := list(check.place_faults(numbered, out)):
         return [], [*faults, *found]
     return [clip for _, clip in numbered], faults
+
+
+@contextmanager
+def opened_manifest(uri: str) -> Iterator[BinaryIO]:
+    """The manifest, open for `stream_manifest`. Raises ArchiveError if it cannot be read."""
+    with ExitStack() as stack:
+        with readable(uri):
+            stream = stack.enter_context(storage.opened(uri))
+        yield stream
 
 
 def stream_manifest(

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import stat as stat_module
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,19 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _FILE_URI = re.compile(r"^file://(localhost)?(?=/)")
 _TEMP_SUFFIX = ".tmp"
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# Paths that no retry can open.
+_IMPOSSIBLE = {
+    errno.ENOTDIR: "does not exist: a part of the path is not a folder",
+    errno.ELOOP: "is a loop of links",
+    errno.ENAMETOOLONG: "does not exist: the name is too long",
+    errno.EISDIR: "is a folder, not a file",
+    errno.ENXIO: "is a socket or a device, not a file",
+}
+_KINDS = {
+    stat_module.S_IFDIR: "a folder",
+    stat_module.S_IFIFO: "a named pipe",
+    stat_module.S_IFSOCK: "a socket",
+}
 
 
 @contextmanager
@@ -25,11 +39,13 @@ def faults(path: Path) -> Iterator[None]:
     """Turn an error of the operating system into a `ClipFault` of that path."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise ClipFault(Reason.NOT_FOUND, f"{path} does not exist") from error
     except PermissionError as error:
         raise ClipFault(Reason.ACCESS_DENIED, f"{path}: permission denied") from error
     except OSError as error:
+        if why := _IMPOSSIBLE.get(error.errno or 0):
+            raise ClipFault(Reason.NOT_FOUND, f"{path} {why}") from error
         reason = Reason.DISK_FULL if is_full(error) else Reason.STORE_ERROR
         raise ClipFault(reason, f"{path}: {error.strerror or error}") from error
 
@@ -73,13 +89,32 @@ def exists(uri: str | Path) -> bool:
 
 
 def stat(uri: str | Path) -> ObjectStat:
-    """Size and time of modification. Raises `ClipFault(NOT_FOUND)` for a folder as well."""
+    """Size and time of modification. Raises `ClipFault(NOT_FOUND)` for all but a regular file."""
     path = local_path(uri)
     with faults(path):
         status = path.stat()
-    if path.is_dir():
-        raise ClipFault(Reason.NOT_FOUND, f"{path} is a folder, not a file")
+    _refuse_irregular(path, status.st_mode)
     return ObjectStat(status.st_size, str(status.st_mtime_ns))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Never blocks, as a pipe without a writer does.
+
+    Raises `ClipFault(NOT_FOUND)` for all but a regular file, and OSError.
+    """
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _refuse_irregular(path, os.fstat(stream.fileno()).st_mode)
+    except ClipFault:
+        stream.close()
+        raise
+    return stream
+
+
+def _refuse_irregular(path: Path, mode: int) -> None:
+    if not stat_module.S_ISREG(mode):
+        kind = _KINDS.get(stat_module.S_IFMT(mode), "a device")
+        raise ClipFault(Reason.NOT_FOUND, f"{path} is {kind}, not a file")
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import invoke
 
 
@@ -39,3 +41,17 @@ def test_an_unknown_column_is_a_warning(tmp_path: Path) -> None:
         assert f"warning: manifest, colour: {sentence}\n" in plain.stderr, command
         (warning,) = json.loads(result.stdout)["warnings"]
         assert (warning["column"], warning["sentence"]) == ("colour", sentence), command
+
+
+@pytest.mark.parametrize("command", ["validate", "submit", "plan", "triage"])
+@pytest.mark.parametrize("name", ["gone.csv", "folder.csv", "file/in.csv"])
+def test_a_manifest_that_cannot_be_read_starts_nothing(
+    command: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    out = () if command == "triage" else ("--out", str(tmp_path / "out"))
+    result = invoke(command, str(tmp_path / name), *out)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"manifest {tmp_path / name} cannot be read: " in result.stderr
+    assert "nothing was started" in result.stderr and not (tmp_path / "out").exists()

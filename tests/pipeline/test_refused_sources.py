@@ -1,0 +1,112 @@
+"""Sources that no retry can read end at once, as faults of the clip."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.clip.clip import Clip
+from pipeline.sources import fetch
+from pipeline.store import local, storage
+from pipeline.survey import survey_clip
+from schemas.errors import ClipFault
+from schemas.reasons import REASONS, Reason
+from schemas.recipe import Recipe
+
+
+def refused(source: Path, folder: Path, **row: Any) -> ClipFault:
+    with pytest.raises(ClipFault) as caught:
+        survey_clip(Clip("c", str(source), **row), Recipe(), folder / "cache")
+    assert REASONS[caught.value.reason].kind == "clip", caught.value
+    return caught.value
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def listener(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket has at most 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.timeout(60)  # a pipe without a writer would block for ever
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (pipe, "is a named pipe, not a file"),
+        (listener, "is a socket, not a file"),
+        (Path.mkdir, "is a folder, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+        (loop, "is a loop of links"),
+    ],
+    ids=["pipe", "socket", "folder", "device", "loop"],
+)
+def test_only_a_regular_file_is_a_source(
+    make: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "reel.mkv")
+    make(tmp_path / "f_0001.dpx")
+    for source, row in (("reel.mkv", {}), ("f_%04d.dpx", {"expected_fps": "24"})):
+        fault = refused(tmp_path / source, tmp_path, **row)
+        assert fault.reason is Reason.NOT_FOUND
+        assert why in fault.sentence or "no file is named" in fault.sentence  # not listed
+
+
+def test_an_impossible_path_is_the_fault_of_the_clip(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    long = refused(tmp_path / ("x" * 300), tmp_path)
+    assert long.reason is Reason.NOT_FOUND
+    assert "the name is too long" in long.sentence and len(long.sentence) < 500
+    inside = refused(tmp_path / "file" / "reel.mkv", tmp_path)
+    assert inside.reason is Reason.NOT_FOUND and "is not a folder" in inside.sentence
+
+
+@pytest.mark.timeout(60)
+def test_a_file_that_becomes_a_pipe_does_not_block(tmp_path: Path) -> None:
+    """Between the look at it and its opening."""
+    pipe(tmp_path / "reel.mkv")
+    with pytest.raises(ClipFault, match="is a named pipe"):
+        fetch.checksums(tmp_path / "reel.mkv")
+
+
+@pytest.mark.parametrize("step", ["stat", "read"])
+def test_a_disk_that_cannot_read_the_source_is_not_tried_again(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **more: object) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    source = tmp_path / "reel.mkv"
+    source.write_bytes(b"x")
+    if step == "stat":
+        monkeypatch.setattr(Path, "stat", broken)
+    else:
+        monkeypatch.setattr(local, "open_regular", broken)
+    fault = refused(source, tmp_path)
+    assert fault.reason is Reason.DECODE_ERROR and "the disk cannot read" in fault.sentence
+
+
+def test_a_disk_that_cannot_read_the_output_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(ClipFault) as caught:
+        storage.read_bytes(tmp_path / "ledger.json")
+    assert caught.value.reason is Reason.STORE_ERROR and caught.value.transient
