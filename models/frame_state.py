@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -62,6 +62,7 @@ class FrameState:
     index: int  # number of the frame in its clip
     source: Image  # what the network gets: the frame as read, then with its exposure corrected
     image: Image  # the picture as the last stage left it
+    payload: object = None  # of the caller; no stage reads it
     # deflicker
     curve: Curve = Curve()
     # alignment; the network stage drops the window, which is most of a frame's memory
@@ -76,9 +77,14 @@ class FrameState:
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
 
+    @classmethod
+    def read(cls, index: int, image: Image, payload: object = None) -> Self:
+        """A frame (H, W, 3) before the first stage."""
+        sound = np.require(image, requirements=["C", "W"])  # PyTorch shares its memory
+        return cls(index, sound, sound, payload)
+
 
 def number_frames(images: Iterable[Image], first: int = 0) -> Iterator[FrameState]:
     """The frames (H, W, 3) of one shot, numbered from ``first``, as states without a result."""
     for index, image in enumerate(images, start=first):
-        sound = np.require(image, requirements=["C", "W"])  # PyTorch shares its memory
-        yield FrameState(index, sound, sound)
+        yield FrameState.read(index, image)

@@ -39,7 +39,9 @@ KEPT_BUFFER, KEPT_TOTAL = 32 << 20, 1 << 30  # bytes; 32 MiB is the most glibc t
 class Restored:
     """One restored frame (H, W, 3) float32 in [0, 1], with the facts of its restoration."""
 
+    index: int  # number of the frame in its clip
     image: Image
+    payload: object  # of the source frame
     source_share: float  # mean alpha: share of the source itself in each pixel
     defect_share: float  # share of the pixels with a scratch, dust or a blotch
     curve: Curve  # exposure correction that was applied
@@ -49,7 +51,10 @@ class Restored:
     def of(cls, frame: FrameState) -> Self:
         """The facts of a frame after the last stage."""
         assert frame.rung is not None  # the network stage set it
-        return cls(frame.image, frame.source_share, frame.defect_share, frame.curve, frame.rung)
+        return cls(
+            frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
+            frame.curve, frame.rung,
+        )  # fmt: skip
 
 
 def limit_threads(count: int) -> None:
@@ -102,12 +107,27 @@ class Restorer:
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
-        ``first_index`` is the first frame's number in its clip. With ``seed`` it fixes the sampling
-        noise, so a shard gets the noise that the whole clip would get. Frames whose numbers are
-        ``missing`` are interpolated first. Only frames whose numbers are ``wanted`` are returned
-        (default: all). The others are context; the network runs on those up to FILTER_REACH away.
+        ``first_index`` is the first frame's number in its clip.
         """
         frames = number_frames(images, first_index)
+        yield from self.run(frames, deflicker=deflicker, seed=seed, missing=missing, wanted=wanted)
+
+    def run(
+        self,
+        frames: Iterator[FrameState],
+        *,
+        deflicker: bool,
+        seed: int = 0,
+        missing: Container[int] = (),
+        wanted: range | None = None,
+    ) -> Iterator[Restored]:
+        """Restore numbered frames of one shot, in order. Each keeps its payload.
+
+        ``seed`` and a frame's number fix the sampling noise, so a shard gets the noise that the
+        whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
+        frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
+        network runs on those up to FILTER_REACH away.
+        """
         if missing:
             frames = interpolate(frames, missing)
         if deflicker:

@@ -1,6 +1,6 @@
-"""A clip from its segments: join, decode again and compare, measure, publish.
+"""Make a clip from its segments: join, decode again and compare, measure, publish.
 
-Every step repeats safely.
+Every step is safe to repeat.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from schemas.recipe import Limits
 def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Settings) -> ClipResult:
     """Publish the clip and return its result. Raises ClipFault.
 
-    Nothing is published before all of it is verified. The record is published last: a file without
-    a record is not published.
+    Nothing is published before everything is verified. The record is published last. A file without
+    a record does not count as published.
     """
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
@@ -77,7 +77,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
 
 
 class Made(NamedTuple):
-    """A verified file on this machine, and what was found while it was verified."""
+    """A verified master on this machine, with the measurements of its verification."""
 
     path: Path
     probe: Probe
@@ -118,7 +118,7 @@ def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
 
 @contextmanager
 def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
-    """A local copy of the clean reference, when the manifest names one, freed at the end."""
+    """A local copy of the clean reference; None if the manifest names none. Freed at the end."""
     uri = clip.reference_uri
     if not uri:
         yield None
@@ -131,7 +131,7 @@ def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
 def measured(
     output: Iterator[Frame], source: Path, reference: Path | None, survey: Survey, limits: Limits
 ) -> tuple[ClipMeasure, list[str]]:
-    """Measures of source and output side by side, and the MD5 of every output frame."""
+    """The measurements of source and output, and the MD5 of every output frame."""
     left = [index for index, shot in enumerate(survey.shots) if shot.left]
     measure = ClipMeasure([shot.start for shot in survey.shots], left=left)
     md5s: list[str] = []
@@ -148,9 +148,9 @@ def measured(
 
 
 def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Luma]:
-    """Luma of the reference's frames; none where there is no reference of the same size.
+    """Yield the luma of the reference's frames. Without a reference of the same size, yield none.
 
-    A reference only informs: one that cannot be read costs its columns, not the clip.
+    The reference is only for measurements. If it cannot be read, its columns stay empty.
     """
     if reference is None:
         return

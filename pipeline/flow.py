@@ -1,13 +1,13 @@
-"""The whole flow, top to bottom: a manifest in, one result for every clip out.
+"""The whole flow, top to bottom. In: a manifest. Out: one result for every clip.
 
-Rows carry facts and references, never pixels.
+Rows carry facts and addresses, never pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import ray.data
 from ray.data import ActorPoolStrategy
@@ -15,34 +15,34 @@ from ray.data import ActorPoolStrategy
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
 from pipeline.runs import lease
-from pipeline.runs.closing import Devices
+from pipeline.runs.closing import Devices, RunSummary
 from pipeline.runs.events import Event
 from pipeline.runs.row import ClipOnRows, OnRows, Row, from_row, to_row
-from pipeline.runs.run import Run
+from pipeline.runs.run import Run, aborted
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import Stop
 from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import read_manifest
 from pipeline.store.retry import NIGHTLY, RetryPolicy, with_retries
-from schemas.errors import ArchiveError, ClipFault
+from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
 
-# Actors reserve no CPU, so that surveys and assemblies always find some: with every CPU reserved
-# Ray Data's own tasks (repartition takes a whole one) wait for ever. An actor runs one thread; the
-# pool has one actor a CPU, or a GPU.
+# Actors reserve no CPU. If they reserved every CPU, surveys, assemblies and Ray Data's own tasks
+# (repartition takes a whole CPU) would wait forever. An actor runs one thread. The pool has one
+# actor for each CPU, or for each GPU.
 TASK_CPUS = 0.25
-ACTOR_MEMORY = 512 << 20  # bytes; Ray spreads over the nodes only what reserves something
+ACTOR_MEMORY = 512 << 20  # bytes; Ray spreads actors over the nodes only if they reserve something
 
 
 class Executor(Protocol):
-    """What takes the clips of a run through the stages."""
+    """Takes the clips of a run through the stages."""
 
     def started(self) -> AbstractContextManager[Devices]:
-        """The time in which it can work, and what it restores on."""
+        """Start the executor for the time of the block. Yields the devices it restores on."""
 
     def items(self, work: Run) -> Iterator[Item]:
-        """What comes out of the last stage, as it comes: restored shards and ended clips."""
+        """Yield the values of the last stage as they come: shards, and clips ended or left."""
 
 
 def run(
@@ -54,17 +54,17 @@ def run(
     stop: Stop | None = None,
     retry: RetryPolicy = NIGHTLY,
     progress: Callable[[Event], None],
-) -> Row:
+) -> RunSummary:
     """Restore every clip of a manifest into ``out`` and return the summary.
 
-    It resumes an interrupted run, on an embedded Ray unless another executor is given. After a
-    ``stop`` no new work is begun: work in progress ends, and the summary counts the clips left.
+    An interrupted run is resumed. The default executor is an embedded Ray. After a ``stop`` no new
+    work starts, work in progress ends, and the summary counts the clips that are left.
 
-    Raises before any work: ManifestInvalid when the manifest has faults or ``out`` is a place of
-    originals, Locked when another process writes to it.
+    Raises before any work: ManifestInvalid if the manifest has faults or ``out`` is a place of
+    originals, Locked if another process writes to ``out``.
     """
     stop, executor = stop or Stop(), executor or RayExecutor()
-    lease.refuse_if_held(out)  # at once, not after the reading; what counts is taking it
+    lease.refuse_if_held(out)  # fail early; taking the lease decides
     warnings: list[ManifestFault] = []
     clips = read_manifest(manifest, out, warnings.append)
     for warning in warnings:
@@ -72,7 +72,7 @@ def run(
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
-        if work.todo:  # a night with nothing to do starts no Ray
+        if work.todo:  # with nothing to do, Ray is not started
             with executor.started() as devices:
                 work.devices = devices
                 stop.begin(*devices)
@@ -80,7 +80,9 @@ def run(
                     for item in executor.items(work):
                         work.take(item)
         with_retries(mine.check, retry)
-        return work.close() | {"warnings": [warning._asdict() for warning in warnings]}
+        summary = work.close()
+    summary["warnings"] = [warning._asdict() for warning in warnings]
+    return summary
 
 
 @contextmanager
@@ -89,41 +91,41 @@ def _aborted_on_fault() -> Iterator[None]:
     try:
         yield
     except ClipFault as fault:
-        sentence = f"the run broke off: {fault}; finished work is kept, run it again to go on"
-        raise ArchiveError(sentence, exit_code=1) from fault
+        raise aborted(str(fault)) from fault
 
 
 class RayExecutor:
-    """The stages on Ray: on the cluster at ``address``, or on an embedded one on loopback."""
+    """Runs the stages on Ray: on the cluster at ``address``, or on an embedded one on loopback."""
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
 
     @contextmanager
     def started(self) -> Iterator[Devices]:
-        """Ray, connected."""
+        """Connect to Ray."""
         with ray_runtime.cluster(self.address):
             yield ray_runtime.devices()
 
     def items(self, work: Run) -> Iterator[Item]:
-        """What comes out of the last stage."""
+        """Yield the values of the last stage."""
         for row in dataset(work, ray_runtime.devices()).iter_rows():
             yield from_row(row)
 
 
 def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
-    """Clips in, ended clips and shards out; no stage waits for all of the one before."""
-    from pipeline.stages import AssembleStage, SurveyStage  # OpenCV: only with work to do
+    """In: clips. Out: shards and ended clips. No stage waits for the whole stage before it."""
+    from pipeline.stages import AssembleStage, SurveyStage  # loads OpenCV: only with work to do
 
-    actors: Any = _RestoreActor  # a class here, which Ray's annotation does not foresee
+    # Ray takes a class too, which its annotation does not say
+    actors = cast(Callable[[Row], Row], _RestoreActor)
     pool = ActorPoolStrategy(size=devices.workers, max_tasks_in_flight_per_actor=2)
     settings, gpus = work.settings, 1 if devices.gpus else 0
     clips = [to_row(clip) for clip in work.todo]
     return (
         ray.data.from_items(clips, override_num_blocks=len(clips))
-        # fetch, fixity, probe, cuts -> one row a shard
+        # fetch, fixity, probe, cuts -> one row for each shard
         .flat_map(ClipOnRows(SurveyStage(settings)), num_cpus=TASK_CPUS)
-        .repartition(target_num_rows_per_block=1)  # so that the shards of one clip run in parallel
+        .repartition(target_num_rows_per_block=1)  # the shards of one clip run in parallel
         # decode | restore | encode
         .map(actors, fn_constructor_args=[settings, None if gpus else 1], compute=pool,
              num_cpus=0, num_gpus=gpus, memory=ACTOR_MEMORY)
@@ -133,7 +135,7 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
 
 
 class _RestoreActor:
-    """The restore stage as a Ray actor, which keeps the loaded models."""
+    """The restore stage as a Ray actor. It keeps the loaded models."""
 
     def __init__(self, settings: Settings, threads: int | None) -> None:
         from pipeline.stages import Restorers, RestoreStage

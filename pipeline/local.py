@@ -1,4 +1,4 @@
-"""The local executor: the same stages in this process, one shard after the other, without Ray."""
+"""The local executor: the same stages in this process, one shard at a time, without Ray."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from schemas.errors import ClipFault
 
 
 class ThisProcess:
-    """This process as the only node, which is never lost."""
+    """This process as the only node."""
 
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
         return WorkerId(session=session, node="local", pid=os.getpid())
 
     def lost_nodes(self) -> set[str]:
-        """None."""
+        """No node is ever lost."""
         return set()
 
 
 class LocalExecutor:
-    """Restores with one loaded model, which is kept from run to run."""
+    """Restores in this process. Loaded models are kept from run to run."""
 
     def __init__(self, threads: int | None = 1) -> None:
         self.restorers = Restorers(threads)
 
     @contextmanager
     def started(self) -> Iterator[Devices]:
-        """Nothing to start."""
+        """Start nothing."""
         yield Devices(min(gpus(), 1), 1)
 
     def items(self, work: Run) -> Iterator[Item]:
-        """What comes out of the last stage."""
-        survey, assembly = SurveyStage(work.settings), AssembleStage(work.settings)
-        restoration = RestoreStage(work.settings, ThisProcess(), self.restorers)
+        """Yield the values of the last stage."""
+        survey, assemble = SurveyStage(work.settings), AssembleStage(work.settings)
+        restore = RestoreStage(work.settings, ThisProcess(), self.restorers)
         for clip in work.todo:
             for item in survey(clip):
-                yield assembly(restoration(item))
+                yield assemble(restore(item))
 
     def result(self, work: Run, clip: Clip) -> ClipResult:
-        """Take a run of one clip through every stage; its published result.
+        """Take a run of one clip through every stage. Return its published result.
 
         Raises ClipFault if the clip ends with a reason code.
         """

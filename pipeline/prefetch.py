@@ -1,4 +1,4 @@
-"""Overlapped stages: a thread makes items ahead, and the time of each stage is added up."""
+"""Overlapped stages: a thread makes items ahead, and the seconds of each stage are added up."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
-from models.network.memory import Rung
+from models.frame_state import Rung
 
 T = TypeVar("T")
 
-STAGES = ("decode", "wait", "model", "encode")  # wait: of the model for decoded frames
+STAGES = ("decode", "wait", "model", "encode")  # wait: the model waits for decoded frames
 
 
 @dataclass
 class Tally:
-    """Seconds a shard spent in each stage, and sums of what the model reported."""
+    """The seconds of a shard in each stage, and sums of the model's figures."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     pictures: int = 0  # frames or fields
     source_share: float = 0.0
     defect_share: float = 0.0
     gains: list[float] = field(default_factory=list)
-    rungs: list[Rung] = field(default_factory=list)  # of the out-of-memory ladder, where it went
+    rungs: list[Rung] = field(default_factory=list)  # of the out-of-memory ladder, as used
 
 
 def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
-    """The items, with the time spent on making them added to a stage."""
+    """Yield the items. Add the time of making them to a stage."""
     iterator = iter(items)
     while True:
         started = time.perf_counter()
@@ -43,40 +43,40 @@ def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
 
 
 def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The items, made by a thread at most ``depth`` ahead; its exception is raised here."""
+    """Yield the items, which a thread makes up to ``depth`` ahead. Raises the thread's error."""
     maker = _Ahead(items, depth)
     try:
-        while (entry := maker.line.get()) is not maker:
-            yield entry
+        while entry := maker.line.get():
+            yield entry[0]
         if maker.error is not None:
             raise maker.error
     finally:
         maker.stop()
 
 
-class _Ahead(threading.Thread):
-    """Makes items into a bounded queue; the thread itself in the queue marks the end."""
+class _Ahead(threading.Thread, Generic[T]):
+    """Puts items, each in a tuple, into a bounded queue. An empty tuple marks the end."""
 
-    def __init__(self, items: Iterable[Any], depth: int) -> None:
+    def __init__(self, items: Iterable[T], depth: int) -> None:
         super().__init__(daemon=True)
         self.items = items
         self.error: BaseException | None = None
-        self.line: queue.Queue[Any] = queue.Queue(depth)
+        self.line: queue.Queue[tuple[T] | tuple[()]] = queue.Queue(depth)
         self._stopped = threading.Event()
         self.start()
 
     def run(self) -> None:
         try:
             for item in self.items:
-                if not self._put(item):
+                if not self._put((item,)):
                     break
-        except BaseException as error:  # handed over whole: the consumer raises it
+        except BaseException as error:  # the consumer raises it
             self.error = error
         if isinstance(self.items, Generator):
             self.items.close()
-        self._put(self)
+        self._put(())
 
-    def _put(self, entry: object) -> bool:
+    def _put(self, entry: tuple[T] | tuple[()]) -> bool:
         while not self._stopped.is_set():
             try:
                 self.line.put(entry, timeout=0.2)

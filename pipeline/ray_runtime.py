@@ -1,5 +1,6 @@
-"""Ray as the flow needs it: started on loopback, quiet, and without the driver's folder on the
-workers' path. Every workaround for Ray 2.60 is here.
+"""Ray, started on loopback, quiet, and without the driver's folder on the workers' path.
+
+Every workaround for Ray 2.60 is here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pipeline.runs.closing import Devices
 from pipeline.runs.ledger import WorkerId
 
 WAIT_FOR_ACTORS_SECONDS = 600
-STARTS = 3  # a busy machine misses Ray's own fixed deadline for the start of its processes
+STARTS = 3  # on a busy machine Ray can miss its own fixed deadline for the start of its processes
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -31,13 +32,13 @@ WORKER_ENVIRONMENT = {
 
 
 def devices() -> Devices:
-    """GPUs and CPUs of the cluster."""
+    """The GPUs and CPUs of the cluster."""
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return Devices(int(found.get("GPU", 0)), int(found.get("CPU", 1)))
 
 
 class RayNodes:
-    """What a stage may ask about the cluster it runs on."""
+    """The nodes of the Ray cluster."""
 
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
@@ -46,20 +47,20 @@ class RayNodes:
         )
 
     def lost_nodes(self) -> set[str]:
-        """Nodes that are dead: a worker that died with one was not killed by the clip."""
+        """The ids of dead nodes. A worker that died with its node was not killed by the clip."""
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         return {node["NodeID"] for node in nodes if not node["Alive"]}
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """A connection to Ray: to the cluster at ``address``, or an embedded one on loopback.
+    """Connect to Ray: to the cluster at ``address``, or to an embedded one on loopback.
 
-    The working directory of workers is an empty folder: Ray would put the driver's on every
-    worker's path, where a folder called ``models`` would hide ours.
+    The working directory of workers is an empty folder. Otherwise Ray puts the driver's working
+    directory on every worker's path, and a folder ``models`` in it hides this package's.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's own errors reach us as exceptions and rows
+    # Ray's errors arrive as exceptions and rows
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     with tempfile.TemporaryDirectory(prefix="ar-") as empty:
@@ -82,7 +83,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def _quiet_ray_data() -> None:
-    """No progress bars, no warnings that concern no user, and no limit on the time of a shard."""
+    """No progress bars, no warnings without use for people, no time limit for a shard."""
     # a run of one clip may have fewer shards than actors
     warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -90,15 +91,15 @@ def _quiet_ray_data() -> None:
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
     context.wait_for_min_actors_s = WAIT_FOR_ACTORS_SECONDS
-    # one shard may take longer than any limit that could stand here
+    # one shard may take longer than any limit
     context.execution_no_progress_timeout_s = -1
 
 
 @contextmanager
 def _startup_messages_held() -> Iterator[None]:
-    """Hold back what Ray's native code writes to stderr before it has its log level.
+    """Hold back the messages that Ray's native code writes to stderr during its start.
 
-    It is shown only if Ray does not start.
+    They are shown only if Ray does not start.
     """
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -116,7 +117,7 @@ def _startup_messages_held() -> Iterator[None]:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep this process's handler of SIGTERM: Ray replaces it by one that aborts."""
+    """Keep this process's handler of SIGTERM. Ray replaces it by one that aborts."""
     ours = signal.getsignal(signal.SIGTERM)
     yield
     if threading.current_thread() is threading.main_thread():
@@ -124,7 +125,7 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _start_embedded(options: dict[str, Any]) -> None:
-    """Start Ray on loopback, several times if its processes miss Ray's deadline."""
+    """Start Ray on loopback. Try again if its processes miss Ray's deadline."""
     for left in range(STARTS - 1, -1, -1):
         try:
             with _one_node_only():
@@ -138,9 +139,9 @@ def _start_embedded(options: dict[str, Any]) -> None:
 
 @contextmanager
 def _one_node_only() -> Iterator[None]:
-    """Have Ray start as on macOS and Windows, where no other node can join.
+    """Make Ray start as on macOS and Windows, where no other node can join.
 
-    Elsewhere it replaces a loopback address by the outward one, and listens everywhere.
+    On Linux it replaces a loopback address by an external address and listens on all interfaces.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

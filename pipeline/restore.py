@@ -1,24 +1,24 @@
-"""One shard: decode | restore | encode, overlapped on bounded queues. The body of a GPU actor,
-without Ray.
+"""One shard: decode | restore | encode, overlapped on bounded queues. Runs inside a GPU actor.
+
+Nothing here knows Ray.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.colour import Image, PixelFormat
+from models.colour import PixelFormat
+from models.frame_state import FrameState
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.fields import fields_of, woven
-from pipeline.clip.frames import Frame, Probe
+from pipeline.clip.frames import Frame, Planes, Probe
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
@@ -29,13 +29,11 @@ from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
-Planes = tuple[NDArray[Any], ...]
-
-QUEUE_FRAMES = 8  # decoded, and restored, frames that may wait
+QUEUE_FRAMES = 8  # decoded frames that may wait; also restored frames
 
 
 class SeekMismatch(Exception):
-    """Frames decoded from a seek point are not those the survey saw."""
+    """Frames decoded from a seek point differ from those of the survey."""
 
 
 class ShardRestorer:
@@ -101,8 +99,9 @@ class ShardRestorer:
     def _planes(
         self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally
     ) -> Iterator[Planes]:
-        """Restored planes of every frame of the shard, in order; context frames are read and
-        discarded.
+        """The restored planes of every frame of the shard, in order.
+
+        Context frames are read and discarded.
         """
         if self.recipe.strength == 0:
             yield from untouched(frames, shard, tally)
@@ -113,15 +112,16 @@ class ShardRestorer:
             if span.shot.left:
                 yield from untouched(read, span, tally)
             elif survey.by_fields:
-                yield from self._woven(read, survey, span, first, tally)
+                yield from self._woven(read, survey, span, tally)
             else:
-                yield from self._span(read, survey, survey.blanking, span, first, tally)
+                yield from self._span(read, survey, survey.blanking, span, tally)
 
     def _woven(
-        self, frames: Iterable[Frame], survey: Survey, span: Span, first: int, tally: Tally
+        self, frames: Iterable[Frame], survey: Survey, span: Span, tally: Tally
     ) -> Iterator[Planes]:
-        """The fields of each parity as a clip of its own, woven again: a field is one instant, and
-        no picture that the model sees mixes two.
+        """Restore the fields of each parity as a separate clip, then weave them.
+
+        A field is one instant. No picture that the model gets mixes two instants.
         """
         top, bottom = (
             self._span(
@@ -129,7 +129,6 @@ class ShardRestorer:
                 survey,
                 survey.blanking.of_field(parity, survey.probe.height),
                 span,
-                first,
                 tally,
             )
             for parity, same in enumerate(tee(frames))
@@ -143,29 +142,21 @@ class ShardRestorer:
         survey: Survey,
         blanking: Blanking,
         span: Span,
-        first: int,
         tally: Tally,
     ) -> Iterator[Planes]:
-        pixels = pixel_format(survey.probe)
-        waiting: deque[Planes] = deque()
-        own = range(span.start, span.stop)  # the frames around them are read and discarded
-
-        def images() -> Iterator[Image]:
-            for frame in frames:
-                if frame.index in own:
-                    waiting.append(frame.planes)
-                yield pixels.to_rgb(frame.planes)
-
-        deflicker = span.shot.flickers
-        fill = survey.fill
-        stream = self.restorer.stream(
-            images(), deflicker=deflicker, first_index=first, missing=fill, wanted=own
+        """The restored planes of the frames of a span, in order."""
+        pixels, fill = pixel_format(survey.probe), survey.fill
+        stream = self.restorer.run(
+            _with_planes(frames, pixels, span),
+            deflicker=span.shot.flickers,
+            missing=fill,
+            wanted=range(span.start, span.stop),
         )
-        for index, restored in enumerate(stream, start=span.start):
-            planes = waiting.popleft()
-            strength = 1.0 if index in fill else self.recipe.strength
+        for restored in stream:
+            planes = cast(Planes, restored.payload)
+            strength = 1.0 if restored.index in fill else self.recipe.strength
             applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
-            yield applied if index in fill else blanking.kept(planes, applied)
+            yield applied if restored.index in fill else blanking.kept(planes, applied)
 
     def _applied(
         self,
@@ -176,8 +167,12 @@ class ShardRestorer:
         monochrome: bool,
         tally: Tally,
     ) -> Planes:
+        """The planes with the restored picture applied. Adds the frame's figures to the tally.
+
+        Raises ClipFault(MODEL_NAN).
+        """
         if not np.isfinite(restored.image.sum()):
-            raise ClipFault(Reason.MODEL_NAN, "the model returned values that are not numbers")
+            raise ClipFault(Reason.MODEL_NAN, "the model returned NaN or infinity")
         tally.pictures += 1
         tally.source_share += restored.source_share
         tally.defect_share += restored.defect_share
@@ -188,8 +183,16 @@ class ShardRestorer:
         return pixels.apply(planes, before, restored.image, strength, monochrome)
 
 
+def _with_planes(frames: Iterable[Frame], pixels: PixelFormat, span: Span) -> Iterator[FrameState]:
+    """Frames for the model. Those of the span carry their own planes; context frames do not."""
+    for frame in frames:
+        own = span.start <= frame.index < span.stop
+        rgb = pixels.to_rgb(frame.planes)
+        yield FrameState.read(frame.index, rgb, frame.planes if own else None)
+
+
 def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:
-    """The own planes of the frames that are not context."""
+    """The source planes of the frames of a part. Context frames are discarded."""
     for frame in frames:
         if not part.start <= frame.index < part.stop:
             continue
@@ -200,7 +203,7 @@ def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iter
 
 
 def pixel_format(probe: Probe) -> PixelFormat:
-    """How to read the planes of a probed clip as colour."""
+    """The colour format of a probed clip's planes."""
     return PixelFormat.of(
         probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
     )

@@ -1,6 +1,7 @@
-"""The stages of the flow as functions of typed values; an executor chains them.
+"""The stages of the flow as functions of typed values. An executor chains them.
 
-A stage neither knows Ray nor how its values travel. Every clip ends as exactly one result.
+A stage knows neither Ray nor the rows in which its values travel. Every clip ends with exactly one
+result.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
-from pipeline.store import cache, storage
+from pipeline.store import cache, layout, storage
 from pipeline.store.local import is_full
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
@@ -42,17 +43,17 @@ log = logging.getLogger(__name__)
 
 
 class Nodes(Protocol):
-    """What a stage may ask about where it runs."""
+    """The nodes that a run works on, as a stage sees them."""
 
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
 
     def lost_nodes(self) -> set[str]:
-        """Nodes that are dead: a worker that died with one was not killed by the clip."""
+        """The ids of dead nodes. A worker that died with its node was not killed by the clip."""
 
 
 class SurveyStage:
-    """A clip in; its shards out, or the clip's end."""
+    """In: a clip. Out: its shards, or the clip's end."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -73,11 +74,11 @@ class SurveyStage:
         return [ShardTask(clip, s.index, len(s), len(shards), count) for s in shards]
 
     def _survey(self, clip: Clip) -> Survey:
-        """This run's survey of the clip, made anew if the source has changed since."""
+        """This run's survey of the clip. If the source has changed since, a new one."""
         settings = self.settings
-        uri = survey_uri(settings, clip.clip_id)
+        uri = layout.survey(settings.ledger.uri, clip.clip_id)
         if settings.store.exists(uri):
-            survey = Survey.from_json(settings.store.read_bytes(uri))
+            survey = stored_survey(settings, clip.clip_id)
             if survey.source_token == source_token(clip.source_uri):
                 return survey
         survey = survey_clip(clip, settings.of(clip).recipe, Path(settings.cache))
@@ -85,8 +86,13 @@ class SurveyStage:
         return survey
 
 
+def stored_survey(settings: Settings, clip: str) -> Survey:
+    """The survey of a clip from the ledger. Raises ClipFault(NOT_FOUND)."""
+    return Survey.from_json(settings.store.read_bytes(layout.survey(settings.ledger.uri, clip)))
+
+
 class Restorers:
-    """The loaded models of a worker, one for each recipe; a model is loaded when it is needed."""
+    """The models of a worker, one for each recipe. A model is loaded when it is first needed."""
 
     def __init__(self, threads: int | None) -> None:
         self.threads = threads
@@ -102,7 +108,7 @@ class Restorers:
 
 
 class RestoreStage:
-    """A shard in; the same shard out with its segment in the ledger."""
+    """In: a shard. Out: the same shard, with its segment in the ledger."""
 
     def __init__(self, settings: Settings, nodes: Nodes, restorers: Restorers) -> None:
         self.settings, self.nodes, self.restorers = settings, nodes, restorers
@@ -114,7 +120,7 @@ class RestoreStage:
 
     def _restore(self, task: ShardTask) -> Item:
         ledger, clip = self.settings.ledger, task.clip_id
-        if ledger.is_done(clip):  # another shard of it has failed
+        if ledger.is_done(clip):  # another shard of the clip has failed
             return ShardDone(task, "dropped", {})
         if task.shard in ledger.segments(clip):
             return ShardDone(task, "resumed", {})
@@ -134,7 +140,7 @@ class RestoreStage:
         settings, begun = self.settings.of(task.clip), Usage.now()
         recipe, store = settings.recipe, settings.store
         restorer = self.restorers.of(recipe)
-        survey = Survey.from_json(store.read_bytes(survey_uri(settings, task.clip_id)))
+        survey = stored_survey(settings, task.clip_id)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
         with (
             fetched(task.clip.source_uri, Path(settings.cache)) as source,
@@ -142,7 +148,7 @@ class RestoreStage:
         ):
             path = Path(folder) / f"{task.shard}.mkv"
             segment = restorer.restore(source, survey, shard, path)
-            uri = segment_uri(settings, task.clip_id, task.shard)
+            uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
             sha256, spent = storage.sha256_file(path), begun.spent()
             segment = replace(
@@ -155,7 +161,7 @@ class RestoreStage:
 
 
 class AssembleStage:
-    """A restored shard in; the clip's end out if it was the last shard, else the shard."""
+    """In: a restored shard. Out: the clip's end after its last shard, else the same shard."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -174,42 +180,43 @@ class AssembleStage:
             return done
         if not ledger.claim_assembly(clip.clip_id, ledger.session, done.task.shard):
             return done
-        store = self.settings.store
-        survey = Survey.from_json(store.read_bytes(survey_uri(self.settings, clip.clip_id)))
+        survey = stored_survey(self.settings, clip.clip_id)
         end = ended(assemble_clip(clip, survey, segments, self.settings.of(clip)), self.settings)
         for segment in segments.values():
-            store.delete(segment.uri)
+            self.settings.store.delete(segment.uri)
         return end
 
 
 def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEnded | ClipLeft:
-    """The result of ``work``, repeated while its fault is transient, or the clip's failed end.
+    """The result of ``work``, with retries; if it fails, the clip's end with a reason code.
 
-    Nothing escapes, and no clip is lost.
+    Raises nothing, so no clip is lost.
     """
     try:
         return with_retries(lambda: _disk_full_as_fault(work), settings.store.retry)
     except ClipFault as expected:
         fault = expected
-    except Exception as error:  # a defect of ours must cost one clip, not the night
+    except Exception as error:  # a defect in this program costs one clip, not the run
         log.exception("clip %s", clip.clip_id)
         fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
+    if fault.retried:  # the store has already failed for the whole retry time
+        settings = settings.without_retries()
     try:
         return ended(failed(clip, fault, settings), settings)
-    except ClipFault as unwritten:  # another session begins with the clip again
+    except ClipFault as unwritten:  # the next session tries the clip again
         log.error("clip %s ended with %s, but %s", clip.clip_id, fault, unwritten)
         return ClipLeft(clip.clip_id, Reason.SYSTEM_STOP, str(unwritten))
 
 
 def ended(result: ClipResult, settings: Settings) -> ClipEnded:
-    """Commit a clip's result; the first result of a clip counts. Frees the copy of its source."""
+    """Commit a clip's result and free the copy of its source. The first result counts."""
     settings.ledger.commit_clip(result)
     cache.discard(str(result.columns["source_uri"]), Path(settings.cache))
     return ClipEnded(result.clip_id)
 
 
 def _disk_full_as_fault(work: Callable[[], T]) -> T:
-    """The result of ``work``; a full disk is a transient fault, wherever it shows."""
+    """The result of ``work``. Raises ClipFault(DISK_FULL) for any OSError of a full disk."""
     try:
         return work()
     except OSError as error:
@@ -217,13 +224,3 @@ def _disk_full_as_fault(work: Callable[[], T]) -> T:
             raise
         where = error.filename or tempfile.gettempdir()
         raise ClipFault(Reason.DISK_FULL, f"{where}: {error.strerror}") from error
-
-
-def survey_uri(settings: Settings, clip: str) -> str:
-    """Where the survey of a clip is kept."""
-    return storage.join(settings.ledger.uri, "survey", f"{clip}.json")
-
-
-def segment_uri(settings: Settings, clip: str, shard: int) -> str:
-    """Where the media file of a segment is kept until its clip is assembled."""
-    return storage.join(settings.ledger.uri, "segments", clip, f"{shard}.mkv")

@@ -1,7 +1,7 @@
-"""The survey of one clip: fetch, fixity, probe, and one decoding pass that finds cuts and
-fingerprints frames.
+"""The survey of one clip: fetch, fixity, probe, and one decoding pass over all frames.
 
-What later stages need is in one JSON object in the ledger; rows only point to it.
+The pass finds cuts and takes the CRC-32 of every frame. The result is one JSON object in the
+ledger; rows do not repeat it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +40,15 @@ from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
-ASKED = "asked"  # why frames are left as they are that the manifest names
+ASKED = "asked"  # `left` of frames that the manifest names in its column leave
 NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
 
 
 def check_fixity(path: Path, clip: Clip) -> dict[str, str]:
-    """MD5 and SHA-256 of the source. Raises `ClipFault(FIXITY_MISMATCH)`."""
+    """MD5 and SHA-256 of the source.
+
+    Raises ClipFault(FIXITY_MISMATCH) if the manifest has another checksum.
+    """
     found = fetch.checksums(path)
     expected = (clip.checksum or "").lower()
     algorithm = (clip.checksum_algo or "sha256").lower()
@@ -79,10 +81,12 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         check_range(probe, seen.levels.verdict)
         policy, gaps = setting_of(clip, recipe, "interlace"), fetch.missing(uri)
         if policy != "keep" and gaps:
-            raise ClipFault(Reason.INTERLACE_REFUSED, f"{policy} was asked for across gaps")
+            raise ClipFault(
+                Reason.INTERLACE_REFUSED, f"{policy} was asked for, but files are missing"
+            )
         conversion = plan_conversion(policy, probe, measured.verdict, said, seen.cadence, seen.pts)
         if fill and (by_fields or conversion):
-            raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips are not filled")
+            raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips cannot be filled")
         shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
         shots = shown.shots(recipe.deflicker, runs_of(clip.leave))
         check_fill(wanted, shots)
@@ -109,7 +113,7 @@ def runs_of(text: str | None) -> list[range]:
 
 
 def check_fill(wanted: Sequence[range], shots: Sequence[Shot]) -> None:
-    """Raises `ClipFault(FILL_REFUSED)` for a run of frames that cannot be made from its shot."""
+    """Raises ClipFault(FILL_REFUSED) for a run of frames that cannot be interpolated."""
     for run in wanted:
         inside = any(shot.start < run.start and run.stop < shot.stop for shot in shots)
         if len(run) > LONGEST or not inside:
@@ -118,7 +122,7 @@ def check_fill(wanted: Sequence[range], shots: Sequence[Shot]) -> None:
 
 
 class _Pass:
-    """One decoding pass over a source, and everything that is measured on the way."""
+    """One decoding pass over a source, with all its measurements."""
 
     def __init__(
         self,
@@ -144,7 +148,7 @@ class _Pass:
         self.pts.append(frame.pts)
         self.crcs.append(frame.crc32)
         luma = luma8(frame, probe)
-        if frame.index in self._fill and self._last is not None:  # what stands there is no picture
+        if frame.index in self._fill and self._last is not None:  # a frame to fill holds no picture
             luma = self._last
         self._last = luma
         self._cuts.add(luma)
@@ -153,18 +157,20 @@ class _Pass:
         self.levels.add(luma)
         self._levels.append(region_levels(luma))
         self.colour.add(frame, probe)
-        if not self.leader.add(luma):  # bars and slates fill the frame
+        if not self.leader.add(luma):  # bars and slates fill the frame, so they show no blanking
             self.blanking.add(luma)
 
     def shots(self, deflicker: bool, leave: Sequence[range]) -> list[Shot]:
-        """The shots, parted also where frames are missing and where frames are left as they are,
-        found or named. Raises ClipFault for a frame that the clip does not have.
+        """The shots, split at cuts, at missing frames, and around frames that are left.
+
+        Frames are left if they are leader, bars or a slate, or if the manifest names them. Raises
+        ClipFault(MANIFEST_INVALID) if ``leave`` names a frame that the clip does not have.
         """
         count = len(self.pts)
         if leave and leave[-1].stop > count:
             raise ClipFault(
                 Reason.MANIFEST_INVALID,
-                f"leave names frame {leave[-1].stop - 1}, the last one is {count - 1}",
+                f"leave names frame {leave[-1].stop - 1}, but the last frame is {count - 1}",
             )
         kinds = [""] * count
         for start, stop, kind in (
@@ -174,7 +180,7 @@ class _Pass:
             kinds[start:stop] = [kind] * (stop - start)
         edges = {0, count, *(i for i, (a, b) in enumerate(pairwise(kinds), start=1) if a != b)}
         edges |= {shot.start for shot in self._cuts.finish() if not kinds[shot.start]}
-        if self.probe.container == "image2":  # whose timestamps are numbers of files
+        if self.probe.container == "image2":  # its timestamps are file numbers
             edges |= {i for i, (a, b) in enumerate(pairwise(self.pts), start=1) if b > a + 1}
         light = np.array(self._levels)
         return [
@@ -189,7 +195,10 @@ class _Pass:
 
 
 def at_rate(probe: Probe, expected_fps: str | None, pts: Sequence[int]) -> Probe:
-    """The probe of an image sequence at the rate the manifest gives: it has none of its own."""
+    """The probe of an image sequence, with the frame rate from the manifest.
+
+    Files of other formats have their own rate. Raises ClipFault(MANIFEST_INVALID) without a rate.
+    """
     if probe.container != "image2":
         return probe
     if expected_fps is None:
@@ -201,7 +210,7 @@ def at_rate(probe: Probe, expected_fps: str | None, pts: Sequence[int]) -> Probe
     return replace(probe, fps=fps, time_base=1 / fps, duration_seconds=seconds)
 
 
-def luma8(frame: Frame, probe: Probe) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def luma8(frame: Frame, probe: Probe) -> NDArray[np.uint8]:
     """The first plane (luma, or green of RGB) as 8 bits."""
     plane = frame.planes[0]
     if probe.bit_depth == 8:
@@ -210,7 +219,7 @@ def luma8(frame: Frame, probe: Probe) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 class _Colour:
-    """Whether a clip is monochrome: gray, or neutral chroma in every eighth frame."""
+    """Measures whether a clip is monochrome: gray, or neutral chroma in every eighth frame."""
 
     def __init__(self) -> None:
         self._deviations: list[float] = []

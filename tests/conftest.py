@@ -11,8 +11,7 @@ import pytest
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-
-ROOT = Path(__file__).resolve().parent.parent
+pytest.register_assert_rewrite("tests.support")  # before a test imports it or names it a plugin
 
 
 @pytest.fixture(autouse=True)

@@ -118,4 +118,5 @@ def _run_here(
 
     executor = RayExecutor("auto" if on_cluster else None)
     retry = RetryPolicy.of(os.environ)
-    return run(manifest, out, book, executor=executor, stop=stop, retry=retry, progress=report)
+    summary = run(manifest, out, book, executor=executor, stop=stop, retry=retry, progress=report)
+    return dict(summary)

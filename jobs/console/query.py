@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import FileSystem, LocalFileSystem
 
-from pipeline.store import storage
+from pipeline.store import layout, storage
+from pipeline.store.address import is_s3
+from pipeline.store.local import local_path
 from schemas.errors import ArchiveError, ClipFault
 from schemas.tables import PUBLISHED, schema
 
@@ -123,8 +125,8 @@ def _check_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> Non
 
 def _dataset(out: str, table: str) -> ds.Dataset:
     """Return a table's files as a dataset; an empty one if no run wrote any."""
-    root = storage.join(out, "tables")
-    files = [u for u in storage.listing(storage.join(root, table)) if u.endswith(".parquet")]
+    root = layout.tables(out)
+    files = [u for u in storage.listing(layout.table(out, table)) if u.endswith(".parquet")]
     partitioned = pa.schema([*schema(table), pa.field("run_date", pa.date32())])
     if not files:
         if not storage.folders(root):
@@ -142,7 +144,7 @@ def _dataset(out: str, table: str) -> ds.Dataset:
 
 def _places(uris: list[str]) -> tuple[FileSystem, list[str]]:
     """Return the file system of these addresses, and their paths on it."""
-    if not storage.is_s3(uris[0]):
-        return LocalFileSystem(), [str(storage.local_path(uri)) for uri in uris]
+    if not is_s3(uris[0]):
+        return LocalFileSystem(), [str(local_path(uri)) for uri in uris]
     filesystem, _ = FileSystem.from_uri(uris[0])
     return filesystem, [uri.removeprefix("s3://") for uri in uris]

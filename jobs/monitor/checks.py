@@ -191,11 +191,13 @@ def weights() -> Check:
 
 def storage(out: str) -> Check:
     """Check that exclusive creation works. Without it two workers could commit one clip twice."""
+    from pipeline.store import layout
     from pipeline.store import storage as store
+    from pipeline.store.address import is_s3
 
-    folder = store.join(out, f".doctor-{uuid.uuid4().hex}")
-    target, moving = store.join(folder, "claim"), store.join(folder, "moving")
-    created = None if store.is_s3(out) or Path(out).exists() else Path(out)
+    folder = layout.trial_folder(out, uuid.uuid4().hex)
+    target, moving = (layout.trial_file(folder, name) for name in ("claim", "moving"))
+    created = None if is_s3(out) or Path(out).exists() else Path(out)
     try:
         with ThreadPoolExecutor(RACERS) as pool:
             wins = list(pool.map(lambda n: store.create(target, b"%d" % n), range(RACERS)))
@@ -212,7 +214,7 @@ def storage(out: str) -> Check:
         with contextlib.suppress(ArchiveError):
             store.delete(target)
             store.delete(moving)
-        if not store.is_s3(out):
+        if not is_s3(out):
             shutil.rmtree(folder, ignore_errors=True)
         if created is not None:
             shutil.rmtree(created, ignore_errors=True)

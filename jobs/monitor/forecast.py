@@ -14,7 +14,8 @@ from pipeline.clip.clip import Clip
 from pipeline.plan import trial
 from pipeline.plan.estimate import NOTHING, Band, Cost, Night, from_nights
 from pipeline.plan.plan import RunPlan
-from pipeline.store.storage import folders, join, stat
+from pipeline.store import layout
+from pipeline.store.storage import folders, stat
 from schemas.errors import ArchiveError, ClipFault
 from schemas.recipe import Recipe
 
@@ -101,7 +102,7 @@ def _figures(
 
 def _history(out: str) -> list[Row]:
     """Return the time of earlier runs, newest first; an empty list if there are no tables."""
-    if not folders(join(out, "tables")):
+    if not folders(layout.tables(out)):
         return []
     return cast(list[Row], query(out, HISTORY).to_pylist())
 

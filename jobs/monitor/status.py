@@ -18,7 +18,7 @@ from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.measures import clip_measures, shard_measures
 from pipeline.sources.manifest import read_manifest
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE
@@ -106,7 +106,7 @@ def _total(info: Facts) -> int | None:
 
 def _surveys(ledger: Ledger, done: set[str]) -> dict[str, Survey]:
     """Return the surveys of the clips that have not ended, in the order of surveying."""
-    uris = list(storage.listing(storage.join(ledger.uri, "survey")))
+    uris = list(storage.listing(layout.surveys(ledger.uri)))
     names = {uri: uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris}
     read = storage.read_many(uri for uri in uris if names[uri] not in done)
     found = sorted(map(Survey.from_json, read.values()), key=lambda s: (s.surveyed, s.clip_id))
@@ -115,9 +115,9 @@ def _surveys(ledger: Ledger, done: set[str]) -> dict[str, Survey]:
 
 def _recipes(ledger: Ledger) -> dict[str, Recipe]:
     """Return the run's recipes by digest; the key "" holds the run's default recipe."""
-    listed = storage.listing(storage.join(ledger.uri, "recipes"))
+    listed = storage.listing(layout.named_recipes(ledger.uri))
     named = [uri for uri in listed if not uri.endswith(COLLECTIONS_FILE)]
-    default = storage.join(ledger.uri, "recipe.toml")
+    default = layout.run_recipe(ledger.uri)
     texts = storage.read_many([default, *named])
     recipes = {uri: parse_recipe(data.decode()) for uri, data in texts.items()}
     return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[default]}

@@ -13,7 +13,7 @@ from jobs.monitor.status import read_status
 from jobs.monitor.webhook import post
 from pipeline.runs.events import Event
 from pipeline.runs.quarantine import cases
-from pipeline.store import storage
+from pipeline.store import layout, storage
 
 Facts = dict[str, Any]
 
@@ -37,7 +37,7 @@ def read_summary(out: str) -> Facts:
     status = read_status(out)
     run, clips = str(status["run"]), cast(dict[str, int], status["clips"])
     found = [case.facts() for case in cases(out)]
-    index = storage.join(out, "report", "index.html")
+    index = layout.report_index(out)
     names = ("run", "state", "started", "out", "frames")
     return {
         **{name: status[name] for name in names},

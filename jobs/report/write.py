@@ -23,7 +23,7 @@ from jobs.report.stills import Still, begin_middle_end, jpeg, stills
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
 from pipeline.sources.fetch import fetched
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.cache import local_copy
 from schemas import strict_json
 from schemas.errors import ClipFault
@@ -68,26 +68,25 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
 
     step(f"reading the tables of {out}")
     rows = query(out, LATEST).to_pylist()
-    root = storage.join(out, "report")
     curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
     found = []
     for number, row in enumerate(rows, start=1):
         step(f"clip {number} of {len(rows)}: {row['clip_id']}")
-        found.append(_entry(out, root, row, curves))
+        found.append(_entry(out, row, curves))
     entries = worst_first(found)
     names = ["", *(entry.clip_id for entry in entries), ""]
     for position, entry in enumerate(entries):
         html = clip_page(entry, names[position], names[position + 2])
-        storage.write_bytes(storage.join(root, "clips", f"{entry.clip_id}.html"), html.encode())
-    index = storage.join(root, "index.html")
+        storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
+    index = layout.report_index(out)
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     storage.write_bytes(index, index_page(entries, out, written).encode())
     return index
 
 
-def _entry(out: str, root: str, row: Row, curves: Mapping[str, list[Row]]) -> ReportEntry:
+def _entry(out: str, row: Row, curves: Mapping[str, list[Row]]) -> ReportEntry:
     entry = ReportEntry(row)
-    folder = storage.join(root, "clips", entry.clip_id)
+    folder = layout.report_pictures(out, entry.clip_id)
     if not entry.text("output_uri"):
         _without_pictures(folder)
         return entry
@@ -135,7 +134,7 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
     If the source is gone, the page has no pictures, but the report still has the page.
     """
     mark = entry.text("output_sha256")[:12]
-    note = storage.join(folder, f"{mark}.json")
+    note = layout.report_picture(folder, f"{mark}.json")
     try:
         if storage.exists(note):
             return ClipPictures(**json.loads(storage.read_bytes(note)))
@@ -159,7 +158,7 @@ def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictur
     frames = {str(still.index): _save(still, folder, mark) for still in taken.frames}
     thumbnail, sar = f"{mark}-thumb.jpg", taken.source.sar
     middle = taken.frames[len(taken.frames) // 2].thumbnail(sar)
-    storage.write_bytes(storage.join(folder, thumbnail), jpeg(middle))
+    storage.write_bytes(layout.report_picture(folder, thumbnail), jpeg(middle))
     ratio = float(taken.source.width * sar / taken.source.height)
     return ClipPictures(ratio, frames, thumbnail, kept_streams(taken.source, taken.restored))
 
@@ -184,5 +183,5 @@ def _save(still: Still, folder: str, mark: str) -> dict[str, str]:
     kinds = {"source": still.source, "restored": still.restored, "difference": still.difference}
     names = {kind: f"{mark}-{still.index}-{kind}.jpg" for kind in kinds}
     for kind, picture in kinds.items():
-        storage.write_bytes(storage.join(folder, names[kind]), jpeg(picture))
+        storage.write_bytes(layout.report_picture(folder, names[kind]), jpeg(picture))
     return names

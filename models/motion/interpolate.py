@@ -31,17 +31,17 @@ def interpolate(frames: Iterable[FrameState], missing: Container[int]) -> Iterat
     ``LONGEST`` are missing in a row, or if the first or last of the shot is.
     """
     last: FrameState | None = None
-    waiting: list[int] = []  # numbers of the missing frames since the last
+    waiting: list[tuple[int, object]] = []  # number and payload of missing frames since the last
     for frame in frames:
         if frame.index in missing:
-            waiting.append(frame.index)
+            waiting.append((frame.index, frame.payload))
             if last is None or len(waiting) > LONGEST:
                 raise ValueError(f"frame {frame.index} cannot be filled")
             continue
         if waiting and last is not None:
             made = between(last.source, frame.source, len(waiting))
-            for index, image in zip(waiting, made, strict=True):
-                yield FrameState(index, image, image)
+            for (index, payload), image in zip(waiting, made, strict=True):
+                yield FrameState(index, image, image, payload)
         yield frame
         last, waiting = frame, []
     if waiting:

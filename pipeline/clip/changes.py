@@ -1,4 +1,4 @@
-"""How much of a clip a restoration changed, and the IPTC term for it."""
+"""How much of a clip was changed, and the IPTC term for the result."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CAPTURED, ENHANCED, GENERATED = DIGITAL_SOURCE_TYPES
 
 @dataclass(frozen=True)
 class Changes:
-    """How much of a clip changed: `frames` of `of_frames` have other code values than the source.
+    """How much of a clip changed: `frames` of `of_frames` differ from the source.
 
     `shares` are means over the frames, from 0 to 1: the weight of the source's pixels, and the
-    share of pixels that count as defects.
+    share of pixels marked as defects.
     """
 
     frames: int
@@ -27,8 +27,9 @@ class Changes:
 
     @classmethod
     def between(cls, survey: Survey, segments: Segments) -> Changes:
-        """Compare every frame's CRC-32 in the source with the one sent to the encoder; a frame that
-        was made of fields is no frame of the source.
+        """Compare the CRC-32 of every frame in the source and in the segments.
+
+        A frame made from fields counts as changed.
         """
         sent = [crc for segment in segments.values() for crc in segment.crc32]
         changed = sum(a != b for a, b in zip(survey.crc32, sent, strict=False))
@@ -44,7 +45,7 @@ class Changes:
     def __str__(self) -> str:
         defects = 100 * self.shares["defect_share"]
         return (
-            f"{self.frames} of {self.of_frames} frames; {defects:.2f} % of pixels taken for defects"
+            f"{self.frames} of {self.of_frames} frames; {defects:.2f} % of pixels marked as defects"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Clip:
-    """A row of the manifest with its types; `schemas/manifest.py` says what each column means."""
+    """A typed row of the manifest. `schemas/manifest.py` describes the columns."""
 
     clip_id: str
     source_uri: str
@@ -31,7 +31,7 @@ class Clip:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """The inverse of `to_dict`; columns that are not given have their defaults."""
+        """The inverse of `to_dict`. A missing column gets its default."""
         texts = {
             field.name: None if values.get(field.name) is None else str(values[field.name])
             for field in fields(cls)

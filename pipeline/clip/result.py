@@ -1,4 +1,4 @@
-"""How a clip ended: its row of tables/clips, with what other tables need."""
+"""The result of a clip: its row of tables/clips, and the rows of its shots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Cell = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class ShotRow:
-    """A shot as tables/shots has it: frames [start, stop); start_pts in the source's time base."""
+    """A row of tables/shots: frames [start, stop); start_pts in the time base of the source."""
 
     clip_id: str
     shot: int
@@ -22,19 +22,19 @@ class ShotRow:
     frames: int
     start_pts: int
     flickers: bool
-    left: str | None  # why it is published unchanged; None for a shot that is restored
+    left: str | None  # why it is published unchanged; None if it is restored
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """The one end of a clip. `columns` are those of tables/clips (schemas/tables.py) by name.
+    """How a clip ended. `columns` are the columns of tables/clips (schemas/tables.py) by name.
 
-    A column that is left out is null in the table.
+    A missing column is null in the table.
     """
 
     columns: Mapping[str, Cell]
     shots: tuple[ShotRow, ...] = ()
-    series_uri: str | None = None  # the measures of every frame, as JSON
+    series_uri: str | None = None  # address of the measurements of every frame, as JSON
 
     @property
     def clip_id(self) -> str:
@@ -42,30 +42,30 @@ class ClipResult:
 
     @property
     def run(self) -> str:
-        """The run that this end belongs to."""
+        """The run in which the clip ended."""
         return str(self.columns["run"])
 
     @property
     def state(self) -> str:
-        """One of `schemas.tables.STATES`."""
+        """One of `schemas.reasons.STATES`."""
         return str(self.columns["state"])
 
     @property
     def reason(self) -> Reason | None:
-        """Why the clip did not end well; None for one that did."""
+        """Why the clip did not end well; None if it did."""
         code = self.columns.get("reason")
         return Reason(str(code)) if code else None
 
     @property
     def sentence(self) -> str:
-        """What happened to the clip; empty for one that ended well."""
+        """What happened to the clip; empty if it ended well."""
         return str(self.columns.get("sentence") or "")
 
     def number(self, column: str) -> float | None:
-        """A numeric column, or None where it is not known."""
+        """A numeric column; None if unknown."""
         value = self.columns.get(column)
         return value if isinstance(value, int | float) else None
 
     def having(self, **columns: Cell) -> Self:
-        """The same end with other values in some columns."""
+        """The same result with other values in some columns."""
         return replace(self, columns={**self.columns, **columns})

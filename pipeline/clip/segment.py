@@ -1,4 +1,4 @@
-"""The record of a restored shard: what the restore stage hands to the assembly."""
+"""The record of a restored shard, which the restore stage passes to the assembly."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SegmentRecord:
-    """One restored shard, frames [start, stop) of its clip; times in seconds."""
+    """One restored shard: frames [start, stop) of its clip. Times are in seconds."""
 
     shard: int
     start: int
     stop: int
-    crc32: tuple[int, ...]  # of each frame's planes, as they went into the encoder
+    crc32: tuple[int, ...]  # of each frame's planes, as sent to the encoder
     seconds_decode: float
     seconds_model: float
     seconds_encode: float
     source_share: float  # mean weight of source pixels in the result, 0 to 1
-    defect_share: float  # share of the pixels that the model found to be defects, 0 to 1
+    defect_share: float  # share of the pixels that the model marked as defects, 0 to 1
     exposure_gain_min: float
     exposure_gain_max: float
-    tile: int | None = None  # side of the smallest tiles that memory forced on the model, in pixels
+    tile: int | None = None  # side in pixels of the smallest tiles used; None for whole frames
     device: str | None = None  # cuda or cpu
     uri: str = ""  # of the segment's media file
     sha256: str = ""

@@ -1,4 +1,4 @@
-"""What the survey found out about a clip: all that later stages need to know of its source."""
+"""The result of a survey: everything that later stages need to know about a source."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from schemas import strict_json
 
 @dataclass(frozen=True)
 class Survey:
-    """Facts of one source: where it is, what it is, every frame's PTS and CRC-32, its shots.
+    """Facts of one source: address, probe, shots, and PTS and CRC-32 of every frame.
 
-    Where fields are converted to frames, `probe`, PTS, CRC-32 and shots are those after it.
+    If fields are converted to frames, `probe`, PTS, CRC-32 and shots describe the result.
     """
 
     clip_id: str
     source_uri: str
     source_sha256: str
-    source_token: str  # size and modification mark: tells a changed source without reading it
+    source_token: str  # size and modification mark: shows a change of the source without reading it
     probe: Probe
     pts: list[int]  # in probe.time_base units
     crc32: list[int]  # of each frame's planes
@@ -34,19 +34,19 @@ class Survey:
     by_fields: bool = False  # restored field by field
     scan_measured: str = "unknown"
     range_measured: str = "unknown"
-    recipe_sha256: str = ""  # of the recipe that the clip is restored by
-    surveyed: str = ""  # when its checksum was taken, ISO 8601 in UTC
-    field_order: str = "unknown"  # that the source declares
+    recipe_sha256: str = ""  # of the clip's recipe
+    surveyed: str = ""  # time of its checksum, ISO 8601 in UTC
+    field_order: str = "unknown"  # as the source declares
     conversion: Conversion | None = None
     source_pts: list[int] = field(default_factory=list)  # before a conversion; empty without one
     blanking: Blanking = field(default_factory=Blanking)
     gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
-    fill: list[int] = field(default_factory=list)  # frames to be made from those around them
+    fill: list[int] = field(default_factory=list)  # numbers of frames to interpolate
     source_md5: str = ""  # a later manifest may name it
 
     @property
     def interlace(self) -> str:
-        """What was made of the scan, in a word of the tables."""
+        """How interlacing was handled, as a word of tables/clips."""
         if self.conversion is not None:
             return DONE[self.conversion.policy]
         return "fields" if self.by_fields else "progressive"
@@ -58,17 +58,18 @@ class Survey:
 
     @property
     def filled(self) -> str:
-        """The frames that were filled, in words; empty if none."""
+        """The numbers of the filled frames, in words; empty if none."""
         return ", ".join(words(runs(self.fill)))
 
     @property
     def frames_left(self) -> int:
-        """Frames that are no picture and left as they are."""
+        """Frames that are published unrestored."""
         return sum(shot.stop - shot.start for shot in self.shots if shot.left)
 
     def context(self, span: Span, frames: int) -> tuple[int, int]:
-        """The span widened by ``frames`` each side, within its shot, and on to the end of a run of
-        frames to fill.
+        """The span, widened by ``frames`` on each side within its shot.
+
+        A side that meets frames to fill is widened to the end of their run.
         """
         first, last = span.context(frames)
         while first in self.fill:
@@ -78,8 +79,10 @@ class Survey:
         return first, last
 
     def entry(self, index: int) -> tuple[int, int, Conversion | None]:
-        """Where to begin decoding for frame `index`: a source timestamp, the number of the frame
-        that comes out first, and the conversion as seen from there.
+        """Where decoding starts for frame `index`.
+
+        Returns a source timestamp, the number of the first frame that comes out, and the
+        conversion, adjusted to this start.
         """
         if self.conversion is None:
             return self.pts[index], index, None
@@ -87,6 +90,7 @@ class Survey:
         return self.source_pts[source], first, self.conversion.begun_at(source)
 
     def to_json(self) -> bytes:
+        """The survey as compact JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
         plain["conversion"] = self.conversion and asdict(self.conversion)
@@ -94,6 +98,7 @@ class Survey:
 
     @classmethod
     def from_json(cls, data: bytes) -> Survey:
+        """The inverse of `to_json`."""
         plain: dict[str, Any] = json.loads(data)
         plain["probe"] = Probe.from_dict(plain["probe"])
         plain["shots"] = [Shot(**shot) for shot in plain["shots"]]

@@ -1,4 +1,4 @@
-"""What crosses from stage to stage while a clip is worked on."""
+"""The values that cross from stage to stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.clip.clip import Clip
 from schemas.reasons import Reason
 
-# restored now, or by an earlier session; dropped: another shard of the clip has failed
+# resumed: restored by an earlier session; dropped: another shard of the clip has failed
 Outcome = Literal["restored", "resumed", "dropped"]
 
 
@@ -30,7 +30,7 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ShardDone:
-    """A shard whose segment is in the ledger, or that is not needed any more."""
+    """A shard whose segment is in the ledger, or which is no longer needed."""
 
     task: ShardTask
     outcome: Outcome
@@ -50,11 +50,11 @@ class ClipEnded:
 
 @dataclass(frozen=True)
 class ClipLeft:
-    """A clip that this session does not finish; another session begins with it again."""
+    """A clip that this session does not finish. The next session tries it again."""
 
     clip_id: str
     reason: Reason
-    sentence: str = ""  # of the store, where the clip's end could not be written
+    sentence: str = ""  # the store's fault, if the clip's result could not be written
 
 
 Item = Clip | ShardTask | ShardDone | ClipEnded | ClipLeft

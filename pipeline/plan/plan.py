@@ -26,6 +26,7 @@ from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
 from pipeline.sources.fetch import source_token
 from pipeline.store import layout, storage
+from pipeline.store.address import is_s3
 from schemas.errors import ClipFault
 from schemas.recipe_book import RecipeBook
 
@@ -110,7 +111,7 @@ class RunPlan:
         kind = self._kinds.setdefault(key, _Kind(Stratum(recipe)))
         kind.stratum.clips += 1
         kind.stratum.source_bytes += source_bytes
-        size = SAMPLE_OF_STORE if storage.is_s3(uri) else SAMPLE
+        size = SAMPLE_OF_STORE if is_s3(uri) else SAMPLE
         if len(kind.sample) < size:
             kind.sample.append(row)
         elif (place := self._random.randrange(kind.stratum.clips)) < size:
@@ -145,8 +146,8 @@ class RunPlan:
 
 def _tokens(rows: list[Clip]) -> dict[str, str | ClipFault]:
     """Size and mark of each source, or its fault, by clip. A store gets requests in parallel."""
-    remote = [row for row in rows if storage.is_s3(row.source_uri)]
-    local = [row for row in rows if not storage.is_s3(row.source_uri)]
+    remote = [row for row in rows if is_s3(row.source_uri)]
+    local = [row for row in rows if not is_s3(row.source_uri)]
     found = {row.clip_id: _token(row) for row in local}
     if remote:
         with ThreadPoolExecutor(_PARALLEL) as pool:

@@ -21,8 +21,10 @@ import bagit
 from pipeline.proof.fixity import Checked, FileFault, check_published, published_files
 from pipeline.proof.record import listed, read_record
 from pipeline.store import storage
+from pipeline.store.address import is_s3, join
 from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 from schemas.manifest import CLIP_ID
 
 _DECLARATION = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -46,7 +48,7 @@ class Altered(ArchiveError):
 
     def __init__(self, faults: list[FileFault]) -> None:
         lines = "; ".join(f"{fault.uri}: {fault.sentence}" for fault in faults)
-        super().__init__(lines, exit_code=3)
+        super().__init__(lines, exit_code=ExitCode.FAULTS)
 
 
 def check_request(clips: list[str], out: str, folder: Path) -> None:
@@ -144,14 +146,14 @@ def _bag_info(clip: str, record: dict[str, Any], options: BagOptions) -> dict[st
 
 def is_bag(path: str) -> bool:
     """Whether a local folder declares itself a bag."""
-    return not storage.is_s3(path) and storage.exists(storage.join(path, "bagit.txt"))
+    return not is_s3(path) and storage.exists(join(path, "bagit.txt"))
 
 
 def bags_below(path: str) -> list[str]:
     """The bags in a local folder: itself, or its subfolders."""
-    if storage.is_s3(path):
+    if is_s3(path):
         return []
-    found = [path, *(storage.join(path, name) for name in storage.folders(path))]
+    found = [path, *(join(path, name) for name in storage.folders(path))]
     return [folder for folder in found if is_bag(folder)]
 
 
@@ -182,7 +184,7 @@ def _named(path: str, error: bagit.BagValidationError) -> Iterator[FileFault]:
     if not error.details:
         yield FileFault(path, "altered", _line(error))
     for name, detail in {detail.path: detail for detail in reversed(error.details)}.items():
-        uri = storage.join(path, name)
+        uri = join(path, name)
         if isinstance(detail, bagit.FileMissing):
             yield FileFault(uri, "missing", "the manifest lists it, but the file does not exist")
         elif isinstance(detail, bagit.UnexpectedFile):

@@ -19,6 +19,8 @@ from pipeline.media.decoder import Decoder
 from pipeline.media.verify import plane_md5
 from pipeline.proof.record import PUBLISHED_NAME, Digest, listed, read_record
 from pipeline.store import layout, storage
+from pipeline.store.address import is_s3
+from pipeline.store.local import local_path
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -131,8 +133,8 @@ def _frame_md5s(path: Path) -> Iterator[str]:
 @contextmanager
 def local_file(uri: str) -> Iterator[Path]:
     """Yield a local file, or a temporary download of an object."""
-    if not storage.is_s3(uri):
-        yield storage.local_path(uri)
+    if not is_s3(uri):
+        yield local_path(uri)
         return
     with tempfile.TemporaryDirectory(prefix="ar-verify-") as folder:
         path = Path(folder) / uri.rpartition("/")[2]

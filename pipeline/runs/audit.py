@@ -1,10 +1,9 @@
-"""The audit log of an output: who did what and when, one object for each entry, chained by hashes.
+"""The audit log of an output: who did what and when. One object for each entry, chained by hashes.
 
-    audit/<thousands>/<n>.json   the n-th entry, from 1
-
-An entry holds the SHA-256 of the entry before it and its own: of its JSON without that field, keys
-sorted. Entries are made by exclusive create and never change; only the holder of the output's lease
-writes. Who changes, removes or inserts one later has to rewrite all that follow.
+An entry holds the SHA-256 of the entry before it, and its own: the SHA-256 of its JSON with sorted
+keys and without that field. Entries are made by exclusive create and never change. Only the holder
+of the output's lease writes. To change, remove or insert an entry later, one must rewrite all
+entries after it.
 """
 
 from __future__ import annotations
@@ -14,23 +13,22 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 _ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")
 ACTIONS = ("run_started", "run_resumed", "run_stopped", "run_ended", *_ENDS, "clip_retried")
-Entry = dict[str, Any]
 
-FOLDER_ENTRIES = 1000  # so that the newest entry is found by two requests
-NONE = "0" * 64  # before the first entry
+FOLDER_ENTRIES = 1000  # keeps the newest entry two requests away
+NONE = "0" * 64  # hash before the first entry
 
 
 class AuditLog:
-    """The log of an output for the one process that writes it."""
+    """The log of an output, for the one process that writes it."""
 
     def __init__(self, out: str, store: Store = DIRECT) -> None:
         self.out, self.store = out, store
@@ -38,22 +36,23 @@ class AuditLog:
         self._head: tuple[int, str] | None = None
 
     def append(self, action: str, **facts: object) -> None:
-        """Add an entry of one of ACTIONS. Raises ArchiveError when another process writes."""
+        """Add an entry of one of ACTIONS. Raises ArchiveError if another process writes."""
         if action not in ACTIONS:
-            raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
+            raise ValueError(f"unknown action {action!r}: use one of {', '.join(ACTIONS)}")
         number, previous = self._head or _head(self.store, self.out)
-        entry: Entry = {
+        entry: dict[str, object] = {
             "seq": number + 1, "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "by": self._by, "action": action, **facts, "previous": previous,
         }  # fmt: skip
-        entry["sha256"] = digest(entry)
-        data = json.dumps(entry, sort_keys=True).encode()
-        if not self.store.create(_uri(self.out, number + 1), data):
-            raise ArchiveError(f"{self.out}: another process writes to the audit log", exit_code=1)
-        self._head = number + 1, entry["sha256"]
+        own = digest(entry)
+        data = json.dumps(entry | {"sha256": own}, sort_keys=True).encode()
+        if not self.store.create(_entry_uri(self.out, number + 1), data):
+            sentence = f"{self.out}: another process writes to the audit log"
+            raise ArchiveError(sentence, exit_code=ExitCode.FAILED)
+        self._head = number + 1, own
 
     def clips(self, run: str) -> set[str]:
-        """The clips whose end in a run is in the log."""
+        """The clips of a run whose end is in the log."""
         found: set[str] = set()
         for folder in reversed(_folders(self.store, self.out)):
             stored = _objects(self.store, folder)
@@ -66,17 +65,17 @@ class AuditLog:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check of the log found."""
+    """The result of a check of the log."""
 
-    entries: int  # that are in order, from the first
-    head: str  # the SHA-256 of the last of them
-    broken: str | None = None  # address of the first entry that is not in order
+    entries: int  # unchanged, counted from the first
+    head: str  # the SHA-256 of the last unchanged entry
+    broken: str | None = None  # address of the first broken entry
     why: str | None = None
-    held: bool = True  # whether the log has the entry that was asked for
+    held: bool = True  # whether the log has the entry with the given hash
 
 
 def verify(out: str, head: str | None = None) -> Verdict:
-    """Check every entry and the chain; with ``head``, also that an entry of that hash is there."""
+    """Check every entry and the chain. With ``head``, check that an entry has that hash."""
     number, previous, seen = 0, NONE, head in (None, NONE)
     for folder in _folders(DIRECT, out):
         for uri, data in _objects(DIRECT, folder):
@@ -90,8 +89,8 @@ def verify(out: str, head: str | None = None) -> Verdict:
 
 
 def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tuple[str, str] | None:
-    """The first broken entry's address and what is wrong, if it shows at this one."""
-    expected = _uri(out, number)
+    """The address of a broken entry and what is wrong, if the entry at `uri` shows it."""
+    expected = _entry_uri(out, number)
     if uri != expected:
         return (expected, "is missing") if uri > expected else (uri, "does not belong here")
     try:
@@ -99,16 +98,16 @@ def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tupl
         intact = entry["sha256"] == digest(entry) and entry["seq"] == number
         chained = entry["previous"]
     except (KeyError, TypeError, ValueError):
-        return uri, "is no entry of an audit log"
+        return uri, "is not an entry of an audit log"
     if not intact:
         return uri, "was changed: it does not match its own hash"
     if chained != previous:
-        before = _uri(out, number - 1) if number > 1 else uri
-        return before, f"was replaced: entry {number} was chained to another one"
+        before = _entry_uri(out, number - 1) if number > 1 else uri
+        return before, f"was replaced: entry {number} holds the hash of another entry"
     return None
 
 
-def digest(entry: Mapping[str, Any]) -> str:
+def digest(entry: Mapping[str, object]) -> str:
     """SHA-256 of an entry without its own hash."""
     plain = {name: value for name, value in entry.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
@@ -124,18 +123,17 @@ def _head(store: Store, out: str) -> tuple[int, str]:
             entry = json.loads(store.read_bytes(uris[-1]))
             return int(entry["seq"]), str(entry["sha256"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ArchiveError(f"{uris[-1]} is no entry: see `audit verify`") from error
+            raise ArchiveError(f"{uris[-1]} is not an entry: run `audit verify`") from error
     return 0, NONE
 
 
 def _folders(store: Store, out: str) -> list[str]:
-    root = storage.join(out, "audit")
-    return [storage.join(root, name) for name in store.folders(root)]
+    return [layout.audit_folder(out, name) for name in store.folders(layout.audit(out))]
 
 
 def _objects(store: Store, folder: str) -> Iterator[tuple[str, bytes]]:
     yield from store.read_many(store.listing(folder)).items()
 
 
-def _uri(out: str, number: int) -> str:
-    return storage.join(out, "audit", f"{number // FOLDER_ENTRIES:06d}", f"{number:09d}.json")
+def _entry_uri(out: str, number: int) -> str:
+    return layout.audit_entry(out, number, FOLDER_ENTRIES)

@@ -1,7 +1,7 @@
-"""The circuit breaker: many clips in a row that fail alike speak of the system, not of the clips.
+"""The circuit breaker: if many clips in a row fail with one reason, the fault is in the system.
 
-Only reasons count whose class speaks of the system (`schemas/reasons.py`): broken files may come in
-any number.
+Only reasons of the classes `system` and `transient` count (`schemas/reasons.py`). Broken files may
+come in any number.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ IN_A_ROW = 10
 
 
 class Breaker:
-    """Watches how clips end, in the order in which they do."""
+    """Counts clips in a row that fail with one reason, in the order in which they end."""
 
     def __init__(self, limit: int = IN_A_ROW) -> None:
         self.limit = limit
-        self.clips: list[str] = []  # that failed alike, one after the other
+        self.clips: list[str] = []  # failed with the same reason, one after the other
         self._reason: Reason | None = None
         self._sentence = ""
 
     @property
     def tripped(self) -> bool:
-        """Whether there were too many; it stays so."""
+        """Whether the limit was reached. It does not reset."""
         return len(self.clips) >= self.limit
 
     @property
     def sentence(self) -> str:
-        """What tripped it."""
+        """Why the breaker has tripped."""
         return (
-            f"{self.limit} clips in a row failed with {self._reason}: nothing more was begun; "
-            f"the last: {self._sentence}"
+            f"{self.limit} clips in a row failed with {self._reason}. The run starts no new work. "
+            f"The last fault: {self._sentence}"
         )
 
     def saw(self, result: ClipResult) -> bool:
-        """Note a clip's end; True for the one that trips the breaker."""
+        """Note a clip's end. True for the one clip that trips the breaker."""
         clip, reason = result.clip_id, result.reason
         systematic = reason is not None and REASONS[reason].kind != "clip"
         if self.tripped:

@@ -6,18 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict, cast
 
 from pipeline.clip.result import ClipResult
-from pipeline.runs.row import Row, shot_rows
+from pipeline.runs.row import Record, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import write_tables
+from schemas.exit_codes import ExitCode
 from schemas.reasons import STATES, Reason
 
 
 class Devices(NamedTuple):
-    """What a run restores on: GPUs where there are any, else the cores."""
+    """The devices that a run restores on: its GPUs if it has any, else its CPU cores."""
 
     gpus: int
     cpus: int
@@ -29,50 +30,68 @@ class Devices(NamedTuple):
 
     @property
     def workers(self) -> int:
-        """How many shards are restored at once."""
+        """Shards that are restored at the same time."""
         return self.gpus or self.cpus
+
+
+class RunSummary(TypedDict):
+    """The summary of a session, as `submit` prints it and the ledger keeps it."""
+
+    run: str
+    exit_code: int
+    clips: dict[str, int]  # by state
+    left: int  # clips that another session takes up
+    frames: int  # of the published clips
+    seconds: float  # of the session
+    fps: float
+    out: str
+    stopped: NotRequired[str]  # why the circuit breaker ended the session
+    warnings: NotRequired[list[dict[str, object]]]  # of the manifest
 
 
 @dataclass(frozen=True)
 class Closing:
-    """Every clip's result at the end of a session, those that were left over included."""
+    """The results of all clips at the end of a session. Clips that were left are included."""
 
     settings: Settings
     results: Mapping[str, ClipResult]
     left: Mapping[str, Reason]  # clips that another session takes up
     seconds: float  # of the session
-    devices: Devices | None  # None where nothing was restored
+    devices: Devices | None  # None if nothing was restored
     stopped: str = ""  # why the circuit breaker ended the session
 
-    def summary(self) -> Row:
-        """The summary that `submit` prints."""
+    def summary(self) -> RunSummary:
+        """The summary of the session."""
         states = Counter(result.state for result in self.results.values())
         published = [r for r in self.results.values() if r.state == "published"]
         frames = sum(int(result.number("frames") or 0) for result in published)
-        return {
+        summary: RunSummary = {
             "run": self.settings.ledger.run,
-            "exit_code": self._exit_code(states),
+            "exit_code": int(self._exit_code(states)),
             "clips": {state: states[state] for state in STATES},
             "left": len(self.left),
             "frames": frames,
             "seconds": self.seconds,
             "fps": round(frames / self.seconds, 3) if self.seconds else 0.0,
             "out": self.settings.out,
-            **({"stopped": self.stopped} if self.stopped else {}),
         }
+        if self.stopped:
+            summary["stopped"] = self.stopped
+        return summary
 
-    def _exit_code(self, states: Mapping[str, int]) -> int:
-        """That of the stop, if clips were left; else 3 if a clip did not end well, else 0."""
-        stopped = max((EXIT_CODES[reason] for reason in self.left.values()), default=0)
+    def _exit_code(self, states: Mapping[str, int]) -> ExitCode:
+        """The code of the stop if clips were left, FAULTS if a clip did not end well, else DONE."""
+        if self.left:
+            return max(EXIT_CODES[reason] for reason in self.left.values())
         faults = sum(states.get(state, 0) for state in ("held", "quarantined", "failed"))
         faults -= sum(r.reason is Reason.EMBARGOED for r in self.results.values())
-        return stopped or (3 if faults else 0)
+        return ExitCode.FAULTS if faults else ExitCode.DONE
 
-    def write_tables(self, summary: Row) -> None:
+    def write_tables(self, summary: RunSummary) -> None:
         """Write the run's part of every table."""
         store = self.settings.store
         results = [self.results[clip] for clip in sorted(self.results)]
-        frames: list[Row] = []
+        frames: list[Mapping[str, object]] = []
         for result in results:
             if result.series_uri:
                 frames += json.loads(store.read_bytes(result.series_uri))
@@ -88,16 +107,16 @@ class Closing:
             store,
         )
 
-    def _run_row(self, summary: Row, clips: int) -> Row:
+    def _run_row(self, summary: RunSummary, clips: int) -> dict[str, object]:
         settings, info = self.settings, self.settings.ledger.info()
-        identity: Row = info["identity"]  # type: ignore[assignment]
+        identity = cast(Record, info["identity"])
         return {
             "manifest_uri": identity["manifest_uri"],
             "manifest_sha256": identity["manifest"],
             "recipe": settings.recipe.name,
             "run": settings.ledger.run,
             "started": info["started"],
-            "sessions": len(list(info["sessions"])),  # type: ignore[call-overload]
+            "sessions": len(cast(list[Record], info["sessions"])),
             "model": settings.recipe.model,
             "weights_sha256": settings.weights_sha256,
             "recipe_sha256": settings.recipe.digest,
@@ -106,5 +125,8 @@ class Closing:
             "device": self.devices and self.devices.kind,
             "workers": self.devices and self.devices.workers,
             **summary["clips"],
-            **{key: summary[key] for key in ("frames", "seconds", "fps", "exit_code")},
+            "frames": summary["frames"],
+            "seconds": summary["seconds"],
+            "fps": summary["fps"],
+            "exit_code": summary["exit_code"],
         }

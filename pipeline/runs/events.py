@@ -1,4 +1,4 @@
-"""What a run tells the outside while it works: one small value per thing that happened."""
+"""The events of a run: one small value for each step, for progress displays and log lines."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LEVELS = {"failed": "error", "quarantined": "warning", "held": "warning"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """``run`` opens a run, with its id and totals; ``shard`` and ``clip`` report progress.
+    """One event. ``run`` opens a run; ``survey``, ``shard`` and ``clip`` report progress.
 
-    ``done`` and ``total`` count clips of the whole run; ``frames`` and ``measures`` belong to this
-    event alone: of the surveyed clip, of the restored shard, of the whole finished clip.
-    ``warning`` is a warning of the manifest. ``log`` is a line that a library wrote.
+    ``done`` and ``total`` count the clips of the whole run. ``frames`` and ``measures`` belong to
+    the surveyed clip, the restored shard or the ended clip. ``note`` is a sentence for people,
+    ``warning`` a warning of the manifest, and ``log`` a line that a library wrote.
     """
 
     kind: EventKind
@@ -34,10 +34,10 @@ class Event:
 
     @property
     def level(self) -> str:
-        """How much it asks for attention, in a logger's words."""
+        """The log level: info, warning or error."""
         return "warning" if self.kind in ("warning", "log") else _LEVELS.get(self.state, "info")
 
     def to_dict(self) -> dict[str, object]:
-        """The fields that say something, for a log line."""
+        """The fields with a value, for a log line. Shard 0 counts as a value."""
         values = asdict(self).items()
         return {name: value for name, value in values if value or (name, value) == ("shard", 0)}

@@ -1,18 +1,10 @@
-"""The ledger of a run: small JSON objects below OUT/runs/<run>/, the only record of what is done.
+"""The ledger of a run: small JSON objects below OUT/runs/<run>/, the only record of finished work.
 
-    run.json                        identity, start, sessions
-    attempts/<clip>/<shard>-<n>.json  a worker began; <shard>-<n>.end: it came to a Python-level end
-    segments/<clip>/<shard>.json    a restored shard; its media may lie beside it
-    assembly/<clip>/<session>.json  the shard whose worker assembles the clip
-    done/<clip>.json                the clip's row: the commit point
-    stop/<session>.json             the session begins nothing more
-    summary.json                    the run is over
-
-Every object but run.json and summary.json is made by an exclusive create and never changes, so a
-step that runs twice counts once, on a file system as in an object store.
+`pipeline.store.layout` lists the objects. All but run.json, summary.json and the recipes are made
+by an exclusive create and never change. So a step that runs twice counts once, on a file system and
+in an object store.
 """
 
-import json
 import re
 import secrets
 from collections import defaultdict
@@ -24,28 +16,28 @@ from typing import NamedTuple, Self, cast
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
 from pipeline.runs.row import (
+    Record,
+    dump,
+    load,
     result_from_record,
     result_to_record,
     segment_from_record,
     segment_to_record,
 )
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from pipeline.store.storage import Store
-from schemas import strict_json
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
-
-Record = dict[str, object]
+from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-_RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
-_RUNS_SEARCHED = 200  # newest first: an older unfinished run is left alone
+_RUNS_SEARCHED = 200  # newest first; an older unfinished run is not resumed
 
 
 @dataclass(frozen=True)
 class WorkerId:
-    """Who makes an attempt: the driver's session, the node's id, the process on it."""
+    """Who makes an attempt: the driver's session, the id of the node, the process on it."""
 
     session: str
     node: str
@@ -70,7 +62,7 @@ class Ledger:
         self.run = _safe(run)
         self.session = session
         self.store = Store(retry)
-        self.uri = storage.join(self.out, "runs", run)
+        self.uri = layout.run_folder(self.out, run)
         self._results: dict[str, ClipResult] = {}
         self._stopped: Reason | None = None
 
@@ -84,18 +76,18 @@ class Ledger:
         """Resume the newest run of this identity if it is unfinished; else begin a new run.
 
         `identity` holds the hashes that decide what the run does: manifest, recipe, weights, code.
-        Either way a new session begins. Raises ArchiveError for a store that cannot create
-        exclusively.
+        Both ways begin a new session. Raises ArchiveError if the store cannot create exclusively.
         """
         session = secrets.token_hex(4)
         for run, record in _newest_runs(out, retry):
             if record.get("identity") != dict(identity):
                 continue
             ledger = cls(out, run, session, retry)
-            if ledger.store.exists(ledger._at("summary.json")):
+            if ledger.store.exists(layout.run_summary(ledger.uri)):
                 break
             sessions = [*cast(list[Record], record["sessions"]), ledger._session_record()]
-            ledger.store.write_bytes(ledger._at("run.json"), _dump(record | {"sessions": sessions}))
+            uri = layout.run_record(ledger.uri)
+            ledger.store.write_bytes(uri, dump(record | {"sessions": sessions}))
             return ledger
         return cls._begin(out, session, identity, retry)
 
@@ -112,151 +104,145 @@ class Ledger:
             "started": begun["started"],
             "sessions": [begun],
         }
-        uri = ledger._at("run.json")
-        ledger.store.create(uri, _dump(record))
-        if ledger.store.create(uri, _dump(record)):
+        uri = layout.run_record(ledger.uri)
+        ledger.store.create(uri, dump(record))
+        if ledger.store.create(uri, dump(record)):
             raise ArchiveError(
-                f"{out} does not honour conditional writes (If-None-Match: *), which keep work "
-                "from being done twice: use another store"
+                f"{out} does not honour conditional writes (If-None-Match: *). Without them, work "
+                "could be done twice. Use another store."
             )
         return ledger
 
     def info(self) -> Record:
-        """Return run.json: run, identity, started, sessions."""
-        return _load(self.store.read_bytes(self._at("run.json")))
+        """The content of run.json: run, identity, started, sessions."""
+        return load(self.store.read_bytes(layout.run_record(self.uri)))
 
     def claim_attempt(self, clip: str, shard: int, worker: WorkerId) -> int:
-        """Record that a worker begins with a shard; return the attempt's number, from 1."""
-        data = _dump(asdict(worker) | {"started": _now()})
+        """Record that a worker begins a shard. Return the number of the attempt, from 1."""
+        data = dump(asdict(worker) | {"started": _now()})
         number = 1
-        while not self.store.create(self._attempt_uri(clip, shard, number, "json"), data):
+        while not self.store.create(layout.attempt(self.uri, _safe(clip), shard, number), data):
             number += 1
         return number
 
     def end_attempt(self, clip: str, shard: int, number: int) -> None:
-        """Record that an attempt came to an end, good or bad, with its worker alive."""
-        uri = self._attempt_uri(clip, shard, number, "end")
-        self.store.create(uri, _dump({"ended": _now()}))
+        """Record that an attempt ended, well or not, and that its worker is alive."""
+        uri = layout.attempt_end(self.uri, _safe(clip), shard, number)
+        self.store.create(uri, dump({"ended": _now()}))
 
     def deaths(
         self, clip: str, session: str, lost_nodes: set[str], shard: int | None = None
     ) -> int:
         """Count the workers that died on this clip in this session, on nodes that are still up.
 
-        A death is an attempt without an end that a later attempt at the same shard has superseded;
-        an attempt that may still be under way is none. A caller about to begin with `shard`, whose
-        earlier workers are therefore gone, names it: then its latest attempt counts as well. So
-        `claim_attempt(c, s, w)` then `deaths(c, ...)` and `deaths(c, ..., shard=s)` then
-        `claim_attempt` see the same number.
+        A death is an attempt without an end, if a later attempt at the same shard has begun. The
+        latest attempt at a shard may still be in progress, so it does not count. If the caller is
+        about to begin `shard`, its earlier workers are gone: name the shard, and its latest attempt
+        counts as well.
         """
         unended = [
             attempt.uri
             for attempt in self._attempts(clip)
             if not attempt.ended and (attempt.superseded or attempt.shard == shard)
         ]
-        records = [_load(data) for data in self.store.read_many(unended).values()]
+        records = [load(data) for data in self.store.read_many(unended).values()]
         return sum(r["session"] == session and r["node"] not in lost_nodes for r in records)
 
     def attempts(self, clip: str) -> list[Record]:
-        """Return who attempted which shard of the clip when, and whether that came to an end."""
+        """Every attempt at the clip: shard, worker, start, and whether the attempt ended."""
         found = self._attempts(clip)
         read = self.store.read_many(a.uri for a in found)
-        return [{"shard": a.shard, "ended": a.ended, **_load(read[a.uri])} for a in found]
+        return [{"shard": a.shard, "ended": a.ended, **load(read[a.uri])} for a in found]
 
     def commit_segment(self, clip: str, segment: SegmentRecord) -> bool:
-        """Record a restored shard; False when it was there already."""
-        uri = self._at("segments", _safe(clip), f"{segment.shard}.json")
-        return self.store.create(uri, _dump(segment_to_record(segment)))
+        """Record a restored shard. False if it was recorded before."""
+        uri = layout.segment_record(self.uri, _safe(clip), segment.shard)
+        return self.store.create(uri, dump(segment_to_record(segment)))
 
     def segments(self, clip: str) -> dict[int, SegmentRecord]:
-        """Return the records of the clip's restored shards, in order."""
-        uris = self.store.listing(self._at("segments", _safe(clip)))
+        """The records of the clip's restored shards, in order."""
+        uris = self.store.listing(layout.segments(self.uri, _safe(clip)))
         found = self.store.read_many(uri for uri in uris if uri.endswith(".json"))
-        records = {int(_stem(uri)): segment_from_record(_load(data)) for uri, data in found.items()}
+        records = {int(_stem(uri)): segment_from_record(load(data)) for uri, data in found.items()}
         return dict(sorted(records.items()))
 
     def claim_assembly(self, clip: str, session: str, shard: int) -> bool:
-        """Return True for the one shard of this session whose worker assembles the clip.
+        """True for exactly one shard of this session: its worker assembles the clip.
 
-        The owner gets True again on a retry; a claim of an earlier session has ended with it.
+        A retry of that shard gets True again. A claim counts for its own session only.
         """
-        uri = self._at("assembly", _safe(clip), f"{_safe(session)}.json")
-        if self.store.create(uri, _dump({"shard": shard, "claimed": _now()})):
+        uri = layout.assembly_claim(self.uri, _safe(clip), _safe(session))
+        if self.store.create(uri, dump({"shard": shard, "claimed": _now()})):
             return True
-        return _load(self.store.read_bytes(uri))["shard"] == shard
+        return load(self.store.read_bytes(uri))["shard"] == shard
 
     def commit_clip(self, result: ClipResult) -> bool:
-        """Commit how a clip ended, whatever its state; False when it was committed before."""
-        return self.store.create(self._done_uri(result.clip_id), _dump(result_to_record(result)))
+        """Commit a clip's result, whatever its state. False if the clip was committed before."""
+        return self.store.create(self._done_uri(result.clip_id), dump(result_to_record(result)))
 
     def result(self, clip: str) -> ClipResult:
-        """Return how a clip ended. Raises ClipFault(NOT_FOUND) while it has not."""
+        """The committed result of a clip. Raises ClipFault(NOT_FOUND) if it has not ended."""
         if clip not in self._results:
             data = self.store.read_bytes(self._done_uri(clip))
-            self._results[clip] = result_from_record(_load(data))
+            self._results[clip] = result_from_record(load(data))
         return self._results[clip]
 
     def done(self) -> dict[str, ClipResult]:
-        """Return every committed result by clip, in order; only new ones are read again."""
-        new = [uri for uri in self._done_uris() if _stem(uri) not in self._results]
+        """Every committed result by clip, in order. Each result is read only once."""
+        uris = self.store.listing(layout.done_markers(self.uri))
+        new = [uri for uri in uris if _stem(uri) not in self._results]
         for uri, data in self.store.read_many(new).items():
-            self._results[_stem(uri)] = result_from_record(_load(data))
+            self._results[_stem(uri)] = result_from_record(load(data))
         return dict(sorted(self._results.items()))
 
     def is_done(self, clip: str) -> bool:
-        """Return whether the clip is committed: one request, whatever the size of the run."""
+        """Whether the clip is committed. Takes one request, even in a large run."""
         return clip in self._results or self.store.exists(self._done_uri(clip))
 
     def reopen(self, clip: str) -> None:
-        """Forget a clip that did not end well, with its segments: the run tries it afresh."""
+        """Delete the result and the segments of a clip with a reason code: the run tries it again.
+
+        A clip that ended well is not reopened.
+        """
         uri = self._done_uri(clip)
-        if not self.store.exists(uri) or _load(self.store.read_bytes(uri)).get("reason") is None:
+        if not self.store.exists(uri) or load(self.store.read_bytes(uri)).get("reason") is None:
             return
-        for segment in list(self.store.listing(self._at("segments", clip))):
+        for segment in list(self.store.listing(layout.segments(self.uri, clip))):
             self.store.delete(segment)
         self.store.delete(uri)
         self._results.pop(clip, None)
 
     def stop(self, reason: Reason) -> None:
-        """Ask this session's workers to begin nothing more; the first reason given counts."""
-        self.store.create(self._stop_uri(), _dump({"reason": str(reason), "asked": _now()}))
+        """Ask this session's workers to start no new work. The first reason counts."""
+        self.store.create(self._stop_uri(), dump({"reason": str(reason), "asked": _now()}))
 
     def stopped(self) -> Reason | None:
-        """Return why this session begins nothing more, None while it does: one request."""
+        """Why this session starts no new work; None if it does. Takes one request."""
         if self._stopped is None and self.store.exists(self._stop_uri()):
-            self._stopped = Reason(str(_load(self.store.read_bytes(self._stop_uri()))["reason"]))
+            self._stopped = Reason(str(load(self.store.read_bytes(self._stop_uri()))["reason"]))
         return self._stopped
 
     def finish(self, summary: Mapping[str, object]) -> None:
-        """Write the summary, which ends the run: it is not resumed any more."""
-        self.store.write_bytes(self._at("summary.json"), _dump(summary))
+        """Write the summary. A run with a summary has ended and is never resumed."""
+        self.store.write_bytes(layout.run_summary(self.uri), dump(summary))
 
     def summary(self) -> Record | None:
-        """Return the summary, or None while the run is unfinished."""
-        uri = self._at("summary.json")
-        return _load(self.store.read_bytes(uri)) if self.store.exists(uri) else None
-
-    def _at(self, *parts: str) -> str:
-        return storage.join(self.uri, *parts)
+        """The summary; None if the run is unfinished."""
+        uri = layout.run_summary(self.uri)
+        return load(self.store.read_bytes(uri)) if self.store.exists(uri) else None
 
     def _stop_uri(self) -> str:
-        return self._at("stop", f"{_safe(self.session)}.json")
-
-    def _attempt_uri(self, clip: str, shard: int, number: int, kind: str) -> str:
-        return self._at("attempts", _safe(clip), f"{shard}-{number}.{kind}")
+        return layout.stop_marker(self.uri, _safe(self.session))
 
     def _done_uri(self, clip: str) -> str:
-        return self._at("done", f"{_safe(clip)}.json")
-
-    def _done_uris(self) -> list[str]:
-        return list(self.store.listing(self._at("done")))
+        return layout.done_marker(self.uri, _safe(clip))
 
     def _session_record(self) -> Record:
         return {"session": self.session, "started": _now()}
 
     def _attempts(self, clip: str) -> list[_Attempt]:
-        """Return the clip's attempts, from one listing."""
-        uris = list(self.store.listing(self._at("attempts", _safe(clip))))
+        """The clip's attempts, from one listing."""
+        uris = list(self.store.listing(layout.attempts(self.uri, _safe(clip))))
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
@@ -270,8 +256,8 @@ class Ledger:
 
 
 def runs(out: str) -> list[str]:
-    """Return the ids of all runs below OUT, oldest first."""
-    return [name for name in storage.folders(storage.join(out, "runs")) if _RUN_ID.fullmatch(name)]
+    """The ids of all runs below OUT, oldest first."""
+    return [name for name in storage.folders(layout.runs(out)) if re.fullmatch(RUN_ID, name)]
 
 
 def _newest_runs(out: str, retry: RetryPolicy) -> Iterator[tuple[str, Record]]:
@@ -280,12 +266,12 @@ def _newest_runs(out: str, retry: RetryPolicy) -> Iterator[tuple[str, Record]]:
         try:
             yield run, Ledger(out, run, retry=retry).info()
         except ClipFault as fault:
-            if fault.reason is not Reason.NOT_FOUND:  # a folder that holds no run
+            if fault.reason is not Reason.NOT_FOUND:  # a folder without run.json is no run
                 raise
 
 
 def _safe(name: str) -> str:
-    """Return a name that is one harmless path segment. Raises ValueError for any other."""
+    """The name, if it is one harmless part of a path. Raises ValueError for any other."""
     if not _SAFE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not made of letters, digits, `.`, `_` and `-`")
     return name
@@ -296,17 +282,9 @@ def _stem(uri: str) -> str:
 
 
 def _shard_and_number(uri: str) -> tuple[int, int]:
-    shard, number = _stem(uri).rsplit("-", 1)  # a negative shard stands for a step of its own
+    shard, number = _stem(uri).rsplit("-", 1)  # a negative shard stands for another step
     return int(shard), int(number)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _dump(record: Mapping[str, object]) -> bytes:
-    return strict_json.dumps(record, sort_keys=True).encode()
-
-
-def _load(data: bytes) -> Record:
-    return cast(Record, json.loads(data))

@@ -1,9 +1,10 @@
-"""The numbers that an event carries, by name: what a shard, or a whole published clip, took.
+"""The figures of an event, by name: time and bytes of a shard, or of a whole published clip.
 
 | name | unit |
 |---|---|
 | `seconds_decode`, `seconds_model`, `seconds_encode`, `seconds_assemble` | of each stage |
-| `seconds_cpu`, `seconds_gpu` | of processor time; for which a GPU was held |
+| `seconds_cpu` | of processor time |
+| `seconds_gpu` | for which a GPU was held |
 | `retries` | attempts beyond the first |
 | `bytes_in`, `bytes_out` | of the source and of the restored file |
 """
@@ -18,12 +19,12 @@ SHARD_FIGURES = (*(f"seconds_{stage}" for stage in STAGES), "seconds_cpu", "seco
 
 
 def shard_measures(segment: SegmentRecord) -> dict[str, float]:
-    """Of a restored shard."""
+    """The figures of a restored shard."""
     return {name: getattr(segment, name) for name in SHARD_FIGURES}
 
 
 def clip_measures(result: ClipResult) -> dict[str, float]:
-    """Of a clip, all shards together; nothing unless this run has published it."""
+    """The figures of a clip with all its shards. Empty unless this run has published the clip."""
     total = result.number("seconds_total")
     if result.state != "published" or total is None:
         return {}
@@ -33,6 +34,6 @@ def clip_measures(result: ClipResult) -> dict[str, float]:
 
 
 def _known(result: ClipResult, columns: dict[str, str]) -> dict[str, float]:
-    """The numeric columns that are known, by their name as a figure."""
+    """The known numeric columns, by the name of the figure."""
     values = {name: result.number(column) for name, column in columns.items()}
     return {name: value for name, value in values.items() if value is not None}

@@ -1,8 +1,7 @@
-"""Which clips a run takes up, and in which order.
+"""The order in which a run takes up clips, and the embargo.
 
-Higher priority goes first. Among equals collections take turns, so that a large one does not make a
-small one wait, and within a collection the order is that of the manifest: what was listed first has
-waited longest.
+Higher priority goes first. Among clips of equal priority, collections take turns, so a small
+collection does not wait for a large one. Within a collection the order is that of the manifest.
 """
 
 from collections import Counter
@@ -15,7 +14,7 @@ from schemas.reasons import Reason
 
 
 def in_order(clips: Iterable[Clip]) -> list[Clip]:
-    """Clips of the manifest in the order in which a run begins with them."""
+    """The clips in the order in which a run starts them."""
     turns: Counter[tuple[int, str]] = Counter()
     keyed = []
     for position, clip in enumerate(clips):
@@ -26,7 +25,7 @@ def in_order(clips: Iterable[Clip]) -> list[Clip]:
 
 
 def embargo(clip: Clip, today: date | None = None) -> ClipFault | None:
-    """The fault of a clip that is under embargo, else None. The named day (UTC) is the last."""
+    """The fault of a clip under embargo, else None. `embargo_until` (UTC) is the last such day."""
     until = clip.embargo_until
     if until is None or date.fromisoformat(until) < (today or datetime.now(UTC).date()):
         return None

@@ -1,4 +1,4 @@
-"""Who and where this process is, as the lease and the audit log name it."""
+"""This process, its machine and its user, as the lease and the audit log name them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Process:
-    """A process, so that others can tell whether it is still there."""
+    """A process, described so that another process can check whether it still runs."""
 
     host: str
-    machine: str  # the boot and the namespace in which `pid` has its meaning
+    machine: str  # the boot and the process namespace in which `pid` is valid
     pid: int
-    started: str  # the kernel's mark of its start: an id is used again; empty where not known
+    started: str  # the kernel's start time, because ids are reused; empty if unknown
     user: str
 
     @classmethod
@@ -28,7 +28,7 @@ class Process:
         return cls(socket.gethostname(), _machine(), pid, _mark(pid) or "", _user())
 
     def alive(self) -> bool | None:
-        """Whether it is still there; None where that cannot be known: elsewhere, or hidden."""
+        """Whether it still runs; None if unknown (another machine, or a hidden process)."""
         if self.machine != _machine():
             return None
         mark = _mark(self.pid)
@@ -38,12 +38,12 @@ class Process:
 
     @property
     def actor(self) -> str:
-        """Who it is, for people: user@host."""
+        """user@host, for people."""
         return f"{self.user}@{self.host}"
 
 
 def _machine() -> str:
-    """The running system: machines and containers may share a name, and ids start anew at boot."""
+    """The running system. Host names may be shared, and process ids start again at each boot."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -52,7 +52,7 @@ def _machine() -> str:
 
 
 def _mark(pid: int) -> str | None:
-    """The start of the living process of this id, empty where it is hidden; None without one."""
+    """The start time of the process with this id; empty if hidden, None if there is none."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -63,12 +63,12 @@ def _mark(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    state, *fields = stat.rpartition(")")[2].split()  # proc_pid_stat(5): from the third field on
+    state, *fields = stat.rpartition(")")[2].split()  # proc_pid_stat(5), from the third field
     return None if state in "ZX" else fields[18]
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user of a container may have no name
         return str(os.getuid())

@@ -1,9 +1,9 @@
-"""The clips of an output that did not end well: one case each, OUT/quarantine/<clip>.json.
+"""The quarantine of an output: one case for each clip that did not end well.
 
-A case holds the clip's row, since when runs have met its reason, and the circumstances: a hash of
-all that could make another try end otherwise. Runs skip a quarantined clip while they are the same;
-failed and held clips they always try again. A case is closed when its clip ends well, or by
-`retry`. Only the holder of the output's lease writes.
+A case holds the clip's row, the first run with the same reason, and the circumstances: a hash of
+everything that could change the result of another try. Runs skip a quarantined clip while its
+circumstances are the same. They always try failed and held clips again. A case is closed when its
+clip ends well, or by `retry`. Only the holder of the output's lease writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.row import result_to_record
 from pipeline.sources.fetch import source_token
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.retry import with_retries
 from schemas import strict_json
 from schemas.errors import ArchiveError, ClipFault
@@ -37,11 +37,11 @@ FAULTY = ("quarantined", "failed", "held")
 class Case:
     """One clip that did not end well."""
 
-    row: Mapping[str, Cell]  # as in tables/clips, of the run that tried last
+    row: Mapping[str, Cell]  # of tables/clips, from the run that tried last
     circumstances: str
-    since: str  # when a run first ended the clip for this reason
+    since: str  # when the first run ended the clip with this reason
     since_run: str
-    runs: int  # that tried, one after the other, and met this reason
+    runs: int  # in a row that ended the clip with this reason
 
     @property
     def clip(self) -> str:
@@ -53,7 +53,7 @@ class Case:
         return str(self.row["run"])
 
     def facts(self) -> dict[str, Cell]:
-        """What people ask first."""
+        """The facts for `quarantine list`."""
         names = ("clip_id", "state", "reason", "sentence", "next_step", "source_uri", "run")
         more: dict[str, Cell] = {
             "since_run": self.since_run,
@@ -71,14 +71,14 @@ class Case:
 
 
 class Quarantine:
-    """The cases of an output as one run sees and changes them."""
+    """The cases of an output, as one run reads and changes them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cases = {case.clip: case for case in cases(settings.out)}
 
     def skipped(self, clip: Clip) -> dict[str, Cell] | None:
-        """Why a run leaves a clip alone, as columns of its result; None if the run tries it."""
+        """Columns of the result of a clip that the run skips; None if the run tries the clip."""
         case = self._cases.get(clip.clip_id)
         if case is None or not self._waits(case, clip):
             return None
@@ -89,11 +89,11 @@ class Quarantine:
         return same and case.circumstances == circumstances(clip, self._settings)
 
     def ended(self, clip: Clip, result: ClipResult) -> bool:
-        """Open, keep or close the clip's case; False when the clip was only skipped."""
+        """Open, keep or close the clip's case. False if the clip was only skipped."""
         case = self._cases.get(clip.clip_id)
         if result.state not in FAULTY:
             if case is not None:
-                self._settings.store.delete(_uri(self._settings.out, case.clip))
+                self._settings.store.delete(layout.quarantine_case(self._settings.out, case.clip))
             return True
         if case is not None and case.run == result.run:  # an earlier session of the run wrote it
             return True
@@ -109,25 +109,30 @@ class Quarantine:
             since, since_run, count = before.since, before.since_run, before.runs + 1
         row = result_to_record(result)
         case = Case(row, circumstances(clip, self._settings), since, since_run, count)
-        self._settings.store.write_bytes(_uri(self._settings.out, case.clip), case.to_json())
+        self._settings.store.write_bytes(
+            layout.quarantine_case(self._settings.out, case.clip), case.to_json()
+        )
 
 
 def cases(out: str) -> list[Case]:
     """Every case of an output, by clip."""
-    found = storage.read_many(storage.listing(storage.join(out, "quarantine")))
+    found = storage.read_many(storage.listing(layout.quarantine(out)))
     return [Case.from_json(data) for data in found.values()]
 
 
 def find(out: str, clip: str) -> Case:
-    """The case of one clip. Raises ArchiveError where there is none."""
-    uri = _uri(out, clip)
+    """The case of one clip. Raises ArchiveError if the clip has no case."""
+    uri = layout.quarantine_case(out, clip)
     if not storage.exists(uri):
-        raise ArchiveError(f"{clip} is not in the quarantine of {out}: see `quarantine list`")
+        raise ArchiveError(f"{clip} is not in the quarantine of {out}: run `quarantine list`")
     return Case.from_json(storage.read_bytes(uri))
 
 
 def retry(out: str, clips: Iterable[str]) -> list[str]:
-    """Make the next run try clips again; their ids. Raises ArchiveError for one without a case."""
+    """Make the next run try these clips again. Return their ids.
+
+    Raises ArchiveError for a clip without a case.
+    """
     found = [find(out, clip) for clip in clips]
     if not found:
         return []
@@ -140,13 +145,15 @@ def retry(out: str, clips: Iterable[str]) -> list[str]:
             log.append("clip_retried", clip_id=case.clip, run=case.run, reason=case.row["reason"])
             for ledger in unfinished:
                 ledger.reopen(case.clip)
-            storage.delete(_uri(out, case.clip))
+            storage.delete(layout.quarantine_case(out, case.clip))
     return [case.clip for case in found]
 
 
 def circumstances(clip: Clip, settings: Settings) -> str:
-    """Hash of all that could make another try end otherwise: the clip's row of the manifest, its
-    source as it lies there, recipe, weights and code. No source is read for it.
+    """Hash of everything that could change the result of another try.
+
+    That is the clip's manifest row, size and modification time of its source, recipe, weights and
+    code. The source is not read.
     """
     try:
         token = with_retries(lambda: source_token(clip.source_uri), settings.store.retry)
@@ -157,7 +164,3 @@ def circumstances(clip: Clip, settings: Settings) -> str:
         clip.to_dict(), token, settings.recipe.digest, settings.weights_sha256, settings.code
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _uri(out: str, clip: str) -> str:
-    return storage.join(out, "quarantine", f"{clip}.json")

@@ -1,16 +1,16 @@
-"""How clips end: the results of clips that are published, failed or up to date."""
+"""The results of clips that are published, failed or up to date."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult, ShotRow
 from pipeline.clip.segment import Segments
 from pipeline.clip.survey import Survey
-from pipeline.runs.row import Row, result_from_record
+from pipeline.runs.row import Record, load, result_from_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import source_token
@@ -20,7 +20,7 @@ from schemas.errors import ClipFault
 
 
 def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell]:
-    """The columns of tables/clips that every clip has, however it ended."""
+    """The columns of tables/clips that every clip has, whatever its state."""
     settings = settings.of(clip)
     return {
         "clip_id": clip.clip_id,
@@ -52,9 +52,9 @@ def published(
     output: tuple[str, str, int],
     series_uri: str,
 ) -> ClipResult:
-    """The result of a clip that is published; `output` is address, SHA-256 and size in bytes.
+    """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
-    `usage` is that of the assembly; the segments have their own.
+    `usage` is that of the assembly. The segments have their own.
     """
     columns: dict[str, Cell] = {
         **common_columns(clip, settings, "published"),
@@ -71,12 +71,12 @@ def published(
 
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
-    """The measures of every frame, kept until the tables are written."""
+    """The measurements of every frame as JSON, kept until the tables are written."""
     return strict_json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
 
 
 def _facts(survey: Survey) -> dict[str, Cell]:
-    """Columns that come from the survey."""
+    """The columns that come from the survey."""
     probe = survey.probe
     return {
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
@@ -100,7 +100,7 @@ def _facts(survey: Survey) -> dict[str, Cell]:
 
 
 def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
-    """Columns that come from the segments, and the time of the whole clip in seconds."""
+    """The columns that come from the segments, and the seconds of the whole clip."""
     found = segments.values()
     stages = {key: _sum(segments, key) for key in ("decode", "model", "encode")}
     return {
@@ -144,8 +144,8 @@ def unchanged(
 ) -> ClipResult | None:
     """The result of a clip whose published file has the same work key, else None.
 
-    If the checksum is not known, the source's size and modification time decide: a night with
-    nothing to do reads no source.
+    Without a checksum, size and modification time of the source decide. So a run with nothing to do
+    reads no source.
     """
     record = _published_record(clip, settings)
     if record is None:
@@ -156,12 +156,12 @@ def unchanged(
         source_sha256 = str(record["source_sha256"])
     if record["work_key"] != settings.of(clip).work_key(source_sha256, clip):
         return None
-    published = result_from_record(record["row"])
+    published = result_from_record(cast(Record, record["row"]))
     return ClipResult({**published.columns, **common_columns(clip, settings, "up_to_date")})
 
 
-def _same_source(clip: Clip, record: Row, settings: Settings) -> bool:
-    """Whether the source is the one of the record, as far as can be seen without reading it."""
+def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
+    """Whether the source is the one in the record. It is not read: its token decides."""
     expected = (clip.checksum or "").lower()
     if expected and expected not in (record["source_sha256"], record.get("source_md5")):
         return False
@@ -172,9 +172,9 @@ def _same_source(clip: Clip, record: Row, settings: Settings) -> bool:
     return bool(record["source_token"] == token)
 
 
-def _published_record(clip: Clip, settings: Settings) -> Row | None:
-    """The record beside a clip's published file, if there is one."""
+def _published_record(clip: Clip, settings: Settings) -> Record | None:
+    """The record beside a clip's master; None if there is none."""
     uri = settings.of(clip).clip_uri(clip, ".json")
     if not settings.store.exists(uri):
         return None
-    return dict(json.loads(settings.store.read_bytes(uri)))
+    return load(settings.store.read_bytes(uri))

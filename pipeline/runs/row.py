@@ -1,16 +1,17 @@
 """The only module that turns the values of a run into rows, and rows into values.
 
-Between the stages a row has the columns of `schemas.tables.FLOW`, of which `kind` says what the
-row is. In the ledger a record is JSON: a segment record, or a clip's result. Every row is held
-against the Arrow types of its table when it is made; Pandera checks the published tables
-(`pipeline.runs.tables`). Checking one row with Pandera takes 25 to 90 ms, as long as a small frame.
+Between the stages a row has the columns of `schemas.tables.FLOW`. Its column `kind` names the class
+of the value. In the ledger a record is JSON: a segment record, or a clip's result. Every row is
+checked against the Arrow types of its table when it is made. Pandera checks only the published
+tables (`pipeline.runs.tables`): it takes 25 to 90 ms for one row, as long as a small frame.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -19,17 +20,19 @@ from pipeline.clip.result import ClipResult, ShotRow
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.runs.measures import SHARD_FIGURES
+from schemas import strict_json
 from schemas.manifest import COLUMNS as MANIFEST
 from schemas.reasons import Reason
 from schemas.tables import schema
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # of a table
+Record = dict[str, object]  # a JSON object of the ledger
 
 _TASK = ("shard", "frames", "shards", "clip_frames")
 
 
 def to_row(item: Item) -> Row:
-    """The row of a value that crosses a stage. Raises pyarrow.ArrowInvalid for a wrong type."""
+    """The row of a value. Raises pyarrow.ArrowInvalid or ArrowTypeError for a wrong type."""
     row: Row = dict.fromkeys(schema("flow").names)
     match item:
         case Clip():
@@ -62,11 +65,11 @@ def from_row(row: Mapping[str, Any]) -> Item:
             return ClipEnded(clip_id)
         case "left":
             return ClipLeft(clip_id, Reason(row["reason"]), row["sentence"] or "")
-    raise ValueError(f"{row['kind']!r} is not a kind of row")
+    raise ValueError(f"unknown kind of row: {row['kind']!r}")
 
 
 class OnRows:
-    """A stage that gives one value for another, as a function of rows: for Ray Data's map."""
+    """A stage that returns one value, as a function of rows: for Ray Data's map."""
 
     def __init__(self, stage: Callable[[Item], Item]) -> None:
         self.stage = stage
@@ -76,7 +79,7 @@ class OnRows:
 
 
 class ClipOnRows:
-    """A stage that gives several values for a clip: for Ray Data's flat_map."""
+    """A stage that returns several values for a clip, as a function of rows: for flat_map."""
 
     def __init__(self, stage: Callable[[Clip], list[Item]]) -> None:
         self.stage = stage
@@ -86,20 +89,20 @@ class ClipOnRows:
 
 
 def segment_to_record(segment: SegmentRecord) -> Row:
-    """The segment record as the ledger keeps it."""
+    """The segment record as the ledger stores it."""
     record = asdict(segment)
     _typed("segments", {name: record[name] for name in schema("segments").names})
     return record
 
 
 def segment_from_record(record: Mapping[str, Any]) -> SegmentRecord:
-    """The inverse of `segment_to_record`; unknown keys are passed over."""
+    """The inverse of `segment_to_record`. Unknown keys are ignored."""
     known = {f.name: record[f.name] for f in fields(SegmentRecord) if f.name in record}
     return SegmentRecord(**known | {"crc32": tuple(record["crc32"])})
 
 
 def result_to_record(result: ClipResult) -> Row:
-    """The result of a clip as the ledger and the published record keep it."""
+    """The result of a clip as the ledger and the published record store it."""
     record: Row = dict(result.columns)
     if result.series_uri is not None:
         record |= {
@@ -117,8 +120,18 @@ def result_from_record(record: Mapping[str, Any]) -> ClipResult:
 
 
 def shot_rows(results: Iterable[ClipResult]) -> list[Row]:
-    """Rows of tables/shots."""
+    """The rows of tables/shots."""
     return [asdict(shot) for result in results for shot in result.shots]
+
+
+def dump(record: Mapping[str, object]) -> bytes:
+    """The record as JSON with sorted keys. numpy scalars are numbers; NaN and infinity are null."""
+    return strict_json.dumps(record, sort_keys=True).encode()
+
+
+def load(data: bytes) -> Record:
+    """The inverse of `dump`."""
+    return cast(Record, json.loads(data))
 
 
 def _task_columns(task: ShardTask) -> Row:

@@ -1,4 +1,4 @@
-"""One run as the driver sees it: what is to do, what came back, the tables and the summary."""
+"""One run in the driver: the clips to do, their results, the tables and the summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from models.network.weights import pinned
 from pipeline.clip.clip import Clip
@@ -17,32 +17,33 @@ from pipeline.clip.result import ClipResult
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.breaker import Breaker
-from pipeline.runs.closing import Closing, Devices
+from pipeline.runs.closing import Closing, Devices, RunSummary
 from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.measures import clip_measures
 from pipeline.runs.order import embargo, in_order
 from pipeline.runs.quarantine import Quarantine
 from pipeline.runs.results import common_columns, failed, unchanged
-from pipeline.runs.row import Row
+from pipeline.runs.row import Record
 from pipeline.runs.settings import Settings
-from pipeline.store import storage
+from pipeline.store import layout
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from schemas.errors import ArchiveError, ClipFault
+from schemas.exit_codes import ExitCode
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook, as_book
 
 
 class Run:
-    """Opens or resumes a run, hands out clips, takes what became of them, closes with a summary."""
+    """Open or resume a run, give out its clips, take their results, close with a summary."""
 
     def __init__(
         self, clips: Sequence[Clip], settings: Settings, progress: Callable[[Event], None]
     ) -> None:
         self.settings, self._progress = settings, progress
         self._started = time.monotonic()
-        self.devices: Devices | None = None  # that the executor restores on
+        self.devices: Devices | None = None  # of the executor; None if nothing was restored
         self._clips = {clip.clip_id: clip for clip in clips}
         self._ended: dict[str, ClipResult] = {}
         self._left: dict[str, Reason] = {}
@@ -69,7 +70,7 @@ class Run:
         progress: Callable[[Event], None],
         retry: RetryPolicy = NO_RETRIES,
     ) -> Self:
-        """The unfinished run of the same manifest, recipes, weights and code, else a new one.
+        """The unfinished run with the same manifest, recipes, weights and code, else a new one.
 
         Raises ArchiveError if a clip names a recipe that does not exist.
         """
@@ -94,9 +95,9 @@ class Run:
         return work
 
     def _begin(self) -> set[str]:
-        """Note the begin of this session; the clips whose end earlier ones have noted."""
+        """Log the start of this session. Return the clips whose end is in the log already."""
         ledger, settings = self.settings.ledger, self.settings
-        resumed = len(list(ledger.info()["sessions"])) > 1  # type: ignore[call-overload]
+        resumed = len(cast(list[Record], ledger.info()["sessions"])) > 1
         audited = self._audit.clips(ledger.run) if resumed else set()
         self._audit.append(
             "run_resumed" if resumed else "run_started", run=ledger.run, clips=len(self._clips),
@@ -111,7 +112,7 @@ class Run:
     def _without_work(self, clip: Clip) -> ClipResult | None:
         """The result of a clip that is under embargo, up to date or quarantined, else None.
 
-        The source of a clip under embargo is not looked at.
+        The source of a clip under embargo is not read.
         """
         if held := embargo(clip):
             return failed(clip, held, self.settings)
@@ -123,24 +124,19 @@ class Run:
         return None
 
     def take(self, item: Item) -> None:
-        """Take what comes out of the last stage: a restored shard, a clip at its end, or a clip
-        that was left.
+        """Take a value from the last stage: a restored shard, an ended clip, or a clip left.
 
-        Raises ArchiveError when the ledger could not be written to: the run ends.
+        Raises ArchiveError if the ledger could not be written: the run is aborted.
         """
         match item:
             case ClipEnded(clip_id):
                 self._end(result := self.settings.ledger.result(clip_id))
                 if self._breaker.saw(result):
-                    self._break_off()
+                    self._trip()
             case ClipLeft(clip_id, reason, sentence):
                 self._left[clip_id] = reason
                 if sentence:
-                    raise ArchiveError(
-                        f"the run broke off: {sentence}; finished work is kept, "
-                        "run it again to go on",
-                        exit_code=1,
-                    )
+                    raise aborted(sentence)
             case ShardTask():
                 self._survey(item)
             case ShardDone(task, outcome, figures):
@@ -158,8 +154,8 @@ class Run:
             frames = task.clip_frames
             self._progress(Event(kind="survey", clip_id=task.clip_id, frames=frames))
 
-    def _break_off(self) -> None:
-        """Begin nothing more: the rest would fail like those before."""
+    def _trip(self) -> None:
+        """Start no new work: the other clips would fail with the same reason."""
         self.settings.ledger.stop(Reason.SYSTEM_STOP)
         self._progress(Event(kind="note", sentence=self._breaker.sentence))
 
@@ -176,8 +172,8 @@ class Run:
         ))  # fmt: skip
 
     def _note(self, result: ClipResult) -> None:
-        """Keep the clip's case in the quarantine and its entry in the audit log up to date."""
-        if result.reason is Reason.EMBARGOED:  # no news, and no fault
+        """Update the clip's case in the quarantine and write its entry in the audit log."""
+        if result.reason is Reason.EMBARGOED:  # not a fault
             return
         tried = self._quarantine.ended(self._clips[result.clip_id], result)
         if tried and result.state != "up_to_date" and result.clip_id not in self._audited:
@@ -187,17 +183,17 @@ class Run:
             run = self.settings.ledger.run
             self._audit.append(f"clip_{result.state}", run=run, clip_id=result.clip_id, **facts)
 
-    def close(self) -> Row:
-        """Account for every clip, write the tables and return the summary.
+    def close(self) -> RunSummary:
+        """Check that every clip has ended, write the tables and return the summary.
 
-        If a stop has left clips, the run stays unfinished, and the next session goes on with it.
-        Their rows are in the tables and not in the ledger.
+        If a stop has left clips, the run stays unfinished and the next session resumes it. The rows
+        of these clips are in the tables, but not in the ledger.
         """
         ledger = self.settings.ledger
-        if self._waiting():  # the row of a clip at its end may have died with its node
+        if self._waiting():  # a node may be lost with the row of an ended clip
             for result in ledger.done().values():
                 self._end(result)
-        for clip in self._waiting():  # the flow must return every clip: none is lost unseen
+        for clip in self._waiting():  # the flow must return every clip
             if clip.clip_id not in self._left:
                 fault = ClipFault(Reason.INTERNAL, "the flow ended without a result for this clip")
                 result = failed(clip, fault, self.settings)
@@ -206,11 +202,13 @@ class Run:
         closing = self._closing()
         summary = closing.summary()
         closing.write_tables(summary)
-        facts = {name: summary[name] for name in ("run", "clips", "left", "exit_code")}
-        self._audit.append("run_stopped" if closing.left else "run_ended", **facts)
+        self._audit.append(
+            "run_stopped" if closing.left else "run_ended", run=summary["run"],
+            clips=summary["clips"], left=summary["left"], exit_code=summary["exit_code"],
+        )  # fmt: skip
         if not closing.left:
             ledger.finish(summary)
-        elif self._breaker.tripped:  # they are not to blame: the next session tries them as well
+        elif self._breaker.tripped:  # the system failed, not these clips
             for name in self._breaker.clips:
                 ledger.reopen(name)
         return summary
@@ -228,10 +226,18 @@ class Run:
         return Closing(self.settings, self._ended | ends, left, seconds, self.devices, stopped)
 
 
+def aborted(why: str) -> ArchiveError:
+    """The error of a run that cannot continue."""
+    return ArchiveError(
+        f"the run was aborted: {why}. Finished work is kept. Start the command again to continue.",
+        exit_code=ExitCode.FAILED,
+    )
+
+
 def _write_recipes(ledger: Ledger, book: RecipeBook) -> None:
-    """Keep the run's recipes beside its ledger."""
-    texts = {"recipe.toml": book.default.to_toml()}
+    """Write the run's recipes into its ledger."""
+    texts = {layout.run_recipe(ledger.uri): book.default.to_toml()}
     if book.named:
-        texts |= {f"recipes/{name}": text for name, text in book.files()}
-    for name, text in texts.items():
-        ledger.store.write_bytes(storage.join(ledger.uri, name), text.encode())
+        texts |= {layout.named_recipe(ledger.uri, name): text for name, text in book.files()}
+    for uri, text in texts.items():
+        ledger.store.write_bytes(uri, text.encode())

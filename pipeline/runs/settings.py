@@ -1,4 +1,4 @@
-"""What every stage of a run needs to know."""
+"""The settings of a run, which every stage gets."""
 
 from __future__ import annotations
 
@@ -18,23 +18,28 @@ from schemas.recipe_book import RecipeBook
 
 @dataclass(frozen=True)
 class Settings:
-    """What every stage needs to know; small, and the same on every worker."""
+    """The settings of a run. Small, and the same on every worker."""
 
     ledger: Ledger
     recipe: Recipe
     weights_sha256: str
     code: str
     cache: str  # folder on the worker's own disk
-    book: RecipeBook | None = None  # where clips have recipes of their own
+    book: RecipeBook | None = None  # if clips or collections have their own recipes
 
     def of(self, clip: Clip) -> Settings:
-        """The settings of one clip: those of its recipe."""
+        """The settings with the recipe and the weights of one clip."""
         recipe = self.book.of(clip.recipe, clip.collection) if self.book else self.recipe
         if recipe == self.recipe:
             return self
         same = recipe.model == self.recipe.model
         weights = self.weights_sha256 if same else pinned(recipe.model)
         return replace(self, recipe=recipe, weights_sha256=weights)
+
+    def without_retries(self) -> Settings:
+        """The same settings, with a store that is tried once."""
+        ledger = self.ledger
+        return replace(self, ledger=Ledger(ledger.out, ledger.run, ledger.session))
 
     @property
     def out(self) -> str:
@@ -46,29 +51,30 @@ class Settings:
         return self.ledger.store
 
     def work_key(self, source_sha256: str, clip: Clip) -> str:
-        """Hash of all that decides a clip's result: source, recipe, weights, code, and the columns
-        of its manifest row that concern the picture.
+        """Hash of everything that decides a clip's result.
+
+        That is source, recipe, weights, code, and the manifest columns that concern the picture.
         """
         decisive = [f"{name}={value}" for name in DECISIVE if (value := getattr(clip, name))]
         parts = (source_sha256, self.recipe.digest, self.weights_sha256, self.code, *decisive)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def clip_uri(self, clip: Clip, suffix: str = "") -> str:
-        """Where a clip's restored file, or a sidecar of it, is published."""
+        """The address of a clip's master, or of the file beside it with this suffix."""
         name = restored_name(clip.clip_id, frames_made(clip, self.recipe))
         return clip_file(self.out, clip.clip_id, name + suffix)
 
 
 def setting_of(clip: Clip, recipe: Recipe, name: str) -> str:
-    """A setting of the clip's manifest row, or else of its recipe."""
+    """A setting from the clip's manifest row, else from its recipe."""
     return str(getattr(clip, name) or getattr(recipe, name))
 
 
 def frames_made(clip: Clip, recipe: Recipe) -> list[str]:
-    """Words for frames that the source does not have: converted from fields, or filled.
+    """Words in a file name for frames that the source does not have: converted, or filled.
 
-    A clip that does not allow the conversion ends with a reason code, so a published file always
-    keeps what its name says.
+    If a conversion is not possible, the clip ends with a reason code. So the name of a published
+    file is always true.
     """
     policy = setting_of(clip, recipe, "interlace")
     words = [DONE[policy]] if policy in DONE else []

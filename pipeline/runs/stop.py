@@ -1,8 +1,8 @@
-"""Stopping in order: a run is asked to end, begins nothing more, and finishes what is under way.
+"""A graceful stop: a run starts no new work and finishes the work in progress.
 
-The driver alone looks at the clock and gets the signals. It passes a stop on as an object in the
-ledger, which workers look for before they begin with a clip or a shard: on any node, and also after
-a restart.
+Only the driver reads the clock and gets the signals. It writes a stop marker into the ledger.
+Workers look for the marker before they start a clip or a shard, on every node and also after a
+restart.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ from datetime import UTC, datetime, timedelta
 from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 from schemas.reasons import Reason
 
-LOOK_SECONDS = 1.0  # between two looks at the clock
+LOOK_SECONDS = 1.0  # between two checks of the clock
 EXIT_CODES = {
-    Reason.DEADLINE_STOP: 5, Reason.BUDGET_STOP: 5, Reason.CANCELLED: 143, Reason.SYSTEM_STOP: 1,
-}  # fmt: skip
+    Reason.DEADLINE_STOP: ExitCode.STOPPED,
+    Reason.BUDGET_STOP: ExitCode.STOPPED,
+    Reason.CANCELLED: ExitCode.TERMINATED,
+    Reason.SYSTEM_STOP: ExitCode.FAILED,
+}
 _NOTES = {
-    Reason.DEADLINE_STOP: "the deadline is reached: finishing what is under way",
-    Reason.BUDGET_STOP: "the budget is spent: finishing what is under way",
-    Reason.CANCELLED: "asked to stop: finishing what is under way",
+    Reason.DEADLINE_STOP: "The deadline is reached. Work in progress is finished.",
+    Reason.BUDGET_STOP: "The budget is spent. Work in progress is finished.",
+    Reason.CANCELLED: "The run was asked to stop. Work in progress is finished.",
 }
 log = logging.getLogger(__name__)
 
@@ -37,10 +41,10 @@ def _now() -> datetime:
 
 
 class Stop:
-    """When a run has to end: at its deadline, when its budget is spent or when it is cancelled,
-    whichever comes first.
+    """When a run has to stop: at its deadline, when its budget is spent, or when it is cancelled.
 
-    A budget is in hours of the devices that the run has, from `begin` on, busy or not.
+    The first of these counts. A budget is in hours of all devices of the run, busy or idle, from
+    `begin` on.
     """
 
     def __init__(
@@ -53,31 +57,32 @@ class Stop:
     ) -> None:
         self.until, self._clock = until, clock
         self.max_gpu_hours, self.max_cpu_hours = max_gpu_hours, max_cpu_hours
-        self._spent: datetime | None = None  # when the budget will be
+        self._spent: datetime | None = None  # when the budget will be spent
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Ask for the end; a signal handler may."""
+        """Ask for the stop. Safe in a signal handler."""
         self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether `cancel` was called."""
         return self._cancelled.is_set()
 
     def begin(self, gpus: int, cpus: int) -> None:
-        """Start to spend the budget on so many devices. Raises ArchiveError for a budget of GPUs
-        where there is none.
+        """Start to spend the budget on this many devices.
+
+        Raises ArchiveError for a budget in GPU-hours if there is no GPU.
         """
         if self.max_gpu_hours is not None and not gpus:
-            raise ArchiveError("--max-gpu-hours: there is no GPU here; use --max-cpu-hours")
+            raise ArchiveError("--max-gpu-hours: this cluster has no GPU. Use --max-cpu-hours.")
         shares = ((self.max_gpu_hours, gpus), (self.max_cpu_hours, cpus))
         hours = [budget / count for budget, count in shares if budget is not None]
         if hours:
             self._spent = self._clock() + timedelta(hours=min(hours))
 
     def reason(self) -> Reason | None:
-        """Why the run has to end; None while it may go on."""
+        """Why the run has to stop; None while it may continue."""
         if self.cancelled:
             return Reason.CANCELLED
         if self.until is not None and self._clock() >= self.until:
@@ -88,7 +93,7 @@ class Stop:
 
     @contextmanager
     def passed_on(self, ledger: Ledger, progress: Progress) -> Iterator[None]:
-        """Pass a stop on to the workers of a run, at once or while the block runs."""
+        """Pass a stop on to the workers of a run while the block runs."""
         over = threading.Event()
         if self._pass_on(ledger, progress):
             yield
@@ -109,13 +114,13 @@ class Stop:
                 return
 
     def _pass_on(self, ledger: Ledger, progress: Progress) -> bool:
-        """Whether there was a stop, and the workers can see it now."""
+        """Whether a stop has been written for the workers."""
         reason = self.reason()
         if reason is None:
             return False
         try:
             ledger.stop(reason)
-        except ArchiveError as error:  # the next look tries again
+        except ArchiveError as error:  # the next check tries again
             log.warning("the stop was not passed on: %s", error)
             return False
         progress(Event(kind="note", sentence=_NOTES[reason]))

@@ -1,4 +1,4 @@
-"""What a piece of work took: seconds of the clock, and of processors."""
+"""Seconds that work takes, by the clock and of processor time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 
 class Usage(NamedTuple):
-    """Readings of the clock and of this process's processor time, its ended children included."""
+    """Seconds by the clock, and of processor time of this process and its ended children."""
 
     clock: float
     cpu: float
 
     @classmethod
     def now(cls) -> Usage:
+        """A reading of both clocks."""
         return cls(time.monotonic(), sum(os.times()[:4]))
 
     def spent(self) -> Usage:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from pipeline.clip.clip import Clip
 from pipeline.sources.formats import ManifestFault
-from pipeline.store import storage
+from pipeline.store.address import is_s3
+from pipeline.store.local import local_path
 from schemas.errors import ArchiveError
 
 VARIABLE = "ARCHIVE_RESTORE_ALLOW"
@@ -54,16 +55,16 @@ def allowed() -> Allowed:
 def reached(uri: str) -> bool:
     """Whether a source lies in an allowed place. Links are followed on both sides."""
     places = allowed().places
-    if places is None or storage.is_s3(uri):
+    if places is None or is_s3(uri):
         return uri in Allowed(places)
     return _real(uri) in Allowed(tuple(_real(place) for place in places))
 
 
 def _normal(uri: str) -> str:
     """An address without `file://`, doubled slashes and `.`."""
-    if storage.is_s3(uri):
+    if is_s3(uri):
         return uri
-    return posixpath.normpath("/" + str(storage.local_path(uri)).lstrip("/"))
+    return posixpath.normpath("/" + str(local_path(uri)).lstrip("/"))
 
 
 def _folder(place: str) -> str:
@@ -92,4 +93,4 @@ def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Manifes
 
 def _real(uri: str) -> str:
     """The address with links followed."""
-    return uri if storage.is_s3(uri) else os.path.realpath(storage.local_path(uri))
+    return uri if is_s3(uri) else os.path.realpath(local_path(uri))

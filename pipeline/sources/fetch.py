@@ -10,7 +10,9 @@ from pathlib import Path
 from pipeline.sources.allowlist import reached
 from pipeline.sources.sequence import gaps, is_sequence, numbers
 from pipeline.store import storage
+from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
+from pipeline.store.local import local_path
 from schemas.errors import ClipFault
 from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
 from schemas.reasons import Reason
@@ -76,8 +78,8 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
             yield path
         return
     found = members(uri)
-    if not storage.is_s3(uri):
-        yield storage.local_path(uri)
+    if not is_s3(uri):
+        yield local_path(uri)
         return
 
     def make(folder: Path) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.store import local, storage
+from pipeline.store.address import is_s3
+from pipeline.store.local import local_path
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -31,9 +33,9 @@ def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
     A changed object is fetched again. Raises `ClipFault(STORE_ERROR)` if it changes during the
     download.
     """
-    if not storage.is_s3(uri):
+    if not is_s3(uri):
         storage.stat(uri)
-        yield storage.local_path(uri)
+        yield local_path(uri)
         return
     before = storage.stat(uri)
 
@@ -74,7 +76,7 @@ def held(
 
 def discard(uri: str | Path, cache: Path) -> None:
     """Delete the unused copies of a source. A local source is never touched."""
-    if storage.is_s3(uri):
+    if is_s3(uri):
         for lock in cache.glob(f"{_short_hash(str(uri))}-*.lock"):
             _free(lock)
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from pipeline.store.storage import join
+from pipeline.store.address import join
 
 # ---- published clips -----------------------------------------------------------------------------
 
@@ -105,6 +105,11 @@ def report_pictures(out: str, clip: str) -> str:
     return join(report(out), "clips", clip)
 
 
+def report_picture(folder: str, name: str) -> str:
+    """A file in the folder with the pictures of a clip's page."""
+    return join(folder, name)
+
+
 # ---- what outlives a run -------------------------------------------------------------------------
 
 
@@ -133,9 +138,24 @@ def audit(out: str) -> str:
     return join(out, "audit")
 
 
+def audit_folder(out: str, name: str) -> str:
+    """A folder of entries."""
+    return join(audit(out), name)
+
+
 def audit_entry(out: str, number: int, per_folder: int) -> str:
     """An entry of the audit log, of which each folder holds `per_folder`."""
     return join(audit(out), f"{number // per_folder:06d}", f"{number:09d}.json")
+
+
+def trial_folder(out: str, name: str) -> str:
+    """The folder in which `doctor` tries the store. `doctor` deletes it."""
+    return join(out, f".doctor-{name}")
+
+
+def trial_file(folder: str, name: str) -> str:
+    """A file in the folder in which `doctor` tries the store."""
+    return join(folder, name)
 
 
 # ---- the ledger of a run -------------------------------------------------------------------------

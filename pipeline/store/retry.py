@@ -1,7 +1,7 @@
-"""Retries of work that meets transient faults: a throttled or restarting store, a full disk.
+"""Retries of work after transient faults: a throttled or restarting store, a full disk.
 
-A `RetryPolicy` is a value that is passed. A run passes `NIGHTLY`; a command that a person waits for
-passes `NO_RETRIES` and names the fault at once.
+A run passes the policy `NIGHTLY`. A command that a person waits for passes `NO_RETRIES`, so it
+reports the fault at once.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ VARIABLE = "ARCHIVE_RESTORE_RETRY_SECONDS"
 NIGHTLY_SECONDS = 300.0
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_random = random.Random()  # seeded by each process, so that waiting workers do not keep in step
+_random = random.Random()  # seeded in each process, so that workers do not retry at the same moment
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long work is repeated, from its first transient fault on, and the pauses between."""
+    """How long work is retried after its first transient fault, and the pauses between tries."""
 
     seconds: float = 0.0
     first_pause: float = 0.5  # seconds
@@ -34,7 +34,7 @@ class RetryPolicy:
     def of(cls, environment: Mapping[str, str]) -> Self:
         """The policy of a run: ARCHIVE_RESTORE_RETRY_SECONDS, by default 300 seconds.
 
-        Raises ArchiveError for a value that is not a number of seconds.
+        Raises ArchiveError if the value is not a number of seconds.
         """
         text = environment.get(VARIABLE, str(NIGHTLY_SECONDS))
         try:
@@ -46,9 +46,9 @@ class RetryPolicy:
         return cls(seconds)
 
     def pauses(self) -> Iterator[float]:
-        """Pauses in seconds, without end. Each is twice as long as the last, up to the longest.
+        """Yield pauses in seconds, without end. Their limit doubles, up to `longest_pause`.
 
-        Every pause is drawn between half of its length and all of it.
+        Each pause is random, between half of the limit and the limit.
         """
         longest = self.first_pause
         while True:
@@ -61,10 +61,10 @@ NIGHTLY = RetryPolicy(NIGHTLY_SECONDS)
 
 
 def with_retries(work: Callable[[], T], policy: RetryPolicy) -> T:
-    """The result of ``work``, repeated while it meets transient faults. Raises ClipFault.
+    """The result of ``work``, retried while its fault is transient. Raises ClipFault.
 
-    ``work`` must be safe to repeat. A permanent fault is raised at once. So is a fault that an
-    inner call has already retried: `ClipFault.retried` marks it.
+    ``work`` must be safe to repeat. A permanent fault is raised at once, and also a fault that an
+    inner call has already retried (`ClipFault.retried`).
     """
     until: float | None = None
     for pause in policy.pauses():

@@ -19,11 +19,9 @@ from types import ModuleType
 from typing import BinaryIO, TypeVar
 
 from pipeline.store import local, s3
-from pipeline.store.address import is_s3, join
-from pipeline.store.local import ObjectStat, local_path
+from pipeline.store.address import is_s3
+from pipeline.store.local import ObjectStat
 from pipeline.store.retry import NO_RETRIES, RetryPolicy, with_retries
-
-__all__ = ["is_s3", "join", "local_path"]
 
 T = TypeVar("T")
 

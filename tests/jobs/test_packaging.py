@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 PACKAGES = ("jobs", "models", "pipeline", "schemas")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

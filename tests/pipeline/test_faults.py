@@ -1,7 +1,7 @@
-"""The fault run: whatever dies in it, every clip ends once, and as it should.
+"""The fault run: servers, nodes and processes die, and every clip still ends once and correctly.
 
-The whole, with a cluster of two nodes, runs where TEST_FAULTS=1 (`make test-faults`); a part of it
-always.
+The whole run, on a cluster of two nodes, needs TEST_FAULTS=1 (`make test-faults`). A part of it
+always runs.
 """
 
 import os
@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import retry, storage
-from tests.pipeline.test_nodes import Nodes
 from tests.support.fault_run import FAULTS, FaultRun, finished
+from tests.support.nodes import Nodes
 from tests.support.s3 import S3Server, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of this test's own: it is killed and comes back."""
+    """A separate server for one test, which is killed and restarted."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "s3"
@@ -36,10 +36,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
         yield running
 
 
-def test_a_store_that_restarts_costs_time_alone(
+def test_requests_wait_for_a_store_that_restarts(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that is asked of it meanwhile fails, or takes what is there for missing."""
+    """No request fails, and no object counts as missing."""
     monkeypatch.setenv(retry.VARIABLE, "200")
     prefix = "s3://archive/restart"
     for n in range(4):
@@ -65,7 +65,7 @@ def test_a_store_that_restarts_costs_time_alone(
     assert storage.read_bytes(f"{prefix}/old/0") == b"again"
 
 
-def test_a_night_of_faults(tmp_path: Path, server: S3Server) -> None:
+def test_a_run_survives_faults(tmp_path: Path, server: S3Server) -> None:
     faults = ("missing", "cut", "flipped", "crash", "changed", "list")
     run = FaultRun(tmp_path, server, clips=18, faults=faults)
     run.prepare()
@@ -77,7 +77,7 @@ def test_a_night_of_faults(tmp_path: Path, server: S3Server) -> None:
         run.wait_for_done(9, first)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
-        time.sleep(3)  # what was under way dies with its raylet
+        time.sleep(3)  # work in progress dies with its raylet
         assert 9 <= len(run.names("done")) < 18
         run.check(finished(run.drive(), run.log))
     finally:
@@ -96,7 +96,7 @@ def test_a_hundred_clips_on_two_nodes(tmp_path: Path, server: S3Server) -> None:
         try:
             worker = nodes.add_worker()
             poisoner.start()
-            everything_happens(run, nodes, worker)
+            kill_everything(run, nodes, worker)
         finally:
             over.set()
             poisoner.join()
@@ -104,8 +104,8 @@ def test_a_hundred_clips_on_two_nodes(tmp_path: Path, server: S3Server) -> None:
             nodes.end()
 
 
-def everything_happens(run: FaultRun, nodes: Nodes, worker: int) -> None:
-    """One driver until it is killed, with all that dies meanwhile, and a second one to the end."""
+def kill_everything(run: FaultRun, nodes: Nodes, worker: int) -> None:
+    """Kill workers, the store, a node and the first driver. A second driver ends the run."""
     first = run.drive()
     run.wait_for_done(5, first)
     run.kill_an_actor(first)

@@ -1,19 +1,16 @@
-"""The main job on a real embedded Ray: every clip ends once, with its sound, time and reason,
-whatever dies.
+"""The main job on a real embedded Ray: every clip ends once, with its sound, time and reason.
+
+Drivers and workers are killed on the way.
 """
 
-import csv
 import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -29,16 +26,15 @@ from pipeline.runs.events import Event
 from pipeline.sources.manifest import ManifestInvalid
 from pipeline.store import storage
 from schemas.recipe import Limits, Recipe, load_recipe
+from tests.support.command_line import Driver, markers, wait_for, write_manifest
 from tests.support.media_factory import H264, Clip, Sound, write_clip
 
 pytest_plugins = ("tests.support.s3",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMMAND = Path(sys.executable).with_name("archive-restore")
 LIMITS = Limits()
 
-# Kills the decoder of one file, as a broken bitstream kills a native decoder: by a signal, without
-# a word.
+# Kills the decoder of one file by a signal and without a message, as a broken bitstream can.
 CRASH = """
 import os, signal, sys
 if "pipeline.media.child.decode" in " ".join(sys.orig_argv) and "crash" in " ".join(sys.orig_argv):
@@ -60,21 +56,13 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> str:
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, sorted({key for row in rows for key in row}))
-        writer.writeheader()
-        writer.writerows(rows)
-    return str(path)
-
-
 def good_rows(folder: Path | str) -> list[dict[str, str]]:
     names = ("sound.mkv", "web.mp4", "deep.mkv")
     return [{"clip_id": name.split(".")[0], "source_uri": f"{folder}/{name}"} for name in names]
 
 
 def check_published(out: str, clip: str, source: Path, tmp_path: Path) -> None:
-    """Frame count, timestamps, depth and sound packets of a published clip are its source's."""
+    """Compare frames, timestamps, depth and sound packets of a published clip and its source."""
     restored = tmp_path / f"{clip}_rst.mkv"
     storage.download(f"{out}/clips/{clip}/{clip}_rst.mkv", restored)
     with Decoder(source, LIMITS) as before, Decoder(restored, LIMITS) as after:
@@ -147,7 +135,7 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     assert not list(storage.listing(f"{out}/runs/{again['run']}/attempts"))  # no model work
 
 
-def test_embedded_ray_listens_on_loopback_alone() -> None:
+def test_embedded_ray_listens_only_on_loopback() -> None:
     with flow.cluster(None):
         ray.get(ray.remote(lambda: None).remote())
         started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
@@ -170,7 +158,7 @@ def test_faults_in_the_manifest_start_nothing(clips: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_on_a_real_object_store(
+def test_a_run_on_a_real_object_store(
     clips: Path, tmp_path: Path, s3_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = tmp_path / "disk"
@@ -198,7 +186,7 @@ def test_the_same_on_a_real_object_store(
     }  # fmt: skip
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
-    ]  # segments are gone
+    ]  # segments are deleted
     assert list((disk / "archive-restore").iterdir()) == []  # and the copies of sources
     again = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
@@ -206,7 +194,7 @@ def test_the_same_on_a_real_object_store(
     assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0
 
 
-def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) -> None:
+def test_strength_zero_publishes_the_source_bit_for_bit(clips: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "keep.toml"
     recipe.write_text("strength = 0.0\n")
     rows = [row for row in good_rows(clips) if row["clip_id"] == "deep"]
@@ -220,47 +208,11 @@ def test_strength_zero_is_the_source_bit_for_bit(clips: Path, tmp_path: Path) ->
         assert [frame.crc32 for frame in a] == [frame.crc32 for frame in b]
 
 
-class Driver:
-    """A run of the command in a process group of its own."""
-
-    def __init__(self, manifest: str, out: str, recipe: Path) -> None:
-        self.out = out
-        command = [
-            str(COMMAND),
-            "submit",
-            manifest,
-            "--out",
-            out,
-            "--recipe",
-            str(recipe),
-            "--json",
-        ]
-        self.log = Path(f"{out}.log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-
-    def result(self) -> dict[str, Any]:
-        output, _ = self.process.communicate(timeout=600)
-        assert output, self.log.read_text()[-4000:]
-        return dict(json.loads(output.splitlines()[-1]))
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
 @pytest.fixture(scope="module")
 def unbroken(
     clips: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, dict[str, bytes]]]:
-    """Manifest, recipe and framemd5s of an unbroken run over six clips, several shards each."""
+    """Manifest, recipe and framemd5s of an uninterrupted run of six clips with several shards."""
     folder = tmp_path_factory.mktemp("unbroken")
     rows = [{"clip_id": f"web{i}", "source_uri": f"{clips}/web.mp4"} for i in range(6)]
     recipe = folder / "short.toml"
@@ -273,12 +225,7 @@ def unbroken(
     return manifest, recipe, framemd5s(str(folder / "out"))
 
 
-def markers(out: str, kind: str) -> dict[str, int]:
-    paths = Path(out).glob(f"runs/*/{kind}/**/*.json")
-    return {str(path): path.stat().st_mtime_ns for path in paths}
-
-
-def test_a_killed_driver_resumes_where_it_was(
+def test_a_killed_driver_is_resumed(
     unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
     manifest, recipe, expected = unbroken
@@ -287,19 +234,19 @@ def test_a_killed_driver_resumes_where_it_was(
     wait_for(lambda: len(markers(out, "done")) >= 2)
     os.killpg(first.process.pid, signal.SIGKILL)
     first.process.wait()
-    time.sleep(3)  # what was under way dies with its raylet
+    time.sleep(3)  # work in progress dies with its raylet
     committed, segments = markers(out, "done"), markers(out, "segments")
     assert 2 <= len(committed) < 6
     second = Driver(manifest, out, recipe)
     summary = second.result()
     assert summary["exit_code"] == 0 and summary["clips"]["published"] == 6
-    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run went on
+    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run was resumed
     for path, written in (committed | segments).items():
-        assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
+        assert Path(path).stat().st_mtime_ns == written  # committed work is not repeated
     assert framemd5s(out) == expected
 
 
-def test_a_terminated_driver_drains_and_the_next_does_the_rest(
+def test_a_terminated_driver_finishes_its_shards_and_is_resumed(
     unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
     manifest, recipe, expected = unbroken
@@ -313,20 +260,22 @@ def test_a_terminated_driver_drains_and_the_next_does_the_rest(
     assert summary["left"] == summary["clips"]["held"] == 6 - len(done) > 0
     assert summary["clips"]["published"] == len(done)
     begun = sorted(Path(out).glob("runs/*/attempts/*/*.json"))
-    assert begun and all(path.with_suffix(".end").exists() for path in begun)  # nothing broken off
+    assert begun and all(
+        path.with_suffix(".end").exists() for path in begun
+    )  # no attempt is interrupted
     reasons = query(out, "SELECT DISTINCT reason FROM clips WHERE state = 'held'").to_pylist()
     assert reasons == [{"reason": "CANCELLED"}]
 
     summary = Driver(manifest, out, recipe).result()
     assert summary["exit_code"] == 0 and summary["clips"]["published"] == 6
-    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run went on
+    assert len(list(Path(out).glob("runs/*"))) == 1  # the same run was resumed
     for path, written in (done | segments).items():
-        assert Path(path).stat().st_mtime_ns == written  # nothing committed was made again
+        assert Path(path).stat().st_mtime_ns == written  # committed work is not repeated
     assert framemd5s(out) == expected
     assert verify(out).broken is None
 
 
-def test_a_killed_actor_costs_nothing(
+def test_a_killed_actor_changes_no_result(
     unbroken: tuple[str, Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
     manifest, recipe, expected = unbroken
@@ -340,9 +289,7 @@ def test_a_killed_actor_costs_nothing(
 
 
 def test_a_clip_that_kills_its_workers_is_quarantined(clips: Path, tmp_path: Path) -> None:
-    """Each time a worker takes up the clip it is killed; the clip ends, and its neighbours are
-    restored.
-    """
+    """Every worker that starts the clip is killed. The other clips are restored."""
     rows = good_rows(clips)
     recipe = tmp_path / "whole.toml"
     recipe.write_text("shard_frames = 1000\n")

@@ -1,4 +1,4 @@
-"""What becomes of fields: kept, made frames, or sorted back into the film they came from."""
+"""Interlaced clips: fields are kept, deinterlaced, or inverse telecined to film frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Planes = tuple[np.ndarray, ...]
 
 
 def film(count: int) -> list[Planes]:
-    """Waves that move on from frame to frame."""
+    """Waves that move from frame to frame."""
     frames = []
     for index in range(count):
         planes = draw_planes(0, "yuv420p", WIDTH, HEIGHT)
@@ -54,7 +54,7 @@ def film(count: int) -> list[Planes]:
 
 
 def telecined(frames: Sequence[Planes], order: str = "tff", start: int = 0) -> list[Planes]:
-    """Film in fields of 2, 3, 2, 3 ... a frame, from a field pair of the cycle on."""
+    """Film in 2:3 pulldown, from video frame `start` of the cycle on."""
     fields = [frame for i, frame in enumerate(frames) for _ in range(2 + i % 2)]
     first = 0 if order == "tff" else 1
     pairs = zip(fields[0::2], fields[1::2], strict=False)
@@ -87,7 +87,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 @pytest.mark.parametrize("order", ["tff", "bff"])
 @pytest.mark.parametrize("start", range(5))
 @pytest.mark.parametrize("noise", [0.0, 4.0])
-def test_the_cadence_is_found_wherever_it_begins(order: str, start: int, noise: float) -> None:
+def test_the_cadence_is_found_at_every_phase(order: str, start: int, noise: float) -> None:
     rng = np.random.default_rng(start)
     lumas = [planes[0] for planes in telecined(film(24), order, start)]
     noisy = [np.clip(y + rng.normal(0, noise, y.shape), 0, 255).astype(np.uint8) for y in lumas]
@@ -99,8 +99,8 @@ def test_the_cadence_is_found_wherever_it_begins(order: str, start: int, noise: 
 @pytest.mark.parametrize("order", ["tff", "bff"])
 @pytest.mark.parametrize("start", range(5))
 @pytest.mark.parametrize("cut", range(3))
-def test_film_comes_back_from_its_fields(order: str, start: int, cut: int) -> None:
-    """Every film frame that has both fields in the clip comes back, at the time it is due."""
+def test_film_frames_are_rebuilt_from_their_fields(order: str, start: int, cut: int) -> None:
+    """Every film frame with both fields in the clip is rebuilt, with its timestamp."""
     frames = film(12)
     video = telecined(frames, order, start)[: 15 - start - cut]
     stamped = [(100 * (start + i), planes) for i, planes in enumerate(video)]
@@ -123,7 +123,7 @@ def broken(kind: str) -> list[Planes]:
 
 
 @pytest.mark.parametrize("kind", ["spliced", "mixed", "video", "still"])
-def test_without_a_steady_cadence_there_is_none(kind: str) -> None:
+def test_an_unsteady_cadence_is_not_found(kind: str) -> None:
     assert cadence_of([planes[0] for planes in broken(kind)]).phase("tff") is None
 
 
@@ -147,7 +147,7 @@ def test_telecined_film_is_published_as_film(order: str, studio: Studio, tmp_pat
         got = list(decoder)
         assert decoder.probe.field_order == "progressive"
         assert abs(decoder.probe.fps / Fraction(24000, 1001) - 1) < 1e-6
-    # of the second film frame only one field is left at frame 2
+    # video frame 2 has only one field of the second film frame
     assert all(same(f.planes, frames[i]) for i, f in enumerate(got, start=2))
     assert (row["frames"], row["source_frames"]) == (len(got), len(survey.source_pts)) == (22, 28)
     times = [to_ms(pts, survey.probe.time_base) for pts in survey.pts]
@@ -182,7 +182,7 @@ def test_fields_become_frames(policy: str, order: str, studio: Studio, tmp_path:
     assert restored.path.name == f"{policy}-{order}_{word}_rst.mkv"
     with Decoder(restored.path, Limits()) as decoder:
         frames = list(decoder)
-    for frame in frames:  # the lines of the field that is due are the source's own
+    for frame in frames:  # the lines of the current field are those of the source
         index, second = divmod(frame.index, rate)
         parity = second if order == "tff" else 1 - second
         assert same(field_of(frame.planes, parity), field_of(tuple(sent[index]), parity))
@@ -200,7 +200,7 @@ def tags_of(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("policy", ["deinterlace", "deinterlace-single", "ivtc"])
-def test_a_frame_is_the_same_wherever_decoding_began(
+def test_a_frame_does_not_depend_on_where_decoding_starts(
     policy: str, studio: Studio, tmp_path: Path
 ) -> None:
     frames = telecined(film(40), start=1) if policy == "ivtc" else drawn("tff", frames=24)
@@ -256,14 +256,14 @@ def test_a_varying_rate_and_an_odd_format_are_refused(studio: Studio, tmp_path: 
     assert fault.value.reason is Reason.UNSUPPORTED_FORMAT
 
 
-def test_what_a_row_asks_for_makes_other_work(studio: Studio) -> None:
+def test_manifest_columns_change_the_work_key(studio: Studio) -> None:
     clip = ManifestClip("reel", "reel.mkv")
     plain = studio.settings.work_key("0" * 64, replace(clip, notes="x"))
     assert plain == studio.settings.work_key("0" * 64, clip)
     assert plain != studio.settings.work_key("0" * 64, replace(clip, interlace="ivtc"))
 
 
-def test_a_file_is_retired_when_the_clip_gets_another_name(tmp_path: Path) -> None:
+def test_files_of_another_name_are_deleted(tmp_path: Path) -> None:
     source = tmp_path / "reel.mkv"
     write_clip(source, Clip(scan="tff", field_order=2, width=WIDTH, height=HEIGHT, frames=6))
     studio = Studio(tmp_path, Recipe(strength=0.0, profiles=("preservation", "access")))
@@ -283,7 +283,7 @@ def test_a_file_is_retired_when_the_clip_gets_another_name(tmp_path: Path) -> No
     assert not unchanged(row, studio.settings)
 
 
-def test_a_conversion_is_read_back_from_its_words() -> None:
+def test_a_conversion_is_parsed_from_its_text() -> None:
     for policy in ("deinterlace", "deinterlace-single", "ivtc"):
         conversion = Conversion(policy, "bff", 3)
         assert Conversion.parse(str(conversion)) == conversion

@@ -1,4 +1,4 @@
-"""What is no picture is left as it is: leader, bars, slates, black bars, lines of data."""
+"""Frames and lines without a picture stay unchanged: leader, bars, slates, blanking, data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
 from tests.support.interlaced import write_planes
 from tests.support.probes import PROBE
-from tests.support.studio import Studio
+from tests.support.studio import Studio, clip_of
 
 WIDTH, HEIGHT = 160, 96
 Luma = np.ndarray
@@ -36,7 +36,7 @@ def picture(index: int, rng: np.random.Generator) -> Luma:
 
 
 def bars(levels: tuple[int, ...], noise: float, rng: np.random.Generator) -> Luma:
-    """Bars above, another pattern in the lowest quarter, as test signals have it."""
+    """A test signal: bars, with another pattern in the lowest quarter."""
     columns = np.array(levels)[np.arange(WIDTH) * len(levels) // WIDTH]
     image = np.tile(columns, (HEIGHT, 1)).astype(float)
     image[3 * HEIGHT // 4 :] = np.linspace(16, 235, WIDTH)
@@ -64,7 +64,7 @@ def left(frames: list[Luma]) -> list[Left]:
 
 
 @pytest.mark.parametrize("noise", [0.0, 4.0])
-def test_leader_bars_and_slates_are_told_from_pictures(noise: float) -> None:
+def test_leader_bars_and_slates_are_found(noise: float) -> None:
     rng = np.random.default_rng(0)
     frames = [black(noise, rng) for _ in range(10)]
     frames += [bars(EBU, noise, rng) for _ in range(9)]
@@ -76,14 +76,14 @@ def test_leader_bars_and_slates_are_told_from_pictures(noise: float) -> None:
     ]  # fmt: skip
 
 
-def test_short_runs_and_pictures_that_stand_still_are_restored() -> None:
+def test_short_runs_and_still_pictures_are_restored() -> None:
     rng = np.random.default_rng(1)
     still = picture(0, rng)
     moving = [picture(i, rng) for i in range(10)]
     assert left([*moving, black(0, rng), black(0, rng), *moving]) == []  # a dropout
     assert left([*moving, *[slate()] * 23, *moving]) == []
     assert left([still] * 40) == []  # a freeze of a picture with grain
-    night = []  # a small thing moves slowly in the dark
+    night = []  # a small object moves slowly in the dark
     for index in range(40):
         night.append(np.full((HEIGHT, WIDTH), 20, np.uint8))
         night[-1][30:60, 50 + index // 4 : 60 + index // 4] = 90
@@ -112,13 +112,13 @@ def framed(edges: Blanking, index: int, rng: np.random.Generator) -> Luma:
     [Blanking(), Blanking(12, 12, 0, 0), Blanking(0, 0, 9, 7), Blanking(1, 0, 3, 2),
      Blanking(11, 13, 5, 6)],
 )  # fmt: skip
-def test_black_edges_are_measured_to_the_line(edges: Blanking) -> None:
+def test_blanking_is_measured_to_the_line(edges: Blanking) -> None:
     rng = np.random.default_rng(2)
     assert blanking_of([framed(edges, i, rng) for i in range(12)]) == edges
 
 
 def with_data(index: int, rng: np.random.Generator, dark: bool) -> Luma:
-    """Lines 0 and 1 carry bits; where `dark`, two black lines part them from the picture."""
+    """Lines 0 and 1 carry bits. With `dark`, two black lines separate them from the picture."""
     image = picture(index, rng)
     if dark:
         image[2:4] = 16
@@ -128,20 +128,20 @@ def with_data(index: int, rng: np.random.Generator, dark: bool) -> Luma:
 
 
 @pytest.mark.parametrize(("dark", "lines"), [(True, 4), (False, 2)])
-def test_lines_that_carry_data_are_no_picture(dark: bool, lines: int) -> None:
+def test_lines_of_data_count_as_blanking(dark: bool, lines: int) -> None:
     rng = np.random.default_rng(3)
     found = blanking_of([with_data(i, rng, dark) for i in range(20)])
     assert found == Blanking(lines, 0, 0, 0)
 
 
-def test_without_light_or_frames_nothing_is_told() -> None:
+def test_dark_or_short_clips_have_no_blanking() -> None:
     rng = np.random.default_rng(4)
     assert blanking_of([black(0, rng) // 8 for _ in range(20)]) == Blanking()
     assert blanking_of([framed(Blanking(9, 9, 9, 9), i, rng) for i in range(5)]) == Blanking()
     assert blanking_of([]) == Blanking()
 
 
-def test_edges_are_kept_in_every_plane_and_field() -> None:
+def test_blanking_is_kept_in_every_plane_and_field() -> None:
     source = (np.zeros((20, 30), np.uint8), np.zeros((10, 15), np.uint8))
     restored = (np.ones((20, 30), np.uint8), np.ones((10, 15), np.uint8))
     luma, chroma = Blanking(3, 2, 1, 4).kept(source, restored)
@@ -153,7 +153,7 @@ def test_edges_are_kept_in_every_plane_and_field() -> None:
         assert np.array_equal(edges.kept(*fields)[0], luma[parity::2])
 
 
-def test_all_of_it_is_published_as_it_was(tmp_path: Path) -> None:
+def test_left_frames_and_blanking_are_published_unchanged(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     edges = Blanking(8, 10, 6, 0)
     lumas = [black(2, rng) for _ in range(8)] + [bars(EBU, 2, rng) for _ in range(8)]
@@ -194,6 +194,7 @@ def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
     shots = [(shot.start, shot.stop, shot.left) for shot in restored.result.shots]
     assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
     assert (restored.row["frames_left"], restored.row["frames_changed"]) == (15, 5)
-    assert restored.row["work_key"] != studio.settings.work_key(restored.row["source_sha256"], {})
-    with pytest.raises(ClipFault, match="leave names frame 20, the last one is 19"):
+    plain = studio.settings.work_key(restored.row["source_sha256"], clip_of(source))
+    assert restored.row["work_key"] != plain
+    with pytest.raises(ClipFault, match="leave names frame 20, but the last frame is 19"):
         studio.survey(source, leave="3 20")

@@ -172,7 +172,7 @@ def test_a_budget_is_spent_by_the_clock_times_the_devices() -> None:
     assert stop.reason() is None
     now[0] += timedelta(minutes=1)
     assert stop.reason() is Reason.BUDGET_STOP
-    with pytest.raises(ArchiveError, match="no GPU here"):
+    with pytest.raises(ArchiveError, match="has no GPU"):
         Stop(max_gpu_hours=1).begin(gpus=0, cpus=8)
 
 

@@ -1,4 +1,4 @@
-"""Decode a file whole, or find the fault that it ends with."""
+"""Decode a whole file, or return its fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PAL master with everything that a derived file may hold, and its timestamps."""
+"""A PAL master with everything that a derived file can hold, and its timestamps."""
 
 from __future__ import annotations
 

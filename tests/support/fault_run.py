@@ -1,4 +1,4 @@
-"""A run that everything happens to: planted faults, and a set of things that are killed in it."""
+"""A run with planted faults, in which workers, drivers and the store are killed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from pipeline.runs import audit
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.store import storage
 from schemas.errors import ClipFault
-from tests.pipeline.test_flow import COMMAND, wait_for, write_manifest
+from tests.support.command_line import wait_for, write_manifest
 from tests.support.media_factory import H264, Clip, Sound, write_clip
+from tests.support.paths import COMMAND
 from tests.support.s3 import BUCKET, S3Server
 
 SIZE = {"width": 96, "height": 64}
@@ -35,7 +36,7 @@ GOOD = {
     "deep.mkv": Clip(frames=8, pix_fmt="yuv422p10le", **SIZE),
     "prores.mov": Clip(frames=10, codec="prores_ks", pix_fmt="yuv422p10le", options={}, **SIZE),
 }
-# Clips of what the run must survive: file, and the reason that its clip ends with.
+# Faults that the run must survive: the file, and the reason code of its clip.
 FAULTS = {
     "missing": ("nowhere.mkv", "NOT_FOUND"),
     "cut": ("cut.mkv", "TRUNCATED"),
@@ -50,7 +51,7 @@ FAULTS = {
     "hang": ("film.hang", "DECODER_TIMEOUT"),
     "poison": ("poison.mp4", "GPU_LOST"),
 }
-# Decoders of two files die or hang, as native decoders do; their names say which.
+# Decoders of two files crash or hang, as native decoders can. The file names select them.
 TRAP = """
 import os, signal, sys, time
 if "pipeline.media.child.decode" in " ".join(sys.orig_argv):
@@ -62,7 +63,7 @@ if "pipeline.media.child.decode" in " ".join(sys.orig_argv):
 
 
 def write_media(folder: Path) -> None:
-    """The good sources and the broken ones."""
+    """Write the good and the broken sources."""
     for name, clip in GOOD.items():
         write_clip(folder / name, clip)
     whole = (folder / "sound.mkv").read_bytes()
@@ -92,13 +93,13 @@ def write_media(folder: Path) -> None:
 
 @dataclass
 class FaultRun:
-    """Clips of a manifest on a real S3 server, and the drivers that restore them."""
+    """A manifest with clips on a real S3 server, and the drivers that restore them."""
 
     folder: Path
     server: S3Server
     clips: int
     faults: tuple[str, ...]
-    extra: dict[str, str] = field(default_factory=dict)  # of the drivers' environment
+    extra: dict[str, str] = field(default_factory=dict)  # environment variables of the drivers
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -109,19 +110,21 @@ class FaultRun:
         (site / "sitecustomize.py").write_text(TRAP)
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.env = os.environ | self.server.env | {"PYTHONPATH": os.pathsep.join(paths)}
-        self.env["RAY_worker_niceness"] = "0"  # Ray's 15 would starve them on a busy machine
+        self.env["RAY_worker_niceness"] = (
+            "0"  # with Ray's value of 15, workers starve on a busy machine
+        )
         self.killed: set[str] = set()
         self.drivers: list[subprocess.Popen[bytes]] = []
 
     def end(self) -> None:
-        """Leave no driver behind."""
+        """Kill all drivers."""
         for driver in self.drivers:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(driver.pid, signal.SIGKILL)
             driver.wait()
 
     def prepare(self) -> None:
-        """Media, manifest and recipe, in their places."""
+        """Write and upload media, manifest and recipe."""
         media = self.folder / "media"
         media.mkdir()
         write_media(media)
@@ -142,7 +145,7 @@ class FaultRun:
         recipe.write_text("shard_frames = 8\n[limits]\nwall_seconds = 90\n")
 
     def drive(self) -> subprocess.Popen[bytes]:
-        """Start a driver, in a process group of its own."""
+        """Start a driver in its own process group."""
         command = [str(COMMAND), "submit", f"{self.prefix}/in/m.csv", "--out", self.out, "--json"]
         command += ["--recipe", str(self.folder / "short.toml"), *self.options]
         with (self.folder / "submit.log").open("ab") as log:
@@ -154,7 +157,7 @@ class FaultRun:
         return driver
 
     def log(self) -> str:
-        """The end of what the drivers said."""
+        """The end of the drivers' log."""
         return (self.folder / "submit.log").read_text()[-6000:]
 
     def names(self, kind: str) -> list[str]:
@@ -166,7 +169,7 @@ class FaultRun:
         return found
 
     def wait_for_done(self, count: int, driver: subprocess.Popen[bytes]) -> None:
-        """Wait until so many clips are done."""
+        """Wait until at least `count` clips have ended."""
 
         def enough() -> bool:
             assert driver.poll() is None, self.log()
@@ -174,8 +177,8 @@ class FaultRun:
 
         wait_for(enough, seconds=1200)
 
-    def under_way(self, clip: str = "") -> dict[str, int]:
-        """Attempts that have begun and not ended, of one clip or of all, with their processes."""
+    def attempts_in_progress(self, clip: str = "") -> dict[str, int]:
+        """Attempts in progress at one clip or at all clips, with their process ids."""
         found = set(self.names("attempts"))
         if not found:
             return {}
@@ -191,11 +194,11 @@ class FaultRun:
         }
 
     def kill_an_actor(self, driver: subprocess.Popen[bytes]) -> None:
-        """Kill the worker of an innocent clip in its work."""
+        """Kill a worker that restores a good clip."""
 
         def hit() -> bool:
             assert driver.poll() is None, self.log()
-            for name, pid in self.under_way().items():
+            for name, pid in self.attempts_in_progress().items():
                 if name.startswith("c0"):
                     return _killed(pid)
             return False
@@ -203,24 +206,24 @@ class FaultRun:
         wait_for(hit, seconds=600)
 
     def poison(self, over: threading.Event) -> None:
-        """Kill every worker that takes up the clip called poison, until all is over."""
+        """Kill every worker that starts the clip `poison`, until the run is over."""
         while not over.wait(0.05):
             try:
-                victims = self.under_way("poison")
-            except (ClipFault, IndexError):  # the server is down, or no run has begun
+                victims = self.attempts_in_progress("poison")
+            except (ClipFault, IndexError):  # the server is down, or no run exists yet
                 continue
             for name, pid in victims.items():
                 if name not in self.killed and _killed(pid):
                     self.killed.add(name)
 
     def restart_the_store(self, seconds: float) -> None:
-        """The server is killed, away for a while, and comes back with its data."""
+        """Kill the server and restart it with its data after a pause."""
         self.server.kill()
         time.sleep(seconds)
         self.server.start()
 
     def check(self, summary: dict[str, Any]) -> None:
-        """No clip lost, none published twice, nothing half, and no innocent blamed."""
+        """Check that every clip ended once: published whole, or with the expected reason."""
         good = self.clips - len(self.faults)
         assert summary["exit_code"] == 3, self.log()
         found = query(self.out, "SELECT clip_id, state, reason, sentence FROM clips").to_pylist()
@@ -250,7 +253,7 @@ class FaultRun:
         suffixes = ("", ".framemd5", ".sha256", ".premis.xml", ".json")
         assert found == {f"{c}/{c}_rst.mkv{suffix}" for c in published for suffix in suffixes}
         assert all(not check_published(uri).faults for uri in published_files(self.out))
-        for k in range(len(GOOD)):  # clips of one source are equal, whatever happened to them
+        for k in range(len(GOOD)):  # clips of one source have equal pictures
             same = [f"c{n:03d}" for n in range(k, len(published), len(GOOD))]
             pictures = {
                 storage.read_bytes(f"{prefix}{c}/{c}_rst.mkv.framemd5") for c in same
@@ -267,7 +270,7 @@ def _killed(pid: int) -> bool:
 
 
 def finished(driver: subprocess.Popen[bytes], log: Callable[[], str]) -> dict[str, Any]:
-    """The summary of a driver that comes to its end."""
+    """The summary of a driver, after its end."""
     output, _ = driver.communicate(timeout=1800)
     assert output, log()
     summary = dict(json.loads(output.splitlines()[-1]))

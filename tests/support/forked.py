@@ -15,7 +15,7 @@ from pipeline.media.child.runtime import run_child
 
 
 class Forked:
-    """What `pipeline.media.sandbox.Child` uses of `subprocess.Popen`.
+    """The part of `subprocess.Popen` that `pipeline.media.sandbox.Child` uses.
 
     The parent must have one thread.
     """
@@ -39,13 +39,13 @@ class Forked:
         return self._reap(os.WNOHANG)
 
     def wait(self) -> int:
-        """The exit code, once there is one."""
+        """Wait for the end. Return the exit code."""
         code = self._reap(0)
         assert code is not None
         return code
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
     def _reap(self, how: int) -> int | None:

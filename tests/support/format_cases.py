@@ -1,4 +1,4 @@
-"""The formats that archives hold, as clips to write: containers, codecs, scans, depths, ranges."""
+"""The formats of archives as clips to write: containers, codecs, scan types, depths, ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ D10 = {
     "rc_init_occupancy": "2000000", "intra_vlc": "1", "non_linear_quant": "1", "ps": "1",
     "qmin": "1", "qmax": "12", "dc": "10",
 }  # fmt: skip
-# The codec's own name of what is drawn, where it has another.
+# The codec's name of the drawn pixel format, if it differs.
 PACKED_RGB = {"gbrp": "rgb24", "gbrp16le": "rgb48be", "gray16le": "gray16be"}
 FULL_RANGE = {f"yuv{c}p": f"yuvj{c}p" for c in ("420", "422", "444")}
 DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444"}
@@ -106,7 +106,7 @@ FORMS: dict[str, FormatCase] = {
     "dnxhr-mxf": FormatCase("mxf", "dnxhd", ("yuv422p", "yuv422p10le"), scans=("progressive",),
         states="order range", size=(256, 120)),
     "dnxhr444-mxf": FormatCase("mxf", "dnxhd", ("yuv444p10le",), scans=("progressive",),
-        states="order", size=(256, 120), odd="color_range"),  # taken for RGB
+        states="order", size=(256, 120), odd="color_range"),  # read as RGB
     "dnxhd-mxf": FormatCase("mxf", "dnxhd", ("yuv422p",), scans=("progressive", "tff"),
         states="order colour range", size=(1920, 1080), frames=5, options={"b": "120M"}),
     "imx-mxf": FormatCase("mxf", "mpeg2video", ("yuv422p",), scans=("tff",),

@@ -29,7 +29,7 @@ from tests.support.media_factory import H264, Clip, Sound, write_clip
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=2000, wall_seconds=60, address_space_mb=1536)
 AT_ONCE = 2
-HEADER_BYTES = 2048  # where half of the mutations fall: what is declared lies there, or at the end
+HEADER_BYTES = 2048  # half of the mutations fall here; headers are at the start or end
 DV = {"width": 720, "height": 576, "coded": "yuv420p", "options": {}, "frames": 2}
 PCM = (Sound("pcm_s16le"),)
 # name -> clip; a pattern is an image sequence
@@ -54,7 +54,7 @@ BIG = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x10\x00\x00", b"\x00\x00
 
 @dataclass(frozen=True)
 class FuzzEnd:
-    """What became of one file: a reason code, or that all of it was decoded."""
+    """The result for one file: a reason code, or that it was decoded completely."""
 
     seed: str
     mutation: str
@@ -74,25 +74,25 @@ def _place(rng: random.Random, size: int) -> int:
 
 
 def flip(data: bytearray, rng: random.Random) -> None:
-    """Bits turned over, 1 to 64 of them."""
+    """Flip 1 to 64 bits."""
     for _ in range(1 << rng.randrange(7)):
         data[_place(rng, len(data))] ^= 1 << rng.randrange(8)
 
 
 def truncate(data: bytearray, rng: random.Random) -> None:
-    """Cut anywhere."""
+    """Truncate at any byte."""
     del data[rng.randrange(len(data)) :]
 
 
 def swap(data: bytearray, rng: random.Random) -> None:
-    """Two chunks in each other's place."""
+    """Swap two chunks."""
     size = max(1, min(len(data) // 4, 1 << rng.randrange(3, 13)))
     a, b = (rng.randrange(len(data) - size + 1) for _ in range(2))
     data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
 
 
 def grow(data: bytearray, rng: random.Random) -> None:
-    """A field that says far more than there is."""
+    """Set a length field to a huge value."""
     for _ in range(rng.randrange(1, 4)):
         at, value = _place(rng, len(data)), rng.choice(BIG)
         value = value[::-1] if rng.random() < 0.5 else value
@@ -100,27 +100,27 @@ def grow(data: bytearray, rng: random.Random) -> None:
 
 
 def repeat(data: bytearray, rng: random.Random) -> None:
-    """A chunk twice."""
+    """Repeat a chunk."""
     size = 1 << rng.randrange(2, 14)
     at = _place(rng, len(data))
     data[at:at] = data[at : at + size]
 
 
 def drop(data: bytearray, rng: random.Random) -> None:
-    """A chunk that is gone, as a lost block is."""
+    """Remove a chunk, like a lost block."""
     at = _place(rng, len(data))
     del data[at : at + (1 << rng.randrange(0, 13))]
 
 
 def blank(data: bytearray, rng: random.Random) -> None:
-    """A run of zeros, as a bad sector reads."""
+    """Overwrite a chunk with zeros, like a bad sector."""
     at = _place(rng, len(data))
     size = min(1 << rng.randrange(4, 13), len(data) - at)
     data[at : at + size] = bytes(size)
 
 
 def noise(data: bytearray, rng: random.Random) -> None:
-    """Random bytes put in."""
+    """Insert random bytes."""
     at = _place(rng, len(data))
     data[at:at] = rng.randbytes(1 << rng.randrange(0, 11))
 
@@ -131,13 +131,13 @@ MUTATIONS: Sequence[Callable[[bytearray, random.Random], None]] = (
 
 
 def write_seeds(folder: Path) -> None:
-    """The sound files that mutations start from."""
+    """The intact files that are mutated."""
     for name, clip in SEEDS.items():
         write_clip(folder / name, clip)
 
 
 def mutated(seeds: Path, case: int, folder: Path) -> tuple[Path, str, str]:
-    """The file of a case, from what it was made, and how."""
+    """The file of a case, its original, and its mutation."""
     name = list(SEEDS)[case % len(SEEDS)]
     mutation = MUTATIONS[case // len(SEEDS) % len(MUTATIONS)]
     victim = path = folder / name
@@ -154,7 +154,7 @@ def mutated(seeds: Path, case: int, folder: Path) -> tuple[Path, str, str]:
 
 
 def tried(seeds: Path, case: int) -> FuzzEnd:
-    """Decode the file of one case, as a survey does. Whatever is no `ClipFault` escapes."""
+    """Decode the file of one case, as a survey does. Raises everything but `ClipFault`."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path, name, mutation = mutated(seeds, case, Path(folder))
         started, sentence = time.monotonic(), ""
@@ -170,7 +170,7 @@ def tried(seeds: Path, case: int) -> FuzzEnd:
 
 
 def fuzz(count: int, forked: bool = False) -> list[FuzzEnd]:
-    """What became of every case, in order, several at once; with children forked or started."""
+    """The results of all cases, in order. Several run in parallel."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
         write_seeds(Path(folder))
@@ -180,12 +180,12 @@ def fuzz(count: int, forked: bool = False) -> list[FuzzEnd]:
 
 
 def fork_children() -> None:
-    """From here on this process forks its decoders."""
+    """Make this process fork its decoders from now on."""
     sandbox.subprocess.Popen = Forked  # type: ignore[assignment,misc]
 
 
 def table(outcomes: Sequence[FuzzEnd]) -> str:
-    """Ends by what the files were made from, in Markdown."""
+    """The results by original file, as a Markdown table."""
     ends = [end for end, _ in Counter(o.end for o in outcomes).most_common()]
     lines = [f"| made from | {' | '.join(ends)} |", "|---" + "|--:" * len(ends) + "|"]
     for name in [*SEEDS, "all"]:
@@ -195,7 +195,7 @@ def table(outcomes: Sequence[FuzzEnd]) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     if sys.argv[1] == "--case":
         folder = Path(sys.argv[3])
         folder.mkdir(parents=True, exist_ok=True)

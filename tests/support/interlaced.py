@@ -1,4 +1,4 @@
-"""Progressive and interlaced clips, drawn on the spot, and the scan type that they show."""
+"""Generated progressive and interlaced clips, and their measured scan type."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Media made on the spot: frames that carry their own number, so that a wrong one shows in a
-number."""
+"""Generated media. Every frame shows its number, so a wrong frame is found by its number."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def draw_planes(index: int, pix_fmt: str, width: int, height: int) -> list[NDArr
 
 
 def draw_fields(index: int, pix_fmt: str, width: int, height: int, scan: str) -> list[NDArray[Any]]:
-    """Planes of interlaced frame `index`: waves that have moved on between its two fields."""
+    """Planes of interlaced frame `index`: waves that move between its two fields."""
     planes = draw_planes(index, pix_fmt, width, height)
     peak = (1 << plane_layout(pix_fmt, width, height).bits) - 1
     for number, plane in enumerate(planes):
@@ -53,7 +52,7 @@ def draw_fields(index: int, pix_fmt: str, width: int, height: int, scan: str) ->
 
 
 def read_counter(luma: NDArray[Any]) -> int:
-    """The number a frame carries, from its first plane; survives lossy coding."""
+    """The number that a frame shows, read from its first plane, even after lossy coding."""
     peak = 255 if luma.dtype == np.uint8 else luma.max() / 0.8
     box = luma.shape[1] // COUNTER_BITS
     rows = slice(1, luma.shape[0] // 4 - 1)
@@ -114,7 +113,7 @@ H264 = {"codec": "libx264", "options": {"preset": "ultrafast", "g": "10", "bf": 
 
 
 def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
-    """Writes the clip; returns the planes of every frame as they were sent to the encoder."""
+    """Write the clip. Return the planes of every frame as sent to the encoder."""
     drawn = [_draw(i, clip) for i in range(clip.frames)]
     with av.open(str(path), "w", format=clip.muxer) as container:
         video = _video_stream(container, clip)
@@ -167,7 +166,7 @@ def _coded(planes: Sequence[NDArray[Any]], clip: Clip) -> av.VideoFrame:
 
 
 def _tag(frame: av.VideoFrame, clip: Clip) -> None:
-    """Colour on the frame itself, where some encoders look for it."""
+    """Set the colour on the frame too, because some encoders read it there."""
     frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = clip.colour
 
 

@@ -1,4 +1,4 @@
-"""What MediaInfo, which shares no code with FFmpeg, reads of one file and otherwise of another."""
+"""Differences between two files as MediaInfo sees them. It shares no code with FFmpeg."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def differences(source: Path, output: Path) -> set[str]:
 
 
 def streams(path: Path) -> dict[str, list[Track]]:
-    """A file's streams by their kind."""
+    """The streams of a file, by kind."""
     tracks = MediaInfo.parse(path).tracks
     return {kind: [track for track in tracks if track.track_type == kind] for kind in KEPT}
 
 
 def differ(a: object, b: object) -> bool:
-    """Whether a property that the source states is another one in the output."""
+    """Whether a property of the source has another value in the output."""
     if a is None:
         return False
     if isinstance(a, str) and a.replace(".", "").isdigit() and b is not None:

@@ -1,4 +1,4 @@
-"""Networks and aligned windows that tests make."""
+"""Networks and aligned windows for tests."""
 
 import torch
 
@@ -13,7 +13,7 @@ def window(height: int = 48, width: int = 64) -> tuple[torch.Tensor, torch.Tenso
 
 
 def randomised(net: RestorationNet) -> RestorationNet:
-    """A network whose zero-initialised layers do something."""
+    """A network whose zero-initialised layers are randomised."""
     torch.manual_seed(0)
     for parameter in net.parameters():
         if parameter.ndim > 1:
@@ -37,7 +37,7 @@ def moving(sigma: float, bars: bool = False, soft: int = 1) -> tuple[torch.Tenso
 
 
 def noisy_window(sigma: float, match: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-    """Five frames of one textured picture with noise of their own; or of five pictures."""
+    """Five frames of one textured picture with independent noise, or of five pictures."""
     rng = torch.Generator().manual_seed(5)
     scenes = torch.rand(5, 3, 96, 128, generator=rng)
     if match:

@@ -1,4 +1,4 @@
-"""Pictures that tests draw, and the PSNR between pictures."""
+"""Generated pictures, and the PSNR between pictures."""
 
 import cv2
 import numpy as np

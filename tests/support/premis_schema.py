@@ -1,4 +1,4 @@
-"""The structure that the PREMIS schema demands, and every way in which a document breaks it.
+"""The structure that the PREMIS schema requires, and the breaches of a document.
 
 `SCHEMA` is written from premis.xsd 3.0 (2016-01-18): for every element in use, its children in
 order and how often each may appear.
@@ -87,17 +87,17 @@ def local_name(element: ET.Element) -> str:
 
 
 def breaches(element: ET.Element) -> list[str]:
-    """Every way in which an element and its descendants break the schema."""
+    """Every breach of the schema in an element and its descendants."""
     name = local_name(element)
-    told = [breach for child in element for breach in breaches(child)]
+    found = [breach for child in element for breach in breaches(child)]
     if name not in SCHEMA:
         empty = [f"{name} has no text"] if not (element.text or "").strip() else []
-        return [*told, *empty, *([f"{name} has children"] if len(element) else [])]
+        return [*found, *empty, *([f"{name} has children"] if len(element) else [])]
     children = "".join(f"<{local_name(child)}>" for child in element)
     model = "".join(f"(<{child}>){often}" for child, often in SCHEMA[name].items())
     if not re.fullmatch(model, children):
-        told.append(f"{name} holds {children}")
-    return told
+        found.append(f"{name} holds {children}")
+    return found
 
 
 def wrong_attributes(root: ET.Element) -> list[str]:

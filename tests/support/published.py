@@ -1,4 +1,4 @@
-"""Clips published on the spot by the real assembly, without Ray and without the model."""
+"""Clips published by the real assembly, without Ray and without the model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def settings_for(folder: Path, recipe: Recipe | None = None, out: str = "") -> S
 
 
 def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRecord:
-    """The record of one segment with the whole clip, the first `changed` frames a little darker."""
+    """Write one segment with the whole clip; its first `changed` frames are one code value darker.
+
+    Returns its record.
+    """
     with (
         Decoder(source, Recipe().limits) as decoder,
         SegmentWriter(path, survey.probe, 4) as writer,
@@ -48,7 +51,7 @@ def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRe
 def publish(
     folder: Path, source: Path, settings: Settings, changed: int = 2, **columns: Any
 ) -> dict[str, Any]:
-    """Publish `source` under the name of its file; `columns` are more of the manifest's."""
+    """Publish `source` under its file name. `columns` are more manifest columns."""
     clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
     record = segment(survey, source, folder / f"{source.stem}-segment.mkv", changed)

@@ -30,7 +30,7 @@ Tables = dict[str, list[dict[str, Any]]]
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds: its elements, and its text."""
+    """The elements and the text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Page(html.parser.HTMLParser):
 
 
 def grey_clip(path: Path, add: int = 0) -> Path:
-    """Every frame another grey: 10, 20, 30 ... plus ``add``."""
+    """Frames with the grey values 10, 20, 30 ... plus ``add``."""
     shape = (*SIZE, 3)
     frames = (np.full(shape, 10 * (i + 1) + add, np.uint8) for i in range(FRAMES))
     write_rgb(path, frames, Fraction(25), pix_fmt="gbrp")
@@ -94,7 +94,7 @@ def published_columns() -> list[str]:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
-    """Rows that stand in for the tables of an output folder; DuckDB asks them as it does those."""
+    """Rows in place of the tables of an output folder, for the same DuckDB queries."""
     rows: Tables = {
         "clips": [],
         "frames": [

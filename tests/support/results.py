@@ -1,23 +1,38 @@
-"""Clips, segments and results as the stages would make them, without media."""
+"""Runs, clips, segments and results without media."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.tasks import ClipEnded
+from pipeline.runs.events import Event
 from pipeline.runs.results import common_columns
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
+from pipeline.store.retry import NIGHTLY
+from schemas.recipe import Recipe
+
+
+def quiet(event: Event) -> None:
+    """Ignore the progress of a run."""
+
+
+def run_of(folder: Path, count: int) -> Run:
+    """A run of the clips c0, c1, ... into FOLDER/out. Their sources do not exist."""
+    clips = [Clip(f"c{n}", f"{folder}/c{n}.mkv") for n in range(count)]
+    return Run.open("m.csv", clips, str(folder / "out"), Recipe(), quiet, NIGHTLY)
 
 
 def a_result(clip: str = "a", state: str = "published", **columns: Cell) -> ClipResult:
-    """A result with the columns that every test of a ledger needs."""
+    """The result of a clip, with the columns that a ledger needs."""
     return ClipResult({"clip_id": clip, "run": "", "state": state, **columns})
 
 
 def published(clip: Clip, settings: Settings) -> ClipResult:
-    """The result of a clip that was published, without any facts of it."""
+    """The result of a published clip, without facts of its source."""
     return ClipResult(common_columns(clip, settings, "published"))
 
 
@@ -32,6 +47,6 @@ def a_segment(shard: int = 0, uri: str = "x", retries: int = 0) -> SegmentRecord
 
 
 def end(work: Run, result: ClipResult) -> None:
-    """A clip comes to its end, as the last stage commits it and the driver takes it."""
+    """End a clip: commit its result as the last stage does, and pass it to the driver."""
     work.settings.ledger.commit_clip(result)
     work.take(ClipEnded(result.clip_id))

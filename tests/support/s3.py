@@ -46,7 +46,7 @@ _LEASH = '"$@" & server=$!; cat >/dev/null; kill -9 $server; wait $server'
 
 @dataclass
 class S3Server:
-    """A server, its data in `folder`; `env` is what a client process needs to reach it."""
+    """A server with its data in `folder`. `env` is the environment for client processes."""
 
     endpoint: str
     command: list[str]
@@ -54,7 +54,7 @@ class S3Server:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, again where it was killed, and wait until it answers."""
+        """Start or restart it, and wait until it answers."""
         log = self.folder / "weed.log"
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
@@ -67,7 +67,7 @@ class S3Server:
         _wait_until_ready(self, self.process, log)
 
     def kill(self) -> None:
-        """End it by SIGKILL; its data stay."""
+        """Kill it with SIGKILL. Its data stay."""
         if self.process is not None:
             self.process.communicate(timeout=30)
             self.process = None
@@ -123,7 +123,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_prefix(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An s3:// address of the test's own, with the environment set to reach it."""
+    """An s3:// address for one test, with the environment to reach it."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3_server.env.items():
@@ -133,7 +133,7 @@ def s3_prefix(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(params=["files", "s3"])
 def store_root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder of the test's own, on each kind of store."""
+    """A folder for one test, on each kind of store."""
     return str(tmp_path) if request.param == "files" else request.getfixturevalue("s3_prefix")
 
 
@@ -146,7 +146,7 @@ def _binary() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return free ports; all are held until the last is found, so no two are the same."""
+    """Return free ports. All are held until the last is found, so all are different."""
     found: list[int] = []
     with ExitStack() as held:
         for port in random.Random(os.getpid() ^ time.time_ns()).sample(_PORTS, len(_PORTS)):

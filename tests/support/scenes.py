@@ -1,4 +1,4 @@
-"""Textured views that pan, drawn on the spot."""
+"""Generated textured views that pan."""
 
 from __future__ import annotations
 

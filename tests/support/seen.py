@@ -1,4 +1,4 @@
-"""What PyAV alone reads of a file, for tests to compare: nothing of the pipeline is involved."""
+"""The facts of a file as PyAV reads them, without the pipeline, for comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Seen:
-    """What PyAV alone reads of a file: nothing of the pipeline is involved."""
+    """The facts of a file as PyAV reads them, without the pipeline."""
 
     md5s: list[str]  # of each frame's planes
     seconds: list[Fraction]
@@ -37,7 +37,7 @@ PACKED = {
 
 
 def look(path: Path) -> Seen:
-    """Everything of a file; what it declares is taken before its pictures are decoded."""
+    """Read all facts of a file. Declared values are read before pictures are decoded."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context

@@ -1,4 +1,4 @@
-"""A clip through every stage in this process, without Ray, and what came out of it."""
+"""Clips restored through all stages in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pipeline.clip.survey import Survey
 from pipeline.local import LocalExecutor
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
-from pipeline.stages import survey_uri
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Restored:
+class PublishedClip:
     """A published clip."""
 
     survey: Survey
@@ -34,7 +33,7 @@ class Restored:
 
 
 class Studio:
-    """Every stage, one clip at a time."""
+    """Restores one clip at a time through all stages."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
@@ -45,16 +44,18 @@ class Studio:
     def survey(self, source: Path, **row: Any) -> Survey:
         return survey_clip(clip_of(source, **row), self.recipe, self.folder / "cache")
 
-    def publish(self, source: Path, **row: Any) -> Restored:
-        """The clip through all stages. Raises ClipFault."""
+    def publish(self, source: Path, **row: Any) -> PublishedClip:
+        """Take the clip through all stages. Raises ClipFault."""
         clip = clip_of(source, **row)
         work = self._open(clip)
         result = self.executor.result(work, clip)
         self.settings = work.settings
-        survey = Survey.from_json(storage.read_bytes(survey_uri(work.settings, clip.clip_id)))
+        survey = Survey.from_json(
+            storage.read_bytes(layout.survey(work.settings.ledger.uri, clip.clip_id))
+        )
         work.close()
         text = storage.read_bytes(work.settings.clip_uri(clip, ".framemd5")).decode()
-        return Restored(survey, result, Path(work.settings.clip_uri(clip)), text)
+        return PublishedClip(survey, result, Path(work.settings.clip_uri(clip)), text)
 
     def _open(self, *clips: Clip) -> Run:
         return Run.open("manifest.csv", clips, str(self.folder), self.recipe, lambda event: None)

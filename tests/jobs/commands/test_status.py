@@ -7,7 +7,7 @@ import pytest
 
 from jobs.monitor.status import describe_status, read_status
 from pipeline.runs.ledger import Ledger
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe
 from tests.support.command_line import SUMMARY, invoke
@@ -21,7 +21,7 @@ def unfinished(tmp_path: Path) -> Ledger:
     manifest.write_text("clip_id,source_uri\na,x.mp4\nb,y.mp4\nc,z.mp4\n")
     ledger = Ledger.open_or_resume(str(tmp_path), {"manifest_uri": str(manifest)})
     recipe = Recipe().to_toml().encode()
-    storage.write_bytes(storage.join(ledger.uri, "recipe.toml"), recipe)
+    storage.write_bytes(layout.run_recipe(ledger.uri), recipe)
     ledger.commit_clip(a_result("a", frames=40))
     return ledger
 

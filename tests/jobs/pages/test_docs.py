@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.pages import docs
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 # numbers from outside of this repository's benchmarks, the only ones without a command
 MEASURED_ELSEWHERE = ("2026-11-29-real-things-erased", "2026-11-29-trial-on-an-h200")

@@ -15,8 +15,8 @@ from pipeline.proof.record import sealed, unsealed
 from pipeline.runs.row import result_from_record
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe
-from tests.conftest import ROOT
 from tests.support.media_factory import Clip, write_clip
+from tests.support.paths import ROOT
 from tests.support.published import WEIGHTS, publish, settings_for
 from tests.support.results import a_segment
 
@@ -49,7 +49,7 @@ def test_the_file_says_what_was_done_by_what_and_to_what(tmp_path: Path) -> None
         "RESTORATION_MODEL": f"{Recipe().model} sha256:{WEIGHTS}",
         "RESTORATION_RECIPE": f"film sha256:{Recipe().digest}",
         "RESTORATION_SOURCE": f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}",
-        "RESTORATION_CHANGED": "3 of 4 frames; 1.00 % of pixels taken for defects",
+        "RESTORATION_CHANGED": "3 of 4 frames; 1.00 % of pixels marked as defects",
         "RESTORATION_DIGITAL_SOURCE_TYPE": ENHANCED,
     }
     assert (row["frames_changed"], row["digital_source_type"]) == (3, ENHANCED)

@@ -1,4 +1,4 @@
-"""The audit log: every later change of it shows, and at which entry."""
+"""The audit log: a later change is found, with the entry."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from jobs import cli
 from pipeline.runs import audit
 from pipeline.runs.audit import AuditLog, verify
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
 from schemas.exit_codes import ExitCode
@@ -36,21 +36,27 @@ def fill(out: str) -> str:
     writer = AuditLog(out)
     writer.append("run_started", run=RUN, clips=2)
     writer.append("clip_published", run=RUN, clip_id="a", output_sha256="0" * 64)
-    AuditLog(out).append("clip_failed", run=RUN, clip_id="b", reason="DISK_FULL")  # goes on
+    AuditLog(out).append(
+        "clip_failed", run=RUN, clip_id="b", reason="DISK_FULL"
+    )  # continues the log
     AuditLog(out).append("run_ended", run=RUN, exit_code=3)
     AuditLog(out).append("clip_retried", run=RUN, clip_id="b")
     return out
 
 
+def uri(out: str, number: int) -> str:
+    return layout.audit_entry(out, number, audit.FOLDER_ENTRIES)
+
+
 def read(out: str, number: int) -> dict[str, Any]:
-    return dict(json.loads(storage.read_bytes(audit._uri(out, number))))
+    return dict(json.loads(storage.read_bytes(uri(out, number))))
 
 
 def write(out: str, number: int, entry: dict[str, Any]) -> None:
-    storage.write_bytes(audit._uri(out, number), json.dumps(entry, sort_keys=True).encode())
+    storage.write_bytes(uri(out, number), json.dumps(entry, sort_keys=True).encode())
 
 
-def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
+def test_entries_are_chained_and_name_user_and_time(store_root: str) -> None:
     assert verify(store_root) == audit.Verdict(0, audit.NONE)
     fill(store_root)
     entries = [read(store_root, number) for number in range(1, 6)]
@@ -68,29 +74,29 @@ def test_entries_are_chained_and_say_who_and_when(store_root: str) -> None:
 def test_a_changed_entry_is_named(log: str, number: int) -> None:
     write(log, number, read(log, number) | {"by": "nobody@nowhere"})
     verdict = verify(log)
-    assert verdict.broken == audit._uri(log, number)
+    assert verdict.broken == uri(log, number)
     assert verdict.why is not None and "was changed" in verdict.why
     assert verdict.entries == number - 1
 
 
-def test_an_entry_that_was_replaced_whole_is_named(log: str) -> None:
+def test_a_replaced_entry_is_named(log: str) -> None:
     entry = read(log, 3) | {"reason": "TRUNCATED"}
     write(log, 3, entry | {"sha256": audit.digest(entry)})
     verdict = verify(log)
-    assert verdict.broken == audit._uri(log, 3)
+    assert verdict.broken == uri(log, 3)
     assert verdict.why is not None and "was replaced" in verdict.why
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_removed_entry_is_named(log: str, number: int) -> None:
-    storage.delete(audit._uri(log, number))
-    assert (verify(log).broken, verify(log).why) == (audit._uri(log, number), "is missing")
+    storage.delete(uri(log, number))
+    assert (verify(log).broken, verify(log).why) == (uri(log, number), "is missing")
 
 
-def test_what_is_no_entry_is_named(log: str) -> None:
-    storage.write_bytes(audit._uri(log, 4), b"{")
-    assert verify(log).broken == audit._uri(log, 4)
-    stray = storage.join(log, "audit", "000000", "000000000.txt")
+def test_a_file_that_is_not_an_entry_is_named(log: str) -> None:
+    storage.write_bytes(uri(log, 4), b"{")
+    assert verify(log).broken == uri(log, 4)
+    stray = f"{log}/audit/000000/000000000.txt"
     storage.write_bytes(stray, b"")
     assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
 
@@ -98,19 +104,19 @@ def test_what_is_no_entry_is_named(log: str) -> None:
 def test_an_entry_without_a_chain_is_named(log: str) -> None:
     entry = {name: value for name, value in read(log, 3).items() if name != "previous"}
     write(log, 3, entry | {"sha256": audit.digest(entry)})
-    assert verify(log).broken == audit._uri(log, 3)
+    assert verify(log).broken == uri(log, 3)
 
 
-def test_a_cut_off_end_shows_against_a_head_noted_elsewhere(log: str) -> None:
+def test_a_shortened_log_lacks_a_known_head(log: str) -> None:
     head = verify(log).head
     assert verify(log, head).held
     assert verify(log, read(log, 2)["sha256"]).held
-    storage.delete(audit._uri(log, 5))
+    storage.delete(uri(log, 5))
     assert verify(log).broken is None
     assert not verify(log, head).held
 
 
-def test_of_two_writers_one_is_told(log: str) -> None:
+def test_the_second_of_two_writers_is_refused(log: str) -> None:
     first, second = AuditLog(log), AuditLog(log)
     first._head = second._head = audit._head(DIRECT, log)
     first.append("run_started", run=RUN)
@@ -134,6 +140,6 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
     assert invoke("--head", "f" * 64).exit_code == ExitCode.FAULTS
     write(log, 4, read(log, 4) | {"exit_code": 0})
     assert invoke().exit_code == ExitCode.FAULTS
-    assert invoke().stdout.startswith(f"{audit._uri(log, 4)} was changed")
-    told = json.loads(invoke("--json").stdout)
-    assert (told["broken"], told["entries"], told["exit_code"]) == (audit._uri(log, 4), 3, 3)
+    assert invoke().stdout.startswith(f"{uri(log, 4)} was changed")
+    answer = json.loads(invoke("--json").stdout)
+    assert (answer["broken"], answer["entries"], answer["exit_code"]) == (uri(log, 4), 3, 3)

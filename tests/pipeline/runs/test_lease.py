@@ -1,4 +1,4 @@
-"""The lease: one writer for an output, a dead one's place is free, and one taker of many wins."""
+"""The lease: one writer for an output. One process can take the lease of a dead process."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from jobs import cli
 from pipeline.runs import lease
 from pipeline.runs.lease import Lease, LeaseLost, Locked, Tenure, held, newest, take
 from pipeline.runs.process import Process
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe
 
@@ -30,22 +30,22 @@ ELSEWHERE = Process("other-host", "another boot", 1, "", "curator")
 def leave(out: str, tenure: Tenure) -> None:
     """Put the lease of another holder into an output."""
     number, _ = newest(out)
-    assert storage.create(lease._uri(out, number + 1), tenure.to_json())
+    assert storage.create(layout.lease(out, number + 1), tenure.to_json())
 
 
 def ago(seconds: float) -> str:
     return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(store_root: str) -> None:
+def test_a_second_writer_is_refused_with_the_name_of_the_first(store_root: str) -> None:
     with held(store_root, "submit") as first:
         first.renew(run="20260101T000000-abcdef")
         with pytest.raises(Locked) as refused:
             take(store_root, "submit")
-        told = str(refused.value)
+        message = str(refused.value)
         for fact in ("run 20260101T000000-abcdef", socket.gethostname(), f"process {os.getpid()}",
                      first.tenure.taken, f"last heartbeat {first.tenure.renewed}"):  # fmt: skip
-            assert fact in told
+            assert fact in message
         assert refused.value.exit_code == 6
     with held(store_root, "submit") as second:
         assert second.number == first.number + 1
@@ -67,11 +67,11 @@ def test_a_second_run_is_refused_before_anything_starts(
         command = ["submit", "manifest.csv", "--out", out, "--json"]
         result = CliRunner().invoke(cli.app, command)
     assert result.exit_code == 6
-    told = json.loads(result.stdout)
-    assert told["exit_code"] == 6 and f"process {os.getpid()}" in told["error"]
+    answer = json.loads(result.stdout)
+    assert answer["exit_code"] == 6 and f"process {os.getpid()}" in answer["error"]
 
 
-def test_the_lease_is_given_back_whatever_ends_the_block(tmp_path: object) -> None:
+def test_the_lease_ends_with_its_block(tmp_path: object) -> None:
     out = str(tmp_path)
     for end in (SystemExit(143), KeyboardInterrupt(), ValueError()):
         with pytest.raises(type(end)), held(out, "submit"):
@@ -81,8 +81,8 @@ def test_the_lease_is_given_back_whatever_ends_the_block(tmp_path: object) -> No
     assert tenure is not None and tenure.ended
 
 
-def test_a_killed_holder_is_followed_at_once(store_root: str) -> None:
-    """Its heartbeat is fresh, but its process is gone from this very machine."""
+def test_the_lease_of_a_killed_process_can_be_taken_at_once(store_root: str) -> None:
+    """Its heartbeat is fresh, but its process is gone from this machine."""
     code = (
         "import sys, time; from pipeline.runs import lease\n"
         "lease.take(sys.argv[1], 'submit'); print('taken', flush=True); time.sleep(600)"
@@ -93,11 +93,13 @@ def test_a_killed_holder_is_followed_at_once(store_root: str) -> None:
         with pytest.raises(Locked, match=f"process {holder.pid}"):
             take(store_root, "submit")
         holder.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # a zombie: nobody has reaped it
+        os.waitid(
+            os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT
+        )  # a zombie: no process has waited for it
         assert take(store_root, "submit").number == 2
 
 
-def test_an_id_that_another_process_has_now_is_no_holder() -> None:
+def test_a_reused_process_id_is_not_the_holder() -> None:
     here = Process.here()
     assert here.alive() is True
     assert replace(here, started="1").alive() is False
@@ -105,8 +107,8 @@ def test_an_id_that_another_process_has_now_is_no_holder() -> None:
     assert replace(here, started="").alive() is None
 
 
-def test_a_living_holder_on_this_machine_may_be_silent(tmp_path: object) -> None:
-    """It may be starved or suspended; it would come back and write."""
+def test_a_living_holder_on_this_machine_may_miss_heartbeats(tmp_path: object) -> None:
+    """It may be slow or suspended, and may write again later."""
     out = str(tmp_path)
     leave(out, Tenure("submit", Process.here(), ago(900), ago(900)))
     with pytest.raises(Locked):
@@ -114,7 +116,7 @@ def test_a_living_holder_on_this_machine_may_be_silent(tmp_path: object) -> None
 
 
 @pytest.mark.parametrize(("silent", "free"), [(60, False), (120, True)])
-def test_a_holder_elsewhere_counts_until_it_is_silent_for_long(
+def test_the_lease_of_another_machine_goes_stale(
     tmp_path: object, silent: float, free: bool
 ) -> None:
     out = str(tmp_path)
@@ -126,7 +128,7 @@ def test_a_holder_elsewhere_counts_until_it_is_silent_for_long(
             take(out, "submit")
 
 
-def test_of_twelve_takers_over_a_stale_lease_one_wins(store_root: str) -> None:
+def test_one_of_twelve_processes_takes_a_stale_lease(store_root: str) -> None:
     leave(store_root, Tenure("submit", ELSEWHERE, ago(900), ago(900)))
     start = threading.Barrier(12)
 
@@ -143,38 +145,38 @@ def test_of_twelve_takers_over_a_stale_lease_one_wins(store_root: str) -> None:
     assert newest(store_root)[0] == 2
 
 
-def test_a_holder_that_was_taken_for_dead_finds_out(tmp_path: object) -> None:
+def test_a_holder_notices_that_its_lease_was_taken(tmp_path: object) -> None:
     out, losses = str(tmp_path), []
     mine = take(out, "submit", on_loss=lambda: losses.append("lost"))
     mine.check()
     leave(out, Tenure("submit", ELSEWHERE, ago(0), ago(0)))
-    before = storage.read_bytes(lease._uri(out, 1))
+    before = storage.read_bytes(layout.lease(out, 1))
     mine.renew()
     mine.renew()
     assert losses == ["lost"]
     with pytest.raises(LeaseLost, match="taken over"):
         mine.check()
-    assert storage.read_bytes(lease._uri(out, 1)) == before
+    assert storage.read_bytes(layout.lease(out, 1)) == before
 
 
-def test_the_heartbeat_outlives_trouble_of_the_store(
+def test_the_heartbeat_continues_after_faults_of_the_store(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.001)
     beats, over = [], threading.Event()
 
-    class Troubled(Lease):
+    class Failing(Lease):
         def renew(self, **_: str) -> None:
             beats.append(len(beats))
             if len(beats) == 3:
                 over.set()
             raise ArchiveError("the store answered 503")
 
-    Troubled(str(tmp_path), 1, Tenure("submit", ELSEWHERE, ago(0), ago(0))).beat(over)
+    Failing(str(tmp_path), 1, Tenure("submit", ELSEWHERE, ago(0), ago(0))).beat(over)
     assert beats == [0, 1, 2]
 
 
-def test_a_file_that_is_no_lease_is_named(tmp_path: object) -> None:
+def test_a_file_that_is_not_a_lease_is_named(tmp_path: object) -> None:
     storage.write_bytes(f"{tmp_path}/lease/00000001.json", b"{")
-    with pytest.raises(ArchiveError, match=r"00000001\.json is no lease"):
+    with pytest.raises(ArchiveError, match=r"00000001\.json is not a lease"):
         take(str(tmp_path), "submit")

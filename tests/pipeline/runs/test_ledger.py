@@ -1,4 +1,4 @@
-"""The ledger: work counts once, a run is resumed, and only a clip's own deaths count against it."""
+"""The ledger: work counts once, a run is resumed, and deaths of workers are counted."""
 
 import pickle
 import threading
@@ -50,7 +50,7 @@ def test_a_run_of_another_identity_is_not_resumed(tmp_path: object) -> None:
     assert Ledger.open_or_resume(out, IDENTITY).run == first.run
 
 
-def test_foreign_folders_among_the_runs_are_ignored(tmp_path: object) -> None:
+def test_other_folders_below_runs_are_ignored(tmp_path: object) -> None:
     out = str(tmp_path)
     storage.write_bytes(f"{out}/runs/notes/readme.txt", b"")
     storage.write_bytes(f"{out}/runs/20990101T000000-abcdef/stray", b"")
@@ -70,7 +70,7 @@ def test_a_store_without_conditional_writes_is_refused(
         Ledger.open_or_resume(str(tmp_path), IDENTITY)
 
 
-def test_commits_count_once_among_six(store_root: str) -> None:
+def test_one_of_six_parallel_commits_counts(store_root: str) -> None:
     ledger = Ledger.open_or_resume(store_root, IDENTITY)
     start = threading.Barrier(6)
 
@@ -94,13 +94,13 @@ def test_deaths_are_unended_and_superseded_attempts(store_root: str) -> None:
     ledger = Ledger.open_or_resume(store_root, IDENTITY)
     for number in (1, 2, 3):
         assert ledger.claim_attempt("a", 0, worker()) == number
-        assert ledger.deaths("a", "s", set()) == number - 1  # the latest may be under way
+        assert ledger.deaths("a", "s", set()) == number - 1  # the latest may be in progress
         assert ledger.deaths("a", "s", set(), shard=0) == number
         assert ledger.deaths("a", "s", set(), shard=1) == number - 1
     assert ledger.deaths("b", "s", set()) == 0
 
 
-def test_shards_side_by_side_are_no_deaths(tmp_path: object) -> None:
+def test_parallel_shards_are_no_deaths(tmp_path: object) -> None:
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
     for shard in range(5):
         ledger.claim_attempt("a", shard, worker(pid=shard))
@@ -123,7 +123,7 @@ def test_lost_nodes_and_earlier_sessions_are_no_deaths(tmp_path: object) -> None
     assert ledger.deaths("a", "old", set()) == 1
 
 
-def test_a_negative_shard_stands_for_a_step_of_its_own(tmp_path: object) -> None:
+def test_a_negative_shard_stands_for_another_step(tmp_path: object) -> None:
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
     assert ledger.claim_attempt("a", -1, worker()) == 1
     assert ledger.claim_attempt("a", -1, worker()) == 2

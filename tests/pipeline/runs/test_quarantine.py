@@ -1,6 +1,6 @@
-"""Clips that did not end well: who is tried again and when, and what a person can ask and do.
+"""Clips that did not end well: which runs try them again, and the commands for them.
 
-Sources that are not there end in the survey, so no model is needed; the stages run without Ray.
+The sources do not exist, so clips end in the survey. No model and no Ray is needed.
 """
 
 import json
@@ -19,7 +19,7 @@ from pipeline.runs.results import failed
 from pipeline.runs.run import Run
 from pipeline.sources.manifest import read_manifest
 from pipeline.stages import SurveyStage
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -29,7 +29,7 @@ pytest_plugins = ("tests.support.s3",)
 
 
 class Nights:
-    """Runs of one manifest into one output; the clips are a and b, and neither source exists."""
+    """Runs of one manifest into one output. The sources of its clips a and b do not exist."""
 
     def __init__(self, folder: Path, out: str) -> None:
         self.folder, self.out = folder, out
@@ -41,7 +41,7 @@ class Nights:
         return Run.open(str(self.manifest), clips, self.out, recipe or Recipe(), lambda event: None)
 
     def survey(self, work: Run) -> dict[str, Any]:
-        """Every clip that the run tries ends in its survey."""
+        """Survey every clip that the run tries. Each ends there."""
         stage = SurveyStage(work.settings)
         for clip in work.todo:
             for item in stage(clip):
@@ -49,14 +49,14 @@ class Nights:
         return work.close()
 
     def fail(self, work: Run, clip: str, reason: Reason) -> None:
-        fault = ClipFault(reason, "so it was")
+        fault = ClipFault(reason, "as planted")
         end(work, failed(work._clips[clip], fault, work.settings))
 
     def publish(self, work: Run, clip: str) -> None:
         end(work, published(work._clips[clip], work.settings))
 
     def actions(self) -> list[tuple[str, str | None]]:
-        uris = storage.listing(storage.join(self.out, "audit"))
+        uris = storage.listing(layout.audit(self.out))
         entries = [json.loads(data) for data in storage.read_many(uris).values()]
         return [(entry["action"], entry.get("clip_id")) for entry in entries]
 
@@ -70,11 +70,11 @@ def tried(work: Run) -> list[str]:
     return [clip.clip_id for clip in work.todo]
 
 
-# What runs do
+# Runs
 
 
 def test_a_quarantined_clip_is_skipped_and_still_counted(tmp_path: Path, store_root: str) -> None:
-    nights = Nights(tmp_path, storage.join(store_root, "out"))
+    nights = Nights(tmp_path, f"{store_root}/out")
     first = nights.survey(nights.open())
     assert first["clips"]["quarantined"] == 2
     work = nights.open()
@@ -88,19 +88,19 @@ def test_a_quarantined_clip_is_skipped_and_still_counted(tmp_path: Path, store_r
     assert (case.run, case.since_run, case.runs) == (first["run"], first["run"], 1)
 
 
-def test_a_change_of_the_source_is_a_reason_to_try_again(nights: Nights) -> None:
+def test_a_clip_is_tried_again_after_a_change_of_its_source(nights: Nights) -> None:
     nights.survey(nights.open())
-    (nights.folder / "b.mkv").write_bytes(b"now it is there")
+    (nights.folder / "b.mkv").write_bytes(b"a source")
     assert tried(nights.open()) == ["b"]
 
 
-def test_a_change_of_the_manifest_is_a_reason_to_try_again(nights: Nights) -> None:
+def test_a_clip_is_tried_again_after_a_change_of_its_row(nights: Nights) -> None:
     nights.survey(nights.open())
     nights.manifest.write_text("clip_id,source_uri\na,a2.mkv\nb,b.mkv\n")
     assert tried(nights.open()) == ["a"]
 
 
-def test_a_change_of_the_recipe_is_a_reason_to_try_again(nights: Nights) -> None:
+def test_clips_are_tried_again_after_a_change_of_the_recipe(nights: Nights) -> None:
     nights.survey(nights.open())
     assert tried(nights.open(Recipe(strength=0.5))) == ["a", "b"]
 
@@ -138,10 +138,10 @@ def test_a_case_is_closed_when_its_clip_ends_well(nights: Nights) -> None:
     assert cases(nights.out) == []
 
 
-def test_the_log_tells_what_happened_and_only_once(nights: Nights) -> None:
+def test_every_end_is_logged_once(nights: Nights) -> None:
     work = nights.open()
     nights.fail(work, "a", Reason.TRUNCATED)
-    again = nights.open()  # the driver had died
+    again = nights.open()  # the driver was killed
     nights.fail(again, "a", Reason.TRUNCATED)
     nights.publish(again, "b")
     again.close()
@@ -162,20 +162,20 @@ def test_the_log_tells_what_happened_and_only_once(nights: Nights) -> None:
     assert audit.verify(nights.out).broken is None
 
 
-def test_an_end_that_a_dead_driver_did_not_log_is_logged_by_the_next(nights: Nights) -> None:
+def test_the_next_driver_logs_an_end_that_a_killed_driver_did_not_log(nights: Nights) -> None:
     work = nights.open()
     row = failed(work._clips["a"], ClipFault(Reason.TRUNCATED, "cut"), work.settings)
-    work.settings.ledger.commit_clip(row)  # and then the driver dies
+    work.settings.ledger.commit_clip(row)  # then the driver is killed
     nights.open()
     assert nights.actions()[1:] == [("run_resumed", None), ("clip_quarantined", "a")]
     assert find(nights.out, "a").row["sentence"] == "cut"
 
 
-# What people do
+# Commands
 
 
 def test_retry_makes_the_next_run_try_the_clip(tmp_path: Path, store_root: str) -> None:
-    nights = Nights(tmp_path, storage.join(store_root, "out"))
+    nights = Nights(tmp_path, f"{store_root}/out")
     nights.survey(nights.open())
     assert retry(nights.out, ["b"]) == ["b"]
     assert [case.clip for case in cases(nights.out)] == ["a"]
@@ -197,10 +197,10 @@ def test_retry_reopens_a_run_that_is_not_finished(nights: Nights) -> None:
     assert tried(again) == ["a"]
     assert list(storage.listing(f"{ledger.uri}/segments/a")) == []
     ledger.reopen("b")
-    assert "b" in again.settings.ledger.done()  # what ended well is never reopened
+    assert "b" in again.settings.ledger.done()  # a clip that ended well is never reopened
 
 
-def test_retry_waits_for_no_run(nights: Nights) -> None:
+def test_retry_is_refused_during_a_run(nights: Nights) -> None:
     nights.survey(nights.open())
     with lease.held(nights.out, "submit"), pytest.raises(lease.Locked):
         retry(nights.out, ["a"])
@@ -211,7 +211,7 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, ["quarantine", *arguments])
 
 
-def test_list_shows_why_since_when_and_what_to_do(nights: Nights) -> None:
+def test_list_shows_reason_first_run_and_next_step(nights: Nights) -> None:
     run = nights.survey(nights.open())["run"]
     rows = json.loads(invoke("list", "--out", nights.out, "--json").stdout)
     assert [row["clip_id"] for row in rows] == ["a", "b"]
@@ -226,7 +226,7 @@ def test_list_shows_why_since_when_and_what_to_do(nights: Nights) -> None:
     )
 
 
-def test_show_tells_everything_of_one_clip(nights: Nights) -> None:
+def test_show_prints_all_facts_of_one_clip(nights: Nights) -> None:
     work = nights.open()
     ledger = work.settings.ledger
     ledger.end_attempt("a", 0, ledger.claim_attempt("a", 0, WorkerId("s", "node-7", 42)))

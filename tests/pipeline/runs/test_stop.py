@@ -1,6 +1,6 @@
-"""Stopping in order: nothing more is begun, what is under way is kept, the next run does the rest.
+"""A graceful stop: no new work starts, finished work is kept, the next session does the rest.
 
-The stages run here as Ray would call them, without Ray.
+The stages run in this process, without Ray.
 """
 
 import threading
@@ -15,7 +15,6 @@ from jobs.console.query import query
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone
 from pipeline.local import ThisProcess
 from pipeline.runs import stop as stopping
-from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
@@ -27,7 +26,7 @@ from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
-from tests.support.results import end
+from tests.support.results import end, quiet
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -35,14 +34,10 @@ RECIPE = Recipe(shard_frames=6, strength=0.5)
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 
 
-def quiet(event: Event) -> None:
-    pass
+# The time of a stop
 
 
-# When
-
-
-def test_the_deadline_comes_by_the_clock() -> None:
+def test_a_run_stops_at_its_deadline() -> None:
     times = [NOW - timedelta(seconds=1), NOW]
     stop = Stop(NOW, clock=lambda: times.pop(0))
     assert stop.reason() is None
@@ -56,42 +51,42 @@ def test_cancelling_counts_before_the_deadline() -> None:
     assert stop.reason() is Reason.CANCELLED
 
 
-def test_workers_see_the_stop_of_their_session_alone(store_root: str) -> None:
+def test_workers_see_only_the_stop_of_their_session(store_root: str) -> None:
     ledger = Ledger.open_or_resume(store_root, {"manifest": "m"})
     worker = Ledger(*ledger.__reduce__()[1])
     assert worker.stopped() is None
     notes: list[str] = []
     with Stop(NOW, clock=lambda: NOW).passed_on(ledger, lambda e: notes.append(e.sentence)):
         assert worker.stopped() is Reason.DEADLINE_STOP
-    assert notes == ["the deadline is reached: finishing what is under way"]
+    assert notes == ["The deadline is reached. Work in progress is finished."]
     ledger.stop(Reason.CANCELLED)
     assert Ledger(*ledger.__reduce__()[1]).stopped() is Reason.DEADLINE_STOP  # the first counts
     assert Ledger.open_or_resume(store_root, {"manifest": "m"}).stopped() is None
 
 
-def test_a_stop_that_comes_later_is_passed_on_whatever_the_store_does(
+def test_a_later_stop_is_passed_on_after_faults_of_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stopping, "LOOK_SECONDS", 0.001)
     ledger = Ledger.open_or_resume(str(tmp_path), {"manifest": "m"})
-    told, troubles = threading.Event(), [ArchiveError("503"), ArchiveError("503")]
+    noted, faults = threading.Event(), [ArchiveError("503"), ArchiveError("503")]
     write = ledger.stop
 
-    def troubled(reason: Reason) -> None:
-        if troubles:
-            raise troubles.pop()
+    def failing_write(reason: Reason) -> None:
+        if faults:
+            raise faults.pop()
         write(reason)
 
-    monkeypatch.setattr(ledger, "stop", troubled)
+    monkeypatch.setattr(ledger, "stop", failing_write)
     stop = Stop()
-    with stop.passed_on(ledger, lambda event: told.set()):
+    with stop.passed_on(ledger, lambda event: noted.set()):
         assert ledger.stopped() is None
         stop.cancel()
-        assert told.wait(60)
+        assert noted.wait(60)
     assert ledger.stopped() is Reason.CANCELLED
 
 
-# What
+# The work of a stopped run
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +104,7 @@ def open_run(manifest: str, out: str, recipe: Recipe = RECIPE) -> Run:
 
 
 def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[type[Item]]:
-    """Every clip of a run through every stage, shard by shard; the kinds of what came out."""
+    """Take every clip of a run through every stage. Return the classes of the last values."""
     survey, assembly = SurveyStage(work.settings), AssembleStage(work.settings)
     restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
     shards = [shard for clip in work.todo for shard in survey(clip)]
@@ -132,9 +127,7 @@ def segments(out: str) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
-    manifest: str, tmp_path: Path
-) -> None:
+def test_a_stopped_run_keeps_its_work_and_is_resumed(manifest: str, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     first = open_run(manifest, out)
 
@@ -154,7 +147,7 @@ def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
         ("b", "held", "DEADLINE_STOP"),
     ]
     assert first.settings.ledger.summary() is None  # unfinished
-    assert set(first.settings.ledger.done()) == {"a"}  # what is left is not committed
+    assert set(first.settings.ledger.done()) == {"a"}  # a clip that is left is not committed
     kept = segments(out)
     assert len([uri for uri in kept if "/b/" in uri]) == 1
 
@@ -171,7 +164,7 @@ def test_a_stopped_run_keeps_what_it_has_and_the_next_does_the_rest(
     ]
 
 
-def test_a_run_that_is_stopped_first_begins_nothing(manifest: str, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_first_starts_no_work(manifest: str, tmp_path: Path) -> None:
     work = open_run(manifest, str(tmp_path / "out"))
     work.settings.ledger.stop(Reason.CANCELLED)
     assert drive(work) == [ClipLeft, ClipLeft]
@@ -180,7 +173,7 @@ def test_a_run_that_is_stopped_first_begins_nothing(manifest: str, tmp_path: Pat
     assert not storage.exists(f"{work.settings.ledger.uri}/survey/a.json")
 
 
-def test_a_stop_does_not_cover_up_a_clip_that_was_lost(manifest: str, tmp_path: Path) -> None:
+def test_a_stop_does_not_hide_a_lost_clip(manifest: str, tmp_path: Path) -> None:
     work = open_run(manifest, str(tmp_path / "out"))
     work.settings.ledger.stop(Reason.DEADLINE_STOP)
     work.take(ClipLeft("a", Reason.DEADLINE_STOP))
@@ -190,10 +183,10 @@ def test_a_stop_does_not_cover_up_a_clip_that_was_lost(manifest: str, tmp_path: 
     assert work.settings.ledger.result("b").reason is Reason.INTERNAL
 
 
-def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
+def test_a_clip_published_on_a_node_that_is_then_lost_is_published(
     manifest: str, tmp_path: Path
 ) -> None:
-    """Its row died with the node; Ray repeats the steps, which find that all is done."""
+    """Its row is lost with the node. Ray repeats the stages, which find the finished work."""
     work = open_run(manifest, str(tmp_path / "out"), Recipe(shard_frames=6, strength=0))
     restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
     assembly = AssembleStage(work.settings)
@@ -208,8 +201,8 @@ def test_a_clip_published_by_a_node_that_was_lost_then_is_published(
     assert (summary["clips"]["published"], summary["clips"]["failed"]) == (1, 0)
 
 
-def test_a_stop_does_not_cover_up_a_failure(manifest: str, tmp_path: Path) -> None:
-    """The clip of a shard that was left may have failed in another one."""
+def test_a_stop_does_not_hide_a_failure(manifest: str, tmp_path: Path) -> None:
+    """A clip with one shard that was left may have failed in another shard."""
     work = open_run(manifest, str(tmp_path / "out"))
     work.take(ClipLeft("a", Reason.DEADLINE_STOP))
     fault = ClipFault(Reason.MODEL_NAN, "not numbers")

@@ -1,4 +1,4 @@
-"""Tables: the gate, the files, and writing them twice."""
+"""Tables: checks of their rows, their files, and a second writing."""
 
 import importlib
 import math
@@ -60,7 +60,7 @@ def content(out: str) -> dict[str, bytes]:
     return {uri.removeprefix(out): storage.read_bytes(uri) for uri in storage.listing(out)}
 
 
-def test_tables_are_written_whole_and_twice_the_same(store_root: str) -> None:
+def test_tables_written_twice_are_the_same(store_root: str) -> None:
     write(store_root)
     first = content(store_root)
     assert list(first) == [
@@ -125,7 +125,7 @@ def test_numbers_of_every_kind_are_stored(tmp_path: Path) -> None:
         ({"source_uri": None}, "source_uri"),
     ],
 )
-def test_the_gate_refuses(change: Row, part: str) -> None:
+def test_a_wrong_row_is_refused(change: Row, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         tables.to_table("clips", [PUBLISHED_CLIP | change], RUN)
 
@@ -158,7 +158,7 @@ def values(found: Any, column: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_an_empty_table_passes_its_gate(name: str) -> None:
+def test_an_empty_table_passes_its_check(name: str) -> None:
     table = schema(name).empty_table()
     assert check(name, table).schema.equals(arrow_schema(TABLES[name]))
 
@@ -172,7 +172,7 @@ def test_segments_are_checked() -> None:
         check("segments", table.set_column(names.index("shard"), "shard", pa.array([-1])))
 
 
-def test_what_is_measured_has_its_columns() -> None:
+def test_every_measurement_has_its_column() -> None:
     measured = set(metric_columns())
     assert measured <= set(CLIPS)
     measure = ClipMeasure()
@@ -184,5 +184,5 @@ def test_what_is_measured_has_its_columns() -> None:
     tables.to_table("clips", [PUBLISHED_CLIP | measure.summary()], RUN)
 
 
-def test_the_states_add_up_in_runs() -> None:
+def test_every_state_has_a_column_in_runs() -> None:
     assert set(STATES) <= set(PUBLISHED["runs"])

@@ -16,6 +16,7 @@ from pipeline.sources.manifest import (
     read_manifest,
 )
 from pipeline.store import storage
+from pipeline.store.address import join
 from schemas.manifest import COLUMNS
 from schemas.manifest_model import manifest_json_schema
 
@@ -272,7 +273,7 @@ def test_a_manifest_without_rows_is_a_warning() -> None:
 
 
 def test_sources_are_relative_to_the_manifest_in_a_store(s3_prefix: str) -> None:
-    uri = storage.join(s3_prefix, "night", "m.csv")
+    uri = join(s3_prefix, "night", "m.csv")
     storage.write_bytes(uri, b"clip_id,source_uri\na,./reels/a.mkv\nb,/mnt/b.mkv\n")
     sources = [clip.source_uri for clip in read_manifest(uri)]
     assert sources == [f"{s3_prefix}/night/reels/a.mkv", "/mnt/b.mkv"]

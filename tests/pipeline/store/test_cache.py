@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.sources.fetch import fetched
 from pipeline.store import cache, storage
+from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -27,7 +28,7 @@ def test_the_copy_of_a_file_is_the_file_and_is_not_freed(tmp_path: Path) -> None
 def test_a_missing_object_leaves_nothing(s3_prefix: str, tmp_path: Path) -> None:
     with (
         pytest.raises(ClipFault) as caught,
-        cache.local_copy(storage.join(s3_prefix, "none.mkv"), tmp_path),
+        cache.local_copy(join(s3_prefix, "none.mkv"), tmp_path),
     ):
         pass
     assert caught.value.reason is Reason.NOT_FOUND
@@ -35,7 +36,7 @@ def test_a_missing_object_leaves_nothing(s3_prefix: str, tmp_path: Path) -> None
 
 
 def test_a_copy_is_kept_until_the_object_changes(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
+    uri = join(s3_prefix, "clip.mkv")
     storage.write_bytes(uri, b"one")
     with cache.local_copy(uri, tmp_path) as first:
         made = first.stat().st_mtime_ns
@@ -51,7 +52,7 @@ def test_a_copy_is_kept_until_the_object_changes(s3_prefix: str, tmp_path: Path)
 
 
 def test_a_copy_in_use_is_not_freed(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
+    uri = join(s3_prefix, "clip.mkv")
     storage.write_bytes(uri, b"one")
     with cache.local_copy(uri, tmp_path) as path:
         cache.discard(uri, tmp_path)
@@ -68,16 +69,16 @@ def test_what_was_not_used_for_a_day_goes_with_the_next_download(
 ) -> None:
     paths = {}
     for name in ("old", "held", "young", "new"):
-        uri = storage.join(s3_prefix, name)
+        uri = join(s3_prefix, name)
         storage.write_bytes(uri, name.encode())
         if name != "new":
             with cache.local_copy(uri, tmp_path) as paths[name]:
                 pass
     before = time.time() - cache.UNUSED_SECONDS - 60
-    with cache.local_copy(storage.join(s3_prefix, "held"), tmp_path):
+    with cache.local_copy(join(s3_prefix, "held"), tmp_path):
         for name in ("old", "held"):
             os.utime(f"{paths[name]}.lock", (before, before))
-        with cache.local_copy(storage.join(s3_prefix, "new"), tmp_path):
+        with cache.local_copy(join(s3_prefix, "new"), tmp_path):
             pass
     assert {name: path.exists() for name, path in paths.items()} == {
         "old": False, "held": True, "young": True,
@@ -98,14 +99,14 @@ def _copy(uri: str, folder: str) -> int:
 
 
 def test_processes_share_one_download(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
+    uri = join(s3_prefix, "clip.mkv")
     storage.write_bytes(uri, bytes(2**20))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert len(set(pool.starmap(_copy, [(uri, str(tmp_path))] * 6, chunksize=1))) == 1
 
 
 def test_processes_that_free_and_use_one_copy_never_miss_it(s3_prefix: str, tmp_path: Path) -> None:
-    uri = storage.join(s3_prefix, "clip.mkv")
+    uri = join(s3_prefix, "clip.mkv")
     storage.write_bytes(uri, b"one")
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         found = pool.starmap(_use_and_free, [(uri, str(tmp_path))] * 60, chunksize=1)
@@ -115,8 +116,8 @@ def test_processes_that_free_and_use_one_copy_never_miss_it(s3_prefix: str, tmp_
 
 def test_a_sequence_is_fetched_whole_and_freed_whole(s3_prefix: str, tmp_path: Path) -> None:
     for number in (7, 8, 10):
-        storage.write_bytes(storage.join(s3_prefix, f"f_{number:04d}.dpx"), b"%d" % number)
-    uri = storage.join(s3_prefix, "f_%04d.dpx")
+        storage.write_bytes(join(s3_prefix, f"f_{number:04d}.dpx"), b"%d" % number)
+    uri = join(s3_prefix, "f_%04d.dpx")
     with fetched(uri, tmp_path) as pattern:
         found = {path.name: path.read_bytes() for path in pattern.parent.iterdir()}
         assert pattern.name == "f_%04d.dpx"

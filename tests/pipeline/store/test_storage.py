@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import local, s3, storage
+from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -24,7 +25,7 @@ def reason_of(action: Callable[[], object]) -> Reason:
 
 
 def test_write_read_replace_delete(store_root: str) -> None:
-    uri = storage.join(store_root, "a", "b.json")
+    uri = join(store_root, "a", "b.json")
     assert not storage.exists(uri)
     storage.write_bytes(uri, b"one")
     before = storage.stat(uri)
@@ -40,27 +41,25 @@ def test_write_read_replace_delete(store_root: str) -> None:
 
 
 def test_missing_is_not_found(store_root: str) -> None:
-    uri = storage.join(store_root, "missing.mkv")
+    uri = join(store_root, "missing.mkv")
     assert reason_of(lambda: storage.stat(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.NOT_FOUND
     assert reason_of(lambda: storage.download(uri, Path("/tmp/never"))) is Reason.NOT_FOUND
 
 
 def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(store_root: str) -> None:
-    assert list(storage.listing(storage.join(store_root, "nothing"))) == []
-    assert storage.folders(storage.join(store_root, "nothing")) == []
+    assert list(storage.listing(join(store_root, "nothing"))) == []
+    assert storage.folders(join(store_root, "nothing")) == []
     for name in ("runs/b/2", "runs/b/1", "runs/a/1", "runs-not/1"):
-        storage.write_bytes(storage.join(store_root, name), name.encode())
-    found = list(storage.listing(storage.join(store_root, "runs")))
-    assert found == [
-        storage.join(store_root, name) for name in ("runs/a/1", "runs/b/1", "runs/b/2")
-    ]
-    assert storage.folders(storage.join(store_root, "runs")) == ["a", "b"]
+        storage.write_bytes(join(store_root, name), name.encode())
+    found = list(storage.listing(join(store_root, "runs")))
+    assert found == [join(store_root, name) for name in ("runs/a/1", "runs/b/1", "runs/b/2")]
+    assert storage.folders(join(store_root, "runs")) == ["a", "b"]
     assert set(storage.read_many(found).values()) == {b"runs/a/1", b"runs/b/1", b"runs/b/2"}
 
 
 def test_create_has_exactly_one_winner_of_twelve(store_root: str) -> None:
-    uri = storage.join(store_root, "claim")
+    uri = join(store_root, "claim")
     start = threading.Barrier(12)
 
     def claim(number: int) -> bool:
@@ -74,14 +73,14 @@ def test_create_has_exactly_one_winner_of_twelve(store_root: str) -> None:
 
 
 def test_create_of_equal_bytes_still_has_one_winner(store_root: str) -> None:
-    uri = storage.join(store_root, "claim")
+    uri = join(store_root, "claim")
     assert [storage.create(uri, b"same") for _ in range(3)] == [True, False, False]
 
 
 def test_create_recognises_its_own_write_whose_answer_was_lost(
     s3_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = storage.join(s3_prefix, "claim")
+    uri = join(s3_prefix, "claim")
     client = s3._client()
     send = client.put_object
 
@@ -149,7 +148,7 @@ def test_multipart_round_trip_with_checksum(s3_prefix: str, tmp_path: Path) -> N
     source = tmp_path / "source.mkv"
     block = hashlib.sha256(b"seed").digest() * 2**15  # 1 MiB
     source.write_bytes(b"".join(bytes([n]) + block[1:] for n in range(41)))
-    uri = storage.join(s3_prefix, "big.mkv")
+    uri = join(s3_prefix, "big.mkv")
     storage.upload(source, uri)
     assert storage.stat(uri).token.endswith("-3")  # an ETag of three parts
     bucket, key = s3.bucket_and_key(uri)
@@ -160,7 +159,7 @@ def test_multipart_round_trip_with_checksum(s3_prefix: str, tmp_path: Path) -> N
 
 
 def test_the_store_refuses_bytes_that_differ_from_their_checksum(s3_prefix: str) -> None:
-    bucket, key = s3.bucket_and_key(storage.join(s3_prefix, "a"))
+    bucket, key = s3.bucket_and_key(join(s3_prefix, "a"))
 
     def put() -> None:
         with s3._store_faults(key):
@@ -180,7 +179,7 @@ def test_upload_and_download_of_files(tmp_path: Path) -> None:
 
 
 def test_wrong_secret_is_access_denied(s3_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = storage.join(s3_prefix, "a")
+    uri = join(s3_prefix, "a")
     storage.write_bytes(uri, b"a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.ACCESS_DENIED
@@ -194,7 +193,7 @@ def test_wrong_secret_is_access_denied(s3_prefix: str, monkeypatch: pytest.Monke
 def test_no_credentials_is_access_denied(s3_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    uri = storage.join(s3_prefix, "a")
+    uri = join(s3_prefix, "a")
     assert reason_of(lambda: storage.read_bytes(uri)) is Reason.ACCESS_DENIED
 
 
@@ -228,4 +227,4 @@ def test_file_addresses(tmp_path: Path) -> None:
     ],
 )
 def test_join(base: str, parts: tuple[str, ...], joined: str) -> None:
-    assert storage.join(base, *parts) == joined
+    assert join(base, *parts) == joined

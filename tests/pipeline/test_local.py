@@ -1,0 +1,69 @@
+"""The local executor gives the results that Ray gives."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import flow
+from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.local import LocalExecutor, ThisProcess
+from pipeline.runs.run import Run
+from pipeline.store import storage
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Recipe
+from tests.support.command_line import write_manifest
+from tests.support.media_factory import Clip, write_clip
+from tests.support.results import quiet
+
+RECIPE = Recipe(shard_frames=6)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A clip of two shards, and one without a source."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_clip(folder / "a.mkv", Clip(frames=12, width=96, height=64))
+    rows = [{"clip_id": name, "source_uri": f"{folder}/{name}.mkv"} for name in ("a", "missing")]
+    return write_manifest(folder / "m.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def out(manifest: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The output of a run in this process."""
+    out = str(tmp_path_factory.mktemp("local"))
+    summary = flow.run(manifest, out, RECIPE, executor=LocalExecutor(), progress=quiet)
+    assert (summary["clips"]["published"], summary["clips"]["quarantined"]) == (1, 1)
+    assert (summary["exit_code"], summary["left"]) == (3, 0)
+    return out
+
+
+def framemd5(out: str) -> bytes:
+    return storage.read_bytes(f"{out}/clips/a/a_rst.mkv.framemd5")
+
+
+def test_a_run_without_ray_publishes(out: str) -> None:
+    lines = framemd5(out).decode().splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) == 12
+
+
+def test_a_fault_becomes_a_result(tmp_path: Path) -> None:
+    clip = ManifestClip("missing", str(tmp_path / "missing.mkv"))
+    work = Run.open("m.csv", [clip], str(tmp_path / "out"), RECIPE, quiet)
+    with pytest.raises(ClipFault, match="does not exist") as fault:
+        LocalExecutor().result(work, clip)
+    assert fault.value.reason is Reason.NOT_FOUND
+    result = work.settings.ledger.result("missing")
+    assert (result.state, result.reason) == ("quarantined", Reason.NOT_FOUND)
+
+
+def test_this_process_is_the_only_node() -> None:
+    nodes = ThisProcess()
+    assert nodes.lost_nodes() == set()
+    assert nodes.worker("s") == nodes.worker("s")
+
+
+@pytest.mark.slow
+def test_ray_publishes_the_same_pictures(manifest: str, out: str, tmp_path: Path) -> None:
+    flow.run(manifest, str(tmp_path / "out"), RECIPE, progress=quiet)
+    assert framemd5(str(tmp_path / "out")) == framemd5(out)

@@ -1,0 +1,76 @@
+"""Guarded stages: a fault is retried, or becomes the clip's result, or aborts the run."""
+
+import errno
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import stages
+from pipeline.clip.clip import Clip
+from pipeline.clip.tasks import ClipEnded, ClipLeft
+from pipeline.runs.run import Run
+from pipeline.stages import guarded
+from pipeline.store import local
+from schemas.errors import ArchiveError, ClipFault
+from schemas.reasons import Reason
+from tests.support.failing import failing
+from tests.support.results import run_of
+
+pytest_plugins = ("tests.support.failing",)
+pytestmark = pytest.mark.usefixtures("clock")
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Run:
+    return run_of(tmp_path, 1)
+
+
+def guard(work: Run, step: Callable[[], str]) -> str | ClipEnded | ClipLeft:
+    return guarded(Clip("c0", "c0.mkv"), work.settings, step)
+
+
+def test_a_full_work_folder_is_retried(work: Run, clock: list[float]) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/ar-shard-x")
+    assert guard(work, failing(full, full, None)) == "done"
+    assert len(clock) == 2
+    assert guard(work, failing(full)) == ClipEnded("c0")
+    result = work.settings.ledger.result("c0")
+    assert (result.state, result.reason) == ("failed", Reason.DISK_FULL)
+    assert "/tmp/ar-shard-x" in result.sentence
+    assert 200 < sum(clock) < 600
+
+
+def test_a_broken_clip_is_not_retried(work: Run, clock: list[float]) -> None:
+    guard(work, failing(ClipFault(Reason.DECODE_CRC, "slice CRC mismatch"), None))
+    assert work.settings.ledger.result("c0").reason is Reason.DECODE_CRC
+    assert clock == []
+
+
+def test_a_result_that_cannot_be_written_aborts_the_run(
+    work: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dead(*_: object) -> bool:
+        raise ClipFault(Reason.STORE_ERROR, "connection refused")
+
+    monkeypatch.setattr(work.settings.ledger, "commit_clip", dead)
+    with caplog.at_level(logging.ERROR, stages.__name__):
+        left = guard(work, failing(ClipFault(Reason.TRUNCATED, "12 of 50 frames")))
+    assert left == ClipLeft("c0", Reason.SYSTEM_STOP, "STORE_ERROR: connection refused")
+    assert "12 of 50 frames" in caplog.text
+    with pytest.raises(ArchiveError, match="aborted: STORE_ERROR: connection refused") as caught:
+        work.take(left)
+    assert caught.value.exit_code == 1
+
+
+def test_after_exhausted_retries_the_result_is_written_once(
+    work: Run, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    def dead(*_: object) -> bool:
+        raise ClipFault(Reason.STORE_ERROR, "connection refused")
+
+    monkeypatch.setattr(local, "create", dead)
+    left = guard(work, failing(ClipFault(Reason.STORE_ERROR, "connection refused")))
+    assert isinstance(left, ClipLeft)
+    assert 200 < sum(clock) < 300
