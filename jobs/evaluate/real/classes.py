@@ -20,7 +20,7 @@ REAL = (
     "limb",
     "stick",
     "cord",
-    "rail",
+    "rail",  # thin straight structure: rails, pillars, poles
     "glint",
     "spark",
     "bird",
