@@ -15,10 +15,23 @@ DEFAULT_DAMAGE = ("film",)
 
 
 def evaluate(
-    data: Annotated[list[Path], typer.Argument(help="Clean clips, or folders of clean clips.")],
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="Clean clips, or folders of clean clips.")
+    ] = None,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for scores, table and pictures.")
     ] = Path("evaluation"),
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Score labelled places of real films instead; the films are in FOLDER.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labels for --real; default: the shipped labels."),
+    ] = None,
     damage: Damage = None,
     seed: Annotated[int, typer.Option(help="Seed of the random damage.")] = 0,
     method: Annotated[
@@ -41,15 +54,23 @@ def evaluate(
     The damage simulator ages clean clips, and each method restores them. The scores compare the
     results with the clean clips. Tuned classical filters are scored beside the model.
 
+    With --real, the model restores real damaged films. The result is the share of labelled defects
+    that are repaired, and the share of labelled real things that are harmed. Of the other options,
+    --out, --weights, --size, --steps, --jobs and --json apply.
+
     \b
     Example:
         archive-restore evaluate valid --frames 24
     """
+    if (real is None) == (not data):
+        raise ArchiveError("give clean clips, or real films with --real FOLDER")
+    if real is not None:
+        return _evaluate_real(real, out, labels, size, steps, weights, jobs, as_json)
     from jobs.evaluate.evaluate import evaluate_command
 
     with output.quiet_stdout(as_json):
         result = evaluate_command(
-            data,
+            data or [],
             tuple(damage or DEFAULT_DAMAGE),
             frames,
             seed,
@@ -60,6 +81,31 @@ def evaluate(
             steps=steps,
             weights=weights,
             max_side=max_side,
+        )
+    return output.emit(result) if as_json else output.say(str(result["markdown"]))
+
+
+def _evaluate_real(
+    films: Path,
+    out: Path,
+    labels: Path | None,
+    sizes: list[str] | None,
+    steps: int,
+    weights: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    from jobs.evaluate.real.benchmark import real_command
+
+    with output.quiet_stdout(as_json):
+        result = real_command(
+            films,
+            out,
+            sizes or ("base",),
+            labels=labels,
+            steps=steps,
+            weights=weights,
+            jobs=jobs,
         )
     output.emit(result) if as_json else output.say(str(result["markdown"]))
 

@@ -57,7 +57,8 @@ def keep(clip: Clip) -> Clip:
 
 
 @cache
-def _restorer(size: str, steps: int, weights: Path | None) -> Restorer:
+def restorer_of(size: str, steps: int, weights: Path | None) -> Restorer:
+    """Load the model once for each process."""
     from models.restorer import Restorer  # torch: imported only if it is used
 
     return Restorer(size, steps, weights=weights)
@@ -67,7 +68,7 @@ def restore_with_model(
     clip: Clip, size: str, steps: int = 1, weights: Path | None = None, deflicker: bool = True
 ) -> Clip:
     """Restore one shot with the model as the pipeline does. Deflicker runs if the shot flickers."""
-    restorer = _restorer(size, steps, weights)
+    restorer = restorer_of(size, steps, weights)
     images = (frame.astype(np.float32) / 255 for frame in clip)
     restored = restorer.stream(images, deflicker=deflicker and is_unsteady(clip))
     frames = [np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in restored]
@@ -229,7 +230,7 @@ def evaluate_command(
     ours: list[Method] = []
     for size in sizes if "ours" in wanted else ():
         run = partial(restore_with_model, size=size, steps=steps, weights=weights)
-        prepare = partial(_restorer, size, steps, weights)
+        prepare = partial(restorer_of, size, steps, weights)
         name = f"ours {size}" if len(sizes) > 1 else "ours"
         ours.append(Method(name, "ours", run, prepare=prepare))
     baselines = {name: BASELINES[name] for name in wanted if name in BASELINES}
