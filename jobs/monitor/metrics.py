@@ -18,7 +18,7 @@ from jobs.console.progress import ProgressCount
 from pipeline.runs.events import Event
 from pipeline.runs.measures import STAGES as SHARD_STAGES
 from schemas.exit_codes import ExitCode
-from schemas.reasons import REASONS, Reason
+from schemas.reasons import ENDED_WELL, REASONS, Reason
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
