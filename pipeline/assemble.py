@@ -5,7 +5,6 @@ Every step is safe to repeat.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -36,6 +35,7 @@ from pipeline.store import layout
 from pipeline.store.address import is_s3
 from pipeline.store.cache import discard, local_copy
 from pipeline.store.local import local_path
+from pipeline.store.private import temporary
 from pipeline.store.storage import Store
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
@@ -49,7 +49,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
     """
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
-    with tempfile.TemporaryDirectory(prefix="ar-clip-") as folder:
+    with temporary("clip-") as folder:
         made = _made(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
         times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
         order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)

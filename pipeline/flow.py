@@ -21,6 +21,7 @@ from pipeline.runs.row import ClipOnRows, OnRows, Row, from_row, to_row
 from pipeline.runs.run import Run, aborted
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import Stop
+from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import read_manifest
 from pipeline.store.retry import NIGHTLY, RetryPolicy, with_retries
 from schemas.errors import ClipFault
@@ -64,7 +65,10 @@ def run(
     """
     stop, executor = stop or Stop(), executor or RayExecutor()
     lease.refuse_if_held(out)  # fail early; taking the lease decides
-    clips = read_manifest(manifest, out)
+    warnings: list[ManifestFault] = []
+    clips = read_manifest(manifest, out, warnings.append)
+    for warning in warnings:
+        progress(Event(kind="warning", sentence=str(warning)))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
@@ -76,7 +80,7 @@ def run(
                     for item in executor.items(work):
                         work.take(item)
         with_retries(mine.check, retry)
-        return work.close()
+        return {**work.close(), "warnings": [warning._asdict() for warning in warnings]}
 
 
 @contextmanager

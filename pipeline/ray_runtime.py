@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private.authentication.authentication_token_generator import (
+    generate_new_authentication_token,
+)
 from ray.data import DataContext
 
 from pipeline.runs.closing import Devices
 from pipeline.runs.ledger import WorkerId
+from pipeline.store.private import private_folder
+from schemas.errors import ArchiveError
+
+log = logging.getLogger(__name__)
 
 WAIT_FOR_ACTORS_SECONDS = 600
 STARTS = 3  # on a busy machine Ray can miss its own fixed deadline for the start of its processes
+SOCKET_PATH_BYTES = 107  # sun_path of unix(7), without its zero byte
+# The longest path that Ray adds to its folder: 7 digits of a process id, and a number if it is used
+LONGEST_SOCKET = "/session_2026-11-30_01-48-48_123456_4194304/sockets/plasma_store.10"
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -57,22 +70,27 @@ def cluster(address: str | None) -> Iterator[None]:
     """Connect to Ray: to the cluster at ``address``, or to an embedded one on loopback.
 
     The working directory of workers is an empty folder. Otherwise Ray puts the driver's working
-    directory on every worker's path, and a folder ``models`` in it hides this package's.
+    directory on every worker's path, and a folder ``models`` in it hides this package's. Ray makes
+    its own folders writable for everybody, and workers import from them. So all of them lie in a
+    private folder.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's errors arrive as exceptions and rows
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    with tempfile.TemporaryDirectory(prefix="ar-") as empty:
+    with session_folder(_temp()) as folder:
+        empty = folder / "empty"
+        empty.mkdir()
         options: dict[str, Any] = {
-            "runtime_env": {"working_dir": empty, "env_vars": WORKER_ENVIRONMENT},
+            "runtime_env": {"working_dir": str(empty), "env_vars": WORKER_ENVIRONMENT},
             "log_to_driver": False,
             "logging_level": "ERROR",
             "ignore_reinit_error": True,
         }
         with _startup_messages_held(), _own_sigterm():
             if address is None:
-                _start_embedded(options)
+                protect_token()
+                _start_embedded(options | {"_temp_dir": str(folder)})
             else:
                 ray.init(address=address, **options)
         _quiet_ray_data()
@@ -80,6 +98,66 @@ def cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _temp() -> Path:
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+
+
+@contextmanager
+def session_folder(temp: Path) -> Iterator[Path]:
+    """A new private folder for one session of Ray, with room for the paths of its sockets.
+
+    It lies in `temp`, or in /tmp if that path is too long. At the end it is removed, except for
+    the logs of the last session. Raises ArchiveError.
+    """
+    room = SOCKET_PATH_BYTES - len(LONGEST_SOCKET) - len("/12345678")
+    short = len(os.fsencode(temp / f"ar-{os.geteuid()}-ray")) <= room
+    base = private_folder("ray", temp if short else Path("/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="", dir=base))
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # one that never started has none
+            shutil.rmtree(base / "logs", ignore_errors=True)
+            (folder / "session_latest" / "logs").resolve().rename(base / "logs")
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that processes which are about to end may still write to."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+def protect_token() -> None:
+    """Give `~/.ray/auth_token` the mode 0600, and make it if it is missing.
+
+    Whoever has it can run code in the run. Ray writes it with the mode 0644. Raises ArchiveError
+    if it belongs to another user.
+    """
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if named or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    file = Path.home() / ".ray" / "auth_token"
+    with suppress(FileExistsError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        with os.fdopen(os.open(file, flags, 0o600), "w") as stream:
+            stream.write(generate_new_authentication_token())
+    found = file.stat()
+    if found.st_uid != os.geteuid():
+        raise ArchiveError(f"Ray's token {file} belongs to the user {found.st_uid}; remove it")
+    if found.st_mode & 0o077:
+        file.chmod(0o600)
+        log.warning(
+            "other users could read %s; its mode is 0600 now; remove the file if somebody may have "
+            "read it, and Ray makes another token",
+            file,
+        )
 
 
 def _quiet_ray_data() -> None:

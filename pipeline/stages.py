@@ -28,6 +28,7 @@ from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.store import cache, layout, storage
 from pipeline.store.local import is_full
+from pipeline.store.private import temporary
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
@@ -144,7 +145,7 @@ class RestoreStage:
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
         with (
             fetched(task.clip.source_uri, Path(settings.cache)) as source,
-            tempfile.TemporaryDirectory(prefix="ar-shard-") as folder,
+            temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
             segment = restorer.restore(source, survey, shard, path)

@@ -44,23 +44,20 @@ ASKED = "asked"  # `left` of frames that the manifest names in its column leave
 NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip is monochrome
 
 
-def check_fixity(path: Path, clip: Clip) -> str:
-    """SHA-256 of the source.
+def check_fixity(path: Path, clip: Clip) -> dict[str, str]:
+    """MD5 and SHA-256 of the source.
 
     Raises ClipFault(FIXITY_MISMATCH) if the manifest has another checksum.
     """
-    sha256 = fetch.checksum(path, "sha256")
+    found = fetch.checksums(path)
     expected = (clip.checksum or "").lower()
-    if not expected:
-        return sha256
     algorithm = (clip.checksum_algo or "sha256").lower()
-    found = sha256 if algorithm == "sha256" else fetch.checksum(path, algorithm)
-    if found != expected:
+    if expected and found[algorithm] != expected:
         raise ClipFault(
             Reason.FIXITY_MISMATCH,
-            f"the source's {algorithm} is {found}, the manifest says {expected}",
+            f"the source's {algorithm} is {found[algorithm]}, the manifest says {expected}",
         )
-    return sha256
+    return found
 
 
 def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
@@ -74,7 +71,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
     token = fetch.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     with fetch.fetched(uri, cache) as path:
-        sha256 = check_fixity(path, clip)
+        sums = check_fixity(path, clip)
         wanted = runs_of(clip.fill) if recipe.strength else []
         fill = [frame for run in wanted for frame in run]
         seen = _Pass(path, recipe.limits, fill=fill)
@@ -99,14 +96,14 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         order = scan_order(made, by_fields, measured.verdict)
         check_profiles(recipe.profiles, made, order, is_regular(times_ms, made.fps))
         return Survey(
-            clip.clip_id, uri, sha256, token,
+            clip.clip_id, uri, sums["sha256"], token,
             made, shown.pts, shown.crcs, shots, shown.colour.neutral, seen.messages,
             by_fields=by_fields, scan_measured=measured.verdict,
             range_measured=seen.levels.verdict, surveyed=surveyed,
             field_order=seen.probe.field_order,
             conversion=conversion, source_pts=[] if conversion is None else seen.pts,
             blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
-            recipe_sha256=recipe.digest,
+            recipe_sha256=recipe.digest, source_md5=sums["md5"],
         )  # fmt: skip
 
 

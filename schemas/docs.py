@@ -34,8 +34,11 @@ archive-restore validate manifest.csv
 ```
 
 `validate` lists every fault with its row and column. If there is a fault, nothing is started. An
-unknown column gives a warning and is ignored. In CSV the header is row 1. In JSON Lines the row is
-the line number. In Parquet the first row is row 1.
+unknown column is ignored. `validate`, `plan`, `submit` and `triage` print a warning about it on
+stderr; with `--json` the result has it under `warnings`.
+
+In CSV the header is row 1. In JSON Lines the row is the line number. In Parquet the first row is
+row 1.
 
 With a checksum, a collection and an embargo:
 
@@ -84,8 +87,16 @@ archive-restore query "SELECT state, count(*) FROM clips GROUP BY state" --out r
 archive-restore query --view worst_clips --out restored
 ```
 
-The files are `OUT/tables/<table>/run_date=YYYY-MM-DD/run=<run>/part-<n>.parquet`. A run writes them
+The files are `OUT/tables/<table>/run_date=YYYY-MM-DD/<run>/part-<n>.parquet`. A run writes them
 when it ends. They are derived from the ledger, so a second write gives the same rows.
+
+Each of these lines reads a whole table in Python, with `run_date` as its last column:
+
+```python
+pandas.read_parquet("restored/tables/clips")
+polars.read_parquet("restored/tables/clips")
+duckdb.sql("SELECT * FROM 'restored/tables/clips/**/*.parquet'")
+```
 
 An unknown fact is null. A column never changes its name, type or unit. New columns may be added.
 """

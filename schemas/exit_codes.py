@@ -20,14 +20,13 @@ class ExitCode(IntEnum):
     FAILED = (
         1,
         "The run or the command failed. A system fault prints one sentence, a defect of the "
-        "program prints a traceback. `doctor` and `audit verify` also end with 1 when a check "
-        "fails.",
+        "program prints a traceback. `doctor` also ends with 1 when a check fails.",
     )
     USAGE = 2, "The command line, the configuration or the manifest is wrong. Nothing was started."
     FAULTS = (
         3,
         "The command finished and found faults: quarantined, failed or held clips (an embargo does "
-        "not count), altered files, or broken rules.",
+        "not count), altered files, an altered audit log, or broken rules.",
     )
     REVIEW = 4, "The run finished, and more clips need review than the limit allows.", True
     STOPPED = 5, "The run stopped at its deadline or its budget. Clips are left."

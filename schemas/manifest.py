@@ -360,7 +360,11 @@ COLUMNS: dict[str, ManifestColumn] = {
         {"type": "string", "pattern": f"^{_FRAMES}$"},
     ),
     "notes": ManifestColumn(
-        "Free text for your own use. No output shows it.", "splice at 00:03", _TEXT, _STRING
+        "Free text for your own use. It is in the clip's row of `tables/clips` and on its page "
+        "of the report.",
+        "splice at 00:03",
+        _TEXT,
+        _STRING,
     ),
     "reference_uri": ManifestColumn(
         "A clean reference of the clip, if one exists. It adds full-reference measures.",

@@ -74,12 +74,21 @@ class Recipe:
         """Return the canonical JSON: sorted keys, no spaces."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
-    def to_toml(self) -> str:
-        """Return the text of a recipe file. `load_recipe` reads it back to an equal recipe."""
-        table = self.to_dict()
-        limits = cast(dict[str, object], table.pop("limits"))
+    def to_toml(self, *, whole: bool = True) -> str:
+        """Return the text of a recipe file. `load_recipe` reads it back to an equal recipe.
+
+        Unless `whole`, the text has the name and the settings that are not the defaults.
+        """
+        table, defaults = self.to_dict(), Recipe().to_dict()
+        limits = cast(Table, table.pop("limits"))
+        default_limits = cast(Table, defaults.pop("limits"))
+        if not whole:
+            named = {"name": table.pop("name")}
+            table = named | {k: v for k, v in table.items() if v != defaults[k]}
+            limits = {k: v for k, v in limits.items() if v != default_limits[k]}
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
-        lines += ["", "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        if limits:
+            lines += ["", "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
         return "\n".join(lines) + "\n"
 
 

@@ -48,11 +48,17 @@ _LEVELS: Columns = {
     **_before_after("blockiness", "Steps at block borders divided by steps elsewhere,", "ratio"),
     **_before_after("temporal_diff", "Root mean square change between two frames", "code values"),
 }
-_PAIRS: Columns = {
-    "psnr_to_source_db": real("PSNR of the restored clip against its source.", "dB"),
+_PAIRS: Columns = {  # a PSNR is at most 100 dB: that of identical pictures
+    "psnr_to_source_db": real(
+        "PSNR of the restored clip against its source. Identical pictures have 100.", "dB"
+    ),
     "ssim_to_source": real("SSIM of the restored clip against its source.", "-1 to 1"),
-    "ref_psnr_before_db": real("PSNR of the source against the reference.", "dB"),
-    "ref_psnr_after_db": real("PSNR of the restored clip against the reference.", "dB"),
+    "ref_psnr_before_db": real(
+        "PSNR of the source against the reference. Identical pictures have 100.", "dB"
+    ),
+    "ref_psnr_after_db": real(
+        "PSNR of the restored clip against the reference. Identical pictures have 100.", "dB"
+    ),
     "ref_ssim_before": real("SSIM of the source against the reference.", "-1 to 1"),
     "ref_ssim_after": real("SSIM of the restored clip against the reference.", "-1 to 1"),
 }
@@ -66,6 +72,7 @@ CLIPS: Columns = {
     "next_step": text("What to do next."),
     "collection": text("Collection, as in the manifest."),
     "access_class": text("Access class, as in the manifest."),
+    "notes": text("Notes, as in the manifest."),
     "source_uri": text("Address of the source.", required=True),
     "source_sha256": text("SHA-256 of the source.", pattern=SHA256),
     "output_uri": text("Address of the restored file."),
@@ -109,10 +116,16 @@ CLIPS: Columns = {
         values=(*SCAN_TYPES, "unknown"),
     ),
     "range_measured": text("Measured signal range.", values=("full", "limited", "unknown")),
-    "color_range": text("Signal range that the source declares."),
-    "color_primaries": text("Colour primaries that the source declares."),
-    "color_trc": text("Transfer characteristic that the source declares."),
-    "colorspace": text("Matrix coefficients that the source declares."),
+    "color_range": text("Signal range that the source declares: 0 unspecified, 1 limited, 2 full."),
+    "color_primaries": text(
+        "Colour primaries that the source declares: code point of ITU-T H.273, table 2."
+    ),
+    "color_trc": text(
+        "Transfer characteristic that the source declares: code point of ITU-T H.273, table 3."
+    ),
+    "colorspace": text(
+        "Matrix coefficients that the source declares: code point of ITU-T H.273, table 4."
+    ),
     "duration_seconds": real("Duration of the picture.", "seconds", low=0),
     "shots": integer("Number of shots found.", "shots"),
     "shards": integer("Number of shards: units of GPU work.", "shards"),

@@ -9,6 +9,7 @@ import typer
 
 from jobs.console import output
 from jobs.console.options import Json, Out
+from schemas.exit_codes import ExitCode
 
 app = typer.Typer(help="Check the audit log: who did what, and when.", no_args_is_help=True)
 
@@ -29,7 +30,7 @@ def verify(
 ) -> None:
     """Check every entry of the audit log.
 
-    Names the first entry that was changed, replaced or removed; the exit code is then 1. Entries
+    Names the first entry that was changed, replaced or removed; the exit code is then 3. Entries
     removed from the end are found only with --head: note the printed head in another place.
 
     \b
@@ -40,8 +41,9 @@ def verify(
 
     verdict = audit.verify(out, head)
     good = verdict.broken is None and verdict.held
+    code = ExitCode.DONE if good else ExitCode.FAULTS
     if as_json:
-        output.emit({**asdict(verdict), "exit_code": int(not good)})
+        output.emit({**asdict(verdict), "exit_code": code})
     elif verdict.broken:
         output.say(
             f"{verdict.broken} {verdict.why}; {verdict.entries} entries before it are unchanged"
@@ -50,4 +52,4 @@ def verify(
         output.say(f"no entry has the hash {head}: the log was shortened or rewritten")
     else:
         output.say(f"{verdict.entries} entries unchanged; head {verdict.head}")
-    raise typer.Exit(int(not good))
+    raise typer.Exit(code)

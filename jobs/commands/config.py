@@ -26,8 +26,9 @@ def show(
 ) -> None:
     """Show a recipe, or the recipe of a collection.
 
-    Without --resolved, only settings that differ from the built-in recipe `film` are shown. A run
-    restores a clip again when the SHA-256 of its recipe has changed.
+    Without --resolved, only the name and the settings that differ from the built-in recipe `film`
+    are shown. The output is a recipe file. A run restores a clip again when the SHA-256 of its
+    recipe has changed.
 
     \b
     Example:
@@ -44,11 +45,8 @@ def show(
     }
     if as_json:
         output.emit({"recipe": found.name, "sha256": found.digest, "settings": settings})
-    elif resolved:
-        output.say(f"# sha256 {found.digest}\n{found.to_toml().rstrip()}")
     else:
-        lines = [f"{key} = {value!r}" for key, value in settings.items()]
-        output.say("\n".join([f"# sha256 {found.digest}", *lines]))
+        output.say(f"# sha256 {found.digest}\n{found.to_toml(whole=resolved).rstrip()}")
 
 
 @app.command()

@@ -6,12 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.console import output
 from jobs.console.options import Json, Manifest, Out, RecipeName, Recipes
+
+if TYPE_CHECKING:
+    from jobs.console.progress import StepLines
+    from pipeline.plan.plan import Decision
 
 Row = dict[str, Any]
 
@@ -40,6 +44,7 @@ def plan(
     Example:
         archive-restore plan manifest.csv --out restored
     """
+    from jobs.console.progress import StepLines
     from jobs.monitor.forecast import load_prices, totals
     from pipeline.plan.plan import RunPlan
     from pipeline.sources.manifest import stream_manifest
@@ -49,12 +54,21 @@ def plan(
     tariff = load_prices(prices)
     work = RunPlan(out, load_book(recipe, recipes))
     show = _print_json if as_json else _print_text
+    warnings, steps = output.Warnings(as_json), StepLines(as_json)
+    steps.begin(f"reading {manifest}")
     with opened(manifest) as stream:
-        decisions = (d for rows in stream_manifest(stream, manifest, out) for d in work.add(rows))
+        parts = stream_manifest(stream, manifest, out, warnings.add)
+        decisions = (decision for rows in parts for decision in work.add(rows))
         show(
-            (decision.to_dict() for decision in decisions),
-            lambda: totals(work, out, workers, tariff),
+            _counted(decisions, steps),
+            lambda: totals(work, out, workers, tariff, steps.begin) | {"warnings": warnings.found},
         )
+
+
+def _counted(decisions: Iterator[Decision], steps: StepLines) -> Iterator[Row]:
+    for number, decision in enumerate(decisions, start=1):
+        steps(f"{number} clips decided")
+        yield decision.to_dict()
 
 
 def _print_json(clips: Iterator[Row], totals: Callable[[], Row]) -> None:

@@ -15,7 +15,8 @@ def report(out: Out, as_json: Json = False) -> None:
     Example:
         archive-restore report --out restored
     """
+    from jobs.console.progress import StepLines
     from jobs.report.write import write_report
 
-    index = write_report(out)
+    index = write_report(out, StepLines(as_json))
     output.emit({"report": index}) if as_json else output.say(f"report: {index}")

@@ -18,9 +18,10 @@ def validate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a manifest and list every fault.
+    """Check a manifest and list every fault and every warning.
 
-    Each fault is listed with its row and column. Nothing is started.
+    Each fault is listed with its row and column. A warning names a column that is ignored. Nothing
+    is started.
 
     \b
     Example:
@@ -28,6 +29,8 @@ def validate(
     """
     from pipeline.sources.manifest import read_manifest
 
-    rows = read_manifest(manifest, out)
-    result = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
+    warnings = output.Warnings(as_json)
+    rows = read_manifest(manifest, out, warnings.add)
+    facts = {"manifest": manifest, "rows": len(rows), "faults": [], "exit_code": 0}
+    result = facts | {"warnings": warnings.found}
     output.emit(result) if as_json else output.say(f"{manifest}: {len(rows)} clips, no faults")

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+from schemas import strict_json
+
+if TYPE_CHECKING:
+    from pipeline.sources.formats import ManifestFault
 
 LISTED = 20  # clips that a text for people names one by one; the rest are only counted
 
@@ -25,15 +28,7 @@ def emit(value: object) -> None:
 
 def as_json(value: object) -> str:
     """Return JSON on one line. Numbers that are not finite become null."""
-    return json.dumps(_finite(value), default=str, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return strict_json.dumps(value, default=str, ensure_ascii=False)
 
 
 def csv_lines(rows: Sequence[Mapping[str, object]]) -> str:
@@ -61,6 +56,19 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+class Warnings:
+    """The warnings of a manifest. In text each one is a line on stderr."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self.found: list[dict[str, object]] = []  # for the result in JSON
+
+    def add(self, warning: ManifestFault) -> None:
+        self.found.append(warning._asdict())
+        if not self._as_json:
+            log(f"warning: {warning}")
+
+
 def log(text: str, as_json: bool = False) -> None:
     """Print a line that is not the result, on stderr. With ``as_json``, as an error of the log."""
     line = json_line(level="error", kind="error", sentence=text) if as_json else text
@@ -70,7 +78,7 @@ def log(text: str, as_json: bool = False) -> None:
 def json_line(**facts: object) -> str:
     """Return a line of the log for programs, with the time in UTC."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps(_finite({"time": now, **facts}), default=str, ensure_ascii=False)
+    return strict_json.dumps({"time": now, **facts}, default=str, ensure_ascii=False)
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:

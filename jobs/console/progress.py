@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from pipeline.runs.events import Event
 
 HEARTBEAT_SECONDS = 15.0
-WITH_A_LINE = ("run", "clip", "note", "log")  # kinds of events that get a line of their own
+STEP_SECONDS = 2.0  # between two lines of a command that is not a run
+WITH_A_LINE = (
+    "run",
+    "clip",
+    "note",
+    "warning",
+    "log",
+)  # kinds of events that get a line
 
 
 @dataclass
@@ -102,6 +110,29 @@ class PlainProgress:
         self._last = time.monotonic()
 
 
+class StepLines:
+    """Progress of a command that is not a run: lines on stderr.
+
+    `begin` prints a line at once. A call prints one only if the last is some seconds old.
+    """
+
+    def __init__(
+        self, as_json: bool = False, stream: TextIO | None = None, pause: float = STEP_SECONDS
+    ) -> None:
+        self._as_json, self._stream, self._pause = as_json, stream or sys.stderr, pause
+        self._last = -math.inf
+
+    def __call__(self, sentence: str) -> None:
+        if time.monotonic() - self._last >= self._pause:
+            self.begin(sentence)
+
+    def begin(self, sentence: str) -> None:
+        text = cell(sentence)
+        line = json_line(level="info", kind="note", sentence=text) if self._as_json else text
+        print(line, file=self._stream, flush=True)
+        self._last = time.monotonic()
+
+
 class JsonProgress:
     """Progress for programs: every event as one JSON line, with the id of its run."""
 
@@ -145,6 +176,8 @@ def _has_line(event: Event) -> bool:
 
 def describe(event: Event) -> str:
     """Return an ended clip, or a note, on one line."""
+    if event.kind == "warning":
+        return cell(f"warning: {event.sentence}")
     if event.kind != "clip":
         return cell(f"{event.clip_id}: {event.sentence}" if event.clip_id else event.sentence)
     count = f"[{event.done}/{event.total}] " if event.total else ""

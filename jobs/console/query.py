@@ -4,6 +4,13 @@ A query is one SELECT. DuckDB opens no file and no address itself: it sees the f
 datasets, and the views below. It can write nothing.
 """
 
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -15,9 +22,7 @@ from pipeline.store.local import local_path
 from schemas.errors import ArchiveError, ClipFault
 from schemas.tables import PUBLISHED, schema
 
-_PARTITIONS = ds.partitioning(
-    pa.schema([("run_date", pa.date32()), ("run", pa.string())]), flavor="hive"
-)
+_PARTITIONS = ds.partitioning(pa.schema([("run_date", pa.date32())]), flavor="hive")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -25,6 +30,25 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",
     "temp_directory": "",  # DuckDB writes no temporary file
 }
+
+GIB = 2**30
+_OVERHEAD = GIB // 2  # memory of threads and of reading the tables, beside DuckDB's own
+_RESULT_SHARE = 8  # a printed row takes some eight times the memory of a row of Arrow
+_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class QueryLimits:
+    """How long a query may run, and how much memory it may take."""
+
+    seconds: float = 300.0
+    memory_gb: float = 2.0
+
+    @property
+    def memory(self) -> int:
+        """The memory in bytes."""
+        return int(self.memory_gb * GIB)
+
 
 VIEWS: dict[str, str] = {
     # The last row of every clip.
@@ -90,12 +114,15 @@ VIEWS: dict[str, str] = {
 }
 
 
-def query(out: str, sql: str) -> pa.Table:
+def query(out: str, sql: str, limits: QueryLimits | None = None) -> pa.Table:
     """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames` and the views.
 
-    Raises ArchiveError for other statements, for SQL that fails, and if there are no tables.
+    Raises ArchiveError for other statements, for SQL that fails, if there are no tables, and at a
+    limit of time or memory.
     """
-    connection = duckdb.connect(":memory:", config=_SETTINGS)
+    limits = limits or QueryLimits()
+    settings = _SETTINGS | {"memory_limit": f"{limits.memory // 2**20}MiB"}
+    connection = duckdb.connect(":memory:", config=settings)
     try:
         _check_single_select(connection, sql)
         for name in PUBLISHED:
@@ -104,7 +131,18 @@ def query(out: str, sql: str) -> pa.Table:
             connection.execute(f"CREATE VIEW {name} AS {text}")
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
-        return connection.sql(sql).to_arrow_table()
+        with _memory_limited(limits), _interrupted(connection, limits):
+            return _fetch(connection, sql, limits)
+    except duckdb.InterruptException as error:
+        raise ArchiveError(
+            f"the query was stopped after {limits.seconds:g} seconds; select less, or raise "
+            "--max-seconds"
+        ) from error
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise ArchiveError(
+            f"the query needs more than {limits.memory_gb:g} GiB of memory; select less, or raise "
+            "--max-memory"
+        ) from error
     except duckdb.PermissionException as error:
         raise ArchiveError(f"refused: a query may only read the tables: {error}") from error
     except duckdb.Error as error:
@@ -115,6 +153,48 @@ def query(out: str, sql: str) -> pa.Table:
         raise ArchiveError(f"the tables of {out} cannot be read: {error}") from error
     finally:
         connection.close()
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limits: QueryLimits) -> pa.Table:
+    """The whole result. Raises MemoryError if its rows are too many to print."""
+    reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+    batches, size = list[pa.RecordBatch](), 0
+    for batch in reader:
+        batches.append(batch)
+        size += batch.nbytes
+        if size > limits.memory // _RESULT_SHARE:
+            raise MemoryError
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+@contextmanager
+def _interrupted(connection: duckdb.DuckDBPyConnection, limits: QueryLimits) -> Iterator[None]:
+    """Interrupt the query at its limit of time."""
+    timer = threading.Timer(limits.seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _memory_limited(limits: QueryLimits) -> Iterator[None]:
+    """Limit the memory of this process.
+
+    DuckDB counts what its operators take, but not a single value: `SELECT range(1000000000)` takes
+    8 GB whatever its memory_limit, and no interrupt ends it. The kernel refuses such a value.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    allowed = pages * resource.getpagesize() + limits.memory + _OVERHEAD
+    lowest = min([allowed, *(n for n in (soft, hard) if n != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _check_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from jobs.console import output
 from jobs.console.query import query
+from pipeline.clip.clip import Clip
 from pipeline.plan import trial
 from pipeline.plan.estimate import NOTHING, Band, Cost, Night, from_nights
 from pipeline.plan.plan import RunPlan
 from pipeline.store import layout
 from pipeline.store.storage import folders, stat
 from schemas.errors import ArchiveError, ClipFault
+from schemas.recipe import Recipe
 
 NIGHTS = 10  # number of last runs that count
 # Time of each of the last runs, by recipe. A clip's share of its run follows its stages' time.
@@ -42,11 +44,20 @@ PRICES = ("cpu_hour", "gpu_hour", "output_gb_month")
 Row = dict[str, Any]
 
 
-def totals(work: RunPlan, out: str, workers: int | None, prices: Mapping[str, Any]) -> Row:
-    """Return the counts of decisions, and the forecast of time, output size and price."""
+def totals(
+    work: RunPlan,
+    out: str,
+    workers: int | None,
+    prices: Mapping[str, Any],
+    step: Callable[[str], None] = lambda sentence: None,
+) -> Row:
+    """Return the counts of decisions, and the forecast of time, output size and price.
+
+    `step` gets a sentence before each source that is read or tried.
+    """
     device, count = trial.devices()
     with tempfile.TemporaryDirectory(prefix="ar-plan-") as folder:
-        strata = work.strata(Path(folder))
+        strata = work.strata(Path(folder), step)
         history = _history(out) if strata else []
         if history:
             device, count = str(history[0]["device"]), int(history[0]["workers"])
@@ -56,7 +67,7 @@ def totals(work: RunPlan, out: str, workers: int | None, prices: Mapping[str, An
         for stratum in strata:
             digest = stratum.recipe.digest
             if digest not in costs:
-                costs[digest] = _cost(work, history, stratum.recipe, device, Path(folder))
+                costs[digest] = _cost(work, history, stratum.recipe, device, Path(folder), step)
             amount = stratum.total(lambda s: s.megapixel_frames)
             frames += stratum.total(lambda s: s.frames)
             if cost := costs[digest]:
@@ -96,14 +107,28 @@ def _history(out: str) -> list[Row]:
     return cast(list[Row], query(out, HISTORY).to_pylist())
 
 
-def _cost(work: RunPlan, history: list[Row], recipe: Any, device: str, cache: Path) -> Cost | None:  # noqa: ANN401
+def _cost(
+    work: RunPlan,
+    history: list[Row],
+    recipe: Recipe,
+    device: str,
+    cache: Path,
+    step: Callable[[str], None] = lambda sentence: None,
+) -> Cost | None:
     """Return the cost from runs with this recipe, else with its model, else from a trial."""
     same = [row for row in history if row["device"] == device and row["model"] == recipe.model]
     same = [row for row in same if row["recipe_sha256"] == recipe.digest] or same
     if not same:
-        return trial.tried(work.samples(recipe.digest), recipe, cache)
+        step(f"loading the model {recipe.model} for a trial")
+        return trial.tried(_shown(work.samples(recipe.digest), recipe, step), recipe, cache)
     columns = ("clips", "work", "took", "slope", "worker_seconds")
     return from_nights([Night(*(row[name] for name in columns)) for row in same], _density(same))
+
+
+def _shown(clips: Iterable[Clip], recipe: Recipe, step: Callable[[str], None]) -> Iterator[Clip]:
+    for clip in clips:
+        step(f"trying the recipe {recipe.name} on a few frames of {clip.clip_id}")
+        yield clip
 
 
 def _density(rows: list[Row]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -15,11 +14,15 @@ from jobs.report.entry import (
     change,
     counted,
     css_class,
+    decibels,
     document,
     percent,
 )
 from jobs.report.plots import curves, timings
 from jobs.report.stills import DIFFERENCE_GAIN
+from pipeline.detect.metrics import PSNR_CAP_DB
+from schemas import strict_json
+from schemas.colour_names import ColourKind, colour_name
 from schemas.reasons import REASONS, Reason
 
 MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
@@ -32,6 +35,16 @@ MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
 SCORES = {  # of columns ref_<name>_before and ref_<name>_after: name, suffix of the column, unit
     "psnr": ("PSNR", "_db", "dB"),
     "ssim": ("SSIM", "", ""),
+}
+# Below these values a measure cannot be seen, and a percentage of it says nothing. The eye sees
+# flicker from about 0.5 % of brightness (de Lange 1958); rounding to 8 bits is noise of 0.29.
+VISIBLE = {"noise_sigma": 0.5, "flicker": 0.3, "temporal_diff": 0.5}
+UNITS = {"noise_sigma": "code values", "flicker": "% of brightness"}
+COLOURS: dict[str, tuple[str, ColourKind]] = {  # column, and table of names
+    "Signal range": ("color_range", "range"),
+    "Colour primaries": ("color_primaries", "primaries"),
+    "Transfer characteristic": ("color_trc", "transfer"),
+    "Colour matrix": ("colorspace", "matrix"),
 }
 KINDS = ("source", "restored", "difference")  # of pictures
 DIFFERENCE = f"Difference, multiplied by {DIFFERENCE_GAIN}. Grey means no change."
@@ -62,6 +75,7 @@ def _header(entry: ReportEntry, previous: str, following: str) -> Html:
         tag("nav", *links, aria_label="Pages"),
         tag("div", tag("h1", entry.clip_id), badge(entry.state), class_="title"),
         tag("p", what_was_done(entry), class_="lead"),
+        tag("p", f"Notes: {notes}", class_="notes") if (notes := entry.text("notes")) else None,
     )
 
 
@@ -135,7 +149,11 @@ def what_was_done(entry: ReportEntry) -> str:
     kept = entry.number("psnr_to_source_db")
     sentence = "; ".join(parts) + "."
     if kept is not None:
-        sentence += f" PSNR between result and source: {kept:.1f} dB."
+        sentence += (
+            " Result and source are identical."
+            if kept >= PSNR_CAP_DB
+            else f" PSNR between result and source: {decibels(kept)}."
+        )
     return sentence
 
 
@@ -155,8 +173,21 @@ def _fall(entry: ReportEntry, name: str) -> str:
     before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
     if before is None or after is None or before <= 0:
         return ""
-    word = "less" if after < before else "more"
-    return f"{abs(after / before - 1):.0%} {word} {MEASURES[name][0].lower()}"
+    noun = MEASURES[name][0].lower()
+    if max(before, after) < VISIBLE[name]:
+        return f"no visible {noun}"
+    if before < VISIBLE[name]:
+        return f"{noun} rises from {before:.2f} to {after:.2f} {UNITS[name]}"
+    word, share = "less" if after < before else "more", f"{abs(after / before - 1):.0%}"
+    return f"{noun} unchanged" if share == "0%" else f"{share} {word} {noun}"
+
+
+def _change_in_words(name: str, before: float, after: float) -> str:
+    """Return the change in percent, or words if there is too little to compare."""
+    floor = VISIBLE.get(name, 0)
+    if max(before, after) < floor:
+        return "not visible"
+    return "" if before < floor or not before else percent(after / before - 1)
 
 
 def _rows_table(heads: list[str], rows: list[list[Part]]) -> Html:
@@ -175,20 +206,24 @@ def _measures(entry: ReportEntry) -> Html | None:
         before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
         if before is None or after is None:
             continue
-        share = percent(after / before - 1) if before else ""
+        share = _change_in_words(name, before, after)
         rows.append(
             [join([label, " ", tag("small", unit)]), f"{before:.3f}", f"{after:.3f}", share]
         )
     if not rows:
         return None
     kept = [entry.number("psnr_to_source_db"), entry.number("ssim_to_source")]
-    words = (
-        f"Similarity to the source: PSNR {kept[0]:.2f} dB, SSIM {kept[1]:.4f}. {SCORES_NOTE}"
-        if kept[0] is not None and kept[1] is not None
-        else None
-    )
-    note = tag("p", words) if words else None
-    return card("Measures", _rows_table(["", "before", "after", "change"], rows), note)
+    return card("Measures", _rows_table(["", "before", "after", "change"], rows), _kept(*kept))
+
+
+def _kept(psnr: float | None, ssim: float | None) -> Html | None:
+    """Show how similar the clip is to its source."""
+    if psnr is None or ssim is None:
+        return None
+    if psnr >= PSNR_CAP_DB:
+        return tag("p", "The clip is identical to its source.")
+    words = f"PSNR {decibels(psnr, 2)}, SSIM {ssim:.4f}. {SCORES_NOTE}"
+    return tag("p", f"Similarity to the source: {words}")
 
 
 def _against_truth(entry: ReportEntry) -> Html | None:
@@ -199,9 +234,12 @@ def _against_truth(entry: ReportEntry) -> Html | None:
         after = entry.number(f"ref_{name}_after{suffix}")
         gain = change(before, after)
         if before is not None and after is not None and gain is not None:
-            digits = 2 if unit else 4
-            values = [f"{before:.{digits}f}", f"{after:.{digits}f}", f"{gain:+.{digits}f}"]
-            rows.append([join([label, " ", tag("small", unit)]), *values])
+            values = [f"{before:.4f}", f"{after:.4f}", f"{gain:+.4f}"]
+            if unit:
+                values = [decibels(before, 2), decibels(after, 2), f"{gain:+.2f} dB"]
+                if max(before, after) >= PSNR_CAP_DB:
+                    values[2] = ""
+            rows.append([label, *values])
     table = _rows_table(["", "before", "after", "gain"], rows)
     note = tag("p", SCORES_NOTE)
     return card("Compared with the clean reference", table, note) if rows else None
@@ -210,6 +248,12 @@ def _against_truth(entry: ReportEntry) -> Html | None:
 def _facts(facts: Mapping[str, Part]) -> Html:
     pairs = [(tag("dt", k), tag("dd", v)) for k, v in facts.items() if v not in ("", None)]
     return tag("dl", *(part for pair in pairs for part in pair))
+
+
+def _colour(entry: ReportEntry, column: str, kind: ColourKind) -> str:
+    """Return what the source declares about its colours, in words."""
+    code = entry.text(column)
+    return colour_name(kind, code) if code.isdecimal() else code
 
 
 def _technical(entry: ReportEntry) -> Html | None:
@@ -222,6 +266,7 @@ def _technical(entry: ReportEntry) -> Html | None:
         "Frames": grouped(number("frames")),
         "Frames per second": rate,
         "Pixel format": entry.text("pix_fmt"),
+        **{name: _colour(entry, *column) for name, column in COLOURS.items()},
         "Interlacing": entry.text("conversion") or entry.text("interlace"),
         "Missing frames": entry.text("gaps"),
         "Shots": entry.text("shots"),
@@ -252,7 +297,7 @@ def _identity(entry: ReportEntry) -> Html:
 
 
 def _raw(entry: ReportEntry) -> Html:
-    text = json.dumps(dict(entry.row), indent=1, default=str, ensure_ascii=False)
+    text = strict_json.dumps(entry.row, indent=1, default=str, ensure_ascii=False)
     return tag(
         "section", tag("details", tag("summary", "The clip's row in the tables"), tag("pre", text))
     )

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from jobs.console.html import Html, Part, page, tag
 from jobs.console.output import grouped
+from pipeline.detect.metrics import PSNR_CAP_DB
 
 Row = Mapping[str, object]
 UNPUBLISHED = ("failed", "quarantined", "held")  # worst first
@@ -94,6 +95,11 @@ def percent(share: float) -> str:
     """Return a signed percentage with a real minus sign; zero has no sign."""
     whole = f"{share:+z.0%}".replace("+0%", "0%")
     return whole.replace("-", "\u2212").replace("%", "\u2009%")
+
+
+def decibels(psnr: float, digits: int = 1) -> str:
+    """Return a PSNR with its unit. Identical pictures have no number: theirs is infinite."""
+    return "identical" if psnr >= PSNR_CAP_DB else f"{psnr:.{digits}f} dB"
 
 
 def change(before: float | None, after: float | None) -> float | None:

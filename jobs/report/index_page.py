@@ -14,10 +14,12 @@ from jobs.report.entry import (
     badge,
     change,
     counted,
+    decibels,
     document,
     state_name,
     worst_first,
 )
+from pipeline.detect.metrics import PSNR_CAP_DB
 
 ORDER = (
     "Clips that were not published come first, then clips that differ most from their source. "
@@ -88,8 +90,7 @@ def _index_row(entry: ReportEntry, truth: bool) -> Html:
         "img", src=f"{folder}/{quote(thumb)}", alt="", loading="lazy", class_="thumb"
     )  # no alternative text: the link beside it names the clip
     size = f"{entry.text('width')}x{entry.text('height')}" if entry.number("width") else ""
-    gain = change(entry.number("ref_psnr_before_db"), entry.number("ref_psnr_after_db"))
-    last = [_cell(gain, "" if gain is None else f"{gain:+.2f} dB")] if truth else []
+    last = [_gain(entry)] if truth else []
     return tag(
         "tr",
         tag("td", image if thumb else None),
@@ -117,7 +118,18 @@ def _area(entry: ReportEntry) -> float | None:
 
 def _fidelity(entry: ReportEntry) -> Html:
     value = entry.number("psnr_to_source_db")
-    return _cell(value, "" if value is None else f"{value:.1f} dB")
+    return _cell(value, "" if value is None else decibels(value))
+
+
+def _gain(entry: ReportEntry) -> Html:
+    """Show the gain in PSNR, unless one of the two pictures is identical to the reference."""
+    before, after = entry.number("ref_psnr_before_db"), entry.number("ref_psnr_after_db")
+    gain = change(before, after)
+    if before is None or after is None or gain is None:
+        return _cell(None, "")
+    if max(before, after) >= PSNR_CAP_DB:
+        return _cell(gain, "identical" if after >= PSNR_CAP_DB else "was identical")
+    return _cell(gain, f"{gain:+.2f} dB")
 
 
 def _change(entry: ReportEntry, name: str) -> Html:

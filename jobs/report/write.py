@@ -11,7 +11,7 @@ import posixpath
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -25,14 +25,16 @@ from pipeline.clip.frames import Probe
 from pipeline.sources.fetch import fetched
 from pipeline.store import layout, storage
 from pipeline.store.cache import local_copy
+from schemas import strict_json
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
 
 # One row for each clip: the last one that restored it, not one that found it up to date. Its
-# access class comes from the last run.
+# access class and notes come from the last run.
 LATEST = """
 SELECT * REPLACE (
-    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class
+    first_value(access_class) OVER (PARTITION BY clip_id ORDER BY run DESC) AS access_class,
+    first_value(notes) OVER (PARTITION BY clip_id ORDER BY run DESC) AS notes
 ) FROM clips
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
 ORDER BY clip_id
@@ -57,13 +59,21 @@ CLIPS_PER_QUERY = 50
 WITHOUT_PICTURES = {"restricted"}  # access classes whose pictures may not leave the storage
 
 
-def write_report(out: str) -> str:
-    """Write every page and return the address of the index."""
+def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
+    """Write every page and return the address of the index.
+
+    `step` gets a sentence before each clip.
+    """
     from jobs.console.query import query
 
+    step(f"reading the tables of {out}")
     rows = query(out, LATEST).to_pylist()
     curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
-    entries = worst_first([_entry(out, row, curves) for row in rows])
+    found = []
+    for number, row in enumerate(rows, start=1):
+        step(f"clip {number} of {len(rows)}: {row['clip_id']}")
+        found.append(_entry(out, row, curves))
+    entries = worst_first(found)
     names = ["", *(entry.clip_id for entry in entries), ""]
     for position, entry in enumerate(entries):
         html = clip_page(entry, names[position], names[position + 2])
@@ -132,7 +142,7 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
             pictures = _take(entry, folder, mark, Path(cache))
     except ClipFault:
         return ClipPictures()
-    storage.write_bytes(note, json.dumps(asdict(pictures)).encode())
+    storage.write_bytes(note, strict_json.dumps(asdict(pictures)).encode())
     return pictures
 
 

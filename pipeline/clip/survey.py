@@ -11,6 +11,7 @@ from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe
 from pipeline.clip.shards import Shot, Span
 from pipeline.sources.sequence import runs, words
+from schemas import strict_json
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Survey:
     blanking: Blanking = field(default_factory=Blanking)
     gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
     fill: list[int] = field(default_factory=list)  # numbers of frames to interpolate
+    source_md5: str = ""  # a later manifest may have it as its checksum
 
     @property
     def interlace(self) -> str:
@@ -92,7 +94,7 @@ class Survey:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["probe"], plain["shots"] = self.probe.to_dict(), [asdict(shot) for shot in self.shots]
         plain["conversion"] = self.conversion and asdict(self.conversion)
-        return json.dumps(plain, separators=(",", ":")).encode()
+        return strict_json.dumps(plain, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Survey:

@@ -38,6 +38,7 @@ from pipeline.media.tolerances import (
     DERIVED_SYNC_SECONDS,
 )
 from pipeline.media.wire import DeriveRequest
+from schemas.colour_names import ColourKind, colour_name
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -241,8 +242,8 @@ def _check_declared(form: Form, name: str, source: Probe, found: Probe, order: s
 
 def _check_colour(form: Form, name: str, source: Probe, found: Probe) -> None:
     if (source.color_range or is_full(source)) and found.color_range != LIMITED:
-        raise mismatch(name, f"range is {found.color_range}, not limited")
-    pairs = {
+        raise mismatch(name, f"range is {colour_name('range', found.color_range)}, not limited")
+    pairs: dict[ColourKind, tuple[int, int, set[int]]] = {
         "primaries": (source.color_primaries, found.color_primaries, set[int]()),
         "transfer": (source.color_trc, found.color_trc, SAME_CURVE),
         "matrix": (matrix_for(source), found.colorspace, SAME_MATRIX),
@@ -251,7 +252,8 @@ def _check_colour(form: Form, name: str, source: Probe, found: Probe) -> None:
         # DNxHR always states a matrix
         untagged = wanted == UNSPECIFIED and got == 1 and form.codec == "dnxhd"
         if wanted != got and not {wanted, got} <= same and not untagged:
-            raise mismatch(name, f"colour {what} is {got}, not {wanted}")
+            names = colour_name(what, got), colour_name(what, wanted)
+            raise mismatch(name, f"colour {what} is {names[0]}, not {names[1]}")
 
 
 def _check_streams(

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pipeline.clip.frames import Probe
 from pipeline.clip.scan import WORDS
 from pipeline.media.tolerances import RATE_TOLERANCE
+from schemas.colour_names import colour_name
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -120,7 +121,7 @@ def _mxf_refusal(probe: Probe, size: str) -> str:
     if probe.rotation:
         return f"a rotation by {probe.rotation} degrees"
     if not rgb_or_gray and probe.colorspace not in named:
-        return f"the colour matrix {probe.colorspace}: it would state BT.709"
+        return f"the colour matrix {colour_name('matrix', probe.colorspace)}: it would state BT.709"
     return ""
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipeline.media.faults import mismatch
 from pipeline.media.muxer import stream_hashes
 from pipeline.media.planes import plane_layout
 from pipeline.media.tolerances import MASTER_RATIO_TOLERANCE, MASTER_SYNC_SECONDS
+from schemas.colour_names import ColourKind, colour_name
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -112,6 +114,9 @@ def _check_declared(name: str, source: Probe, output: Probe) -> None:
         if isinstance(wanted, Fraction) and abs(got / wanted - 1) < MASTER_RATIO_TOLERANCE:
             continue
         if wanted != got:
+            if key.startswith("color"):
+                kind = cast(ColourKind, SAME[key])
+                wanted, got = colour_name(kind, wanted), colour_name(kind, got)
             raise mismatch(name, f"{key} is {got}, not {wanted} as in the source")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -117,9 +117,15 @@ class RunPlan:
         elif (place := self._random.randrange(kind.stratum.clips)) < size:
             kind.sample[place % len(kind.sample)] = row
 
-    def strata(self, cache: Path) -> list[Stratum]:
-        """The clips to restore, by kind, with the sizes of each sample."""
+    def strata(
+        self, cache: Path, step: Callable[[str], None] = lambda sentence: None
+    ) -> list[Stratum]:
+        """The clips to restore, by kind, with the sizes of each sample.
+
+        `step` gets a sentence for each kind.
+        """
         for kind in self._kinds.values():
+            step(f"reading the headers of {len(kind.sample)} of {kind.stratum.clips} clips")
             kind.stratum.sizes = [self._size(row, kind.stratum, cache) for row in kind.sample]
         return [kind.stratum for kind in self._kinds.values()]
 

@@ -15,6 +15,7 @@ from pipeline.clip.survey import Survey
 from pipeline.media.profiles import FORMS
 from pipeline.store import storage
 from pipeline.store.storage import Store
+from schemas import strict_json
 from schemas.recipe import Recipe
 
 _SEAL = b', "record_sha256": "'
@@ -54,6 +55,7 @@ def publish_record(
     record = {
         "work_key": row["work_key"],
         "source_sha256": survey.source_sha256,
+        "source_md5": survey.source_md5,
         "source_token": survey.source_token,
         "source_pts": survey.source_pts or survey.pts,
         "time_base": str(survey.probe.time_base),
@@ -80,7 +82,7 @@ def listed(record: Mapping[str, Any]) -> list[Digest]:
 
 def sealed(record: Mapping[str, Any]) -> bytes:
     """The record as JSON. Its last entry is the SHA-256 of all bytes before that entry."""
-    body = json.dumps(record, default=str).encode()[:-1]
+    body = strict_json.dumps(record, default=str).encode()[:-1]
     return body + _SEAL + _seal(body)
 
 

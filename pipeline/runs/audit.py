@@ -96,11 +96,12 @@ def _broken(out: str, uri: str, data: bytes, number: int, previous: str) -> tupl
     try:
         entry = json.loads(data)
         intact = entry["sha256"] == digest(entry) and entry["seq"] == number
+        chained = entry["previous"]
     except (KeyError, TypeError, ValueError):
         return uri, "is not an entry of an audit log"
     if not intact:
         return uri, "was changed: it does not match its own hash"
-    if entry["previous"] != previous:
+    if chained != previous:
         before = _entry_uri(out, number - 1) if number > 1 else uri
         return before, f"was replaced: entry {number} holds the hash of another entry"
     return None

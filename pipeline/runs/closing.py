@@ -47,6 +47,7 @@ class RunSummary(TypedDict):
     fps: float
     out: str
     stopped: NotRequired[str]  # why the circuit breaker ended the session
+    warnings: NotRequired[list[dict[str, object]]]  # of the manifest, from `submit`
 
 
 @dataclass(frozen=True)

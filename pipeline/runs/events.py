@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-EventKind = Literal["run", "survey", "shard", "clip", "note", "log"]
+EventKind = Literal["run", "survey", "shard", "clip", "note", "warning", "log"]
 _LEVELS = {"failed": "error", "quarantined": "warning", "held": "warning"}
 
 
@@ -15,8 +15,8 @@ class Event:
     """One event. ``run`` opens a run; ``survey``, ``shard`` and ``clip`` report progress.
 
     ``done`` and ``total`` count the clips of the whole run. ``frames`` and ``measures`` belong to
-    the surveyed clip, the restored shard or the ended clip. ``note`` is a sentence for people, and
-    ``log`` a line that a library wrote.
+    the surveyed clip, the restored shard or the ended clip. ``note`` is a sentence for people,
+    ``warning`` a warning of the manifest, and ``log`` a line that a library wrote.
     """
 
     kind: EventKind
@@ -35,7 +35,7 @@ class Event:
     @property
     def level(self) -> str:
         """The log level: info, warning or error."""
-        return "warning" if self.kind == "log" else _LEVELS.get(self.state, "info")
+        return "warning" if self.kind in ("warning", "log") else _LEVELS.get(self.state, "info")
 
     def to_dict(self) -> dict[str, object]:
         """The fields with a value, for a log line. Shard 0 counts as a value."""

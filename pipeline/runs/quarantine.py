@@ -24,6 +24,7 @@ from pipeline.runs.row import result_to_record
 from pipeline.sources.fetch import source_token
 from pipeline.store import layout, storage
 from pipeline.store.retry import with_retries
+from schemas import strict_json
 from schemas.errors import ArchiveError, ClipFault
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Case:
         return {name: self.row.get(name) for name in names} | more
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True, default=str).encode()
+        return strict_json.dumps(asdict(self), sort_keys=True, default=str).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -17,6 +16,7 @@ from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import source_token
 from pipeline.store.retry import with_retries
+from schemas import strict_json
 from schemas.errors import ClipFault
 
 
@@ -33,6 +33,7 @@ def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell
         "source_uri": clip.source_uri,
         "collection": clip.collection,
         "access_class": clip.access_class,
+        "notes": clip.notes,
         "model": settings.recipe.model,
         "weights_sha256": settings.weights_sha256,
         "recipe_sha256": settings.recipe.digest,
@@ -72,7 +73,7 @@ def published(
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
     """The measurements of every frame as JSON, kept until the tables are written."""
-    return json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
+    return strict_json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
 
 
 def _facts(survey: Survey) -> dict[str, Cell]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Self, cast
 
 from models.network.weights import pinned
@@ -27,6 +25,7 @@ from pipeline.runs.results import common_columns, failed, unchanged
 from pipeline.runs.row import Record
 from pipeline.runs.settings import Settings
 from pipeline.store import layout
+from pipeline.store.private import private_folder
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from schemas.errors import ArchiveError, ClipFault
 from schemas.exit_codes import ExitCode
@@ -86,7 +85,7 @@ class Run:
         }  # fmt: skip
         ledger = Ledger.open_or_resume(out, identity, retry)
         _write_recipes(ledger, book)
-        cache = Path(tempfile.gettempdir()) / "archive-restore"
+        cache = private_folder("sources")
         work = cls(clips, Settings(ledger, recipe, weights, code, str(cache), book), progress)
         total, done = len(work._clips), len(work._ended)
         progress(

@@ -15,19 +15,25 @@ from schemas.manifest import CHECKSUM_DIGITS, COLUMNS
 from schemas.manifest_model import breaches
 
 _SHOWN_CHARACTERS = 120
+NO_ROWS = ManifestFault(0, "", None, "has no rows", "warning")
 
 
 def table_faults(table: pa.Table) -> list[ManifestFault]:
     """Every fault and warning of a table of text with row numbers, in the order of its rows."""
-    faults = [
+    faults = unknown_columns(table)
+    if not len(table):
+        faults.append(NO_ROWS)
+    faults += [*part_faults(table), *duplicates(table)]
+    return sorted(faults, key=lambda fault: fault.row)
+
+
+def unknown_columns(table: pa.Table) -> list[ManifestFault]:
+    """A warning for every column that the schema does not have."""
+    return [
         ManifestFault(0, name, None, "is not a column of the schema and is ignored", "warning")
         for name in table.column_names
         if name not in COLUMNS and name != ROW
     ]
-    if not len(table):
-        faults.append(ManifestFault(0, "", None, "has no rows", "warning"))
-    faults += [*part_faults(table), *duplicates(table)]
-    return sorted(faults, key=lambda fault: fault.row)
 
 
 def part_faults(table: pa.Table) -> list[ManifestFault]:

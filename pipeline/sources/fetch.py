@@ -14,7 +14,7 @@ from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
 from pipeline.store.local import local_path
 from schemas.errors import ClipFault
-from schemas.manifest import SEQUENCE
+from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
 from schemas.reasons import Reason
 
 CHUNK_BYTES = 1 << 20
@@ -81,23 +81,29 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
     if not is_s3(uri):
         yield local_path(uri)
         return
+    stem = uri.partition("%")[0]  # it may name the clip: the copies are numbers alone
 
     def make(folder: Path) -> None:
         part = folder.with_name(folder.name + ".part")
         part.mkdir(exist_ok=True)
         for member in found:
-            storage.download(member, part / member.rpartition("/")[2])
+            storage.download(member, copy := part / member.removeprefix(stem))
+            storage.check_copy(member, copy)
         part.rename(folder)
 
     with held(cache, uri, source_token(uri), make) as folder:
-        yield folder / uri.rpartition("/")[2]
+        yield folder / uri.removeprefix(stem)
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The checksum of a local source. A sequence counts as its files, one after another."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+def checksums(path: Path) -> dict[str, str]:
+    """MD5 and SHA-256 of a local source, from one reading.
+
+    A sequence counts as its files, one after another.
+    """
+    digests = [hashlib.new(name, usedforsecurity=False) for name in CHECKSUM_DIGITS]
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
         with Path(name).open("rb") as stream:
             while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
+                for digest in digests:
+                    digest.update(chunk)
+    return {digest.name: digest.hexdigest() for digest in digests}

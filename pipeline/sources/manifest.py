@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -17,6 +17,8 @@ from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
 
 _SHOWN_FAULTS = 100
 _KEPT_FAULTS = 10_000
+
+Warn = Callable[[ManifestFault], None]
 
 
 class ManifestInvalid(ArchiveError):
@@ -39,13 +41,22 @@ class ManifestInvalid(ArchiveError):
         return self.text
 
 
-def read_manifest(uri: str, out: str | None = None) -> list[Clip]:
+def _ignore(warning: ManifestFault) -> None:
+    """Drop a warning."""
+
+
+def read_manifest(uri: str, out: str | None = None, warn: Warn = _ignore) -> list[Clip]:
     """The clips of a manifest. Raises ManifestInvalid with every fault.
+
+    `warn` gets each warning, such as a column that is ignored.
 
     With `out`, an original that would mix with the output is a fault as well: see
     `allowlist.overlaps`.
     """
     clips, faults = inspect_manifest(uri, out=out)
+    for fault in faults:
+        if fault.severity == "warning":
+            warn(fault)
     if errors := [fault for fault in faults if fault.severity == "error"]:
         raise ManifestInvalid(uri, errors)
     return clips
@@ -70,13 +81,16 @@ def inspect_manifest(
     return [clip for _, clip in numbered], faults
 
 
-def stream_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Iterator[list[Clip]]:
+def stream_manifest(
+    stream: BinaryIO, uri: str, out: str | None = None, warn: Warn = _ignore
+) -> Iterator[list[Clip]]:
     """Yield the clips of a manifest in parts, so that memory holds one part.
 
     The stream is read twice: first for the faults, then for the clips. A manifest with faults
-    yields no clip. Raises ManifestInvalid with at most 10,000 faults.
+    yields no clip. `warn` gets each warning before the first part. Raises ManifestInvalid with at
+    most 10,000 faults.
     """
-    faults = list(itertools.islice(_stream_faults(stream, uri, out), _KEPT_FAULTS))
+    faults = list(itertools.islice(_stream_faults(stream, uri, out, warn), _KEPT_FAULTS))
     if faults:
         raise ManifestInvalid(uri, sorted(faults, key=lambda fault: fault.row))
     stream.seek(0)
@@ -84,10 +98,19 @@ def stream_manifest(stream: BinaryIO, uri: str, out: str | None = None) -> Itera
         yield [clip for _, clip in _numbered(table, _folder(uri))]
 
 
-def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[ManifestFault]:
+def _stream_faults(
+    stream: BinaryIO, uri: str, out: str | None, warn: Warn
+) -> Iterator[ManifestFault]:
     """Yield the errors of a manifest. Memory keeps the clip_id of every row."""
     kept: list[pa.Table] = []
+    warned: set[str] = set()
+    rows = 0
     for table, faults in batches(stream, uri):
+        rows += len(table)
+        for warning in check.unknown_columns(table):
+            if warning.column not in warned:
+                warned.add(warning.column)
+                warn(warning)
         readable = not any(fault.row == 0 for fault in faults)
         found = [*faults, *(check.part_faults(table) if readable else ())]
         errors = [fault for fault in found if fault.severity == "error"]
@@ -98,6 +121,8 @@ def _stream_faults(stream: BinaryIO, uri: str, out: str | None) -> Iterator[Mani
             kept.append(table.select([ROW, "clip_id"]))
     if kept:
         yield from check.duplicates(pa.concat_tables(kept))
+    if not rows:
+        warn(check.NO_ROWS)
 
 
 def _folder(uri: str) -> str:

@@ -4,6 +4,8 @@ A copy is deleted when its clip ends. Each copy has a lock file beside it (flock
 the lock shared. A process that makes or deletes the copy holds it exclusively. So nothing is
 deleted under a reader, and two readers share one download. Copies of killed workers, and of clips
 that ended on another node, are deleted after one day without use.
+
+The cache is a private folder, and no name in it shows the name of a clip.
 """
 
 import fcntl
@@ -20,6 +22,7 @@ from typing import TextIO
 from pipeline.store import local, storage
 from pipeline.store.address import is_s3
 from pipeline.store.local import local_path
+from pipeline.store.private import as_clip_fault, is_private, make_private
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -41,9 +44,12 @@ def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
 
     def make(path: Path) -> None:
         storage.download(uri, path)
-        if storage.stat(uri) != before or path.stat().st_size != before.size:
+        try:
+            if storage.check_copy(uri, path) != before:
+                raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
+        except ClipFault:
             path.unlink()
-            raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
+            raise
 
     with held(cache, str(uri), before.token, make, _suffix(str(uri))) as path:
         yield path
@@ -55,13 +61,15 @@ def held(
 ) -> Iterator[Path]:
     """Yield the copy of one state of a source: a file or a folder.
 
-    If there is no copy, `make` writes it completely or not at all.
+    If there is no copy, `make` writes it completely or not at all. Raises
+    `ClipFault(ACCESS_DENIED)` if other users can reach the cache.
     """
     path = cache / f"{_short_hash(uri)}-{_short_hash(token)}{suffix}"
     lock = path.with_name(path.name + ".lock")
     while True:
+        with as_clip_fault():
+            make_private(cache)
         with local.faults(lock):
-            cache.mkdir(parents=True, exist_ok=True)
             handle = lock.open("w")
         with handle:
             fcntl.flock(handle, fcntl.LOCK_SH)
@@ -76,7 +84,7 @@ def held(
 
 def discard(uri: str | Path, cache: Path) -> None:
     """Delete the unused copies of a source. A local source is never touched."""
-    if is_s3(uri):
+    if is_s3(uri) and is_private(cache):
         for lock in cache.glob(f"{_short_hash(str(uri))}-*.lock"):
             _free(lock)
 

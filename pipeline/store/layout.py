@@ -5,7 +5,7 @@
                    .mkv.json                  the record of the clip: written last
                    .mkv.framemd5 .mkv.sha256 .mkv.premis.xml
                    _mz.mov _mz.mxf _sc.mp4    derived files
-      tables/<table>/run_date=<date>/run=<run>/part-<n>.parquet
+      tables/<table>/run_date=<date>/<run>/part-<n>.parquet
       report/index.html
              clips/<clip>.html              the page of a clip
              clips/<clip>/                  the pictures of the page
@@ -72,8 +72,12 @@ def table(out: str, name: str) -> str:
 
 
 def table_folder(out: str, name: str, day: date, run: str) -> str:
-    """The folder of a run's part of a table. `run` is the id of the run."""
-    return join(table(out, name), f"run_date={day.isoformat()}", f"run={run}")
+    """The folder of a run's part of a table. `run` is the id of the run.
+
+    It is no Hive partition: the files have the column `run`, and pandas refuses a partition with
+    the name of a column.
+    """
+    return join(table(out, name), f"run_date={day.isoformat()}", run)
 
 
 def table_part(folder: str, number: int) -> str:

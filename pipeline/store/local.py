@@ -157,6 +157,17 @@ def download(uri: str | Path, path: Path) -> None:
     copy(local_path(uri), path)
 
 
+def check_copy(uri: str | Path, path: Path) -> ObjectStat:
+    """Size and time of modification of the file that `path` is a copy of.
+
+    Raises `ClipFault(STORE_ERROR)` if the sizes differ.
+    """
+    found = stat(uri)
+    if stat(path).size != found.size:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
+    return found
+
+
 def upload(path: Path, uri: str | Path) -> None:
     """Copy from a local file."""
     copy(path, local_path(uri))

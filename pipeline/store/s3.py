@@ -4,12 +4,16 @@ Credentials and endpoint come from the AWS chain (`AWS_ENDPOINT_URL`, profiles, 
 never from an address. boto3 repeats single requests; `pipeline.store.retry` repeats operations.
 """
 
+import base64
 import functools
+import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +24,8 @@ from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 _PART_BYTES = 16 * 2**20
+_CHUNK_BYTES = 2**20
+_MD5 = re.compile("[0-9a-f]{32}")
 _ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
 PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
@@ -52,6 +58,10 @@ def stat(uri: str) -> ObjectStat:
     bucket, key = bucket_and_key(uri)
     with _store_faults(uri):
         head = _client().head_object(Bucket=bucket, Key=key)
+    return _object_stat(head)
+
+
+def _object_stat(head: Mapping[str, Any]) -> ObjectStat:
     return ObjectStat(int(head["ContentLength"]), str(head["ETag"]).strip('"'))
 
 
@@ -153,6 +163,59 @@ def download(uri: str, path: Path) -> None:
         with temp.open("wb") as stream, _store_faults(uri):
             _client().download_fileobj(bucket, key, stream, Config=_transfer())
         temp.replace(path)
+
+
+def check_copy(uri: str, path: Path) -> ObjectStat:
+    """Size and ETag of the object that `path` is a copy of.
+
+    Raises `ClipFault(STORE_ERROR)` if the copy has another size or checksum.
+    """
+    bucket, key = bucket_and_key(uri)
+    with _store_faults(uri):
+        head = _client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    with local.faults(path):
+        wrong = differs(path, head)
+    if wrong:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
+    return _object_stat(head)
+
+
+def differs(path: Path, head: Mapping[str, Any]) -> bool:
+    """Whether a file has another size or checksum than the object of this answer to a HEAD.
+
+    It compares the first that the store gives of SHA-256, CRC32 and an ETag that is an MD5. It
+    cannot compare checksums of parts, and CRC64NVME and CRC32C need a library of their own.
+    """
+    if path.stat().st_size != int(head["ContentLength"]):
+        return True
+    whole = head.get("ChecksumType") != "COMPOSITE"
+    for field, digits in (("ChecksumSHA256", _sha256), ("ChecksumCRC32", _crc32)):
+        expected = str(head.get(field, ""))
+        if expected and whole and "-" not in expected:  # the hyphen precedes the number of parts
+            return base64.b64encode(digits(path)).decode() != expected
+    etag = str(head["ETag"]).strip('"').lower()
+    own_key = head.get("SSECustomerAlgorithm")
+    if own_key or "kms" in str(head.get("ServerSideEncryption", "")) or not _MD5.fullmatch(etag):
+        return False
+    return _md5(path).hex() != etag
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _md5(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).digest()
+
+
+def _crc32(path: Path) -> bytes:
+    crc = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+    return crc.to_bytes(4, "big")
 
 
 def upload(path: Path, uri: str) -> None:

@@ -80,6 +80,13 @@ class Store:
         """Fetch into a local file, which appears only when it is complete."""
         self._try(lambda: _back_end(uri).download(uri, path))
 
+    def check_copy(self, uri: str | Path, path: Path) -> ObjectStat:
+        """Size and token of the content that `path` is a copy of.
+
+        Raises `ClipFault(STORE_ERROR)` if the size or a checksum of the store differs.
+        """
+        return self._try(lambda: _back_end(uri).check_copy(uri, path))
+
     def upload(self, path: Path, uri: str | Path) -> None:
         """Send a local file. The file or object appears only when it is complete."""
         self._try(lambda: _back_end(uri).upload(path, uri))
@@ -96,7 +103,7 @@ DIRECT = Store()  # without retries
 exists, stat, folders, listing = DIRECT.exists, DIRECT.stat, DIRECT.folders, DIRECT.listing
 read_bytes, read_many, write_bytes = DIRECT.read_bytes, DIRECT.read_many, DIRECT.write_bytes
 create, delete = DIRECT.create, DIRECT.delete
-download, upload = DIRECT.download, DIRECT.upload
+download, upload, check_copy = DIRECT.download, DIRECT.upload, DIRECT.check_copy
 
 
 def opened(uri: str | Path) -> AbstractContextManager[BinaryIO]:

@@ -172,7 +172,7 @@ def test_a_run_on_a_real_object_store(
         storage.upload(path, f"{s3_prefix}/in/{path.name}")
     scan = {"clip_id": "reel", "source_uri": f"{s3_prefix}/in/reel_%04d.png", "expected_fps": "24"}
     manifest = write_manifest(tmp_path / "m.csv", [*good_rows(f"{s3_prefix}/in"), scan])
-    storage.upload(manifest, f"{s3_prefix}/in/m.csv")
+    storage.upload(Path(manifest), f"{s3_prefix}/in/m.csv")
     out = f"{s3_prefix}/out"
     summary = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
@@ -187,7 +187,8 @@ def test_a_run_on_a_real_object_store(
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are deleted
-    assert list((disk / "archive-restore").iterdir()) == []  # and the copies of sources
+    copies = disk / f"ar-{os.geteuid()}-sources"
+    assert list(copies.iterdir()) == []  # and the copies of sources
     again = flow.run(
         f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.runs.stop import Stop
 from pipeline.store import storage
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
-from schemas.recipe import Recipe, load_recipe
+from schemas.recipe import RECIPES, Limits, Recipe, load_recipe
 from schemas.recipe_book import RecipeBook, load_book
 from tests.support.results import end, published
 
@@ -39,6 +40,26 @@ def folder(tmp_path: Path) -> Path:
 
 def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, arguments)
+
+
+ALL_SETTINGS = Recipe(
+    name="all.1", model="fast", strength=0.25, deflicker=False, interlace="ivtc", gaps="allowed",
+    shard_frames=60, profiles=("preservation", "access"), slices=24,
+    limits=Limits(max_pixels=1_000_000, max_frames=99, wall_seconds=60, address_space_mb=1024),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), ALL_SETTINGS], ids=lambda r: r.name)
+@pytest.mark.parametrize("options", [[], ["--resolved"]])
+def test_a_shown_recipe_loads_back(tmp_path: Path, recipe: Recipe, options: list[str]) -> None:
+    assert all(
+        getattr(ALL_SETTINGS, field.name) != getattr(Recipe(), field.name)
+        for field in fields(Recipe)
+    )
+    source, shown = tmp_path / "source.toml", tmp_path / "shown.toml"
+    source.write_text(recipe.to_toml())
+    shown.write_text(invoke("config", "show", str(source), *options).stdout)
+    assert load_recipe(shown) == recipe
 
 
 def test_a_recipe_inherits_missing_settings(folder: Path) -> None:

@@ -61,8 +61,14 @@ def grey_clip(path: Path, add: int = 0) -> Path:
 
 def published_row(clip_id: str, source: str = "/gone.mkv", restored: str = "/gone_rst.mkv") -> Any:
     row = {"clip_id": clip_id, "run": "r2", "state": "published", "reason": None, "sentence": None}
-    row |= {"source_uri": source, "output_uri": restored, "output_sha256": "ab" * 32}
-    return row | {"frames": FRAMES, "shots": 2, "model": "fast", "access_class": None} | MEASURES
+    row |= {
+        "access_class": None,
+        "notes": None,
+        "source_uri": source,
+        "output_uri": restored,
+        "output_sha256": "ab" * 32,
+    }
+    return row | {"frames": FRAMES, "shots": 2, "model": "fast"} | MEASURES
 
 
 def published(clip_id: str, out: Path, **more: object) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def refused(clip_id: str, **more: object) -> dict[str, Any]:
 def published_columns() -> list[str]:
     return [
         *("clip_id", "run", "state", "reason", "sentence", "source_uri", "output_uri"),
-        *("output_sha256", "frames", "shots", "model", "access_class", *MEASURES),
+        *("output_sha256", "frames", "shots", "model", "access_class", "notes", *MEASURES),
     ]
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from jobs.console.query import QueryLimits
 from tests.support.command_line import invoke
 
 
 def test_query_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
 
-    def ask(out: str, sql: str) -> pa.Table:
+    def ask(out: str, sql: str, limits: QueryLimits) -> pa.Table:
+        assert limits == QueryLimits()
         asked.append((out, sql))
         return pa.table({"state": ["published"], "n": [2]})
 

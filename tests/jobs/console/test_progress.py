@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from jobs.console.progress import JsonProgress, PlainProgress, ProgressCount
+from jobs.console.progress import JsonProgress, PlainProgress, ProgressCount, StepLines
 from pipeline.runs.events import Event
 
 
@@ -85,3 +85,14 @@ def test_a_json_line_holds_the_first_shard() -> None:
         "shard": 0,
         "frames": 2,
     }
+
+
+def test_steps_of_a_command_come_at_a_measured_pace() -> None:
+    stream, log = io.StringIO(), io.StringIO()
+    steps = StepLines(stream=stream, pause=60)
+    steps("clip 1 of 9: a\nb")
+    steps("clip 2 of 9: c")
+    steps.begin("reading the tables")
+    assert stream.getvalue() == "clip 1 of 9: a b\nreading the tables\n"
+    StepLines(True, log)("clip 1 of 9: a")
+    assert json.loads(log.getvalue())["sentence"] == "clip 1 of 9: a"

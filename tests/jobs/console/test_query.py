@@ -1,13 +1,15 @@
 """Queries: one SELECT over the tables, on disk and in a store, and nothing else."""
 
 import datetime as dt
+import resource
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.console.query import VIEWS, query
+from jobs.console.query import VIEWS, QueryLimits, query
 from pipeline.runs.tables import write_tables
 from pipeline.store import storage
 from schemas.errors import ArchiveError
@@ -176,3 +178,38 @@ def test_a_refused_store_is_one_clear_error(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(ArchiveError, match="ACCESS_DENIED"):
         query(s3_prefix, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n FROM r) SELECT count(*) FROM r",
+        "SELECT count(*) FROM range(1000000000) a, range(1000000000) b",
+    ],
+    ids=["recursion", "product"],
+)
+def test_a_query_without_end_is_stopped(lake: str, sql: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        ArchiveError, match=r"stopped after 0.5 seconds; .* --max-seconds"
+    ) as caught:
+        query(lake, sql, QueryLimits(seconds=0.5))
+    assert caught.value.exit_code == 2 and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT list(range) FROM range(100000000)",
+        "SELECT range(1000000000)",  # one value of 8 GB: DuckDB does not count it
+        "SELECT repeat('x', 2000000000)",
+        "SELECT * FROM range(100000000000)",  # DuckDB holds little of it, the result all
+    ],
+    ids=["operator", "list", "text", "rows"],
+)
+def test_a_query_that_takes_too_much_memory_ends(lake: str, sql: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(ArchiveError, match=r"more than 0.25 GiB of memory; .* --max-memory"):
+        query(lake, sql, QueryLimits(seconds=60, memory_gb=0.25))
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert query(lake, "SELECT count(*) AS n FROM clips").to_pylist() == [{"n": 6}]

@@ -1,8 +1,11 @@
 """The summary of a night: counts first, what is new, what was known; delivered or given up."""
 
 import json
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -156,6 +159,101 @@ def test_a_webhook_that_never_answers_ends(
     monkeypatch.setattr(Handler, "do_POST", lambda self: threading.Event().wait(1))
     with pytest.raises(webhook.NotDelivered):
         webhook.post(receiver.url, {"n": 1}, pause=0)
+
+
+SECRET = "T0PS3CRET"
+
+
+@contextmanager
+def served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The address of a server that answers every connection with this."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/{SECRET}?token={SECRET}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def drip(connection: socket.socket) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 10_000:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.1)
+
+
+def flood(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(bytes(2**20))
+
+
+def head(text: str) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (flood, ""),
+        (drip, "no answer within 0.5 seconds"),
+        (lambda connection: None, ""),  # closed
+        (head("SSH-2.0-OpenSSH_9.6\r\n"), "its answer is not HTTP"),
+        (head("HTTP/1.1 200 OK\r\n" + "X: x\r\n" * 1000), "its answer is not HTTP"),
+        (head("HTTP/1.1 200 OK\r\nX: " + "x" * 100_000), "its answer is not HTTP"),
+        (head(f"HTTP/1.1 302 Found\r\nLocation: http://h/{SECRET}\r\n\r\n"), "a redirect"),
+        (head(f"HTTP/1.1 307 Go\r\nLocation: file:///{SECRET}\r\n\r\n"), "a redirect"),
+        (head(f"HTTP/1.1 404 {SECRET}\r\n\r\n"), "it answers 404"),
+    ],
+    ids=[
+        *("flood", "drip", "closed", "not HTTP", "many headers", "long header"),
+        *("redirect", "redirect to a file", "secret in the answer"),
+    ],
+)
+def test_any_answer_ends_in_time_and_no_text_names_the_address(
+    answer: Callable[[socket.socket], None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "POST_TIMEOUT_SECONDS", 0.5)
+    began, text = time.monotonic(), ""
+    with served(answer) as url:
+        try:
+            webhook.post(url, {"n": 1}, pause=0)
+        except webhook.NotDelivered as error:
+            text = str(error)
+    assert time.monotonic() - began < 5
+    assert why in text and SECRET not in text
+    assert bool(text) is (answer is not flood)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/{}",  # nobody listens
+        "http://name.invalid/{}",
+        "https://127.0.0.1:{port}/{}",  # no TLS
+        "http://127.0.0.1:65536/{}",
+        "http://h/\n{}",
+        "http://h/\u00e4{}",
+        "http://[::1/{}",
+        "http://user:{}@127.0.0.1:1/",
+    ],
+)
+def test_no_error_names_the_address(url: str, receiver: Receiver) -> None:
+    full = url.replace("{port}", str(receiver.server_address[1])).replace("{}", SECRET)
+    with pytest.raises(ArchiveError) as caught:
+        webhook.post(full, {"n": 1}, pause=0)
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://h/x", "hook", "http://"])

@@ -1,6 +1,7 @@
 """Pages of the report: safe with hostile text, small, and true to the table's row."""
 
 import math
+import re
 
 import pytest
 
@@ -55,8 +56,75 @@ def test_what_was_done_says_only_what_is_recorded() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (0.019, 0.037, "no visible flicker"),
+        (0.02, 1.5, "flicker rises from 0.02 to 1.50 % of brightness"),
+        (2.0, 0.02, "99% less flicker"),
+        (1.0, 1.2, "20% more flicker"),
+    ],
+)
+def test_small_values_are_not_compared_as_percentages(
+    before: float, after: float, words: str
+) -> None:
+    row = refused("a", output_uri="x", flicker_before=before, flicker_after=after)
+    assert f"; {words}." in what_was_done(ReportEntry(row | {"frames": 3}))
+    (cell,) = re.findall(r"<td[^>]*>([^<]*)</td></tr>", clip_page(ReportEntry(row), "", ""))
+    assert ("%" in cell) == ("%" in words and before > 0.02)
+    assert ("not visible" in cell) == (words == "no visible flicker")
+
+
+def test_identical_frames_are_named_so() -> None:
+    row = refused("a", output_uri="x", state="published", frames=3, reason=None)
+    row |= {"psnr_to_source_db": 100.0, "ssim_to_source": 1.0, "flicker_before": 1.0}
+    row |= {"flicker_after": 1.0, "ref_psnr_before_db": 100.0, "ref_psnr_after_db": 100.0}
+    same = ReportEntry(row)
+    other = ReportEntry(row | {"ref_psnr_after_db": 40.0})
+    assert what_was_done(same).endswith("Result and source are identical.")
+    for text in (clip_page(same, "", ""), index_page([same], "out", "now")):
+        shown = Page(text.partition("The clip&#x27;s row in the tables")[0]).text
+        assert "identical" in shown and "100.0" not in shown
+    for text in (clip_page(other, "", ""), index_page([other], "out", "now")):
+        shown = Page(text.partition("The clip&#x27;s row in the tables")[0]).text
+        assert "identical" in shown and "60.00" not in shown  # 40 dB less than infinity
+
+
+def test_colours_have_names() -> None:
+    row = refused("a", color_range="1", color_primaries="5", color_trc="6", colorspace="1")
+    text = clip_page(ReportEntry(row), "", "")
+    for name, value in (
+        ("Signal range", "limited"),
+        ("Colour primaries", "BT.601 625 lines (5)"),
+        ("Transfer characteristic", "BT.601 (6)"),
+        ("Colour matrix", "BT.709 (1)"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+
+
+def test_the_page_has_the_notes_of_the_manifest() -> None:
+    page = Page(clip_page(ReportEntry(refused("a", notes="splice at 00:03")), "", ""))
+    assert "Notes: splice at 00:03" in page.text
+    assert "Notes:" not in Page(clip_page(ReportEntry(refused("a")), "", "")).text
+
+
+def test_the_row_on_a_page_is_json() -> None:
+    page = Page(clip_page(ReportEntry(refused("a", blur_before=math.nan)), "", ""))
+    assert '"blur_before": null' in page.text and ": NaN" not in page.text
+
+
+@pytest.mark.parametrize(
     ("share", "words"),
     [(-0.104, "\u221210\u2009%"), (-0.004, "0\u2009%"), (0.004, "0\u2009%"), (0.2, "+20\u2009%")],
 )
 def test_a_share_of_nothing_has_no_sign(share: float, words: str) -> None:
     assert percent(share) == words
+
+
+def test_every_column_of_the_index_has_a_name_on_a_narrow_window() -> None:
+    """There the rows are cards, and the style sheet names each number."""
+    row = refused("a", state="published", reason=None, ref_psnr_before_db=1.0)
+    text = index_page([ReportEntry(row | {"ref_psnr_after_db": 2.0})], "out", "now")
+    heads = re.findall(r'<th scope="col" class="num"><button type="button">([^<]+)<', text)
+    assert len(heads) == 6
+    for number, head in enumerate(heads, start=4):
+        assert f'.wide td:nth-child({number})::before {{ content: "{head}"; }}' in text

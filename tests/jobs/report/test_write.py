@@ -73,6 +73,13 @@ def test_pages_can_be_read_without_seeing_or_a_mouse(folder: Path) -> None:
         assert found.all("html")[0]["lang"] == "en"
 
 
+def test_every_clip_is_a_step(tables: Any, tmp_path: Path) -> None:
+    tables["clips"] += [refused("a"), refused("b")]
+    steps: list[str] = []
+    write_report(str(tmp_path), steps.append)
+    assert steps == [f"reading the tables of {tmp_path}", "clip 1 of 2: a", "clip 2 of 2: b"]
+
+
 def test_pictures_are_taken_once(
     tables: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +113,14 @@ def test_no_picture_of_a_restricted_clip_is_taken(tables: Any, tmp_path: Path) -
     write_report(str(tmp_path))
     assert list((tmp_path / "report").rglob("*.jpg")) == []
     assert (tmp_path / "report" / "clips" / "closed.html").is_file()
+
+
+def test_notes_are_those_of_the_last_run(tables: Any, tmp_path: Path) -> None:
+    row = published("good", tmp_path, notes="old")
+    tables["clips"] += [row, row | {"run": "r3", "state": "up_to_date", "notes": "new"}]
+    write_report(str(tmp_path))
+    page = Page((tmp_path / "report" / "clips" / "good.html").read_text())
+    assert "Notes: new" in page.text
 
 
 def test_pictures_go_when_a_clip_becomes_restricted(tables: Any, tmp_path: Path) -> None:

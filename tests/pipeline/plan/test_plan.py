@@ -1,5 +1,6 @@
 """The plan: what would run and why not, in bounded memory, without a write; figures that hold."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from pipeline.plan.estimate import (
 )
 from pipeline.plan.plan import RunPlan
 from pipeline.runs.order import embargo, in_order
+from pipeline.runs.results import unchanged
 from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
@@ -88,6 +90,12 @@ def test_every_clip_has_one_action_and_nothing_is_written(
     assert found["wall_seconds"]["low"] < seconds / 4 < found["wall_seconds"]["high"]
     assert any("in the sample" in reason for reason in found["reasons"])
     assert (no_writes, snapshot(tmp_path)) == ([], before)
+    lines = [json.loads(line)["sentence"] for line in result.stderr.splitlines()]
+    assert lines[0] == f"reading {manifest}"
+    assert lines[-2:] == [
+        "reading the headers of 2 of 2 clips",
+        f"loading the model {Recipe().model} for a trial",
+    ]
 
 
 def test_submit_dry_run_is_the_plan(tmp_path: Path, no_writes: list[str]) -> None:
@@ -117,6 +125,34 @@ def test_what_is_published_is_left_alone(tmp_path: Path) -> None:
     object.__setattr__(again.settings, "weights_sha256", settings.weights_sha256)
     assert [d.action for d in again.add([row])] == ["up_to_date"]
     assert [d.action for d in plan.add([row])] == ["run"]  # before it was published
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+@pytest.mark.parametrize("since", ["the first run", "later"])
+def test_a_checksum_does_not_make_a_clip_run_again(
+    tmp_path: Path, algorithm: str, since: str
+) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, Clip(frames=4))
+    checksum = hashlib.new(algorithm, source.read_bytes()).hexdigest()
+    columns = {"checksum": checksum, "checksum_algo": algorithm}
+    settings = settings_for(tmp_path)
+    publish(tmp_path, source, settings, **(columns if since == "the first run" else {}))
+    plan = RunPlan(str(tmp_path / "out"), RecipeBook(Recipe()))
+    object.__setattr__(plan.settings, "weights_sha256", settings.weights_sha256)
+    row = ManifestClip("a", str(source), **columns)
+    other = ManifestClip("a", str(source), **columns | {"checksum": checksum[::-1]})
+    assert [d.action for d in plan.add([row])] == ["up_to_date"]
+    assert [d.action for d in plan.add([other])] == ["run"]  # the run finds the mismatch
+
+
+def test_the_row_of_a_clip_has_the_notes_of_its_manifest(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    write_clip(source, Clip(frames=2))
+    settings = settings_for(tmp_path)
+    assert publish(tmp_path, source, settings, notes="splice")["notes"] == "splice"
+    same = unchanged(ManifestClip("a", str(source), notes="new"), settings)
+    assert same is not None and same.columns["notes"] == "new"
 
 
 # Order and holds

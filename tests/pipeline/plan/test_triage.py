@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from models.damage.defects import dust, scratches
+from pipeline import survey
 from pipeline.clip.shards import Shot
 from pipeline.media.rgb import read_rgb, write_rgb
+from pipeline.plan import triage as plan_triage
 from pipeline.plan.triage import marks_in, samples
 from tests.support.scenes import scene
 
@@ -71,11 +73,33 @@ def test_noise_leader_and_what_cannot_be_read(tmp_path: Path) -> None:
     assert (last["kind"], last["damage"]) == ("flat", [])
 
 
+def test_the_source_of_a_clip_under_embargo_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {"clip_id": "held", "source_uri": str(tmp_path / "reel.mkv")}
+    held["embargo_until"] = "2999-01-01"
+    touched: list[object] = []
+    for module in (survey, plan_triage):
+        monkeypatch.setattr(module, "fetched", lambda *a: touched.append(a), raising=False)
+    monkeypatch.setattr(plan_triage, "survey_clip", lambda *a: touched.append(a))
+    code, clips = told(tmp_path, {}, held)
+    assert (code, touched) == (0, [])  # an embargo is not a fault
+    assert clips["held"] == {
+        "clip_id": "held",
+        "kind": "held",
+        "reason": "EMBARGOED",
+        "sentence": "the manifest holds the clip until 2999-01-01",
+    }
+    result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.jsonl")])
+    assert result.stdout.startswith("held: held: EMBARGOED: the manifest holds the clip until")
+
+
 def test_a_person_reads_a_table(tmp_path: Path) -> None:
     told(tmp_path, {"reel": view(1)})
     result = CliRunner().invoke(app, ["triage", str(tmp_path / "m.jsonl")])
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "reel: clean"
+    assert result.stderr == "clip 1 of 1: reel\n"
 
 
 def test_real_shots(tmp_path: Path, footage: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.clip.changes import CAPTURED, ENHANCED, GENERATED, Changes, digital_source_type
 from pipeline.media.tags import beside
 from pipeline.proof.record import sealed, unsealed
+from pipeline.runs.row import result_from_record
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe
 from tests.support.media_factory import Clip, write_clip
@@ -159,6 +160,23 @@ def test_a_record_proves_itself_byte_for_byte() -> None:
             unsealed(bytes(damaged))
     with pytest.raises(ValueError, match="does not match its content"):
         unsealed(data + b"\n")
+
+
+def test_no_json_of_an_output_holds_a_number_that_is_not_finite(tmp_path: Path) -> None:
+    """One frame has no frame before it, and there is no reference: some measures are unknown."""
+    source = tmp_path / "reel.mkv"
+    write_clip(source, Clip(frames=1))
+    row = publish(tmp_path, source, settings_for(tmp_path), changed=1)
+    files = sorted((tmp_path / "out").rglob("*.json"))
+    assert any(path.parent.name == "series" for path in files)
+    for path in files:
+        json.loads(
+            path.read_bytes(), parse_constant=lambda name, p=path: pytest.fail(f"{p}: {name}")
+        )
+    record = json.loads(Path(f"{restored(tmp_path)}.json").read_bytes())
+    assert record["row"]["ref_psnr_before_db"] is None
+    columns = result_from_record(record["row"]).columns
+    assert to_table("clips", [columns], row["run"]).num_rows == 1
 
 
 def test_the_checksum_beside_the_file_is_one_that_sha256sum_reads(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline.runs.process import Process
 from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 pytest_plugins = ("tests.support.s3",)
 
@@ -100,6 +101,12 @@ def test_a_file_that_is_not_an_entry_is_named(log: str) -> None:
     assert (verify(log).broken, verify(log).why) == (stray, "does not belong here")
 
 
+def test_an_entry_without_a_chain_is_named(log: str) -> None:
+    entry = {name: value for name, value in read(log, 3).items() if name != "previous"}
+    write(log, 3, entry | {"sha256": audit.digest(entry)})
+    assert verify(log).broken == uri(log, 3)
+
+
 def test_a_shortened_log_lacks_a_known_head(log: str) -> None:
     head = verify(log).head
     assert verify(log, head).held
@@ -130,9 +137,9 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
 
     head = verify(log).head
     assert (invoke().exit_code, invoke().stdout) == (0, f"5 entries unchanged; head {head}\n")
-    assert invoke("--head", "f" * 64).exit_code == 1
+    assert invoke("--head", "f" * 64).exit_code == ExitCode.FAULTS
     write(log, 4, read(log, 4) | {"exit_code": 0})
-    assert invoke().exit_code == 1
+    assert invoke().exit_code == ExitCode.FAULTS
     assert invoke().stdout.startswith(f"{uri(log, 4)} was changed")
     answer = json.loads(invoke("--json").stdout)
-    assert (answer["broken"], answer["entries"], answer["exit_code"]) == (uri(log, 4), 3, 1)
+    assert (answer["broken"], answer["entries"], answer["exit_code"]) == (uri(log, 4), 3, 3)

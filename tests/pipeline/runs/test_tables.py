@@ -1,8 +1,11 @@
 """Tables: checks of their rows, their files, and a second writing."""
 
+import importlib
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +17,14 @@ from pipeline.runs import tables
 from pipeline.runs.row import segment_to_record
 from pipeline.store import storage
 from schemas.columns import arrow_schema
+from schemas.docs import tables_markdown
 from schemas.tables import CLIPS, FRAMES, PUBLISHED, SEGMENTS, STATES, TABLES, check, schema
 from tests.support.results import a_segment
 
 pytest_plugins = ("tests.support.s3",)
 
 RUN, DAY = "20261122T010203-abcdef", "2026-11-22"
+OTHER_RUN = "20261123T010203-abcdef"
 Row = dict[str, object]
 
 PUBLISHED_CLIP: Row = {
@@ -59,7 +64,7 @@ def test_tables_written_twice_are_the_same(store_root: str) -> None:
     write(store_root)
     first = content(store_root)
     assert list(first) == [
-        f"/tables/{name}/run_date={DAY}/run={RUN}/part-0.parquet" for name in sorted(PUBLISHED)
+        f"/tables/{name}/run_date={DAY}/{RUN}/part-0.parquet" for name in sorted(PUBLISHED)
     ]
     write(store_root)
     assert content(store_root) == first
@@ -80,7 +85,7 @@ def test_a_failed_clip_has_a_reason_and_no_measures(tmp_path: Path) -> None:
 def test_frames_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "PART_ROWS", 4)
     write(str(tmp_path), frames=10)
-    folder = tmp_path / "tables" / "frames" / f"run_date={DAY}" / f"run={RUN}"
+    folder = tmp_path / "tables" / "frames" / f"run_date={DAY}" / RUN
     rows = [pq.ParquetFile(path).metadata.num_rows for path in sorted(folder.iterdir())]
     assert rows == [4, 4, 2]
     write(str(tmp_path), frames=3)
@@ -123,6 +128,33 @@ def test_numbers_of_every_kind_are_stored(tmp_path: Path) -> None:
 def test_a_wrong_row_is_refused(change: Row, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         tables.to_table("clips", [PUBLISHED_CLIP | change], RUN)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "duckdb"])
+def test_every_table_is_read_as_documented(tmp_path: Path, library: str) -> None:
+    """The page has one line of Python for each library."""
+    write(str(tmp_path))
+    tables.write_tables(
+        str(tmp_path), OTHER_RUN, "2026-11-23", [PUBLISHED_CLIP], [], frame_rows(3),
+        RUN_ROW | {"run": OTHER_RUN, "clips": 1},
+    )  # fmt: skip
+    (line,) = re.findall(rf"^{library}\..*$", tables_markdown(), re.MULTILINE)
+    module = importlib.import_module(library)
+    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13}
+    for name, count in rows.items():
+        code = line.replace("restored/tables/clips", f"{tmp_path}/tables/{name}")
+        found = eval(code, {library: module})
+        assert len(found) == count
+        assert list(found.columns) == [*PUBLISHED[name], "run_date"]
+        assert sorted(set(values(found, "run"))) == sorted({RUN, OTHER_RUN}) if count > 1 else [RUN]
+        assert {str(day)[:10] for day in values(found, "run_date")} <= {DAY, "2026-11-23"}
+
+
+def values(found: Any, column: str) -> list[Any]:
+    """A column of a table of any library."""
+    if hasattr(found, "fetchall"):
+        return [row[0] for row in found.project(column).fetchall()]
+    return list(found[column])
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,19 +1,26 @@
 """Copies of sources on a worker's disk: shared, never freed under a reader, gone at the end."""
 
+import base64
+import hashlib
 import multiprocessing
 import os
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
 from pipeline.sources.fetch import fetched
-from pipeline.store import cache, storage
+from pipeline.store import cache, s3, storage
 from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 pytest_plugins = ("tests.support.s3",)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def test_the_copy_of_a_file_is_the_file_and_is_not_freed(tmp_path: Path) -> None:
@@ -120,8 +127,94 @@ def test_a_sequence_is_fetched_whole_and_freed_whole(s3_prefix: str, tmp_path: P
     uri = join(s3_prefix, "f_%04d.dpx")
     with fetched(uri, tmp_path) as pattern:
         found = {path.name: path.read_bytes() for path in pattern.parent.iterdir()}
-        assert pattern.name == "f_%04d.dpx"
+        assert pattern.name == "%04d.dpx"
         cache.discard(uri, tmp_path)
-    assert found == {"f_0007.dpx": b"7", "f_0008.dpx": b"8", "f_0010.dpx": b"10"}
+    assert found == {"0007.dpx": b"7", "0008.dpx": b"8", "0010.dpx": b"10"}
     cache.discard(uri, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_cache_is_refused(s3_prefix: str, tmp_path: Path) -> None:
+    """What lies in a folder that others may write to may come from anybody."""
+    uri, folder = join(s3_prefix, "clip.mkv"), tmp_path / "cache"
+    storage.write_bytes(uri, b"one")
+    folder.mkdir()
+    folder.chmod(0o777)
+    with (
+        pytest.raises(ClipFault, match="mode 0777 instead of 0700") as caught,
+        cache.local_copy(uri, folder),
+    ):
+        pass
+    assert caught.value.reason is Reason.ACCESS_DENIED
+    assert list(folder.iterdir()) == []
+    (folder / f"{cache._short_hash(uri)}-1.lock").touch()
+    cache.discard(uri, folder)
+    assert len(list(folder.iterdir())) == 1  # nothing is deleted in a folder of somebody else
+
+
+def test_no_name_in_the_cache_shows_the_name_of_a_clip(s3_prefix: str, tmp_path: Path) -> None:
+    storage.write_bytes(f"{s3_prefix}/adoption-4711.mkv", b"one")
+    storage.write_bytes(f"{s3_prefix}/adoption_0007.dpx", b"two")
+    for name in ("adoption-4711.mkv", "adoption_%04d.dpx"):
+        with fetched(f"{s3_prefix}/{name}", tmp_path / "cache"):
+            pass
+    names = [path.name for path in (tmp_path / "cache").rglob("*")]
+    assert len(names) == 5 and not [name for name in names if "adoption" in name]
+
+
+def test_a_copy_that_is_not_the_object_is_refused(
+    s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same size, other bytes: only a checksum of the store shows it."""
+    uri, whole = join(s3_prefix, "clip.mkv"), s3.download
+
+    def broken(uri: str, path: Path) -> None:
+        whole(uri, path)
+        path.write_bytes(b"xxx")
+
+    storage.write_bytes(uri, b"one")
+    monkeypatch.setattr(s3, "download", broken)
+    with (
+        pytest.raises(ClipFault, match="was not read as the store holds it") as caught,
+        cache.local_copy(uri, tmp_path),
+    ):
+        pass
+    assert caught.value.reason is Reason.STORE_ERROR
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+    sequence = f"{s3_prefix}/f_%04d.dpx"
+    storage.write_bytes(f"{s3_prefix}/f_0001.dpx", b"one")
+    with (
+        pytest.raises(ClipFault, match="was not read as the store holds it"),
+        fetched(sequence, tmp_path),
+    ):
+        pass
+
+
+def _head(**fields: object) -> dict[str, object]:
+    return {"ContentLength": 3, "ETag": '"none"'} | fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "right"),
+    [
+        ({}, None),
+        ({"ETag": f'"{hashlib.md5(b"one").hexdigest()}"'}, True),
+        ({"ETag": f'"{hashlib.md5(b"two").hexdigest()}"'}, False),
+        ({"ETag": f'"{hashlib.md5(b"two").hexdigest()}-2"'}, None),
+        ({"ETag": f'"{hashlib.md5(b"two").hexdigest()}"', "ServerSideEncryption": "aws:kms"}, None),
+        ({"ETag": f'"{hashlib.md5(b"two").hexdigest()}"', "SSECustomerAlgorithm": "AES256"}, None),
+        ({"ChecksumSHA256": _base64(hashlib.sha256(b"one").digest())}, True),
+        ({"ChecksumSHA256": _base64(hashlib.sha256(b"two").digest())}, False),
+        ({"ChecksumSHA256": f"{_base64(hashlib.sha256(b'two').digest())}-2"}, None),
+        ({"ChecksumSHA256": _base64(bytes(32)), "ChecksumType": "COMPOSITE"}, None),
+        ({"ChecksumCRC32": _base64(zlib.crc32(b"one").to_bytes(4, "big"))}, True),
+        ({"ChecksumCRC32": _base64(zlib.crc32(b"two").to_bytes(4, "big"))}, False),
+        ({"ContentLength": 4}, False),
+    ],
+)
+def test_a_copy_is_held_to_what_the_store_gives(
+    fields: dict[str, object], right: bool | None, tmp_path: Path
+) -> None:
+    """None: the store gives no checksum that this program can calculate, so the size decides."""
+    (tmp_path / "copy").write_bytes(b"one")
+    assert s3.differs(tmp_path / "copy", _head(**fields)) == (right is False)
