@@ -64,7 +64,7 @@ test-faults: $(READY)
 	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py tests/pipeline/test_faults_by_class.py
 
 test-fuzz: $(READY)
-	$(BIN)/python -m tests.support.fuzz 2000
+	$(BIN)/python -m tests.support.media.fuzz 2000
 
 check: $(READY)
 	$(BIN)/ruff check .

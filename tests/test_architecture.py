@@ -16,7 +16,6 @@ WALK = tuple(
     for name in ("flow", "stages", "survey", "restore", "prefetch", "assemble")
 )
 MOST_MODULES = 17  # of a folder, without __init__.py
-MOST_MODULES_OF = {"tests/support/": 28}  # a shelf of helpers, not an answer to one question
 # Experiments keep the names that a module had at their commit.
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
@@ -91,13 +90,12 @@ def test_a_path_that_does_not_exist_is_found() -> None:
 
 def test_no_folder_holds_too_many_modules() -> None:
     counts = {named(folder): len(modules(folder)) for folder in folders(*SOURCE, "tests")}
-    most = {name: MOST_MODULES_OF.get(name, MOST_MODULES) for name in counts}
-    assert {name: count for name, count in counts.items() if count > most[name]} == {}
+    assert {name: count for name, count in counts.items() if count > MOST_MODULES} == {}
 
 
 def test_folders_of_tests_mirror_the_source() -> None:
-    own = {"tests/", "tests/support/"}
-    for name in {named(folder) for folder in folders("tests")} - own:
+    names = {named(folder) for folder in folders("tests")} - {"tests/"}
+    for name in {name for name in names if not name.startswith("tests/support/")}:
         assert (ROOT / name.removeprefix("tests/")).is_dir(), f"{name} mirrors no folder"
 
 

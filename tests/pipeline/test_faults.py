@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import retry, storage
-from tests.support.fault_run import FAULTS, FaultRun, finished
-from tests.support.nodes import Nodes
-from tests.support.s3 import S3Server, serve
+from tests.support.environment.fault_run import FAULTS, FaultRun, finished
+from tests.support.environment.nodes import Nodes
+from tests.support.environment.s3 import S3Server, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

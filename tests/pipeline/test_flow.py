@@ -27,9 +27,9 @@ from pipeline.sources.manifest import ManifestInvalid
 from pipeline.store import storage
 from schemas.recipe import Limits, Recipe, load_recipe
 from tests.support.command_line import Driver, markers, wait_for, write_manifest
-from tests.support.media_factory import H264, Clip, Sound, write_clip
+from tests.support.media.media_factory import H264, Clip, Sound, write_clip
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LIMITS = Limits()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.console.query import query
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.studio import Studio
 
 IDLE = """

@@ -27,10 +27,10 @@ from pipeline.runs.results import unchanged
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.support.interlaced import HEIGHT, WIDTH, drawn, measured, write_planes
-from tests.support.media_factory import Clip, Sound, draw_planes, write_clip
-from tests.support.probes import PROBE
-from tests.support.seen import look
+from tests.support.media.interlaced import HEIGHT, WIDTH, drawn, measured, write_planes
+from tests.support.media.media_factory import Clip, Sound, draw_planes, write_clip
+from tests.support.media.probes import PROBE
+from tests.support.media.seen import look
 from tests.support.studio import Studio
 
 NTSC = Fraction(30000, 1001)

@@ -13,7 +13,7 @@ from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.command_line import write_manifest
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.results import quiet
 
 RECIPE = Recipe(shard_frames=6)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import markers, wait_for, write_manifest
-from tests.support.media_factory import H264, Clip, write_clip
-from tests.support.nodes import Nodes
+from tests.support.environment.nodes import Nodes
+from tests.support.media.media_factory import H264, Clip, write_clip
 from tests.support.paths import COMMAND
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

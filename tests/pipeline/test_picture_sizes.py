@@ -9,8 +9,8 @@ from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
-from tests.support import media_factory
-from tests.support.media_factory import write_clip
+from tests.support.media import media_factory
+from tests.support.media.media_factory import write_clip
 
 
 @pytest.mark.parametrize("size", [(11, 48), (48, 11), (2, 2), (16_386, 16), (16, 16_386)])

@@ -9,7 +9,7 @@ import ray
 
 from pipeline import ray_runtime
 from schemas.errors import ArchiveError
-from tests.support.other_user import UID, as_other_user, intrude, needs_root
+from tests.support.environment.other_user import UID, as_other_user, intrude, needs_root
 
 WRITABLE = "print(*(path for path in sys.argv[1:] if os.access(path, os.W_OK)), sep='\\n')"
 

@@ -15,10 +15,10 @@ from pipeline.stages import guarded
 from pipeline.store import local
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
-from tests.support.failing import failing
+from tests.support.environment.failing import failing
 from tests.support.results import run_of
 
-pytest_plugins = ("tests.support.failing",)
+pytest_plugins = ("tests.support.environment.failing",)
 pytestmark = pytest.mark.usefixtures("clock")
 
 

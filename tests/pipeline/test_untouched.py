@@ -17,8 +17,8 @@ from pipeline.detect.leader_and_bars import NonPicture as Left
 from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
-from tests.support.interlaced import write_planes
-from tests.support.probes import PROBE
+from tests.support.media.interlaced import write_planes
+from tests.support.media.probes import PROBE
 from tests.support.studio import Studio, clip_of
 
 WIDTH, HEIGHT = 160, 96

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from jobs import cli
 from jobs.cluster import kuberay
 from jobs.pages.docs import commands
-from tests.support.kuberay import RAY_CRON_JOB, RAY_JOB
+from tests.support.environment.kuberay import RAY_CRON_JOB, RAY_JOB
 from tests.support.paths import ROOT
 
 DOCKERFILE = (ROOT / "jobs" / "cluster" / "Dockerfile").read_text()

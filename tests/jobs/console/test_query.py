@@ -14,7 +14,7 @@ from pipeline.runs.tables import write_tables
 from pipeline.store import storage
 from schemas.errors import ArchiveError
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 Row = dict[str, object]
 FIRST, SECOND = "20261121T010203-abcdef", "20261122T010203-abcdef"

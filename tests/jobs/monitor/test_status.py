@@ -17,7 +17,7 @@ from pipeline.store import storage
 from pipeline.survey import survey_clip
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.results import a_result, a_segment
 
 PUBLISHED: dict[str, Cell] = {

@@ -5,7 +5,7 @@ import pytest
 
 from models.damage.analogue import TO_RGB, TO_YCC
 from models.damage.simulator import DEGRADATIONS, changed, random_stream
-from tests.support.pictures import grey, scene
+from tests.support.media.pictures import grey, scene
 
 
 def apply(name: str, clip: np.ndarray, **params: object) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from models.damage.analogue import TO_YCC
 from models.damage.composite import NTSC_CYCLES, chroma_loss, colour_bleed, composite, noise_bars
 from models.damage.simulator import changed
-from tests.support.pictures import coloured, grey, rng, scene
+from tests.support.media.pictures import coloured, grey, rng, scene
 
 
 def ycc(clip: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from models.damage.simulator import (
     changed,
     random_stream,
 )
-from tests.support.pictures import grey
+from tests.support.media.pictures import grey
 
 
 def test_faint_dust_is_fainter_and_as_frequent() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from models.damage.digital import bit_depth, jpeg, packet_loss
 from models.damage.simulator import changed, quantise
-from tests.support.pictures import coloured, psnr, rng, scene
+from tests.support.media.pictures import coloured, psnr, rng, scene
 
 
 def numbered(frames: int = 10, height: int = 8) -> np.ndarray:

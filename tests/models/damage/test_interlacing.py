@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.damage.interlacing import combing, field_blend, pulled_down, telecine, wrong_field_order
-from tests.support.pictures import grey, rng
+from tests.support.media.pictures import grey, rng
 
 
 def numbered(frames: int = 10, height: int = 8) -> np.ndarray:

@@ -8,7 +8,7 @@ from models.damage.simulator import (
     DEGRADATIONS,
     random_stream,
 )
-from tests.support.pictures import grey, rng
+from tests.support.media.pictures import grey, rng
 
 
 def test_shot_noise_is_poisson() -> None:

@@ -8,7 +8,7 @@ from models.damage.simulator import (
     DEGRADATIONS,
     random_stream,
 )
-from tests.support.pictures import grey, rng
+from tests.support.media.pictures import grey, rng
 
 
 def test_directed_blur_has_its_deviations_along_and_across() -> None:

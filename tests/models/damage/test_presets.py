@@ -9,7 +9,7 @@ from models.damage.simulator import (
     age,
     quantise,
 )
-from tests.support.pictures import grey, psnr, scene
+from tests.support.media.pictures import grey, psnr, scene
 
 
 def test_clean_is_untouched() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from models.damage.processes import streaks
-from tests.support.pictures import rng
+from tests.support.media.pictures import rng
 
 
 def test_streaks_have_unit_variance() -> None:

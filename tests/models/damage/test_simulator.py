@@ -14,7 +14,7 @@ from models.damage.simulator import (
     quantise,
     random_stream,
 )
-from tests.support.pictures import grey, psnr, scene
+from tests.support.media.pictures import grey, psnr, scene
 
 
 def rough_codec(frames: np.ndarray, name: str, quality: int) -> np.ndarray:

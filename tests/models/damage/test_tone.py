@@ -8,7 +8,7 @@ from models.damage.simulator import (
     random_stream,
 )
 from models.damage.tone import LUMA_601, colour_cast, fading, flicker_field, monochrome
-from tests.support.pictures import grey, lag_one, rng, scene
+from tests.support.media.pictures import grey, lag_one, rng, scene
 
 
 def test_the_field_of_flicker_has_its_deviation_memory_and_no_mean() -> None:

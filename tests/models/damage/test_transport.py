@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.damage.transport import gate_weave, jumps, lost_frames
-from tests.support.pictures import lag_one, rng, scene
+from tests.support.media.pictures import lag_one, rng, scene
 
 
 def ramp(frames: int, axis: int, size: int = 32) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.pictures import rng, texture
+from tests.support.media.pictures import rng, texture
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from models.motion.deflicker import (
     small_luma,
     warp,
 )
-from tests.support.pictures import rng, texture
+from tests.support.media.pictures import rng, texture
 
 RNG = np.random.default_rng(0)
 

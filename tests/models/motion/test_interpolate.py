@@ -19,9 +19,9 @@ from schemas.errors import ClipFault
 from schemas.manifest import parse_frames
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.support.interlaced import write_planes
-from tests.support.pictures import texture
-from tests.support.probes import PROBE
+from tests.support.media.interlaced import write_planes
+from tests.support.media.pictures import texture
+from tests.support.media.probes import PROBE
 from tests.support.studio import Studio
 
 SIZE = (96, 128)

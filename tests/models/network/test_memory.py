@@ -18,7 +18,7 @@ from pipeline.media.rgb import read_rgb
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.studio import Studio
 
 pytestmark = pytest.mark.usefixtures("single_precision")

@@ -13,7 +13,7 @@ import pytest
 from models.motion.deflicker import flickers, region_levels
 from pipeline.detect.cuts import ShotDetector
 from pipeline.media.rgb import read_rgb
-from tests.support.scenes import scene
+from tests.support.media.scenes import scene
 
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
 # Looked at frame by frame.

@@ -17,10 +17,18 @@ from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.support.interlaced import FRAMES, HEIGHT, WIDTH, Planes, drawn, measured, write_planes
-from tests.support.media_factory import Clip, draw_planes, write_clip
-from tests.support.probes import PROBE
-from tests.support.seen import look
+from tests.support.media.interlaced import (
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    Planes,
+    drawn,
+    measured,
+    write_planes,
+)
+from tests.support.media.media_factory import Clip, draw_planes, write_clip
+from tests.support.media.probes import PROBE
+from tests.support.media.seen import look
 from tests.support.studio import Studio
 
 PAL = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="tt")

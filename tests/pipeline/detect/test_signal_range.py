@@ -12,8 +12,8 @@ from pipeline.detect.signal_range import LevelMeter
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.interlaced import HEIGHT, WIDTH, write_planes
-from tests.support.probes import PROBE
+from tests.support.media.interlaced import HEIGHT, WIDTH, write_planes
+from tests.support.media.probes import PROBE
 from tests.support.studio import Studio
 
 PAL = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="tt")

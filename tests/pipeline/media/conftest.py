@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.media_factory import (
-    Clip,
-    write_clip,
-)
-from tests.support.trips import PAL, Trip, make_trip
+from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.trips import PAL, Trip, make_trip
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from pipeline.media.child.probe import main_video, open_source
 from pipeline.media.decoder import Decoder, probe_file
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from tests.support.decoding import LIMITS, decode, fault_of
-from tests.support.media_factory import H264, Clip, Sound, read_counter, write_clip
+from tests.support.media.decoding import LIMITS, decode, fault_of
+from tests.support.media.media_factory import H264, Clip, Sound, read_counter, write_clip
 
 FOOTAGE = os.environ.get("ARCHIVE_RESTORE_DATA", "")
 

@@ -21,9 +21,9 @@ from pipeline.media.profiles import (
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from tests.support.derived import LIMITS, PAL, master
-from tests.support.media_factory import Clip, write_clip
-from tests.support.seen import Seen, look
+from tests.support.media.derived import LIMITS, PAL, master
+from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.seen import Seen, look
 
 PLAIN = Clip(frames=4, width=128, height=96)
 

@@ -20,10 +20,10 @@ from pipeline.media.formats import CODECS, SOUND, SOUND_REFUSED
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.format_cases import FORMS, RANGES, FormatCase, every_case, few_cases
-from tests.support.media_factory import Clip, write_clip
-from tests.support.mediainfo import differences
-from tests.support.seen import Seen, look
+from tests.support.media.format_cases import FORMS, RANGES, FormatCase, every_case, few_cases
+from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.mediainfo import differences
+from tests.support.media.seen import Seen, look
 from tests.support.studio import Studio
 
 CASES = every_case() if os.environ.get("TEST_MEDIA") == "1" else few_cases()

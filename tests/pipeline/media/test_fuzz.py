@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from schemas.reasons import REASONS, Reason
-from tests.support.fuzz import LIMITS, SEEDS, fuzz
+from tests.support.media.fuzz import LIMITS, SEEDS, fuzz
 
 EVERY = os.environ.get("TEST_FAULTS") == "1"
 COUNT = 2000 if EVERY else 3 * len(SEEDS)

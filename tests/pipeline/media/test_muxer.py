@@ -14,15 +14,9 @@ from pipeline.media.muxer import assemble
 from pipeline.media.segments import SegmentWriter
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from tests.support.media_factory import (
-    H264,
-    Clip,
-    Sound,
-    draw_planes,
-    write_clip,
-)
-from tests.support.mediainfo import differences, streams
-from tests.support.trips import LIMITS, Trip, crc_of, make_trip
+from tests.support.media.media_factory import H264, Clip, Sound, draw_planes, write_clip
+from tests.support.media.mediainfo import differences, streams
+from tests.support.media.trips import LIMITS, Trip, crc_of, make_trip
 
 
 def test_output_holds_the_picture_and_everything_beside_it(pal: Trip) -> None:

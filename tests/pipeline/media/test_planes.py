@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.media.planes import RELAID, Component, Source, extract_planes, plane_layout
-from tests.support.media_factory import (
-    to_frame,
-)
+from tests.support.media.media_factory import to_frame
 
 
 @pytest.mark.parametrize("name", sorted(RELAID))

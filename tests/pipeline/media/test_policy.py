@@ -13,7 +13,7 @@ from schemas.errors import ArchiveError, ClipFault
 from schemas.policy import OPERATORS, Rule, load_policy
 from schemas.reasons import Reason
 from schemas.recipe import PROFILES, Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.published import publish, settings_for
 
 

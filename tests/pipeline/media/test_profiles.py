@@ -20,8 +20,8 @@ from pipeline.media.profiles import (
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import PROFILES, Recipe, parse_recipe
-from tests.support.derived import PAL, master
-from tests.support.media_factory import Clip, Sound, write_clip
+from tests.support.media.derived import PAL, master
+from tests.support.media.media_factory import Clip, Sound, write_clip
 from tests.support.published import publish, settings_for
 
 

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.media.rgb import codec_round_trip, read_rgb, write_rgb
-from tests.support.media_factory import (
-    draw_planes,
-    read_counter,
-)
+from tests.support.media.media_factory import draw_planes, read_counter
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])

@@ -12,8 +12,8 @@ import pytest
 from pipeline.media.decoder import Decoder
 from pipeline.media.sandbox import Child, child_environment
 from schemas.reasons import Reason
-from tests.support.decoding import LIMITS, decode, fault_of
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.decoding import LIMITS, decode, fault_of
+from tests.support.media.media_factory import Clip, write_clip
 
 HOOK = """
 import os, sys

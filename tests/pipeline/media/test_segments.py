@@ -16,11 +16,9 @@ from pipeline.media.segments import legal_slices as slices_for
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from tests.support.media_factory import (
-    draw_planes,
-)
-from tests.support.probes import PROBE
-from tests.support.trips import crc_of
+from tests.support.media.media_factory import draw_planes
+from tests.support.media.probes import PROBE
+from tests.support.media.trips import crc_of
 
 LIMITS = Limits()
 

@@ -16,11 +16,8 @@ from pipeline.media.verify import framemd5, plane_md5
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from tests.support.media_factory import (
-    Clip,
-    write_clip,
-)
-from tests.support.trips import Trip
+from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.trips import Trip
 
 LIMITS = Limits()
 

@@ -36,7 +36,7 @@ from schemas.errors import ArchiveError
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.published import publish, settings_for
 
 HEADER = "clip_id,source_uri,embargo_until\n"

@@ -16,7 +16,7 @@ from pipeline.clip.shards import Shot
 from pipeline.media.rgb import read_rgb, write_rgb
 from pipeline.plan import triage as plan_triage
 from pipeline.plan.triage import marks_in, samples
-from tests.support.scenes import scene
+from tests.support.media.scenes import scene
 
 LENGTH = 12
 

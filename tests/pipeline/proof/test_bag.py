@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from jobs import cli
 from pipeline.proof.bag import BagOptions, check_bag, make_bag
 from pipeline.store import storage
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.published import publish, settings_for
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 PAYLOAD = [
     f"data/reel_rst.mkv{suffix}" for suffix in ("", ".framemd5", ".json", ".premis.xml", ".sha256")

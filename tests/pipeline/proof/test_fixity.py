@@ -16,10 +16,10 @@ from pipeline.proof.fixity import check_published, published_files
 from pipeline.proof.record import sealed, unsealed
 from pipeline.store import storage
 from schemas.errors import ArchiveError
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.published import publish, settings_for
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 NAMES = ("", ".framemd5", ".sha256", ".premis.xml", ".json")
 

@@ -20,11 +20,11 @@ from pipeline.media.profiles import (
 from pipeline.proof.bag import BagOptions, check_bag, make_bag
 from schemas.policy import load_policy
 from schemas.recipe import Recipe
-from tests.support.derived import PAL
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.derived import PAL
+from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.seen import look, sounds
 from tests.support.premis_schema import breaches, texts
 from tests.support.published import publish, settings_for
-from tests.support.seen import look, sounds
 
 
 @pytest.fixture(scope="module")

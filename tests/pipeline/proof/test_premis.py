@@ -16,9 +16,9 @@ from pipeline.clip.survey import Survey
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.record import Digest
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, Sound, write_clip
+from tests.support.media.media_factory import Clip, Sound, write_clip
+from tests.support.media.probes import PROBE
 from tests.support.premis_schema import XSI, breaches, local_name, texts, wrong_attributes
-from tests.support.probes import PROBE
 from tests.support.published import WEIGHTS, publish, settings_for
 
 ISO_8601 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"

@@ -15,7 +15,7 @@ from pipeline.proof.record import sealed, unsealed
 from pipeline.runs.row import result_from_record
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.paths import ROOT
 from tests.support.published import WEIGHTS, publish, settings_for
 from tests.support.results import a_segment

@@ -16,7 +16,7 @@ from pipeline.store.storage import DIRECT
 from schemas.errors import ArchiveError
 from schemas.exit_codes import ExitCode
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 RUN = "20260101T000000-abcdef"
 

@@ -10,10 +10,10 @@ from pipeline.runs.run import Run
 from pipeline.stages import SurveyStage, guarded
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
-from tests.support.failing import failing
+from tests.support.environment.failing import failing
 from tests.support.results import a_result, end, run_of
 
-pytest_plugins = ("tests.support.failing",)
+pytest_plugins = ("tests.support.environment.failing",)
 pytestmark = pytest.mark.usefixtures("clock")
 
 

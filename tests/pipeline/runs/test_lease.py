@@ -22,7 +22,7 @@ from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 ELSEWHERE = Process("other-host", "another boot", 1, "", "curator")
 

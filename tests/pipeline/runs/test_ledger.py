@@ -11,7 +11,7 @@ from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from tests.support.results import a_result, a_segment
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 IDENTITY = {"manifest": "m1", "recipe": "r1", "weights": "w1", "code": "c1"}
 

@@ -25,7 +25,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.results import a_segment, end, published
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 
 class Nights:

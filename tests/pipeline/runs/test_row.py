@@ -26,8 +26,8 @@ from schemas.manifest import COLUMNS as MANIFEST
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.tables import FLOW, check, schema
-from tests.support.media_factory import Clip as Media
-from tests.support.media_factory import write_clip
+from tests.support.media.media_factory import Clip as Media
+from tests.support.media.media_factory import write_clip
 from tests.support.results import a_result, a_segment, quiet
 
 CLIP = Clip(

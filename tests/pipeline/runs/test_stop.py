@@ -25,10 +25,10 @@ from pipeline.store import storage
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from tests.support.media_factory import Clip, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.results import end, quiet
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 RECIPE = Recipe(shard_frames=6, strength=0.5)
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)

@@ -21,7 +21,7 @@ from schemas.docs import tables_markdown
 from schemas.tables import CLIPS, FRAMES, PUBLISHED, SEGMENTS, STATES, TABLES, check, schema
 from tests.support.results import a_segment
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 RUN, DAY = "20261122T010203-abcdef", "2026-11-22"
 OTHER_RUN = "20261123T010203-abcdef"

@@ -20,7 +20,7 @@ from pipeline.store.address import join
 from schemas.manifest import COLUMNS
 from schemas.manifest_model import manifest_json_schema
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 MD5, SHA256 = "d41d8cd98f00b204e9800998ecf8427e", "e3" * 32
 
 

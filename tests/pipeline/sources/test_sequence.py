@@ -17,7 +17,7 @@ from pipeline.sources.sequence import gaps, is_sequence, numbers, runs
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.support.media_factory import draw_planes, to_frame
+from tests.support.media.media_factory import draw_planes, to_frame
 from tests.support.studio import Studio
 
 WIDTH, HEIGHT, FIRST, FRAMES = 64, 48, 86400, 6

@@ -9,7 +9,7 @@ import pytest
 from pipeline.store import private
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
-from tests.support.other_user import UID, as_other_user, intrude, needs_root
+from tests.support.environment.other_user import UID, as_other_user, intrude, needs_root
 
 
 def test_a_private_folder_is_made_once_with_mode_0700(shared_temp: Path) -> None:

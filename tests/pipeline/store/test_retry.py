@@ -10,9 +10,9 @@ from pipeline.store import s3, storage
 from pipeline.store.retry import NIGHTLY, NO_RETRIES, VARIABLE, RetryPolicy, with_retries
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import REASONS, Reason
-from tests.support.failing import failing
+from tests.support.environment.failing import failing
 
-pytest_plugins = ("tests.support.failing",)
+pytest_plugins = ("tests.support.environment.failing",)
 pytestmark = pytest.mark.usefixtures("clock")
 
 TRANSIENT = {Reason.STORE_THROTTLED, Reason.STORE_ERROR, Reason.DISK_FULL}

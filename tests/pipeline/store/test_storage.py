@@ -15,7 +15,7 @@ from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
-pytest_plugins = ("tests.support.s3",)
+pytest_plugins = ("tests.support.environment.s3",)
 
 
 def reason_of(action: Callable[[], object]) -> Reason:

@@ -1,8 +1,8 @@
 """A real S3 server for tests: SeaweedFS on loopback, with credentials, started once per session.
 
-A test module takes part by `pytest_plugins = ("tests.support.s3",)`; the fixture `s3_prefix` sets
-the AWS environment for the test and gives it an address of its own, and `store_root` runs a test
-twice: on the file system and on the server.
+A test module that has `pytest_plugins = ("tests.support.environment.s3",)` takes part. The fixture
+`s3_prefix` sets the AWS environment for the test and gives it an address of its own. `store_root`
+runs a test twice: on the file system and on the server.
 """
 
 import json

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 
-from tests.support.media_factory import Clip, Sound
+from tests.support.media.media_factory import Clip, Sound
 
 SCANS = ("progressive", "tff", "bff")
 ORDERS = {"progressive": 1, "tff": 2, "bff": 3}

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.detect.interlacing import InterlacingMeter, ScanCounts
 from pipeline.media.segments import SegmentWriter
-from tests.support.media_factory import draw_fields, draw_planes
+from tests.support.media.media_factory import draw_fields, draw_planes
 
 Planes = Sequence[np.ndarray]
 WIDTH, HEIGHT, FRAMES = 96, 64, 8

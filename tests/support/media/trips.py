@@ -17,10 +17,7 @@ from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.segments import SegmentWriter
 from pipeline.media.verify import verify_output
 from schemas.recipe import Limits
-from tests.support.media_factory import (
-    Clip,
-    Sound,
-)
+from tests.support.media.media_factory import Clip, Sound
 
 LIMITS = Limits()
 PAL = Clip(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.s3 import _free_ports as free_ports
+from tests.support.environment.s3 import _free_ports as free_ports
 
 RAY = Path(sys.executable).with_name("ray")
 

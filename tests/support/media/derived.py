@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.clip.frames import Probe, to_ms
 from pipeline.media.decoder import Decoder
 from schemas.recipe import Limits
-from tests.support.media_factory import Clip, Sound, write_clip
+from tests.support.media.media_factory import Clip, Sound, write_clip
 
 LIMITS = Limits()
 PAL = Clip(

@@ -25,9 +25,9 @@ from pipeline.runs.ledger import Ledger, runs
 from pipeline.store import storage
 from schemas.errors import ClipFault
 from tests.support.command_line import wait_for, write_manifest
-from tests.support.media_factory import H264, Clip, Sound, write_clip
+from tests.support.environment.s3 import BUCKET, S3Server
+from tests.support.media.media_factory import H264, Clip, Sound, write_clip
 from tests.support.paths import COMMAND
-from tests.support.s3 import BUCKET, S3Server
 
 SIZE = {"width": 96, "height": 64}
 GOOD = {

@@ -1,7 +1,7 @@
-"""Mutated media through the decoding child; `python -m tests.support.fuzz 2000` prints the
+"""Mutated media through the decoding child; `python -m tests.support.media.fuzz 2000` prints the
 results.
 
-Every file is made from a seed: `python -m tests.support.fuzz --case 1234 FOLDER` makes one of
+Every file is made from a seed: `python -m tests.support.media.fuzz --case 1234 FOLDER` makes one of
 them again.
 """
 
@@ -24,8 +24,8 @@ from pipeline.media import sandbox
 from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
-from tests.support.forked import Forked
-from tests.support.media_factory import H264, Clip, Sound, write_clip
+from tests.support.media.forked import Forked
+from tests.support.media.media_factory import H264, Clip, Sound, write_clip
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=2000, wall_seconds=60, address_space_mb=1536)
 AT_ONCE = 2
