@@ -45,7 +45,10 @@ def write_tables(
     """
     day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
     for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
-        _write_table(store, layout.table_folder(out, name, day, run), name, run, rows)
+        written = _write_table(store, layout.table_folder(out, name, day, run), name, run, rows)
+        for folder in (layout.table_folder, layout.former_table_folder):
+            for uri in set(store.listing(folder(out, name, day, run))) - written:
+                store.delete(uri)  # of an earlier, longer table, or in the former place
 
 
 def to_table(name: str, rows: Sequence[Mapping[str, object]], run: str) -> pa.Table:
@@ -75,14 +78,14 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def _write_table(
     store: Store, folder: str, name: str, run: str, rows: Iterable[Mapping[str, object]]
-) -> None:
+) -> set[str]:
+    """Write the parts of a table. Returns their addresses."""
     written = set()
     for number, part in enumerate(_parts(rows)):
         uri = layout.table_part(folder, number)
         store.write_bytes(uri, to_parquet(to_table(name, part, run)))
         written.add(uri)
-    for uri in set(store.listing(folder)) - written:  # parts of an earlier, longer table
-        store.delete(uri)
+    return written
 
 
 def _parts(rows: Iterable[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:

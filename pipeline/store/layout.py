@@ -80,6 +80,11 @@ def table_folder(out: str, name: str, day: date, run: str) -> str:
     return join(table(out, name), f"run_date={day.isoformat()}", run)
 
 
+def former_table_folder(out: str, name: str, day: date, run: str) -> str:
+    """The folder of a run's part of a table in an output that an older code began."""
+    return join(table(out, name), f"run_date={day.isoformat()}", f"run={run}")
+
+
 def table_part(folder: str, number: int) -> str:
     """A Parquet file in the folder of a run's part of a table."""
     return join(folder, f"part-{number}.parquet")

@@ -3,6 +3,7 @@
 import importlib
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,17 @@ def test_frames_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert rows == [4, 4, 2]
     write(str(tmp_path), frames=3)
     assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
+
+
+def test_rows_in_the_former_place_are_not_counted_twice(tmp_path: Path) -> None:
+    write(str(tmp_path))
+    day = tmp_path / "tables" / "frames" / f"run_date={DAY}"
+    for run in (RUN, OTHER_RUN):
+        (day / f"run={run}").mkdir()
+        shutil.copy(day / RUN / "part-0.parquet", day / f"run={run}")
+    write(str(tmp_path))
+    parts = [path.relative_to(day).as_posix() for path in day.rglob("*.parquet")]
+    assert sorted(parts) == [f"{RUN}/part-0.parquet", f"run={OTHER_RUN}/part-0.parquet"]
 
 
 def test_numbers_of_every_kind_are_stored(tmp_path: Path) -> None:
