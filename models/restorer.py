@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
-from models.fidelity.evidence import find_suspects, restore_suspects
+from models.fidelity.evidence import EVIDENCE_REACH, find_suspects, restore_suspects
 from models.frame_state import Curve, FrameState, Image, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -30,8 +30,8 @@ from models.network import checkpoint
 from models.network.stage import NetworkStage
 from models.network.unet import SIZES, RestorationNet
 
-# Frames each side of a shard that its frames depend on.
-CONTEXT = DEFLICKER_CONTEXT + SPAN + FILTER_REACH
+NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
+CONTEXT = DEFLICKER_CONTEXT + SPAN + NETWORK_REACH  # frames each side that a shard depends on
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from <malloc.h>
 KEPT_BUFFER, KEPT_TOTAL = 32 << 20, 1 << 30  # bytes; 32 MiB is the most glibc takes for a buffer
 
@@ -136,14 +136,14 @@ class Restorer:
         ``seed`` and a frame's number fix the sampling noise, so a shard gets the noise that the
         whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
-        network runs on those up to FILTER_REACH away. With ``keep_suspects``, a repair that may be
+        network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
         a real thing in motion keeps the pixels of the source.
         """
         if missing:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self._flow, _with_filter_context(wanted))
+        frames = align_windows(frames, self._flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         if keep_suspects:
             frames = find_suspects(frames)
@@ -166,8 +166,8 @@ class Restorer:
         return mask
 
 
-def _with_filter_context(wanted: range | None) -> range | None:
-    """The frames that the temporal filter needs for those ``wanted``; None is all."""
+def _with_network_context(wanted: range | None) -> range | None:
+    """The frames that the network restores for those ``wanted``; None is all."""
     if wanted is None:
         return None
-    return range(wanted.start - FILTER_REACH, wanted.stop + FILTER_REACH)
+    return range(wanted.start - NETWORK_REACH, wanted.stop + NETWORK_REACH)

@@ -43,7 +43,7 @@ def test_refusals(tmp_path: Path) -> None:
         "less than": refusal(mxf, replace(probe, height=100), "progressive"),
         "18.000 frames": refusal(mxf, replace(probe, fps=Fraction(18)), "progressive"),
         "rotation": refusal(mxf, replace(probe, rotation=90), "progressive"),
-        "matrix 2": refusal(mxf, replace(probe, colorspace=2), "progressive"),
+        "matrix unspecified": refusal(mxf, replace(probe, colorspace=2), "progressive"),
         "bottom field": refusal(mxf, probe, "bff"),
         "7 channels as AAC": refusal(
             access, replace(probe, audio=("aac", "pcm_s16le"), channels=(7, 7)), "progressive"

@@ -27,7 +27,10 @@ LIMITS = Limits()
     [
         (lambda t: {"crcs": [*t.crcs[:5], t.crcs[5] ^ 1, *t.crcs[6:]]}, "frame 5 decodes"),
         (lambda t: {"pts": [*t.pts[:7], t.pts[7] + 2, *t.pts[8:]]}, "frame 7 is at"),
-        (lambda t: {"probe": replace(t.probe, colorspace=1)}, "colorspace is 5, not 1"),
+        (
+            lambda t: {"probe": replace(t.probe, colorspace=1)},
+            r"colorspace is BT.601 625 lines \(5\), not BT.709 \(1\)",
+        ),
         (lambda t: {"probe": replace(t.probe, sar=Fraction(12, 11))}, "sar is 16/15"),
         (
             lambda t: {"hashes": [replace(t.hashes[0], sha256="0"), *t.hashes[1:]]},
