@@ -50,33 +50,33 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
     with temporary("clip-") as folder:
-        made = _made(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
-        times_ms = [to_ms(p, survey.probe.time_base) + made.report.shift_ms for p in survey.pts]
+        master = _master(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
+        times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
         order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
         outputs = make_outputs(
-            made.path, made.probe, order, times_ms, settings.recipe, Path(folder)
+            master.path, master.probe, order, times_ms, settings.recipe, Path(folder)
         )
-        master = outputs.digests[0]
+        digest = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        restoration = Restoration(clip, survey, settings, changes, master, at, outputs.described)
+        restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
         series = layout.series(settings.ledger.uri, clip.clip_id)
         files = outputs.publish(settings.store, uri, {
-            f"{uri}.framemd5": framemd5(survey.probe, survey.pts, made.md5s).encode(),
-            f"{uri}.sha256": f"{master.sha256}  {master.name}\n".encode(),
+            f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
+            f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
-            series: series_json(clip.clip_id, made.measure.frames()),
+            series: series_json(clip.clip_id, master.measure.frames()),
         })  # fmt: skip
     result = published(
         clip, survey, segments, settings, changes,
-        measures=made.measure.summary(), usage=begun.spent(), work_key=work_key,
-        output=(uri, master.sha256, master.size), series_uri=series,
+        measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
+        output=(uri, digest.sha256, digest.size), series_uri=series,
     )  # fmt: skip
     row = result_to_record(result)
-    publish_record(settings.store, uri, survey, settings.recipe, made.report, row, files)
+    publish_record(settings.store, uri, survey, settings.recipe, master.report, row, files)
     return result
 
 
-class Made(NamedTuple):
+class Master(NamedTuple):
     """A verified master on this machine, with the measurements of its verification."""
 
     path: Path
@@ -86,14 +86,14 @@ class Made(NamedTuple):
     md5s: list[str]
 
 
-def _made(
+def _master(
     clip: Clip,
     survey: Survey,
     segments: Segments,
     settings: Settings,
     changes: Changes,
     out: Path,
-) -> Made:
+) -> Master:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
     paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
@@ -102,10 +102,13 @@ def _made(
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
         report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)
         hashes = stream_hashes(source, limits)
-        with Decoder(out, limits) as made:
-            verified = verify_output(made, survey.probe, survey.pts, crcs, hashes, report, limits)
+        with Decoder(out, limits) as decoder:
+            verified = verify_output(
+                decoder, survey.probe, survey.pts, crcs, hashes, report, limits
+            )
+            # `measured` reads the frames, and each is verified as it is read
             measure, md5s = measured(verified, source, reference, survey, limits)
-    return Made(out, made.probe, report, measure, md5s)
+    return Master(out, decoder.probe, report, measure, md5s)
 
 
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
@@ -118,7 +121,10 @@ def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
 
 @contextmanager
 def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
-    """A local copy of the clean reference; None if the manifest names none. Freed at the end."""
+    """A local copy of the clean reference; None if the manifest names none.
+
+    It is freed at the end. After an error it stays for the next try.
+    """
     uri = clip.reference_uri
     if not uri:
         yield None

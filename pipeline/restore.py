@@ -1,6 +1,6 @@
-"""One shard: decode | restore | encode, overlapped on bounded queues. Runs inside a GPU actor.
+"""One shard: decode | restore | encode, overlapped on bounded queues.
 
-Nothing here knows Ray.
+It runs in a GPU actor of Ray or in this process, and knows neither.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ class ShardRestorer:
             return
         for span in shard.spans:
             first, last = survey.context(span, CONTEXT)
+            # a shard is whole shots or a part of one, so the frames of its spans adjoin
             read = islice(frames, last - first)
             if span.shot.left:
                 yield from untouched(read, span, tally)

@@ -24,7 +24,7 @@ FILMS = {  # name of the picture: file of the film, and a frame that is not near
     "chaplin": ("moviepy_chaplin.mp4", 60),
     "abomb": ("deepremaster_abomb_blast_effects.mp4", 40),
     "friday": ("mdn_friday_1940.mp4", 60),
-    "launch2": ("nasa_launch2.mp4", 60),
+    "launch2": ("nasa_launch2.mp4", 12),
     "nasa13013": ("torchcodec_nasa_13013.mp4", 60),
 }
 JPEG_QUALITY = 88
