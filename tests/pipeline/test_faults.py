@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import retry, storage
+from pipeline.store.retry import RetryPolicy
+from pipeline.store.storage import Store
 from tests.support.environment.fault_run import FAULTS, FaultRun, finished
 from tests.support.environment.nodes import Nodes
 from tests.support.environment.s3 import S3Server, serve
@@ -36,22 +37,19 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
         yield running
 
 
-def test_requests_wait_for_a_store_that_restarts(
-    server: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_wait_for_a_store_that_restarts(server: S3Server) -> None:
     """No request fails, and no object counts as missing."""
-    monkeypatch.setenv(retry.VARIABLE, "200")
-    prefix = "s3://archive/restart"
+    store, prefix = Store(RetryPolicy(200)), "s3://archive/restart"
     for n in range(4):
-        storage.write_bytes(f"{prefix}/old/{n}", b"%d" % n)
+        store.write_bytes(f"{prefix}/old/{n}", b"%d" % n)
     server.kill()
     steps: dict[str, Callable[[], object]] = {
-        "read": lambda: storage.read_bytes(f"{prefix}/old/1"),
-        "exists": lambda: storage.exists(f"{prefix}/old/2"),
-        "create": lambda: storage.create(f"{prefix}/new", b"new"),
-        "claimed": lambda: storage.create(f"{prefix}/old/3", b"rival"),
-        "write": lambda: storage.write_bytes(f"{prefix}/old/0", b"again"),
-        "list": lambda: len(list(storage.listing(f"{prefix}/old"))),
+        "read": lambda: store.read_bytes(f"{prefix}/old/1"),
+        "exists": lambda: store.exists(f"{prefix}/old/2"),
+        "create": lambda: store.create(f"{prefix}/new", b"new"),
+        "claimed": lambda: store.create(f"{prefix}/old/3", b"rival"),
+        "write": lambda: store.write_bytes(f"{prefix}/old/0", b"again"),
+        "list": lambda: len(list(store.listing(f"{prefix}/old"))),
     }
     with ThreadPoolExecutor(len(steps)) as pool:
         waiting = {name: pool.submit(step) for name, step in steps.items()}
@@ -62,7 +60,7 @@ def test_requests_wait_for_a_store_that_restarts(
     assert answers == {
         "read": b"1", "exists": True, "create": True, "claimed": False, "write": None, "list": 4,
     }  # fmt: skip
-    assert storage.read_bytes(f"{prefix}/old/0") == b"again"
+    assert store.read_bytes(f"{prefix}/old/0") == b"again"
 
 
 def test_a_run_survives_faults(tmp_path: Path, server: S3Server) -> None:

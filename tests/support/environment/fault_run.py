@@ -140,7 +140,8 @@ class FaultRun:
             row |= {"checksum": "0" * 64} if fault == "changed" else {}
             row |= {"expected_fps": "25"} if fault == "gap" else {}
             rows.insert(2 + number * len(rows) // len(self.faults), row)
-        storage.upload(write_manifest(self.folder / "m.csv", rows), f"{self.prefix}/in/m.csv")
+        manifest = Path(write_manifest(self.folder / "m.csv", rows))
+        storage.upload(manifest, f"{self.prefix}/in/m.csv")
         recipe = self.folder / "short.toml"
         recipe.write_text("shard_frames = 8\n[limits]\nwall_seconds = 90\n")
 
