@@ -4,28 +4,23 @@ Credentials and endpoint come from the AWS chain (`AWS_ENDPOINT_URL`, profiles, 
 never from an address. boto3 repeats single requests; `pipeline.store.retry` repeats operations.
 """
 
-import base64
 import functools
-import hashlib
 import os
-import re
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.store import local
+from pipeline.store.checksums import differs
 from pipeline.store.local import ObjectStat
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 _PART_BYTES = 16 * 2**20
-_CHUNK_BYTES = 2**20
-_MD5 = re.compile("[0-9a-f]{32}")
 _ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
 PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
 _CLIENT_LOCK = threading.Lock()
@@ -77,14 +72,26 @@ def opened(uri: str) -> Iterator[BinaryIO]:
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read an object. botocore repeats a failed request, but not a failed read of its answer."""
+    """The whole content."""
+    return _read(uri)[1]
+
+
+def _read(uri: str, most: int | None = None) -> tuple[dict[str, Any], bytes]:
+    """The answer to a GET, and the content; without it if it has more than `most` bytes.
+
+    botocore repeats a failed request, but not a failed read of its answer.
+    """
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     bucket, key = bucket_and_key(uri)
     with _store_faults(uri):
         for attempt in range(3):
             try:
-                return bytes(_client().get_object(Bucket=bucket, Key=key)["Body"].read())
+                answer = _client().get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+                if most is not None and int(answer["ContentLength"]) > most:
+                    answer["Body"].close()
+                    return answer, b""
+                return answer, bytes(answer["Body"].read())
             except (HTTPClientError, IncompleteReadError):
                 if attempt == 2:
                     raise
@@ -156,78 +163,51 @@ def delete(uri: str) -> None:
         _client().delete_object(Bucket=bucket, Key=key)
 
 
-def download(uri: str, path: Path) -> None:
-    """Fetch into a local file, by parallel ranges. The file appears only when it is complete."""
-    bucket, key = bucket_and_key(uri)
-    with local.faults(path), local.sibling(path) as temp:
-        with temp.open("wb") as stream, _store_faults(uri):
-            _client().download_fileobj(bucket, key, stream, Config=_transfer())
-        temp.replace(path)
+def download(uri: str, path: Path) -> ObjectStat:
+    """Fetch into a local file, which appears only when it is complete. Returns size and ETag.
 
-
-def check_copy(uri: str, path: Path) -> ObjectStat:
-    """Size and ETag of the object that `path` is a copy of.
-
-    Raises `ClipFault(STORE_ERROR)` if the copy has another size or checksum.
+    A large object is fetched by parallel ranges. Raises `ClipFault(STORE_ERROR)` if the copy has
+    another size or checksum than the object.
     """
-    bucket, key = bucket_and_key(uri)
-    with _store_faults(uri):
-        head = _client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-    with local.faults(path):
-        wrong = differs(path, head)
-    if wrong:
-        raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
+    with local.faults(path), local.sibling(path) as temp:
+        head = _fetch(uri, temp)
+        if differs(temp, head):
+            raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
+        temp.replace(path)
     return _object_stat(head)
 
 
-def differs(path: Path, head: Mapping[str, Any]) -> bool:
-    """Whether a file has another size or checksum than the object of this answer to a HEAD.
-
-    It compares the first that the store gives of SHA-256, CRC32 and an ETag that is an MD5. It
-    cannot compare checksums of parts, and CRC64NVME and CRC32C need a library of their own.
-    """
-    if path.stat().st_size != int(head["ContentLength"]):
-        return True
-    whole = head.get("ChecksumType") != "COMPOSITE"
-    for field, digits in (("ChecksumSHA256", _sha256), ("ChecksumCRC32", _crc32)):
-        expected = str(head.get(field, ""))
-        if expected and whole and "-" not in expected:  # the hyphen precedes the number of parts
-            return base64.b64encode(digits(path)).decode() != expected
-    etag = str(head["ETag"]).strip('"').lower()
-    own_key = head.get("SSECustomerAlgorithm")
-    if own_key or "kms" in str(head.get("ServerSideEncryption", "")) or not _MD5.fullmatch(etag):
-        return False
-    return _md5(path).hex() != etag
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
-
-
-def _md5(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).digest()
-
-
-def _crc32(path: Path) -> bytes:
-    crc = 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            crc = zlib.crc32(chunk, crc)
-    return crc.to_bytes(4, "big")
+def _fetch(uri: str, path: Path) -> dict[str, Any]:
+    """Write the content to `path`, by one request if it is small. Returns what the store states."""
+    answer, data = _read(uri, _PART_BYTES)
+    if int(answer["ContentLength"]) <= _PART_BYTES:
+        path.write_bytes(data)
+        return answer
+    bucket, key = bucket_and_key(uri)
+    with path.open("wb") as stream, _store_faults(uri):
+        _client().download_fileobj(bucket, key, stream, Config=_transfer())
+        return dict(_client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
 
 
 def upload(path: Path, uri: str) -> None:
-    """Send a local file, in parts with SHA-256. The object appears only when it is complete."""
+    """Send a local file, a large one in parts. The object appears only when it is complete.
+
+    The store compares it with its SHA-256.
+    """
     bucket, key = bucket_and_key(uri)
     extra = {"ChecksumAlgorithm": "SHA256", **encryption()}
     with local.faults(path), path.open("rb") as stream, _store_faults(uri):
         size = os.fstat(stream.fileno()).st_size
-        _client().upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=_transfer())
-        head = _client().head_object(Bucket=bucket, Key=key)
-    _check_encrypted(uri, head)
-    if (stored := int(head["ContentLength"])) != size:
+        if size <= _PART_BYTES:  # one request, whose answer says all that a HEAD would
+            data = stream.read()
+            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **extra)
+            stored = len(data)
+        else:
+            _client().upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=_transfer())
+            answer = _client().head_object(Bucket=bucket, Key=key)
+            stored = int(answer["ContentLength"])
+    _check_encrypted(uri, answer)
+    if stored != size:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} has {stored} bytes, {size} were sent")
 
 

@@ -57,7 +57,8 @@ class Nights:
 
     def actions(self) -> list[tuple[str, str | None]]:
         uris = storage.listing(layout.audit(self.out))
-        entries = [json.loads(data) for data in storage.read_many(uris).values()]
+        stored = storage.read_many(uris).values()
+        entries = [json.loads(line) for data in stored for line in data.splitlines()]
         return [(entry["action"], entry.get("clip_id")) for entry in entries]
 
 

@@ -7,12 +7,14 @@ import os
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.sources.fetch import fetched
 from pipeline.store import cache, s3, storage
 from pipeline.store.address import join
+from pipeline.store.checksums import differs
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -166,14 +168,15 @@ def test_a_copy_that_is_not_the_object_is_refused(
     s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same size, other bytes: only a checksum of the store shows it."""
-    uri, whole = join(s3_prefix, "clip.mkv"), s3.download
+    uri, whole = join(s3_prefix, "clip.mkv"), s3._fetch
 
-    def broken(uri: str, path: Path) -> None:
-        whole(uri, path)
+    def broken(uri: str, path: Path) -> dict[str, Any]:
+        stated = whole(uri, path)
         path.write_bytes(b"xxx")
+        return stated
 
     storage.write_bytes(uri, b"one")
-    monkeypatch.setattr(s3, "download", broken)
+    monkeypatch.setattr(s3, "_fetch", broken)
     with (
         pytest.raises(ClipFault, match="was not read as the store holds it") as caught,
         cache.local_copy(uri, tmp_path),
@@ -217,4 +220,4 @@ def test_a_copy_is_held_to_what_the_store_gives(
 ) -> None:
     """None: the store gives no checksum that this program can calculate, so the size decides."""
     (tmp_path / "copy").write_bytes(b"one")
-    assert s3.differs(tmp_path / "copy", _head(**fields)) == (right is False)
+    assert differs(tmp_path / "copy", _head(**fields)) == (right is False)
