@@ -16,7 +16,8 @@
         run.json                              identity, sessions
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
-        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended
+        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
+                                              -2: a repeated assembly
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
