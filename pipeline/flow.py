@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
+from pipeline.ray_watch import Watch
 from pipeline.runs import lease
 from pipeline.runs.closing import Devices, RunSummary
 from pipeline.runs.events import Event
@@ -97,16 +98,18 @@ class RayExecutor:
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
+        self._watch = Watch({})
 
     @contextmanager
     def started(self) -> Iterator[Devices]:
         """Connect to Ray."""
-        with ray_runtime.cluster(self.address):
+        with ray_runtime.cluster(self.address) as self._watch:
             yield ray_runtime.devices()
 
     def items(self, work: Run) -> Iterator[Item]:
-        """Yield the values of the last stage."""
-        for row in dataset(work, ray_runtime.devices()).iter_rows():
+        """Yield the values of the last stage. Raises RayLost if the embedded Ray dies."""
+        devices = ray_runtime.devices()
+        for row in self._watch.rows(lambda: dataset(work, devices).iter_rows()):
             yield from_row(row)
 
 
