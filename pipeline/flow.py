@@ -25,6 +25,7 @@ from pipeline.runs.stop import Stop
 from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import read_manifest
 from pipeline.store.retry import NIGHTLY, RetryPolicy, with_retries
+from pipeline.undo.publishing import finish
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -71,6 +72,7 @@ def run(
     for warning in warnings:
         progress(Event(kind="warning", sentence=str(warning)))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
+        with_retries(lambda: finish(out), retry)  # a revert that was interrupted
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
         if work.todo:  # with nothing to do, Ray is not started

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pipeline.assemble import assemble_clip
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import ClipResult
-from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
@@ -175,9 +175,13 @@ class RestoreStage:
             segment = restorer.restore(source, survey, shard, path)
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
+            regions, regions_uri = regions_beside(path), ""
+            if regions.exists():
+                regions_uri = layout.segment_regions(settings.ledger.uri, task.clip_id, task.shard)
+                store.upload(regions, regions_uri)
             sha256, spent = storage.sha256_file(path), begun.spent()
             segment = replace(
-                segment, uri=uri, sha256=sha256, retries=attempt - 1,
+                segment, uri=uri, sha256=sha256, regions_uri=regions_uri, retries=attempt - 1,
                 seconds_cpu=round(spent.cpu, 3),
                 seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
             )  # fmt: skip
@@ -213,7 +217,8 @@ class AssembleStage:
             result = assemble_clip(clip, survey, segments, self.settings.of(clip))
         end = ended(result, self.settings)
         for segment in segments.values():
-            self.settings.store.delete(segment.uri)
+            for uri in filter(None, (segment.uri, segment.regions_uri)):
+                self.settings.store.delete(uri)
         return end
 
 

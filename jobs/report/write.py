@@ -20,6 +20,7 @@ from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.index_page import index_page
 from jobs.report.stills import Still, begin_middle_end, jpeg, stills
+from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
 from pipeline.sources.fetch import fetched
@@ -56,7 +57,6 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
-WITHOUT_PICTURES = {"restricted"}  # access classes whose pictures may not leave the storage
 
 
 def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:

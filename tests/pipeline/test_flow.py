@@ -37,8 +37,14 @@ LIMITS = Limits()
 # Kills the decoder of one file by a signal and without a message, as a broken bitstream can.
 CRASH = """
 import os, signal, sys
-if "pipeline.media.child.decode" in " ".join(sys.orig_argv) and "crash" in " ".join(sys.orig_argv):
-    os.kill(os.getpid(), signal.SIGSEGV)
+if "pipeline.media.child.launch" in sys.orig_argv:
+    import av
+    real = av.open
+    def trapped(*args, **kwargs):
+        if "crash" in str(args[0]):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return real(*args, **kwargs)
+    av.open = trapped
 """
 
 

@@ -54,11 +54,16 @@ FAULTS = {
 # Decoders of two files crash or hang, as native decoders can. The file names select them.
 TRAP = """
 import os, signal, sys, time
-if "pipeline.media.child.decode" in " ".join(sys.orig_argv):
-    if ".crash" in " ".join(sys.orig_argv):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if ".hang" in " ".join(sys.orig_argv):
-        time.sleep(3600)
+if "pipeline.media.child.launch" in sys.orig_argv:
+    import av
+    real = av.open
+    def trapped(*args, **kwargs):
+        if ".crash" in str(args[0]):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if ".hang" in str(args[0]):
+            time.sleep(3600)
+        return real(*args, **kwargs)
+    av.open = trapped
 """
 
 
