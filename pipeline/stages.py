@@ -21,7 +21,7 @@ from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
-from pipeline.runs.ledger import Ledger, WorkerId
+from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from schemas.recipe import Recipe
 
 DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is quarantined
-SURVEY, ASSEMBLY = -1, -2  # these steps among the shards of the ledger's attempts
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,8 @@ from schemas.reasons import Reason
 from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+SURVEY, ASSEMBLY = -1, -2  # these steps among the shards of attempts
+STEPS: dict[object, str] = {SURVEY: "survey", ASSEMBLY: "assembly"}
 Claim = Literal["new", "again", "other"]
 _RUNS_SEARCHED = 200  # newest first; an older unfinished run is not resumed
 
