@@ -86,6 +86,8 @@ def _counts(entry: ReportEntry) -> str:
             f" {counted(left, 'region')} left as in the source, since a repair could erase a real"
             " thing. Check these by eye."
         )
+    if entry.pictures.regions:
+        words += " Each picture shows the source on the left and the restored clip on the right."
     return words
 
 
