@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, Self, cast
+from typing import Literal, NamedTuple, Self, cast
 
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
@@ -34,6 +34,9 @@ from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 STOP_SECONDS = 1.0  # between two looks of a process for a stop
+SURVEY, ASSEMBLY = -1, -2  # these steps among the shards of attempts
+STEPS: dict[object, str] = {SURVEY: "survey", ASSEMBLY: "assembly"}
+Claim = Literal["new", "again", "other"]
 _RUNS_SEARCHED = 200  # newest first; an older unfinished run is not resumed
 
 
@@ -149,11 +152,11 @@ class Ledger:
     ) -> int:
         """Count the workers that died on this clip in this session, on nodes that are still up.
 
-        A death is an attempt without an end, if a later attempt at the same shard has begun. The
-        shard's segment is an end of its latest attempt. The
-        latest attempt at a shard may still be in progress, so it does not count. If the caller is
-        about to begin `shard`, its earlier workers are gone: name the shard, and its latest attempt
-        counts as well.
+        A death is an attempt without an end, if a later attempt at the same shard has begun. What
+        an attempt makes, a segment or a survey, is an end of the latest one. The latest attempt at
+        a shard may still be in progress, so it does not count. If the caller is about to begin
+        `shard`, its earlier workers are gone: name the shard, and its latest attempt counts as
+        well.
         """
         unended = [
             attempt.uri
@@ -186,15 +189,15 @@ class Ledger:
         data = self.store.find(layout.segment_record(self.uri, _safe(clip), shard))
         return None if data is None else segment_from_record(load(data))
 
-    def claim_assembly(self, clip: str, session: str, shard: int) -> bool:
-        """True for exactly one shard of this session: its worker assembles the clip.
+    def claim_assembly(self, clip: str, session: str, shard: int) -> Claim:
+        """`new` for exactly one shard of this session: its worker assembles the clip.
 
-        A retry of that shard gets True again. A claim counts for its own session only.
+        A retry of that shard gets `again`. A claim counts for its own session only.
         """
         uri = layout.assembly_claim(self.uri, _safe(clip), _safe(session))
         if self.store.create(uri, dump({"shard": shard, "claimed": _now()})):
-            return True
-        return load(self.store.read_bytes(uri))["shard"] == shard
+            return "new"
+        return "again" if load(self.store.read_bytes(uri))["shard"] == shard else "other"
 
     def commit_clip(self, result: ClipResult) -> bool:
         """Commit a clip's result, whatever its state. False if the clip was committed before."""
@@ -270,6 +273,8 @@ class Ledger:
         uris = list(self.store.listing(layout.attempts(self.uri, _safe(clip))))
         restored = self.store.listing(layout.segments(self.uri, _safe(clip))) if uris else ()
         whole = {int(_stem(uri)) for uri in restored if uri.endswith(".json")}
+        if uris and self.store.exists(layout.survey(self.uri, _safe(clip))):
+            whole.add(SURVEY)
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
