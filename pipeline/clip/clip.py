@@ -42,7 +42,7 @@ class Clip:
             if (value := values.get(name)) is not None and name != "priority"
         }
         priority = int(str(values.get("priority") or 0))
-        return cls(**known, priority=priority)  # type: ignore[arg-type]
+        return cls(**known, priority=priority)
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Every column by name."""

@@ -57,6 +57,7 @@ class Run:
             if (known := self._without_work(clip)) is not None:
                 settings.ledger.commit_clip(known)
                 self._end(known)
+        self._audit.flush()  # ends that an earlier session did not log
         self.todo: list[Clip] = in_order(self._waiting())
 
     @classmethod
