@@ -2,8 +2,9 @@
 
 Untrusted media may crash or hang the code that reads it, so that code runs in a child process. The
 child runs `python -m MODULE REQUEST` with a minimal environment. A long request goes to its
-standard input. The child sets its own resource limits before it opens anything, and writes records
-(see `pipeline.media.wire`) to its standard output. The pipe is a bounded queue between both sides.
+standard input. The child raises its walls (see `pipeline.media.walls`) and sets its own resource limits before it opens
+anything, and writes records (see `pipeline.media.wire`) to its standard output. The pipe is a
+bounded queue between both sides.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.media.walls.kernel import hide_memory
+from pipeline.media.walls.raised import VARIABLE, WALLS, wanted
 from pipeline.media.wire import END, FAULT, FRAME, RECORD
-from schemas.errors import ClipFault
+from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
@@ -36,7 +40,7 @@ LONGEST_ARGUMENT = 100_000
 # A child that sends nothing for this long hangs: no picture takes longer to decode.
 STALL_SECONDS = 300.0
 ROOT = Path(__file__).resolve().parents[2]
-PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
+PASSED_ON = ("LD_LIBRARY_PATH", "TZ", VARIABLE)
 
 
 def child_environment() -> dict[str, str]:
@@ -60,6 +64,7 @@ class Child:
         self.limits = limits
         self.waited_seconds = 0.0
         self._stderr = b""
+        hide_memory()
         text = json.dumps(request).encode()
         command = [sys.executable, "-P", "-m", module]
         with tempfile.TemporaryFile() as long_request:
@@ -181,6 +186,37 @@ def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str,
             kind, payload = child.record(0)
             if kind == END:
                 return dict(json.loads(payload))
+
+
+@cache
+def missing_walls() -> dict[str, str]:
+    """The walls that cannot stand on this machine, and why: an empty table if all stand.
+
+    A child raises them around nothing. Raises `ClipFault(NOT_ISOLATED)` if one is missing that
+    `ARCHIVE_RESTORE_WALLS` asks for.
+    """
+    request = {"path": "/this machine", "limits": {}}
+    return dict(ask("pipeline.media.child.rehearse", request, Limits(wall_seconds=60))["missing"])
+
+
+def require_walls() -> str:
+    """One sentence that names the missing walls, or an empty text if all stand.
+
+    Raises ArchiveError if one is missing that `ARCHIVE_RESTORE_WALLS` asks for.
+    """
+    wanted()
+    try:
+        missing = missing_walls()
+    except ClipFault as fault:
+        raise ArchiveError(
+            f"{fault.sentence}; start it where the system allows them, or ask for fewer in {VARIABLE}"
+        ) from fault
+    if not missing:
+        return ""
+    held = [name for name in WALLS if name not in missing]
+    lacks = "; ".join(f"{name} ({why})" for name, why in missing.items())
+    stand = f"{', '.join(held)} stand" if held else "none stands"
+    return f"the decoder's sandbox lacks walls: {lacks}; {stand}"
 
 
 def _enlarge_pipe(descriptor: int) -> None:
