@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -38,6 +38,17 @@ class AlignedWindow(NamedTuple):
 
     frames: Tensor  # (1 + neighbours, 3, H, W), centre first
     trust: Tensor  # confidence in each neighbour's match, (neighbours, H, W) in [0, 1]
+
+
+class Repair(NamedTuple):
+    """A region that the network would repair, and what was decided about it."""
+
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
+    area: int  # pixels
+    bright: bool  # brighter than its repair, else darker
+    change: float  # mean absolute difference from its repair, code values (mean of RGB)
+    decision: Literal["repair", "suspect"]  # a suspect keeps the source
+    why: str  # a code; `schemas.repairs.WHY` has its sentence
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class FrameState:
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
     # evidence
     suspects: NDArray[np.bool_] | None = None  # repairs that may be real things, (H, W)
+    repairs: tuple[Repair, ...] = ()  # every region that the network would repair, and suspects
 
     @classmethod
     def read(cls, index: int, image: Image, payload: object = None) -> Self:

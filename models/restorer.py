@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
 from models.fidelity.evidence import EVIDENCE_REACH, find_suspects, restore_suspects
-from models.frame_state import Curve, FrameState, Image, Rung, number_frames
+from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
 from models.motion.interpolate import interpolate
@@ -47,6 +47,7 @@ class Restored:
     defect_share: float  # share of the pixels with a scratch, dust or a blotch
     curve: Curve  # exposure correction that was applied
     rung: Rung  # where the network ran
+    repairs: tuple[Repair, ...] = ()  # its regions, with what was decided about each
 
     @classmethod
     def of(cls, frame: FrameState) -> Self:
@@ -54,7 +55,7 @@ class Restored:
         assert frame.rung is not None  # the network stage set it
         return cls(
             frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
-            frame.curve, frame.rung,
+            frame.curve, frame.rung, frame.repairs,
         )  # fmt: skip
 
 
@@ -137,7 +138,8 @@ class Restorer:
         whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
         network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
-        a real thing in motion keeps the pixels of the source.
+        a real thing in motion keeps the pixels of the source. Without, it is repaired as well; its
+        record has the same reason.
         """
         if missing:
             frames = interpolate(frames, missing)
@@ -145,8 +147,7 @@ class Restorer:
             frames = Deflicker().run(frames)
         frames = align_windows(frames, self._flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
-        if keep_suspects:
-            frames = find_suspects(frames)
+        frames = find_suspects(frames, keep=keep_suspects)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)

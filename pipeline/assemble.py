@@ -5,7 +5,7 @@ Every step is safe to repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
-from pipeline.proof.outputs import make_outputs
+from pipeline.proof.outputs import Outputs, make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import publish_record
@@ -49,13 +49,10 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
     """
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
+    tags = file_tags(survey, settings, changes)
     with temporary("clip-") as folder:
-        master = _master(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
-        times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
-        order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
-        outputs = make_outputs(
-            master.path, master.probe, order, times_ms, settings.recipe, Path(folder)
-        )
+        path = Path(folder) / Path(uri).name
+        master, outputs = verified_files(clip, survey, segments, settings, tags, path)
         digest = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
@@ -86,18 +83,36 @@ class Master(NamedTuple):
     md5s: list[str]
 
 
+def verified_files(
+    clip: Clip,
+    survey: Survey,
+    segments: Segments,
+    settings: Settings,
+    tags: Mapping[str, str],
+    out: Path,
+) -> tuple[Master, Outputs]:
+    """Make the master `out` from segments, and the derived files beside it; verify all of them.
+
+    `tags` are those of `pipeline.proof.provenance`. Raises ClipFault.
+    """
+    master = _master(clip, survey, segments, settings, tags, out)
+    times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
+    order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
+    outputs = make_outputs(out, master.probe, order, times_ms, settings.recipe, out.parent)
+    return master, outputs
+
+
 def _master(
     clip: Clip,
     survey: Survey,
     segments: Segments,
     settings: Settings,
-    changes: Changes,
+    tags: Mapping[str, str],
     out: Path,
 ) -> Master:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
     paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
-    tags = file_tags(survey, settings, changes)
     crcs = [crc for segment in segments.values() for crc in segment.crc32]
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
         report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)

@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
+from pipeline.ray_watch import Watch
 from pipeline.runs import lease
 from pipeline.runs.closing import Devices, RunSummary
 from pipeline.runs.events import Event
@@ -24,6 +25,7 @@ from pipeline.runs.stop import Stop
 from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import read_manifest
 from pipeline.store.retry import NIGHTLY, RetryPolicy, with_retries
+from pipeline.undo.publishing import finish
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -70,6 +72,7 @@ def run(
     for warning in warnings:
         progress(Event(kind="warning", sentence=str(warning)))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
+        with_retries(lambda: finish(out), retry)  # a revert that was interrupted
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
         if work.todo:  # with nothing to do, Ray is not started
@@ -97,16 +100,18 @@ class RayExecutor:
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
+        self._watch = Watch({})
 
     @contextmanager
     def started(self) -> Iterator[Devices]:
         """Connect to Ray."""
-        with ray_runtime.cluster(self.address):
+        with ray_runtime.cluster(self.address) as self._watch:
             yield ray_runtime.devices()
 
     def items(self, work: Run) -> Iterator[Item]:
-        """Yield the values of the last stage."""
-        for row in dataset(work, ray_runtime.devices()).iter_rows():
+        """Yield the values of the last stage. Raises RayLost if the embedded Ray dies."""
+        devices = ray_runtime.devices()
+        for row in self._watch.rows(lambda: dataset(work, devices).iter_rows()):
             yield from_row(row)
 
 

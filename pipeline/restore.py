@@ -152,6 +152,7 @@ class ShardRestorer:
             deflicker=span.shot.flickers,
             missing=fill,
             wanted=range(span.start, span.stop),
+            keep_suspects=self.recipe.suspects == "leave",
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

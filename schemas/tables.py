@@ -138,6 +138,9 @@ CLIPS: Columns = {
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
     "digital_source_type": text("IPTC term of the restored file.", values=DIGITAL_SOURCE_TYPES),
     "frames_changed": integer("Frames whose code values differ from the source.", "frames"),
+    "frames_reverted": integer(
+        "Frames in which a person put source pixels back. Null if nobody did.", "frames"
+    ),
     "seconds_decode": real("Decoding time, sum of all shards.", "seconds", low=0),
     "seconds_model": real("Model time, sum of all shards.", "seconds", low=0),
     "seconds_encode": real("Encoding time, sum of all shards.", "seconds", low=0),
@@ -185,6 +188,10 @@ FRAMES: Columns = {
 
 RUNS: Columns = {
     "run": _run,
+    "kind": text(
+        "What was done: clips were restored, or source pixels were put back in one clip.",
+        values=("restoration", "revert"),
+    ),
     "started": instant("Start of the run.", "UTC", required=True),
     "sessions": integer("Sessions of the run: one, plus one for each time it was resumed."),
     "manifest_uri": text("Address of the manifest."),

@@ -107,7 +107,7 @@ VIEWS: dict[str, str] = {
             avg(ref_psnr_after_db - ref_psnr_before_db) AS ref_psnr_gain_db,
             sum(seconds_model) / nullif(sum(frames), 0) AS seconds_model_per_frame
         FROM clips
-        WHERE state = 'published'
+        WHERE state = 'published' AND frames_reverted IS NULL
         GROUP BY ALL
         ORDER BY last_used DESC, clips DESC
     """,

@@ -12,7 +12,7 @@ regions in both frames sets what chance can do, so a frame full of dust needs a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame_state import FrameState, Image
+from models.frame_state import FrameState, Image, Repair
 
 EVIDENCE_REACH = 1  # frames each side that the evidence for a frame depends on
 LEAST_CHANGE = 20.0  # code values (mean of RGB) by which a removed region differs from its repair
@@ -48,6 +48,7 @@ class Region(NamedTuple):
     bright: bool
     upright: bool  # narrow and high: a scratch
     label: int
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)  # x, y, width, height in pixels
 
 
 class _Seen(NamedTuple):
@@ -63,24 +64,57 @@ class _Seen(NamedTuple):
     unlike_after: tuple[Region, ...]
 
 
-def find_suspects(frames: Iterable[FrameState]) -> Iterator[FrameState]:
+def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[FrameState]:
     """The frames in order, each with its suspects: the repairs that lie on a path, (H, W).
 
-    A frame without a neighbour on one side has none.
+    Every repair is recorded with its reason. A frame without a neighbour on one side has no
+    suspects. Unless ``keep``, what lies on a path is recorded as a repair, and no pixel is suspect.
     """
     held: list[tuple[FrameState, _Seen]] = []
     for frame in frames:
         held.append((frame, _seen(frame)))
         if len(held) == 2:
-            yield held[0][0]  # the first frame has nothing before it
+            yield _at_shot_edge(*held[0])  # the first frame has nothing before it
         if len(held) == 3:
             (_, before), (middle, here), (_, after) = held
-            yield replace(
-                middle, suspects=_suspects(before.unlike_after, here, after.unlike_before)
-            )
+            found = _on_paths(before.unlike_after, here, after.unlike_before)
+            suspects = np.isin(here.labels, found) if found and keep else None
+            yield replace(middle, suspects=suspects, repairs=_records(middle, here, found, keep))
             del held[0]
     if held:
-        yield held[-1][0]
+        yield _at_shot_edge(*held[-1])
+
+
+def _at_shot_edge(frame: FrameState, here: _Seen) -> FrameState:
+    return replace(frame, repairs=_records(frame, here, (), keep=True, otherwise="shot_edge"))
+
+
+def _records(
+    frame: FrameState,
+    here: _Seen,
+    on_path: Collection[int],
+    keep: bool,
+    otherwise: str = "one_frame",
+) -> tuple[Repair, ...]:
+    """A record of each repair of a frame. The labels ``on_path`` are suspects if ``keep``."""
+    if not here.repairs:
+        return ()
+    change = np.abs(_mean_of_channels(frame.source, frame.image))
+    records = []
+    for region in here.repairs:
+        x, y, wide, high = region.box
+        inside = slice(y, y + high), slice(x, x + wide)
+        own = here.labels[inside] == region.label  # empty if a region of the other sign covers it
+        mean = float(change[inside][own].mean() if own.any() else change[inside].mean())
+        moves = region.label in on_path
+        why = "path" if moves else "upright" if region.upright else otherwise
+        records.append(
+            Repair(
+                region.box, region.area, region.bright, mean,
+                "suspect" if moves and keep else "repair", why,
+            )
+        )  # fmt: skip
+    return tuple(records)
 
 
 def restore_suspects(frames: Iterable[FrameState]) -> Iterator[FrameState]:
@@ -133,7 +167,8 @@ def _regions(
             labels[inside][found[inside] == number] = label
         upright = bool(wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide)
         centre = float(centres[number][0]), float(centres[number][1])
-        regions.append(Region(*centre, int(area), sign > 0, upright, label))
+        box = int(x), int(y), int(wide), int(high)
+        regions.append(Region(*centre, int(area), sign > 0, upright, label, box))
     return regions
 
 
@@ -143,11 +178,10 @@ def _mean_of_channels(source: Image, image: Image) -> NDArray[np.float32]:
     return change
 
 
-def _suspects(before: Sequence[Region], here: _Seen, after: Sequence[Region]) -> Mask | None:
-    """The pixels of the repairs that lie on a path, (H, W); None without any."""
+def _on_paths(before: Sequence[Region], here: _Seen, after: Sequence[Region]) -> list[int]:
+    """The labels of the repairs that lie on a path."""
     radius = SEARCH * here.labels.shape[1]
-    found = [r.label for r in here.repairs if is_on_path(r, before, after, radius)]
-    return np.isin(here.labels, found) if found else None
+    return [r.label for r in here.repairs if is_on_path(r, before, after, radius)]
 
 
 def is_on_path(

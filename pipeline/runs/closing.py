@@ -112,6 +112,7 @@ class Closing:
         settings, info = self.settings, self.settings.ledger.info()
         identity = cast(Record, info["identity"])
         return {
+            "kind": "restoration",
             "manifest_uri": identity["manifest_uri"],
             "manifest_sha256": identity["manifest"],
             "recipe": settings.recipe.name,

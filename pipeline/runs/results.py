@@ -19,6 +19,11 @@ from pipeline.store.retry import with_retries
 from schemas import strict_json
 from schemas.errors import ClipFault
 
+_HELD = (
+    "Source pixels were put back in this clip, so it is not restored again. "
+    "`archive-restore revert CLIP --release` lets the next run restore it."
+)
+
 
 def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell]:
     """The columns of tables/clips that every clip has, whatever its state."""
@@ -146,7 +151,8 @@ def unchanged(
     """The result of a clip whose published file has the same work key, else None.
 
     Without a checksum, size and modification time of the source decide. So a run with nothing to do
-    reads no source.
+    reads no source. A clip in which a person put source pixels back stays as it is, with other
+    settings too.
     """
     record = _published_record(clip, settings)
     if record is None:
@@ -155,10 +161,16 @@ def unchanged(
         if not _same_source(clip, record, settings):
             return None
         source_sha256 = str(record["source_sha256"])
-    if record["work_key"] != settings.of(clip).work_key(source_sha256, clip):
+    published = result_from_record(cast(Record, record["row"])).columns
+    now = common_columns(clip, settings, "up_to_date")
+    if record["work_key"] == settings.of(clip).work_key(source_sha256, clip):
+        return ClipResult({**published, **now})
+    if not record.get("reverts") or record["source_sha256"] != source_sha256:
         return None
-    published = result_from_record(cast(Record, record["row"]))
-    return ClipResult({**published.columns, **common_columns(clip, settings, "up_to_date")})
+    if record["work_key"] is None:  # released: `pipeline.undo.revert`
+        return None
+    made_with = {name: published[name] for name in ("model", "weights_sha256", "recipe_sha256")}
+    return ClipResult({**published, **now, **made_with, "sentence": _HELD})
 
 
 def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:

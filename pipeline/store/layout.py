@@ -12,6 +12,9 @@
       quarantine/<clip>.json                the case of a clip that did not end well
       lease/<n>.json                        the n-th holder of the output
       audit/<thousands>/<n>.json            the n-th entry of the audit log
+      former/<clip>/<run>.json              the record that a revert has replaced
+      publishing/<clip>/                    files of a revert, until they are published
+                        commit.json           all of them are there: they will be published
       runs/<run>/                           the ledger of a run:
         run.json                              identity, sessions
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
@@ -151,6 +154,31 @@ def audit_folder(out: str, name: str) -> str:
 def audit_entry(out: str, number: int, per_folder: int) -> str:
     """An entry of the audit log, of which each folder holds `per_folder`."""
     return join(audit(out), f"{number // per_folder:06d}", f"{number:09d}.json")
+
+
+def former_record(out: str, clip: str, run: str) -> str:
+    """The record that a revert has replaced. `run` is the id of the revert."""
+    return join(out, "former", clip, f"{run}.json")
+
+
+def publishing(out: str) -> str:
+    """The folder with a folder for every clip whose files are about to be replaced."""
+    return join(out, "publishing")
+
+
+def publishing_folder(out: str, clip: str) -> str:
+    """The new files of a clip, before they are published."""
+    return join(publishing(out), clip)
+
+
+def publishing_file(folder: str, name: str) -> str:
+    """A new file of a clip, before it is published."""
+    return join(folder, name)
+
+
+def publishing_commit(folder: str) -> str:
+    """The mark that all new files of a clip are there. From now on they will be published."""
+    return join(folder, "commit.json")
 
 
 def trial_folder(out: str, name: str) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from models.fidelity.evidence import Region, find_suspects, is_on_path, restore_suspects
 from models.frame_state import FrameState
+from schemas.repairs import WHY
 
 SIDE = 160
 RADIUS = SIDE / 5
@@ -71,9 +72,9 @@ def frame(index: int, place: tuple[int, int] | None) -> FrameState:
     )
 
 
-def restored(*places: tuple[int, int] | None) -> list[FrameState]:
+def restored(*places: tuple[int, int] | None, keep: bool = True) -> list[FrameState]:
     frames = [frame(index, place) for index, place in enumerate(places)]
-    return list(restore_suspects(find_suspects(frames)))
+    return list(restore_suspects(find_suspects(frames, keep)))
 
 
 def test_a_travelling_square_keeps_its_pixels_and_a_single_one_does_not() -> None:
@@ -91,3 +92,24 @@ def test_short_streams_pass() -> None:
     assert len(restored((20, 20))) == 1
     assert len(restored((20, 20), (40, 28))) == 2
     assert restored() == []
+
+
+def test_every_region_is_recorded_with_its_box_and_its_reason() -> None:
+    states = restored((20, 20), (40, 28), (60, 36), (80, 44))
+    records = [record for state in states for record in state.repairs]
+    assert [record.box for record in records] == [
+        (20, 20, 10, 10), (40, 28, 10, 10), (60, 36, 10, 10), (80, 44, 10, 10),
+    ]  # fmt: skip
+    assert [(r.decision, r.why) for r in records] == [
+        ("repair", "shot_edge"), ("suspect", "path"), ("suspect", "path"), ("repair", "shot_edge"),
+    ]  # fmt: skip
+    assert {(r.area, r.bright, round(r.change, 1)) for r in records} == {(100, True, 127.5)}
+    (record,) = restored(None, (40, 28), None)[1].repairs
+    assert (record.decision, record.why) == ("repair", "one_frame")
+    assert {record.why for record in records} <= WHY.keys()
+
+
+def test_suspects_that_are_not_kept_are_repaired_and_recorded() -> None:
+    state = restored((20, 20), (40, 28), (60, 36), keep=False)[1]
+    assert np.abs(state.image - 0.3).max() == 0
+    assert [(r.decision, r.why) for r in state.repairs] == [("repair", "path")]

@@ -1,0 +1,75 @@
+"""The command revert: put source pixels back into a published clip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.console import output
+from jobs.console.options import Json, Out
+from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from pipeline.undo.revert import Reverted
+
+
+def revert(
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    shot: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Only this shot, as in tables/shots.")
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only frames A to B, both included, counted from 0."),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Only this box of the picture, in pixels."),
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who asks; default: the user.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Only let the next run restore the clip again."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the source's pixels back into a published clip, exactly.
+
+    Puts back the whole clip, a shot, some frames or a box, in the restored file and in every file
+    derived from it. All else stays as it is. The record, the PREMIS document, the audit log and the
+    tables say what was put back, when and by whom. A box that would cut a colour sample is widened.
+    Later runs do not restore the clip again, unless you release it.
+
+    \b
+    Example:
+        archive-restore revert reel-0042 --out restored --frames 120:180 --region 300,80,64,48
+    """
+    from pipeline.undo.revert import release_clip, revert_clip
+    from pipeline.undo.selection import Request
+
+    if release:
+        if (shot, frames, region) != (None, None, None):
+            raise ArchiveError("--release takes the whole clip: leave out what to put back")
+        release_clip(clip, out, by=by, note=note)
+        text = f"{clip}: the next `archive-restore submit` restores it again"
+        output.emit({"clip_id": clip, "released": True}) if as_json else output.say(text)
+        return
+    done = revert_clip(clip, out, Request.parse(shot, frames, region), by=by, note=note)
+    output.emit(done.to_dict()) if as_json else output.say(_described(done))
+
+
+def _described(done: Reverted) -> str:
+    what, chosen = f"{done.clip_id}, {done.selection}", done.selection
+    lines = []
+    if chosen.widened:
+        lines.append(
+            f"the box was widened from {chosen.asked} to {chosen.region}: colour has fewer samples"
+        )
+    if not done.frames:
+        return "\n".join([*lines, f"{what}: these are the source's pixels already"])
+    lines.append(f"{what}: source pixels put back in {output.grouped(done.frames)} frames")
+    lines.append(f"{output.grouped(done.frames_changed)} frames of the clip differ from the source")
+    return "\n".join([*lines, done.uri])
