@@ -2,9 +2,9 @@
 
 Untrusted media may crash or hang the code that reads it, so that code runs in a child process. The
 child runs `python -m MODULE REQUEST` with a minimal environment. A long request goes to its
-standard input. The child raises its walls (see `pipeline.media.walls`) and sets its own resource limits before it opens
-anything, and writes records (see `pipeline.media.wire`) to its standard output. The pipe is a
-bounded queue between both sides.
+standard input. The child raises its walls (see `pipeline.media.walls`) and sets its own resource
+limits before it opens anything, and writes records (see `pipeline.media.wire`) to its standard
+output. The pipe is a bounded queue between both sides.
 """
 
 from __future__ import annotations
@@ -208,9 +208,8 @@ def require_walls() -> str:
     try:
         missing = missing_walls()
     except ClipFault as fault:
-        raise ArchiveError(
-            f"{fault.sentence}; start it where the system allows them, or ask for fewer in {VARIABLE}"
-        ) from fault
+        advice = f"start it where the system allows them, or ask for fewer in {VARIABLE}"
+        raise ArchiveError(f"{fault.sentence}; {advice}") from fault
     if not missing:
         return ""
     held = [name for name in WALLS if name not in missing]

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,7 +116,7 @@ NEEDS = {
 @pytest.fixture
 def reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[set[str]]:
+) -> set[str]:
     """What hostile code reached from a child that was to decode `clip.mkv`."""
     secret = ctypes.create_string_buffer(b"hush")
     folder = tmp_path / "films"
@@ -136,7 +135,7 @@ def reached(
     assert (folder / "other.txt").read_text() == "another clip"
     said = re.search(r"reached (\[.*\])", fault.value.sentence)
     assert said is not None, fault.value.sentence
-    yield set(ast.literal_eval(said.group(1)))
+    return set(ast.literal_eval(said.group(1)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
