@@ -1,7 +1,8 @@
-"""The command revert: put source pixels back into a published clip."""
+"""The commands revert and compare: take a change back, and show it in a film."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +60,52 @@ def revert(
         return
     done = revert_clip(clip, out, Request.parse(shot, frames, region), by=by, note=note)
     output.emit(done.to_dict()) if as_json else output.say(_described(done))
+
+
+def compare(
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help="New file: .mp4 (H.264) or .mkv (FFV1).")
+    ],
+    kind: Annotated[str, typer.Option(help="split, wipe or difference.")] = "split",
+    factor: Annotated[
+        int, typer.Option(min=1, max=64, help="How many times stronger a difference is shown.")
+    ] = 4,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only frames A to B, both included.")
+    ] = None,
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also for a clip of the access class restricted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a film that shows what was changed in a published clip.
+
+    split: the source left of a line, the restored picture right of it. wipe: the line moves.
+    difference: what was added to each sample, around grey. The film of the whole clip has its
+    sound.
+
+    \b
+    Example:
+        archive-restore compare reel-0042 --out restored --kind wipe --to reel-0042.mp4
+    """
+    from pipeline.undo.compare import KINDS, Comparison, write_film
+    from pipeline.undo.selection import parse_range
+
+    chosen = next((one for one in KINDS if one == kind), None)
+    if chosen is None:
+        raise ArchiveError(f"--kind {kind}: give one of {', '.join(KINDS)}")
+    part = None if frames is None else parse_range(frames)
+    count = write_film(clip, out, Comparison(chosen, part, factor, restricted), to)
+    facts = {"clip_id": clip, "kind": kind, "file": str(to), "frames": count}
+    if kind == "difference":
+        facts["factor"] = factor
+    if as_json:
+        output.emit(facts)
+        return
+    more = f", shown {factor} times as strong" if kind == "difference" else ""
+    output.say(f"{to}: {kind} of {output.grouped(count)} frames{more}")
 
 
 def _described(done: Reverted) -> str:

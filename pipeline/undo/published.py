@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pipeline.clip.result import Cell, ShotRow
+from pipeline.clip.result import Cell, ClipResult, ShotRow
 from pipeline.clip.survey import Survey
 from pipeline.proof.fixity import published_files
 from pipeline.proof.record import Digest, listed, unsealed
@@ -66,10 +66,7 @@ class PublishedClip:
 
 
 def published(clip: str, out: str) -> PublishedClip:
-    """The published clip, if its source's pixels can be put back.
-
-    Raises ArchiveError with the reason if not.
-    """
+    """The published clip with its survey. Raises ArchiveError if one of them is not there."""
     uri, sealed, record = record_of(clip, out)
     row = record["row"]
     by = record["reverts"][0]["former"]["run"] if record.get("reverts") else row["run"]
@@ -79,12 +76,9 @@ def published(clip: str, out: str) -> PublishedClip:
         )
     except ClipFault as fault:
         raise ArchiveError(
-            f"{clip} cannot be put back: the ledger of run {by}, which restored it, has no survey "
-            f"of it ({fault})"
+            f"{clip}: the ledger of run {by}, which restored it, has no survey of it ({fault})"
         ) from fault
-    found = PublishedClip(clip, uri, sealed, record, survey)
-    _refuse(found, out)
-    return found
+    return PublishedClip(clip, uri, sealed, record, survey)
 
 
 def record_of(clip: str, out: str) -> tuple[str, bytes, dict[str, Any]]:
@@ -104,7 +98,7 @@ def record_of(clip: str, out: str) -> tuple[str, bytes, dict[str, Any]]:
     raise ArchiveError(f"{clip} is not published in {out}")
 
 
-def _refuse(clip: PublishedClip, out: str) -> None:
+def refuse(clip: PublishedClip, out: str) -> None:
     """Raise ArchiveError for a clip whose frames are not those of its source, or an embargo."""
     survey = clip.survey
     why = ""
@@ -115,16 +109,16 @@ def _refuse(clip: PublishedClip, out: str) -> None:
         )
     elif survey.fill:
         why = f"frames {survey.filled} were made anew: the source holds no picture there"
-    elif last_reason(clip.clip_id, out) is Reason.EMBARGOED:
+    elif (last := last_result(clip.clip_id, out)) and last.reason is Reason.EMBARGOED:
         why = "it is under embargo: its source may not be read before that date"
     if why:
         raise ArchiveError(f"{clip.clip_id} cannot be put back: {why}")
 
 
-def last_reason(clip: str, out: str) -> Reason | None:
-    """Why the clip did not end well in the last run that knew it; None if it ended well."""
+def last_result(clip: str, out: str) -> ClipResult | None:
+    """How the clip ended in the last run that knew it; None if no run of the last 200 did."""
     for run in runs(out)[::-1][:RUNS_SEARCHED]:
         ledger = Ledger(out, run)
         if ledger.is_done(clip):
-            return ledger.result(clip).reason
+            return ledger.result(clip)
     return None

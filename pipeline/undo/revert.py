@@ -42,7 +42,7 @@ from pipeline.sources.sequence import runs as runs_of
 from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
-from pipeline.undo.published import PublishedClip, published, record_of
+from pipeline.undo.published import PublishedClip, published, record_of, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.selection import Request, Selection, put_back
 from schemas.errors import ArchiveError, ClipFault
@@ -93,6 +93,7 @@ def reverted(
     """`revert_clip` for a caller that holds the lease of the output."""
     finish(out)
     found = published(clip, out)
+    refuse(found, out)
     survey = found.survey
     selection = request.of(survey.probe, survey.by_fields, len(survey.pts), found.shots)
     work = _Work(found, out, selection, by or Process.here().actor, note)

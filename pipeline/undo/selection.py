@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.clip.frames import Planes, Probe
 from pipeline.clip.result import ShotRow
-from pipeline.media.planes import PLANAR, SUBSAMPLING
+from pipeline.media.planes import chroma_steps
 from schemas.errors import ArchiveError
 
 _FRAMES = re.compile(r"(\d{1,9})(?::(\d{1,9}))?", re.ASCII)
@@ -51,13 +51,6 @@ class Region:
         return Region(x, y, right - x, down - y)
 
 
-def chroma_steps(pix_fmt: str) -> tuple[int, int]:
-    """Luma samples for one chroma sample of a planar format: across, and down."""
-    match = PLANAR.fullmatch(pix_fmt)
-    subsampling = match[3] if match else None
-    return SUBSAMPLING[subsampling] if subsampling else (1, 1)
-
-
 @dataclass(frozen=True)
 class Selection:
     """Frames of a clip, and a region of them that cuts no chroma sample. None: whole pictures."""
@@ -98,7 +91,7 @@ class Request:
             raise ArchiveError("give --shot or --frames, not both")
         return cls(
             shot,
-            None if frames is None else _frames(frames),
+            None if frames is None else parse_range(frames),
             None if region is None else _region(region),
         )
 
@@ -138,7 +131,8 @@ def put_back(published: Planes, source: Planes, pix_fmt: str, region: Region | N
     return tuple(planes)
 
 
-def _frames(text: str) -> range:
+def parse_range(text: str) -> range:
+    """Frames A to B of `A:B`, both included. Raises ArchiveError."""
     match = _FRAMES.fullmatch(text)
     first = int(match[1]) if match else 0
     last = int(match[2] or first) if match else -1

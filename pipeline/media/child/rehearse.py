@@ -1,12 +1,11 @@
 """Raise the walls around nothing, and say which are missing on this machine.
 
-Entry point. Run as `python -m pipeline.media.child.rehearse REQUEST`; started by
-`pipeline.media.sandbox`.
+Started by `pipeline.media.sandbox`, as a job of `launch`.
 """
 
 from __future__ import annotations
 
-from pipeline.media.child.runtime import Output, run_child
+from pipeline.media.child.runtime import Output
 from pipeline.media.wire import END, Request
 
 
@@ -15,5 +14,4 @@ def rehearse(request: Request, output: Output) -> None:
     output.send_json(END, {"missing": output.missing_walls})
 
 
-if __name__ == "__main__":
-    run_child(rehearse)
+WORK = rehearse

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import resource
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,12 +99,12 @@ def close_in(request: Mapping[str, Any]) -> dict[str, str]:
 def run_child(work: Callable[[Any, Output], None]) -> None:
     """Read the request, raise the walls, and call `work(request, output)`.
 
-    A `ClipFault` becomes a record. The request is the first argument or, if it is long, standard
-    input.
+    A `ClipFault` becomes a record. The request is standard input, as JSON.
     """
     output = Output()
     try:
-        request = json.loads(sys.argv[1] if len(sys.argv) > 1 else sys.stdin.buffer.read())
+        with open(0, "rb", closefd=False) as stream:
+            request = json.load(stream)
         output.missing_walls = close_in(request)
         work(request, output)
     except ClipFault as fault:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -32,6 +35,16 @@ def prctl(option: int, *arguments: int) -> int:
     if result < 0:
         fail()
     return result
+
+
+@contextmanager
+def still_ended_with_parent() -> Iterator[None]:
+    """Keep the signal that this process gets when its parent ends. A change of rights clears it."""
+    number = ctypes.c_int(0)
+    if libc().prctl(PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0) < 0:
+        fail()
+    yield
+    prctl(PR_SET_PDEATHSIG, number.value)
 
 
 def unshare(flags: int) -> None:

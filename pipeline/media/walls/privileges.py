@@ -22,6 +22,7 @@ from pipeline.media.walls.kernel import (
     fail,
     libc,
     prctl,
+    still_ended_with_parent,
     unshare,
 )
 
@@ -39,7 +40,8 @@ def leave_network() -> None:
     of every process outside. This must be the only thread of its process.
     """
     try:
-        unshare(APART if _permitted() else APART | NEW_USER)
+        with still_ended_with_parent():
+            unshare(APART if _permitted() else APART | NEW_USER)
     except OSError as error:
         raise MissingWall(f"the system allows no namespaces: {error.strerror}") from None
 
@@ -50,10 +52,11 @@ def drop(readable: Sequence[str | Path], writable: Sequence[str | Path]) -> None
     The files stay open to it.
     """
     try:
-        if _permitted() and not (os.geteuid() == 0 and _became_nobody(readable, writable)):
-            _drop_capabilities(readable, writable)
-        else:
-            _capset(0, permitted=0)  # those of its own namespace
+        with still_ended_with_parent():
+            if _permitted() and not (os.geteuid() == 0 and _became_nobody(readable, writable)):
+                _drop_capabilities(readable, writable)
+            else:
+                _capset(0, permitted=0)  # those of its own namespace
         with suppress(OSError):  # a kernel before 4.3 has none
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
         prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +61,11 @@ def wanted() -> list[str]:
 
 def libraries() -> list[str]:
     """The folders that code may still be imported from: Python's own, and packages in use."""
+    return _libraries(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _libraries(_modules: int) -> list[str]:
     own = os.path.dirname(os.path.realpath(os.__file__))
     found = {own}
     for name, module in list(sys.modules.items()):

@@ -31,27 +31,11 @@ from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from tests.support.command_line import invoke
-from tests.support.media.media_factory import Clip, Sound, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.premis_schema import breaches, texts
-from tests.support.published import publish, settings_for
+from tests.support.published import settings_for
 
-FRAMES, CHANGED = 6, 5  # the last frame is as in the source
-
-
-@pytest.fixture(scope="module")
-def reel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings]:
-    """The folder of a published clip, and the settings of its run. Not to be touched."""
-    work = tmp_path_factory.mktemp("undo")
-    source = work / "reel.mkv"
-    write_clip(source, Clip(frames=FRAMES, sounds=(Sound("pcm_s16le"),), tags={"TITLE": "a"}))
-    settings = settings_for(work)
-    publish(work, source, settings, changed=CHANGED)
-    return work, settings
-
-
-@pytest.fixture
-def out(reel: tuple[Path, Settings], tmp_path: Path) -> str:
-    return str(shutil.copytree(reel[0] / "out", tmp_path / "out"))
+FRAMES, CHANGED = 6, 5  # of the reel
 
 
 def frames(path: str | Path) -> list[Frame]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.clip.result import ShotRow
-from pipeline.media.planes import plane_layout
-from pipeline.undo.selection import Region, Request, chroma_steps, put_back
+from pipeline.media.planes import chroma_steps, plane_layout
+from pipeline.undo.selection import Region, Request, put_back
 from schemas.errors import ArchiveError
 from tests.support.media.probes import PROBE
 

@@ -13,13 +13,17 @@ from tests.support.environment.other_user import UID, needs_root
 from tests.support.paths import ROOT
 
 DROP = """
-import os, sys
+import ctypes, os, sys
 from pipeline.media.walls.privileges import drop
+libc, number = ctypes.CDLL(None), ctypes.c_int()
+libc.prctl(1, 9)  # PR_SET_PDEATHSIG
 drop([sys.argv[1]], sys.argv[2:])
 open(sys.argv[1], "rb").read(1)
 for name in sys.argv[2:]:
     open(name, "r+b").close()
 rights = dict(line.split(":") for line in open("/proc/self/status").read().splitlines())
+libc.prctl(2, ctypes.byref(number))
+assert number.value == 9, "it would outlive its parent"
 print(os.geteuid(), rights["CapEff"].strip(), rights["CapPrm"].strip(), rights["NoNewPrivs"])
 """
 
