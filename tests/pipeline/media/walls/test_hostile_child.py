@@ -28,7 +28,7 @@ if "pipeline.media.child.launch" in sys.orig_argv:
     def hostile(path, *rest, **options):
         import ctypes, json, socket, subprocess, threading
         libc = ctypes.CDLL(None, use_errno=True)
-        parent, port, folder, address = {facts}
+        parent, port, folder, address, here = {facts}
         other = os.path.join(folder, "other.txt")
         def check(done):
             if done < 0:
@@ -52,7 +52,11 @@ if "pipeline.media.child.launch" in sys.orig_argv:
             if any("hush" in text for text in os.environ.values()):
                 return
             raise OSError("no secret")
+        def planted():
+            if not {{"", ".", here, os.getcwd()}} & set(sys.path):
+                raise OSError("code is not imported from the working directory")
         attempts = dict(
+            planted=planted,
             input=lambda: read(path),
             thread=thread,
             shadow=lambda: read("/etc/shadow"),
@@ -125,10 +129,12 @@ def reached(
     (folder / "other.txt").write_text("another clip")
     hooks = tmp_path / "hooks"
     hooks.mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.setenv("PYTHONPATH", str(hooks))
     with socket.create_server(("127.0.0.1", 0)) as server:
-        facts = (os.getpid(), server.getsockname()[1], str(folder), ctypes.addressof(secret))
+        port, address = server.getsockname()[1], ctypes.addressof(secret)
+        facts = (os.getpid(), port, str(folder), address, str(tmp_path))
         (hooks / "sitecustomize.py").write_text(HOSTILE.format(facts=facts))
         with pytest.raises(ClipFault) as fault:
             request.param(folder / "clip.mkv")
@@ -151,7 +157,7 @@ def test_hostile_code_reaches_its_input_and_nothing_else(reached: set[str]) -> N
     if not held:
         pytest.skip(f"this kernel lacks {', '.join(missing)}")
     assert reached >= {"input", "thread"}
-    assert reached & (held | {"environment"}) == set()
+    assert reached & (held | {"environment", "planted"}) == set()
 
 
 def test_a_wall_that_is_asked_for_and_missing_stops_the_work(
