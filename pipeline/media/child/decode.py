@@ -191,8 +191,9 @@ def decode(request: DecodeRequest, output: Output) -> None:
     if probe.field_order == "unknown":
         probe = replace(probe, field_order=picture_order(path, limits))
     if not is_sequence(path):
-        turned, reordered = (look(container, path, limits) for look in (display, states_no_order))
+        turned = display(container, path, limits)
         check_display(turned, probe.sar)
+        reordered = states_no_order(container, path, limits)
         probe = replace(probe, display=turned, reordered=reordered)
     runs = runs_of(path) if is_sequence(path) else []
     if len(runs) > 1:

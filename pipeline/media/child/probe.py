@@ -8,12 +8,12 @@ import re
 import struct
 from fractions import Fraction
 from itertools import islice
+from typing import Any, cast
 
 import av
 import av.filter
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
 from pipeline.clip.frames import FIELD_ORDERS, UNIT, Probe
@@ -190,9 +190,9 @@ def display(container: InputContainer, path: str, limits: Limits) -> tuple[int, 
         picture = next(other.decode(main_video(other)), None)
     except av.FFmpegError:
         return ()
-    if picture is None or (found := picture.side_data.get(Type.DISPLAYMATRIX)) is None:
+    if picture is None or (found := picture.side_data.get("DISPLAYMATRIX")) is None:
         return ()
-    a, b, u, c, d, v, *_ = struct.unpack("9i", bytes(found)[:36])
+    a, b, u, c, d, v, *_ = struct.unpack("9i", bytes(cast(Any, found))[:36])
     across, down = math.hypot(a, b), math.hypot(c, d)
     skew = abs(a * c + b * d) > across * down / UNIT
     if u or v or not (across and down) or skew:
@@ -227,14 +227,19 @@ def states_no_order(container: InputContainer, path: str, limits: Limits) -> boo
     if not main_video(container).codec_context.has_b_frames:
         return False
     other = open_source(path, limits)
-    stream, packets, pictures = main_video(other), list[int](), list[int]()
+    packets, last = [], None
     try:
-        for packet in islice(other.demux(stream), LOOKAHEAD):
-            packets += [at for at in (_stamp(packet),) if packet.size and at is not None]
-            pictures += [at for at in map(_stamp, packet.decode()) if at is not None]
+        for packet in islice(other.demux(main_video(other)), LOOKAHEAD):
+            at = _stamp(packet)
+            if at is not None and last is not None and at < last:
+                return False  # as in most files, so that nothing is decoded
+            packets.append(packet)
+            last = at if at is not None else last
+        shown = [_stamp(picture) for packet in packets for picture in packet.decode()]
     except av.FFmpegError:
         return False
-    return packets == sorted(packets) and pictures != sorted(pictures)
+    pictures = [at for at in shown if at is not None]
+    return pictures != sorted(pictures)
 
 
 def _stamp(item: av.Packet[VideoStream] | av.VideoFrame) -> int | None:
