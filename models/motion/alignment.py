@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.frame_state import Image
 from models.motion.deflicker import LUMA_709, warp
+from models.motion.flow import dis_flow
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
 OUTERMOST = max(OFFSETS)
@@ -71,7 +72,7 @@ def flow_step(
 ) -> Flow:
     """Flow from a frame to the next (``side`` 1) or the previous one (-1), cached in the frame."""
     if side not in frame.steps:
-        frame.steps[side] = search.calc(frame.luma, neighbour.luma, None)
+        frame.steps[side] = dis_flow(search, frame.luma, neighbour.luma)
     return frame.steps[side]
 
 
@@ -157,7 +158,7 @@ class Aligner:
         side = 1 if offset > 0 else -1
         between = others.get(side)
         if between is None:
-            return self._dis.calc(centre.luma, others[offset].luma, None)
+            return dis_flow(self._dis, centre.luma, others[offset].luma)
         near = flow_step(self._dis, centre, between, side)
         if offset == side:
             return near
