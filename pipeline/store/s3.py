@@ -5,25 +5,28 @@ never from an address. boto3 repeats single requests; `pipeline.store.retry` rep
 """
 
 import functools
+import logging
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.store import local
-from pipeline.store.checksums import differs
+from pipeline.store import checksum, local
 from pipeline.store.local import ObjectStat
+from pipeline.store.timely import Timely, TooSlow
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 _PART_BYTES = 16 * 2**20
 _ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
 PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
+READ_SECONDS = 30.0  # without a byte of an answer
 _CLIENT_LOCK = threading.Lock()
+log = logging.getLogger(__name__)
 KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
 
 Attempt = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]  # makes a request, or repeats it
@@ -167,14 +170,14 @@ def download(uri: str, path: Path) -> ObjectStat:
     """Fetch into a local file, which appears only when it is complete. Returns size and ETag.
 
     A large object is fetched by parallel ranges. Raises `ClipFault(STORE_ERROR)` if the copy has
-    another size or checksum than the object.
+    another size or checksum than the object. The log names an object without a checksum that can
+    be compared.
     """
     with local.faults(path), local.sibling(path) as temp:
-        head = _fetch(uri, temp)
-        if differs(temp, head):
-            raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
+        whole = _fetch(uri, temp)
+        _check_copy(uri, temp, whole)
         temp.replace(path)
-    return _object_stat(head)
+    return _object_stat(whole)
 
 
 def _fetch(uri: str, path: Path) -> dict[str, Any]:
@@ -186,7 +189,29 @@ def _fetch(uri: str, path: Path) -> dict[str, Any]:
     bucket, key = bucket_and_key(uri)
     with path.open("wb") as stream, _store_faults(uri):
         _client().download_fileobj(bucket, key, stream, Config=_transfer())
-        return dict(_client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+    return _stated(uri, ChecksumMode="ENABLED")
+
+
+def _stated(uri: str, **more: object) -> dict[str, Any]:
+    """What the store states about an object, or about a part of it."""
+    bucket, key = bucket_and_key(uri)
+    with _store_faults(uri):
+        return dict(_client().head_object(Bucket=bucket, Key=key, **more))
+
+
+def _check_copy(uri: str, path: Path, whole: Mapping[str, Any]) -> None:
+    """Raises `ClipFault(STORE_ERROR)` if a file is not what the store states."""
+
+    def part(number: int) -> dict[str, Any] | None:
+        with suppress(ClipFault):  # not every store knows parts
+            return _stated(uri, PartNumber=number)
+        return None
+
+    right = checksum.matches(path, whole, part)
+    if right is None:
+        log.warning("%s: the store gives no checksum to compare; only the size was compared", uri)
+    elif not right:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
 
 
 def upload(path: Path, uri: str) -> None:
@@ -249,12 +274,20 @@ def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:  # no
     config = Config(
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=READ_SECONDS,
         max_pool_connections=4 * PARALLEL,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint else "auto"},
     )
-    return boto3.session.Session().client("s3", config=config)
+    client = boto3.session.Session().client("s3", config=config)
+    client.meta.events.register_last("after-call.s3.GetObject", _make_timely)
+    return client
+
+
+def _make_timely(parsed: dict[str, Any], **_: object) -> None:
+    """Give the body of an answer a deadline."""
+    if (body := parsed.get("Body")) is not None:
+        body._raw_stream = Timely(body._raw_stream, int(parsed.get("ContentLength", 0)))
 
 
 def _transfer() -> Any:  # noqa: ANN401
@@ -323,5 +356,5 @@ def _store_faults(uri: str, passed: tuple[str, ...] = ()) -> Iterator[None]:
         raise ClipFault(reason, f"{uri}: the store answered {status} {code}".strip()) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ClipFault(Reason.ACCESS_DENIED, f"{uri}: no credentials found") from error
-    except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
+    except (BotoCoreError, Boto3Error, RetriesExceededError, TooSlow) as error:
         raise ClipFault(Reason.STORE_ERROR, f"{uri}: {error}") from error
