@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
-from models.fidelity.evidence import EVIDENCE_REACH, find_suspects, restore_suspects
+from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -151,7 +151,7 @@ class Restorer:
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in restore_suspects(bound_changes(frames)):
+        for frame in apply_decisions(bound_changes(frames)):
             yield Restored.of(frame)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
