@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
 from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
+from pipeline.clip.regions import join_regions
 from pipeline.clip.result import ClipResult
 from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
@@ -57,6 +58,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
         series = layout.series(settings.ledger.uri, clip.clip_id)
+        regions = _join_regions(clip, segments, settings, Path(folder))
         files = outputs.publish(settings.store, uri, {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
             f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
@@ -67,6 +69,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
         output=(uri, digest.sha256, digest.size), series_uri=series,
+        regions_uri=regions,
     )  # fmt: skip
     row = result_to_record(result)
     publish_record(settings.store, uri, survey, settings.recipe, master.report, row, files)
@@ -126,11 +129,27 @@ def _master(
     return Master(out, decoder.probe, report, measure, md5s)
 
 
+def _join_regions(clip: Clip, segments: Segments, settings: Settings, folder: Path) -> str | None:
+    """Put the regions of all shards into one file of the ledger. Returns its address, if any."""
+    store, found = settings.store, [s for s in segments.values() if s.regions_uri]
+    if not found:
+        return None
+    joined = folder / "regions.parquet"
+    join_regions((_local(s.regions_uri, folder / "part.parquet", store) for s in found), joined)
+    uri = layout.regions(settings.ledger.uri, clip.clip_id)
+    store.upload(joined, uri)
+    return uri
+
+
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
-    if not is_s3(segment.uri):
-        return local_path(segment.uri)
-    path = folder / f"segment-{segment.shard}.mkv"
-    store.download(segment.uri, path)
+    return _local(segment.uri, folder / f"segment-{segment.shard}.mkv", store)
+
+
+def _local(uri: str, path: Path, store: Store) -> Path:
+    """The local file at an address; an object is fetched to ``path`` first."""
+    if not is_s3(uri):
+        return local_path(uri)
+    store.download(uri, path)
     return path
 
 

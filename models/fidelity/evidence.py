@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
-from models.frame_state import FrameState, Repair
+from models.frame_state import FrameState, Repair, Why
 from models.motion.neighbourhood import neighbourhoods
 
 TRAVELLERS_REACH = 1  # frames each side in which things in motion are counted
@@ -138,7 +138,7 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
     """What is a defect in the middle frame, what is a suspect, and why."""
     frame, seen, alarms = around[0]
     swarm = _is_swarm(around.values())
-    why: dict[int, str] = {}
+    why: dict[int, Why] = {}
     for region, odds in zip(seen.regions, log_odds(seen.measures), strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
         if odds < DEFECT_FROM:
@@ -163,7 +163,7 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
     repairs += [_record(box, labels, label, change, "upright") for label, box in parts]
     labels, parts = _parts(suspects, LEAST_REMOVED)
     for label, box in parts:
-        reason = why.get(_commonest(seen.labels, labels, label, box), "unlike_dust")
+        reason: Why = why.get(_commonest(seen.labels, labels, label, box), "unlike_dust")
         repairs.append(_record(box, labels, label, change, reason, "suspect"))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
@@ -246,7 +246,7 @@ def _record(
     labels: NDArray[np.int32],
     label: int,
     change: Plane,
-    why: str,
+    why: Why,
     decision: Literal["repair", "suspect"] = "repair",
 ) -> Repair:
     window, own = _own(labels, label, box)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import cast
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult, ShotRow
-from pipeline.clip.segment import Segments
+from pipeline.clip.segment import RegionSums, Segments
 from pipeline.clip.survey import Survey
 from pipeline.runs.measures import STAGES
 from pipeline.runs.row import Record, load, result_from_record
@@ -57,6 +58,7 @@ def published(
     work_key: str,
     output: tuple[str, str, int],
     series_uri: str,
+    regions_uri: str | None,
 ) -> ClipResult:
     """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
@@ -73,7 +75,7 @@ def published(
         "frames_changed": changes.frames,
         **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
     }
-    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri)
+    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri, regions_uri)
 
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
@@ -116,6 +118,7 @@ def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
         "exposure_gain_min": min(segment.exposure_gain_min for segment in found),
         "exposure_gain_max": max(segment.exposure_gain_max for segment in found),
         **{f"seconds_{key}": seconds for key, seconds in stages.items()},
+        **asdict(sum((segment.regions for segment in found), RegionSums())),
         "seconds_gpu": round(sum(segment.seconds_gpu for segment in found), 3),
         "retries": sum(segment.retries for segment in found),
         "seconds_total": round(usage.clock + sum(stages.values()), 3),

@@ -19,11 +19,14 @@
         run.json                              identity, sessions
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
-        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended
+        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
+                                              -2: a repeated assembly
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
+                        <shard>.parquet       its regions
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
         series/<clip>.json                    measurements of every frame
+        regions/<clip>.parquet                regions that were repaired or left
         done/<clip>.json                      the clip's row: the commit point
         stop/<session>.json                   the session starts no new work
         summary.json                          the end of the run
@@ -269,6 +272,11 @@ def segment_media(run: str, clip: str, shard: int) -> str:
     return join(segments(run, clip), f"{shard}.mkv")
 
 
+def segment_regions(run: str, clip: str, shard: int) -> str:
+    """The regions that the model repaired or left in a segment."""
+    return join(segments(run, clip), f"{shard}.parquet")
+
+
 def assembly_claim(run: str, clip: str, session: str) -> str:
     """The claim of the worker that assembles a clip in a session."""
     return join(run, "assembly", clip, f"{session}.json")
@@ -277,6 +285,11 @@ def assembly_claim(run: str, clip: str, session: str) -> str:
 def series(run: str, clip: str) -> str:
     """The measurements of every frame of a clip."""
     return join(run, "series", f"{clip}.json")
+
+
+def regions(run: str, clip: str) -> str:
+    """The regions that the model repaired or left in a clip."""
+    return join(run, "regions", f"{clip}.parquet")
 
 
 def done_markers(run: str) -> str:
