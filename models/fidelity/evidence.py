@@ -29,14 +29,14 @@ EVIDENCE_REACH = PATH_REACH + TRAVELLERS_REACH  # frames each side that a decisi
 
 # Log odds of a defect: a weighted sum of the measures, less their mean, over their deviation.
 # Fitted to simulated film (docs/experiments/2026-11-30-evidence-of-defects.md).
-MEANS = (0.108, 0.737, 0.949, 0.441)
-DEVIATIONS = (0.191, 0.429, 0.655, 0.091)
-WEIGHTS = (0.690, 0.765, -0.428, 0.340)
-BIAS = -1.709
+MEANS = (0.108, 0.041, 0.737, 1.118, 0.441, 1.248)
+DEVIATIONS = (0.191, 0.139, 0.429, 0.646, 0.091, 0.702)
+WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
+BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
-DEFECT_FROM = -0.75  # log odds from which a region is a defect
+DEFECT_FROM = -0.7  # log odds from which a region is a defect
 
-PATH_BELOW = -1.5  # log10 of the false alarms below which a region is on a path
+PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
 STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
@@ -58,6 +58,7 @@ class _Looked(NamedTuple):
 
     frame: FrameState
     seen: Seen
+    odds: NDArray[np.float64]  # log odds that each region is a defect, (N,)
     alarms: Mapping[int, float]  # log10, by label: strong regions that look like defects
 
 
@@ -125,23 +126,25 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
     for around in neighbourhoods(pairs, PATH_REACH):
         frame, here = around[0]
         others = {offset: seen for offset, (_, seen) in around.items() if offset}
-        odds = log_odds(here.measures)
+        odds = log_odds(
+            here.with_neighbours(seen for offset, seen in others.items() if abs(offset) == 1)
+        )
         alarms = {
             region.label: false_alarms(region, here, others)
             for region, value in zip(here.regions, odds, strict=True)
             if region.strength >= STRONG and value >= DEFECT_FROM
         }
-        yield _Looked(frame, here, alarms)
+        yield _Looked(frame, here, odds, alarms)
 
 
 def _decide(around: Mapping[int, _Looked]) -> _Decided:
     """What is a defect in the middle frame, what is a suspect, and why."""
-    frame, seen, alarms = around[0]
+    frame, seen, odds, alarms = around[0]
     swarm = _is_swarm(around.values())
     why: dict[int, Why] = {}
-    for region, odds in zip(seen.regions, log_odds(seen.measures), strict=True):
+    for region, value in zip(seen.regions, odds, strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
-        if odds < DEFECT_FROM:
+        if value < DEFECT_FROM:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"

@@ -2,12 +2,12 @@
 
 A pixel stands out by the smaller of its differences from the frame before and the frame after,
 where both have the same sign (the detector SDIp; Kokaram, Motion Picture Restoration, 1998). Dust
-stands out. So does a limb in fast motion, whose match failed. Four measures tell them apart; each
-is a share of how far the region stands out.
+stands out. So does a limb in fast motion, whose match failed. Six measures tell them apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -24,7 +24,9 @@ EXPOSURE_SIGMA, EXPOSURE_STEP = 16.0, 9.0  # pixels over which exposure differs;
 # the first number, and of the second times the noise.
 REGION_FROM, PEAK_FROM = (6.0, 1.5), (9.0, 2.5)
 LEAST_AREA = 6  # pixels
-DISPLACED = 7  # pixels: side of the square within which a small displacement is looked for
+DISPLACED = 7, 15  # pixels: sides of the squares within which a displacement is looked for
+AGAIN = 9  # pixels: side of the square within which something stands out again
+CROWDED = 2.0  # surroundings of a region that has other regions all around it
 RING = 5, 15  # pixels: sides of the squares between which a region's surroundings lie
 EDGE = 2  # pixels from the frame's edge within which a region may be cut off
 
@@ -36,13 +38,15 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 class Measures(NamedTuple):
     """What tells a defect from a thing, one value for each region, (N,).
 
-    All are shares of how far a region stands out.
+    The first five are shares of how far a region stands out.
     """
 
-    unexplained: NDArray[np.float64]  # that no displacement within DISPLACED explains
+    unexplained: NDArray[np.float64]  # that no displacement within 7 pixels explains
+    unlike: NDArray[np.float64]  # that none within 15 pixels explains
     moved: NDArray[np.float64]  # by which the network moves it towards its neighbours
     surroundings: NDArray[np.float64]  # by which its surroundings differ from the neighbours
     sharp: NDArray[np.float64]  # slope of its rim, per pixel
+    again: NDArray[np.float64]  # share where something stands out before, plus after; 0 to 2
 
 
 class Components(NamedTuple):
@@ -79,7 +83,7 @@ class Seen:
     stand_out: Plane  # the smaller of both, with its sign
     labels: NDArray[np.int32]  # (H, W); 0 is none
     regions: tuple[Region, ...]
-    measures: Measures
+    measures: Measures  # `again` is 0 until `with_neighbours`
     components: dict[tuple[int, float, int], Components] = field(default_factory=dict)
 
     @classmethod
@@ -98,6 +102,20 @@ class Seen:
         removed = _blurred(luma - restored)
         measures = _measures(luma, neighbours, stand_out, removed, labels, regions)
         return cls(differences, exposure.mean(0), stand_out, labels, regions, measures)
+
+    @cached_property
+    def places(self) -> NDArray[np.uint8]:
+        """1 where a region is or is near, (H, W)."""
+        square = np.ones((AGAIN, AGAIN), np.uint8)
+        return cv2.dilate((self.labels > 0).astype(np.uint8), square)
+
+    def with_neighbours(self, others: Iterable[Seen]) -> Measures:
+        """The measures, with what stands out at the same places in the frames before and after."""
+        areas = _Areas(self.labels, len(self.regions))
+        again = np.zeros(len(self.regions))
+        for other in others:
+            again += areas.mean(other.places)
+        return self.measures._replace(again=again)
 
     @cached_property
     def coarse(self) -> NDArray[np.float32]:
@@ -180,14 +198,16 @@ class _Areas:
         self._at = np.flatnonzero(labels)
         self._label = labels.ravel()[self._at]
         self._count = count
-        self._size = np.maximum(np.bincount(self._label, minlength=count + 1)[1:], 1)
+        self._size = np.bincount(self._label, minlength=count + 1)[1:]
 
-    def mean(self, plane: Plane) -> NDArray[np.float64]:
-        """Mean of a plane over each area, (N,); 0 for an empty one."""
+    def mean(
+        self, plane: NDArray[np.float32] | NDArray[np.uint8], empty: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Mean of a plane over each area, (N,); ``empty`` for one without a pixel."""
         values = plane.ravel()[self._at]
         total = np.bincount(self._label, weights=values, minlength=self._count + 1)[1:]
-        mean: NDArray[np.float64] = total / self._size
-        return mean
+        mean = total / np.maximum(self._size, 1)
+        return np.where(self._size == 0, empty, mean)
 
 
 def _measures(
@@ -204,20 +224,37 @@ def _measures(
     far = np.maximum([region.mean for region in regions], 1.0)
     bright = np.array([region.bright for region in regions])
     inside = _Areas(labels, count)
-    square = np.ones((DISPLACED, DISPLACED), np.uint8)
-    above = luma - np.maximum(*(cv2.dilate(plane, square) for plane in neighbours))
-    below = np.minimum(*(cv2.erode(plane, square) for plane in neighbours)) - luma
-    unexplained = np.where(
-        bright, inside.mean(np.maximum(above, 0)), inside.mean(np.maximum(below, 0))
+    unexplained, unlike = (
+        _unexplained(luma, neighbours, side, bright, inside) for side in DISPLACED
     )
     moved = np.where(bright, 1, -1) * inside.mean(removed)
     ring = _Areas(_ring(labels), count)
-    surroundings = ring.mean(np.abs(luma - neighbours).max(0))
+    surroundings = ring.mean(np.abs(luma - neighbours).max(0), empty=np.nan)
+    surroundings = np.where(np.isnan(surroundings), CROWDED * far, surroundings)
     core = cv2.erode((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     rim = _Areas(np.where(core == 0, labels, 0), count)
     slopes = (cv2.Sobel(stand_out, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
     sharp = rim.mean(np.hypot(*slopes))
-    return Measures(unexplained / far, moved / far, surroundings / far, sharp / far)
+    return Measures(
+        unexplained / far, unlike / far, moved / far, surroundings / far, sharp / far,
+        again=np.zeros(count),
+    )  # fmt: skip
+
+
+def _unexplained(
+    luma: Plane,
+    neighbours: NDArray[np.float32],
+    side: int,
+    bright: Mask,
+    inside: _Areas,
+) -> NDArray[np.float64]:
+    """Mean by which each region is beyond all that both neighbours have in a square around it."""
+    square = np.ones((side, side), np.uint8)
+    above = luma - np.maximum(*(cv2.dilate(plane, square) for plane in neighbours))
+    below = np.minimum(*(cv2.erode(plane, square) for plane in neighbours)) - luma
+    means = (inside.mean(np.maximum(plane, 0)) for plane in (above, below))
+    beyond: NDArray[np.float64] = np.where(bright, *means)
+    return beyond
 
 
 def _ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -29,9 +30,9 @@ def seen(here: Plane, before: Plane, after: Plane, restored: Plane) -> Seen:
     return Seen.of(FrameState(0, rgb(here), rgb(restored), differences=differences, noise=1.0))
 
 
-def with_speck(plane: Plane, value: float = 230.0) -> Plane:
+def with_speck(plane: Plane, left: int = 50) -> Plane:
     there = plane.copy()
-    there[60:66, 50:57] = value
+    there[60:66, left : left + 7] = 230.0
     return there
 
 
@@ -43,8 +44,9 @@ def test_a_speck_on_a_steady_background_is_a_defect() -> None:
     assert (x, y) <= (50, 60) and x + wide >= 57 and y + high >= 66 and region.bright
     assert log_odds(found.measures)[0] > DEFECT_FROM
     measures = [float(values[0]) for values in found.measures]
-    unexplained, moved, surroundings, _ = measures
-    assert unexplained > 0.7 and 0.8 < moved < 1.3 and surroundings < 0.1
+    unexplained, unlike, moved, surroundings, _, again = measures
+    assert min(unexplained, unlike) > 0.7 and 0.8 < moved < 1.3
+    assert surroundings < 0.1 and again == 0
 
 
 def test_a_small_displacement_explains_a_thing() -> None:
@@ -64,13 +66,30 @@ def test_a_small_displacement_explains_a_thing() -> None:
 
 
 def test_surroundings_that_differ_speak_for_a_thing() -> None:
+    """The scene moves and the match fails: before and after, another picture lies here."""
     plain = texture()
-    moving = texture(1, 30.0)
     calm = seen(with_speck(plain), plain, plain, plain)
-    wild = seen(with_speck(plain), moving, texture(2, 30.0), plain)
-    at = int(np.argmax([region.peak for region in wild.regions]))
+    elsewhere = plain + 40 * (-1) ** np.arange(SIDE)  # stripes: no pixel beyond both neighbours
+    wild = seen(with_speck(plain), elsewhere, 2 * plain - elsewhere, plain)
+    at = wild.labels[63, 53] - 1
     assert wild.measures.surroundings[at] > calm.measures.surroundings[0] + 0.1
     assert log_odds(wild.measures)[at] < log_odds(calm.measures)[0]
+
+
+def test_a_region_among_regions_has_no_calm_surroundings() -> None:
+    plain, moving = texture(), texture(1, 40.0)
+    found = seen(moving, plain, plain, plain)
+    assert len(found.regions) > 3
+    assert found.measures.surroundings.min() > 0
+
+
+def test_what_stands_out_again_at_its_place_twinkles() -> None:
+    plain = texture()
+    speck = seen(with_speck(plain), plain, plain, plain)
+    other = seen(with_speck(plain, left=90), plain, plain, plain)
+    again = speck.with_neighbours([speck, other])
+    assert again.again[0] == pytest.approx(1.0)
+    assert log_odds(again)[0] < log_odds(speck.with_neighbours([other, other]))[0]
 
 
 def test_flicker_is_no_region() -> None:
