@@ -93,7 +93,7 @@ class Restorer:
         self.device = torch.device(device) if device else checkpoint.device_default()
         net = checkpoint.load(path, None if weights else checkpoint.pinned(size))
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._flow = SIZES[self.net.size].flow
+        self.flow = SIZES[self.net.size].flow
         self.steps = steps
         self.sha256 = checkpoint.sha256(path)
 
@@ -145,7 +145,7 @@ class Restorer:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self._flow, _with_network_context(wanted))
+        frames = align_windows(frames, self.flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         frames = find_suspects(frames, keep=keep_suspects)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
@@ -160,7 +160,7 @@ class Restorer:
         """
         frames = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
         network = NetworkStage(self.net, self.steps)
-        window = next(align_windows(frames, self._flow, wanted=(0,))).window
+        window = next(align_windows(frames, self.flow, wanted=(0,))).window
         assert window is not None
         found = network.restore(network.ladder(window), window, seed=0)
         mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
