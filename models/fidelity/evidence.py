@@ -34,7 +34,7 @@ DEVIATIONS = (0.191, 0.139, 0.429, 0.646, 0.091, 0.702)
 WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
 BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
-DEFECT_FROM = -0.7  # log odds from which a region is a defect
+DEFECT_FROM = -0.4  # log odds from which a region is a defect
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
 STRONG = 60.0  # strength from which a region's path is looked for
