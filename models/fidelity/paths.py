@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.regions import EDGE, Components, Region, Seen, smaller
+from models.fidelity.regions import EDGE, Components, Region, Seen
 
 PATH_REACH = 2  # frames each side that a path goes through
 SEARCH = 1 / 5  # of the frame's width: how far a thing may move from one frame to the next
@@ -75,7 +75,7 @@ def _form(region: Region, here: Seen, scale: int, share: float) -> _Form | None:
         if not cells.any():
             cells = own > 0
     else:
-        far = sign * smaller(*here.coarse)
+        far = sign * here.coarse_stand_out
         left, top = x // scale, y // scale
         window = far[top : (y + high - 1) // scale + 1, left : (x + wide - 1) // scale + 1]
         if not window.size or window.max() * share < LEVELS[0]:
@@ -148,9 +148,13 @@ def _found(difference: NDArray[np.float32], level: float, least: int) -> Compone
     parts: list[Components] = []
     for sign in (1, -1):
         mask = (sign * difference > level).astype(np.uint8)
+        if not mask.any():
+            continue
         _, _, boxes, centres = cv2.connectedComponentsWithStats(mask)
         large = np.flatnonzero(boxes[1:, 4] >= least) + 1
         centre = centres[large, 0] + 1j * centres[large, 1]
         area = boxes[large, 4].astype(np.float64)
         parts.append(Components(np.full(len(large), sign, np.int8), centre, area))
+    if not parts:
+        return Components(np.zeros(0, np.int8), np.zeros(0, complex), np.zeros(0))
     return Components(*(np.concatenate(both) for both in zip(*parts, strict=True)))

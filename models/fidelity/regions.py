@@ -122,6 +122,11 @@ class Seen:
         """The differences at a quarter of the size, (2, H/4, W/4): parts of one thing join."""
         return np.stack([_quarter(plane) for plane in self.differences])
 
+    @cached_property
+    def coarse_stand_out(self) -> Plane:
+        """How far the coarse picture stands out, (H/4, W/4)."""
+        return smaller(*self.coarse)
+
 
 def smaller(first: Plane, second: Plane) -> Plane:
     """The smaller of two differences where both have the same sign, 0 elsewhere."""
