@@ -8,8 +8,8 @@ read.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
 from pipeline.undo.published import PublishedClip, published, record_of, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
+from pipeline.undo.regions import standing, sums
 from pipeline.undo.selection import Request, Selection, put_back
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
@@ -249,26 +250,32 @@ class _Work:
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
         store.write_bytes(former, found.sealed)
+        reverts = [*found.reverts, self._entry(former)]
         record = {
             **found.record,
             "streams": [vars(stream) for stream in new.report.streams],
             "tags": dict(new.report.tags),
-            "row": self._row(new, digest, changes),
+            "row": self._row(new, digest, changes, reverts),
             **files,
             "work_key": found.row["work_key"],
-            "reverts": [*found.reverts, self._entry(former)],
+            "reverts": reverts,
         }
         for name in ("record_sha256", "released"):
             record.pop(name, None)
         store.write_bytes(f"{staged}.json", sealed(record))
 
-    def _row(self, new: Master, digest: Digest, changes: Changes) -> Mapping[str, Any]:
+    def _row(
+        self, new: Master, digest: Digest, changes: Changes, reverts: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
+        regions_uri = self.found.record["row"].get("regions_uri")
+        regions = standing({**row, "regions_uri": regions_uri}, reverts)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
             **row, **unknown, **changes.shares, **new.measure.summary(),
+            **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published", "retries": 0,
             "digital_source_type": digital_source_type(changes.frames, 0),
             "frames_changed": changes.frames, "frames_reverted": len(self._frames()),
