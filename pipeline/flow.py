@@ -122,19 +122,19 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
     # Ray takes a class too, which its annotation does not say
     actors = cast(Callable[[Row], Row], _RestoreActor)
     pool = ActorPoolStrategy(size=devices.workers, max_tasks_in_flight_per_actor=2)
-    settings, gpus = work.settings, 1 if devices.gpus else 0
+    settings, nodes, gpus = work.settings, ray_runtime.RayNodes(), 1 if devices.gpus else 0
     threads = None if devices.gpus else 1
     clips = [to_row(clip) for clip in work.todo]
     return (
         ray.data.from_items(clips, override_num_blocks=len(clips))
         # fetch, fixity, probe, cuts -> one row for each shard
-        .flat_map(ClipOnRows(SurveyStage(settings)), num_cpus=TASK_CPUS)
+        .flat_map(ClipOnRows(SurveyStage(settings, nodes)), num_cpus=TASK_CPUS)
         .repartition(target_num_rows_per_block=1)  # the shards of one clip run in parallel
         # decode | restore | encode
         .map(actors, fn_constructor_args=[settings, threads], compute=pool,
              num_cpus=0, num_gpus=gpus, memory=ACTOR_MEMORY)
         # the last shard of a clip joins, verifies, measures and publishes it
-        .map(OnRows(AssembleStage(settings)), num_cpus=TASK_CPUS)
+        .map(OnRows(AssembleStage(settings, nodes)), num_cpus=TASK_CPUS)
     )  # fmt: skip
 
 

@@ -19,7 +19,8 @@
         run.json                              identity, sessions
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
-        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended
+        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
+                                              -2: a repeated assembly
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
                         <shard>.parquet       its regions

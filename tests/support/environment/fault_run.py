@@ -184,14 +184,14 @@ class FaultRun:
         wait_for(enough, seconds=1200)
 
     def attempts_in_progress(self, clip: str = "") -> dict[str, int]:
-        """Attempts in progress at one clip or at all clips, with their process ids."""
+        """Attempts in progress at shards of one clip or of all clips, with their process ids."""
         found = set(self.names("attempts"))
         if not found:
             return {}
         open_ones = [
             name for name in found
             if name.endswith(".json") and name.replace(".json", ".end") not in found
-            and name.startswith(f"{clip}/" if clip else "")
+            and name.startswith(f"{clip}/" if clip else "") and "/-" not in name
         ]  # fmt: skip
         base = Ledger(self.out, runs(self.out)[-1]).uri
         return {
