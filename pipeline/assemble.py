@@ -19,8 +19,8 @@ from pipeline.clip.result import ClipResult
 from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
 from pipeline.clip.survey import Survey
+from pipeline.detect import change_film
 from pipeline.detect.measure import ClipMeasure, planes_to_luma
-from pipeline.media import change_film
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output

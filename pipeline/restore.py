@@ -25,8 +25,8 @@ from pipeline.clip.regions import RegionWriter
 from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
+from pipeline.detect.change_film import ChangeWriter, beside
 from pipeline.detect.change_map import SIDE, ChangeSums, Map, change_map, halved, of_fields
-from pipeline.media.change_film import ChangeWriter, beside
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.prefetch import Tally, ahead, timed

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.clip.frames import Probe
+from pipeline.detect.change_film import ChangeWriter, join, maps
 from pipeline.detect.change_map import SIDE, ChangeSums, Map
-from pipeline.media.change_film import ChangeWriter, join, maps
 from pipeline.media.verify import plane_md5
 from pipeline.undo.selection import Region, Selection
 from schemas.errors import ClipFault

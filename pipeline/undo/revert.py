@@ -20,7 +20,7 @@ from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
 from pipeline.clip.segment import SegmentRecord
-from pipeline.media.change_film import SUFFIX
+from pipeline.detect.change_film import SUFFIX
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
 from pipeline.media.segments import SegmentWriter

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.clip.fields import woven
 from pipeline.clip.shards import plan_shards
+from pipeline.detect.change_film import beside, maps
 from pipeline.detect.change_map import REPAIRED, halved, reasons
-from pipeline.media.change_film import beside, maps
 from pipeline.media.decoder import Decoder
 from pipeline.proof.fixity import check_published
 from pipeline.proof.record import read_record
