@@ -47,6 +47,7 @@ class Restored:
     defect_share: float  # share of the pixels with a scratch, dust or a blotch
     curve: Curve  # exposure correction that was applied
     rung: Rung  # where the network ran
+    defects: NDArray[np.float32]  # how far each pixel counts as a defect, (H, W) in [0, 1]
     repairs: tuple[Repair, ...] = ()  # its regions, with what was decided about each
 
     @classmethod
@@ -55,8 +56,15 @@ class Restored:
         assert frame.rung is not None  # the network stage set it
         return cls(
             frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
-            frame.curve, frame.rung, frame.repairs,
+            frame.curve, frame.rung, _repaired(frame), frame.repairs,
         )  # fmt: skip
+
+
+def _repaired(frame: FrameState) -> NDArray[np.float32]:
+    """How far each pixel counts as a defect, (H, W) in [0, 1]; a suspect does not."""
+    assert frame.defects is not None  # the network stage found them
+    defects: NDArray[np.float32] = frame.defects.numpy()
+    return defects if frame.suspects is None else np.where(frame.suspects, 0, defects)
 
 
 def limit_threads(count: int) -> None:
