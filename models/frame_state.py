@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
-Why = Literal["one_frame", "upright", "shot_edge", "unlike_dust", "path", "swarm"]
+Why = Literal["one_frame", "upright", "shot_edge", "unlike_dust", "path", "edge", "swarm"]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
 
+EDGE, ALONG = 1, 2  # pixels from the frame's edge; times as long as wide
+
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
 REMOVED_FROM = 12.0, 3.0, 2.0
@@ -148,6 +150,8 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
+        elif _lies_along_edge(region.box, seen.labels.shape):
+            why[region.label] = "edge"
         elif swarm:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
@@ -170,6 +174,17 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
         repairs.append(_record(box, labels, label, change, reason, "suspect"))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+
+
+def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
+    """Whether a box touches an edge of the frame (H, W) and is longest along it.
+
+    There the gate shows what lies outside the picture in other frames.
+    """
+    x, y, wide, high = box
+    sideways, upright = min(x, shape[1] - x - wide), min(y, shape[0] - y - high)
+    at_side = sideways <= EDGE and high >= ALONG * wide
+    return at_side or (upright <= EDGE and wide >= ALONG * high)
 
 
 def _is_swarm(frames: Collection[_Looked]) -> bool:

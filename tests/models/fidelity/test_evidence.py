@@ -161,6 +161,22 @@ def test_every_region_is_recorded_with_its_box_and_change() -> None:
     assert record.bright and 100 <= record.area <= 196 and 60 < record.change <= 128
 
 
+def test_what_lies_along_the_frames_edge_stays() -> None:
+    """The picture shifts in the gate, and a bright line beside it comes into view."""
+    states = [frame(index, None) for index in range(5)]
+    here = states[2]
+    source, defects = here.source.copy(), torch.zeros(SIDE, SIDE)
+    source[30:120, :14] = 0.8
+    defects[30:120, :14] = 1
+    brighter = torch.from_numpy(255 * (source - here.source)[..., 0])
+    states[2] = FrameState(
+        2, source, here.image, defects=defects, differences=torch.stack([brighter] * 2), noise=0.0
+    )
+    middle = list(apply_decisions(find_suspects(states)))[2]
+    assert of(middle) == [("suspect", "edge")]
+    assert np.abs(middle.image - middle.source).max() < 0.01
+
+
 def test_the_ends_of_a_shot_keep_what_the_network_did() -> None:
     states = decided((40, 28), None, None, None, (40, 28))
     for state in (states[0], states[-1]):
