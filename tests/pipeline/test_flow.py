@@ -23,6 +23,7 @@ from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import stream_hashes
 from pipeline.runs.audit import verify
 from pipeline.runs.events import Event
+from pipeline.runs.ledger import Ledger
 from pipeline.sources.manifest import ManifestInvalid
 from pipeline.store import storage
 from schemas.recipe import Limits, Recipe, load_recipe
@@ -266,10 +267,9 @@ def test_a_terminated_driver_finishes_its_shards_and_is_resumed(
     done, segments = markers(out, "done"), markers(out, "segments")
     assert summary["left"] == summary["clips"]["held"] == 6 - len(done) > 0
     assert summary["clips"]["published"] == len(done)
-    begun = sorted(Path(out).glob("runs/*/attempts/*/*.json"))
-    assert begun and all(
-        path.with_suffix(".end").exists() for path in begun
-    )  # no attempt is interrupted
+    begun = [path.name for path in Path(out).glob("runs/*/attempts/*")]
+    attempts = [a for clip in begun for a in Ledger(out, summary["run"]).attempts(clip)]
+    assert attempts and all(attempt["ended"] for attempt in attempts)  # none is interrupted
     reasons = query(out, "SELECT DISTINCT reason FROM clips WHERE state = 'held'").to_pylist()
     assert reasons == [{"reason": "CANCELLED"}]
 
