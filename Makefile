@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults test-fuzz test-plain test-other check format \
-	docs films bench
+	docs films bench bench-small
 
 setup: $(READY)
 
@@ -85,3 +85,6 @@ films: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m jobs.evaluate.bench
+
+bench-small: $(READY)
+	$(BIN)/python -m jobs.evaluate.small_clips

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+# Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
+Why = Literal["one_frame", "upright", "shot_edge", "path"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Repair(NamedTuple):
     bright: bool  # brighter than its repair, else darker
     change: float  # mean absolute difference from its repair, code values (mean of RGB)
     decision: Literal["repair", "suspect"]  # a suspect keeps the source
-    why: str  # a code; `schemas.repairs.WHY` has its sentence
+    why: Why
 
 
 @dataclass(frozen=True)

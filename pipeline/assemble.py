@@ -5,7 +5,7 @@ Every step is safe to repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
 from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
+from pipeline.clip.regions import join_regions
 from pipeline.clip.result import ClipResult
 from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
@@ -22,7 +23,7 @@ from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
-from pipeline.proof.outputs import make_outputs
+from pipeline.proof.outputs import Outputs, make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import publish_record
@@ -49,17 +50,15 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
     """
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
+    tags = file_tags(survey, settings, changes)
     with temporary("clip-") as folder:
-        master = _master(clip, survey, segments, settings, changes, Path(folder) / Path(uri).name)
-        times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
-        order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
-        outputs = make_outputs(
-            master.path, master.probe, order, times_ms, settings.recipe, Path(folder)
-        )
+        path = Path(folder) / Path(uri).name
+        master, outputs = verified_files(clip, survey, segments, settings, tags, path)
         digest = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
         series = layout.series(settings.ledger.uri, clip.clip_id)
+        regions = _join_regions(clip, segments, settings, Path(folder))
         files = outputs.publish(settings.store, uri, {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
             f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
@@ -70,6 +69,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
         output=(uri, digest.sha256, digest.size), series_uri=series,
+        regions_uri=regions,
     )  # fmt: skip
     row = result_to_record(result)
     publish_record(settings.store, uri, survey, settings.recipe, master.report, row, files)
@@ -86,18 +86,36 @@ class Master(NamedTuple):
     md5s: list[str]
 
 
+def verified_files(
+    clip: Clip,
+    survey: Survey,
+    segments: Segments,
+    settings: Settings,
+    tags: Mapping[str, str],
+    out: Path,
+) -> tuple[Master, Outputs]:
+    """Make the master `out` from segments, and the derived files beside it; verify all of them.
+
+    `tags` are those of `pipeline.proof.provenance`. Raises ClipFault.
+    """
+    master = _master(clip, survey, segments, settings, tags, out)
+    times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
+    order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
+    outputs = make_outputs(out, master.probe, order, times_ms, settings.recipe, out.parent)
+    return master, outputs
+
+
 def _master(
     clip: Clip,
     survey: Survey,
     segments: Segments,
     settings: Settings,
-    changes: Changes,
+    tags: Mapping[str, str],
     out: Path,
 ) -> Master:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
     paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
-    tags = file_tags(survey, settings, changes)
     crcs = [crc for segment in segments.values() for crc in segment.crc32]
     with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
         report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)
@@ -111,11 +129,27 @@ def _master(
     return Master(out, decoder.probe, report, measure, md5s)
 
 
+def _join_regions(clip: Clip, segments: Segments, settings: Settings, folder: Path) -> str | None:
+    """Put the regions of all shards into one file of the ledger. Returns its address, if any."""
+    store, found = settings.store, [s for s in segments.values() if s.regions_uri]
+    if not found:
+        return None
+    joined = folder / "regions.parquet"
+    join_regions((_local(s.regions_uri, folder / "part.parquet", store) for s in found), joined)
+    uri = layout.regions(settings.ledger.uri, clip.clip_id)
+    store.upload(joined, uri)
+    return uri
+
+
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
-    if not is_s3(segment.uri):
-        return local_path(segment.uri)
-    path = folder / f"segment-{segment.shard}.mkv"
-    store.download(segment.uri, path)
+    return _local(segment.uri, folder / f"segment-{segment.shard}.mkv", store)
+
+
+def _local(uri: str, path: Path, store: Store) -> Path:
+    """The local file at an address; an object is fetched to ``path`` first."""
+    if not is_s3(uri):
+        return local_path(uri)
+    store.download(uri, path)
     return path
 
 

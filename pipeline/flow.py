@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
+from pipeline.ray_watch import Watch
 from pipeline.runs import lease
 from pipeline.runs.closing import Devices, RunSummary
 from pipeline.runs.events import Event
@@ -24,6 +25,7 @@ from pipeline.runs.stop import Stop
 from pipeline.sources.formats import ManifestFault
 from pipeline.sources.manifest import read_manifest
 from pipeline.store.retry import NIGHTLY, RetryPolicy, with_retries
+from pipeline.undo.publishing import finish
 from schemas.errors import ClipFault
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook
@@ -70,6 +72,7 @@ def run(
     for warning in warnings:
         progress(Event(kind="warning", sentence=str(warning)))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
+        with_retries(lambda: finish(out), retry)  # a revert that was interrupted
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
         if work.todo:  # with nothing to do, Ray is not started
@@ -97,16 +100,18 @@ class RayExecutor:
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address
+        self._watch = Watch({})
 
     @contextmanager
     def started(self) -> Iterator[Devices]:
         """Connect to Ray."""
-        with ray_runtime.cluster(self.address):
+        with ray_runtime.cluster(self.address) as self._watch:
             yield ray_runtime.devices()
 
     def items(self, work: Run) -> Iterator[Item]:
-        """Yield the values of the last stage."""
-        for row in dataset(work, ray_runtime.devices()).iter_rows():
+        """Yield the values of the last stage. Raises RayLost if the embedded Ray dies."""
+        devices = ray_runtime.devices()
+        for row in self._watch.rows(lambda: dataset(work, devices).iter_rows()):
             yield from_row(row)
 
 
@@ -117,19 +122,19 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
     # Ray takes a class too, which its annotation does not say
     actors = cast(Callable[[Row], Row], _RestoreActor)
     pool = ActorPoolStrategy(size=devices.workers, max_tasks_in_flight_per_actor=2)
-    settings, gpus = work.settings, 1 if devices.gpus else 0
+    settings, nodes, gpus = work.settings, ray_runtime.RayNodes(), 1 if devices.gpus else 0
     threads = None if devices.gpus else 1
     clips = [to_row(clip) for clip in work.todo]
     return (
         ray.data.from_items(clips, override_num_blocks=len(clips))
         # fetch, fixity, probe, cuts -> one row for each shard
-        .flat_map(ClipOnRows(SurveyStage(settings)), num_cpus=TASK_CPUS)
+        .flat_map(ClipOnRows(SurveyStage(settings, nodes)), num_cpus=TASK_CPUS)
         .repartition(target_num_rows_per_block=1)  # the shards of one clip run in parallel
         # decode | restore | encode
         .map(actors, fn_constructor_args=[settings, threads], compute=pool,
              num_cpus=0, num_gpus=gpus, memory=ACTOR_MEMORY)
         # the last shard of a clip joins, verifies, measures and publishes it
-        .map(OnRows(AssembleStage(settings)), num_cpus=TASK_CPUS)
+        .map(OnRows(AssembleStage(settings, nodes)), num_cpus=TASK_CPUS)
     )  # fmt: skip
 
 

@@ -42,8 +42,9 @@ class LocalExecutor:
 
     def items(self, work: Run) -> Iterator[Item]:
         """Yield the values of the last stage."""
-        survey, assemble = SurveyStage(work.settings), AssembleStage(work.settings)
-        restore = RestoreStage(work.settings, ThisProcess(), self.restorers)
+        settings, here = work.settings, ThisProcess()
+        survey, assemble = SurveyStage(settings, here), AssembleStage(settings, here)
+        restore = RestoreStage(settings, here, self.restorers)
         for clip in work.todo:
             for item in survey(clip):
                 yield assemble(restore(item))

@@ -42,8 +42,11 @@ def timed(items: Iterable[T], tally: Tally, stage: str) -> Iterator[T]:
         yield item
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """Yield the items, which a thread makes up to ``depth`` ahead. Raises the thread's error."""
+def ahead(items: Iterable[T], depth: int) -> Generator[T]:
+    """Yield the items, which a thread makes up to ``depth`` ahead. Raises the thread's error.
+
+    Closing the generator stops the thread.
+    """
     maker = _Ahead(items, depth)
     try:
         while entry := maker.line.get():

@@ -5,30 +5,36 @@ Every workaround for Ray 2.60 is here.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import auto_init_hook, ray_constants, services, worker
 from ray._private.authentication.authentication_token_generator import (
     generate_new_authentication_token,
 )
 from ray.data import DataContext
 
+from pipeline.ray_watch import Watch
 from pipeline.runs.closing import Devices
 from pipeline.runs.ledger import WorkerId
 from pipeline.store.private import private_folder
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +72,10 @@ class RayNodes:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[Watch]:
     """Connect to Ray: to the cluster at ``address``, or to an embedded one on loopback.
+
+    Yields the watch over the processes of an embedded Ray.
 
     The working directory of workers is an empty folder. Otherwise Ray puts the driver's working
     directory on every worker's path, and a folder ``models`` in it hides this package's. Ray makes
@@ -78,6 +86,8 @@ def cluster(address: str | None) -> Iterator[None]:
     # Ray's errors arrive as exceptions and rows
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # A thread of Ray Data that outlives the cluster must not start another one
+    auto_init_hook.enable_auto_connect = False
     with session_folder(_temp()) as folder:
         empty = folder / "empty"
         empty.mkdir()
@@ -94,10 +104,46 @@ def cluster(address: str | None) -> Iterator[None]:
             else:
                 ray.init(address=address, **options)
         _quiet_ray_data()
+        watch = Watch(_central_processes() if address is None else {})
         try:
-            yield
+            yield watch
         finally:
-            ray.shutdown()
+            _abandon() if watch.dead() else ray.shutdown()
+
+
+def _central_processes() -> dict[str, subprocess.Popen[bytes]]:
+    """The processes of the embedded Ray that it cannot live without."""
+    found = worker._global_node.all_processes  # type: ignore[attr-defined]
+    names = ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET
+    return {name: found[name][0].process for name in names}
+
+
+def _abandon() -> None:
+    """Kill what is left of a Ray that has lost a process. `ray.shutdown` would wait for it.
+
+    Workers end by themselves if their raylet has died. This process ends without Ray's native code,
+    which would wait or crash at its end.
+    """
+    atexit.unregister(worker.shutdown)
+    raylet = _central_processes()["raylet"]
+    below = [] if raylet.poll() is not None else _children(raylet.pid)
+    worker._global_node.kill_all_processes(check_alive=False)  # type: ignore[attr-defined]
+    for pid in below:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    atexit.register(_exit_as_failed)
+
+
+def _children(pid: int) -> list[int]:
+    """The ids of the children of all threads of a process."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for found in lists for word in found.read_text().split()]
+
+
+def _exit_as_failed() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ExitCode.FAILED)
 
 
 def _temp() -> Path:
@@ -206,7 +252,7 @@ def _start_embedded(options: dict[str, Any]) -> None:
     """Start Ray on loopback. Try again if its processes miss Ray's deadline."""
     for left in range(STARTS - 1, -1, -1):
         try:
-            with _one_node_only():
+            with _one_node_only(), _own_groups():
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
             return
         except Exception as error:
@@ -227,3 +273,17 @@ def _one_node_only() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _own_groups() -> Iterator[None]:
+    """Start each process of Ray in a process group of its own.
+
+    A signal to the group of the driver asks the driver to stop. It would kill Ray.
+    """
+    before = services.ConsolePopen
+    services.ConsolePopen = partial(before, process_group=0)  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before  # type: ignore[misc]

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from itertools import islice, tee
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from models.colour import PixelFormat
-from models.frame_state import FrameState
+from models.frame_state import FrameState, Repair
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.blanking import Blanking
-from pipeline.clip.fields import fields_of, woven
+from pipeline.clip.fields import fields_of, in_frame, woven
 from pipeline.clip.frames import Frame, Planes, Probe
-from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.regions import RegionWriter
+from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
 from pipeline.media.decoder import Decoder
@@ -34,6 +37,13 @@ QUEUE_FRAMES = 8  # decoded frames that may wait; also restored frames
 
 class SeekMismatch(Exception):
     """Frames decoded from a seek point differ from those of the survey."""
+
+
+class _Lines(NamedTuple):
+    """The lines of the frames that one stream of pictures has: all, or those of one parity."""
+
+    blanking: Blanking
+    parity: int | None = None
 
 
 class ShardRestorer:
@@ -51,7 +61,10 @@ class ShardRestorer:
         return self.restorer.device.type != "cpu"
 
     def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> SegmentRecord:
-        """Write the shard's segment and return its record. Raises ClipFault."""
+        """Write the shard's segment and its regions; return its record. Raises ClipFault.
+
+        The regions lie beside the segment, at `regions_beside`. Without any there is no file.
+        """
         try:
             try:
                 return self._restore(source, survey, shard, segment, seek=True)
@@ -67,11 +80,13 @@ class ShardRestorer:
         tally = Tally()
         decoded = decode(source, survey, shard, self.recipe.limits, seek)
         frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
-        restored = ahead(
-            timed(self._planes(frames, survey, shard, tally), tally, "model"), QUEUE_FRAMES
-        )
         writer = SegmentWriter(segment, survey.probe, self.recipe.slices)
-        with writer:
+        with ExitStack() as opened:
+            opened.enter_context(writer)
+            regions = opened.enter_context(RegionWriter(regions_beside(segment)))
+            planes_made = self._planes(frames, survey, shard, tally, regions)
+            restored = ahead(timed(planes_made, tally, "model"), QUEUE_FRAMES)
+            opened.enter_context(closing(restored))  # its thread adds to the regions: it ends first
             for planes in restored:
                 started = time.perf_counter()
                 writer.write(planes)
@@ -94,10 +109,16 @@ class ShardRestorer:
             exposure_gain_max=round(max(tally.gains), 4),
             tile=min(sides, default=None),
             device=tally.rungs[-1].device if tally.rungs else None,
+            **asdict(regions.sums),
         )  # fmt: skip
 
     def _planes(
-        self, frames: Iterator[Frame], survey: Survey, shard: Shard, tally: Tally
+        self,
+        frames: Iterator[Frame],
+        survey: Survey,
+        shard: Shard,
+        tally: Tally,
+        regions: RegionWriter,
     ) -> Iterator[Planes]:
         """The restored planes of every frame of the shard, in order.
 
@@ -113,12 +134,18 @@ class ShardRestorer:
             if span.shot.left:
                 yield from untouched(read, span, tally)
             elif survey.by_fields:
-                yield from self._woven(read, survey, span, tally)
+                yield from self._woven(read, survey, span, tally, regions)
             else:
-                yield from self._span(read, survey, survey.blanking, span, tally)
+                lines = _Lines(survey.blanking)
+                yield from self._span(read, survey, lines, span, tally, regions)
 
     def _woven(
-        self, frames: Iterable[Frame], survey: Survey, span: Span, tally: Tally
+        self,
+        frames: Iterable[Frame],
+        survey: Survey,
+        span: Span,
+        tally: Tally,
+        regions: RegionWriter,
     ) -> Iterator[Planes]:
         """Restore the fields of each parity as a separate clip, then weave them.
 
@@ -128,9 +155,10 @@ class ShardRestorer:
             self._span(
                 fields_of(same, parity),
                 survey,
-                survey.blanking.of_field(parity, survey.probe.height),
+                _Lines(survey.blanking.of_field(parity, survey.probe.height), parity),
                 span,
                 tally,
+                regions,
             )
             for parity, same in enumerate(tee(frames))
         )
@@ -141,12 +169,13 @@ class ShardRestorer:
         self,
         frames: Iterable[Frame],
         survey: Survey,
-        blanking: Blanking,
+        lines: _Lines,
         span: Span,
         tally: Tally,
+        regions: RegionWriter,
     ) -> Iterator[Planes]:
         """The restored planes of the frames of a span, in order."""
-        pixels, fill = pixel_format(survey.probe), survey.fill
+        pixels, fill, shot = pixel_format(survey.probe), survey.fill, survey.shots.index(span.shot)
         stream = self.restorer.run(
             _with_planes(frames, pixels, span),
             deflicker=span.shot.flickers,
@@ -158,7 +187,11 @@ class ShardRestorer:
             planes = cast(Planes, restored.payload)
             strength = 1.0 if restored.index in fill else self.recipe.strength
             applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
-            yield applied if restored.index in fill else blanking.kept(planes, applied)
+            if restored.index in fill:
+                yield applied  # nothing of a source was there to repair
+                continue
+            regions.add(shot, restored.index, _regions(restored, lines))
+            yield lines.blanking.kept(planes, applied)
 
     def _applied(
         self,
@@ -183,6 +216,14 @@ class ShardRestorer:
             tally.rungs.append(restored.rung)
         before = pixels.to_rgb(planes)
         return pixels.apply(planes, before, restored.image, strength, monochrome)
+
+
+def _regions(restored: Restored, lines: _Lines) -> Iterator[Repair]:
+    """The regions of a picture that its blanking does not hide, in pixels of the frame."""
+    height, width = restored.image.shape[:2]
+    for repair in restored.repairs:
+        if not lines.blanking.hides(repair.box, width, height):
+            yield repair if lines.parity is None else in_frame(repair, lines.parity)
 
 
 def _with_planes(frames: Iterable[Frame], pixels: PixelFormat, span: Span) -> Iterator[FrameState]:

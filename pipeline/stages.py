@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pipeline.assemble import assemble_clip
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import ClipResult
-from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
-from pipeline.runs.ledger import WorkerId
+from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
@@ -56,8 +57,8 @@ class Nodes(Protocol):
 class SurveyStage:
     """In: a clip. Out: its shards, or the clip's end."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, nodes: Nodes) -> None:
+        self.settings, self.nodes = settings, nodes
 
     def __call__(self, clip: Clip) -> list[Item]:
         found = guarded(clip, self.settings, lambda: self._shards(clip))
@@ -82,9 +83,31 @@ class SurveyStage:
             survey = stored_survey(settings, clip.clip_id)
             if survey.source_token == source_token(clip.source_uri):
                 return survey
-        survey = survey_clip(clip, settings.of(clip).recipe, Path(settings.cache))
+        with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
+            survey = survey_clip(clip, settings.of(clip).recipe, Path(settings.cache))
         settings.store.write_bytes(uri, survey.to_json())
         return survey
+
+
+@contextmanager
+def attempted(
+    ledger: Ledger, clip: str, step: int, nodes: Nodes, before: int = 0
+) -> Iterator[None]:
+    """Record that this worker begins a step of a clip, and that it has survived it.
+
+    Raises ClipFault(WORKER_LOST) if the step has killed DEATHS_ALLOWED workers, `before` among
+    them.
+    """
+    number = ledger.claim_attempt(clip, step, nodes.worker(ledger.session))
+    try:
+        if number + before > 1:
+            deaths = before + ledger.deaths(clip, ledger.session, nodes.lost_nodes())
+            if deaths >= DEATHS_ALLOWED:
+                what = "surveying" if step == SURVEY else "assembling"
+                raise ClipFault(Reason.WORKER_LOST, f"{deaths} workers died {what} this clip")
+        yield
+    finally:
+        ledger.end_attempt(clip, step, number)
 
 
 def stored_survey(settings: Settings, clip: str) -> Survey:
@@ -151,9 +174,13 @@ class RestoreStage:
             segment = restorer.restore(source, survey, shard, path)
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
+            regions, regions_uri = regions_beside(path), ""
+            if regions.exists():
+                regions_uri = layout.segment_regions(settings.ledger.uri, task.clip_id, task.shard)
+                store.upload(regions, regions_uri)
             sha256, spent = storage.sha256_file(path), begun.spent()
             segment = replace(
-                segment, uri=uri, sha256=sha256, retries=attempt - 1,
+                segment, uri=uri, sha256=sha256, regions_uri=regions_uri, retries=attempt - 1,
                 seconds_cpu=round(spent.cpu, 3),
                 seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
             )  # fmt: skip
@@ -164,8 +191,8 @@ class RestoreStage:
 class AssembleStage:
     """In: a restored shard. Out: the clip's end after its last shard, else the same shard."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, nodes: Nodes) -> None:
+        self.settings, self.nodes = settings, nodes
 
     def __call__(self, item: Item) -> Item:
         if not isinstance(item, ShardDone):
@@ -179,12 +206,18 @@ class AssembleStage:
         segments = ledger.segments(clip.clip_id)
         if len(segments) < done.task.shards:
             return done
-        if not ledger.claim_assembly(clip.clip_id, ledger.session, done.task.shard):
+        claim = ledger.claim_assembly(clip.clip_id, ledger.session, done.task.shard)
+        if claim == "other":
             return done
-        survey = stored_survey(self.settings, clip.clip_id)
-        end = ended(assemble_clip(clip, survey, segments, self.settings.of(clip)), self.settings)
+        # The claim records the first attempt. So only a repeated assembly costs requests.
+        again = attempted(ledger, clip.clip_id, ASSEMBLY, self.nodes, before=1)
+        with nullcontext() if claim == "new" else again:
+            survey = stored_survey(self.settings, clip.clip_id)
+            result = assemble_clip(clip, survey, segments, self.settings.of(clip))
+        end = ended(result, self.settings)
         for segment in segments.values():
-            self.settings.store.delete(segment.uri)
+            for uri in filter(None, (segment.uri, segment.regions_uri)):
+                self.settings.store.delete(uri)
         return end
 
 

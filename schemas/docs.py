@@ -8,6 +8,7 @@ from schemas.exit_codes import ExitCode
 from schemas.manifest import COLUMNS
 from schemas.manifest_model import manifest_json_schema
 from schemas.reasons import RESERVED, reasons_markdown
+from schemas.repairs import WHY
 from schemas.tables import PUBLISHED
 
 _GENERATED = "Generated from `{}`; do not edit by hand."
@@ -102,6 +103,22 @@ An unknown fact is null. A column never changes its name, type or unit. New colu
 """
 
 
+_REASONS_OF_REGIONS = """
+A region is a connected part of the picture that the model takes for a defect. It has 20 pixels or
+more. A region that may be real keeps the source: a *suspect*. The recipe key `suspects = "repair"`
+has suspects repaired as well. `why` is then unchanged.
+
+```sh
+archive-restore query --view suspects --out restored
+archive-restore query --view largest_repairs --out restored
+```
+
+Both views show the last restoration of each clip, the largest regions first. The codes of `why`:
+
+| code | meaning |
+|---|---|"""
+
+
 def manifest_markdown() -> str:
     """Return the text of `docs/manifest.md`."""
     rows = ["| column | meaning | example |", "|---|---|---|"]
@@ -123,6 +140,8 @@ def tables_markdown() -> str:
     for name, columns in PUBLISHED.items():
         parts += [f"\n## {name}\n", "| column | type | unit | meaning |", "|---|---|---|---|"]
         parts += [_table_row(key, column) for key, column in columns.items()]
+    parts.append(_REASONS_OF_REGIONS)
+    parts += [f"| `{code}` | {sentence} |" for code, sentence in WHY.items()]
     return "\n".join(parts) + "\n"
 
 

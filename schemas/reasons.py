@@ -52,6 +52,7 @@ class Reason(StrEnum):
     LICENCE_REFUSED = "LICENCE_REFUSED"
     GPU_OOM = "GPU_OOM"
     GPU_LOST = "GPU_LOST"
+    WORKER_LOST = "WORKER_LOST"
     MODEL_NAN = "MODEL_NAN"
     MODEL_TIMEOUT = "MODEL_TIMEOUT"
     FIDELITY_BREACH = "FIDELITY_BREACH"
@@ -218,6 +219,13 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.GPU_LOST: ReasonInfo(
         "The worker that restored this clip died or lost its GPU several times.",
+        "Read the worker's log, then retry this clip alone with `archive-restore quarantine "
+        "retry`.",
+        "quarantined",
+        "system",
+    ),
+    Reason.WORKER_LOST: ReasonInfo(
+        "The worker that surveyed or assembled this clip died several times.",
         "Read the worker's log, then retry this clip alone with `archive-restore quarantine "
         "retry`.",
         "quarantined",

@@ -1,8 +1,8 @@
 """The tables: every column with its unit and its bounds.
 
-`runs`, `clips`, `shots` and `frames` are published as Parquet. `flow` and `segments` are the rows
-and records that pass between the stages of a run. An unknown fact is null: a failed clip has its
-state and its reason, but no measures.
+`runs`, `clips`, `shots`, `frames` and `regions` are published as Parquet. `flow` and `segments` are
+the rows and records that pass between the stages of a run. An unknown fact is null: a failed clip
+has its state and its reason, but no measures.
 """
 
 from functools import cache
@@ -15,6 +15,7 @@ from schemas.columns import time as instant
 from schemas.manifest import CLIP_ID, SCAN_TYPES
 from schemas.manifest import COLUMNS as MANIFEST
 from schemas.reasons import ENDED_WELL, STATES, Reason
+from schemas.repairs import DECISIONS, WHY
 
 if TYPE_CHECKING:
     import pandera.pyarrow as pap
@@ -140,6 +141,9 @@ CLIPS: Columns = {
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
     "digital_source_type": text("IPTC term of the restored file.", values=DIGITAL_SOURCE_TYPES),
     "frames_changed": integer("Frames whose code values differ from the source.", "frames"),
+    "frames_reverted": integer(
+        "Frames in which a person put source pixels back. Null if nobody did.", "frames"
+    ),
     "seconds_decode": real("Decoding time, sum of all shards.", "seconds", low=0),
     "seconds_model": real("Model time, sum of all shards.", "seconds", low=0),
     "seconds_encode": real("Encoding time, sum of all shards.", "seconds", low=0),
@@ -151,6 +155,12 @@ CLIPS: Columns = {
     "output_bytes": integer("Size of the restored file.", "bytes"),
     "source_share": real("Mean weight of the source in the restored pixels.", "0 to 1", low=0),
     "defect_share": real("Share of pixels classified as defects.", "0 to 1", low=0),
+    "regions_repaired": integer("Regions that were repaired, in all frames.", "regions"),
+    "suspects": integer(
+        "Regions that keep the source because they may be real things, in all frames.", "regions"
+    ),
+    "largest_repair": integer("Area of the largest repaired region.", "pixels"),
+    "largest_repair_frame": integer("Frame with the largest repaired region."),
     "exposure_gain_min": real("Lowest exposure correction.", "factor", low=0),
     "exposure_gain_max": real("Highest exposure correction.", "factor", low=0),
     **_before_after("flicker", "Fast variation of brightness", "percent"),
@@ -190,8 +200,37 @@ FRAMES: Columns = {
     **_PAIRS,
 }
 
+# A region is a connected part of the picture that the model takes for a defect: 20 pixels or more.
+REGIONS: Columns = {
+    "clip_id": _clip_id,
+    "run": _run,
+    "shot": integer("Number of its shot, from 0.", required=True),
+    "frame": integer("Number of its frame, from 0.", required=True),
+    "x": integer("Left edge of its box.", "pixels", required=True),
+    "y": integer("Upper edge of its box.", "pixels", required=True),
+    "width": integer("Width of its box.", "pixels", required=True, low=1),
+    "height": integer("Height of its box.", "pixels", required=True, low=1),
+    "area": integer(
+        "Pixels in the region. In a clip restored by fields, those of one field.", "pixels",
+        required=True, low=1,
+    ),
+    "bright": flag("True if it is brighter than its repair, false if darker.", required=True),
+    "change": real(
+        "Mean difference from its repair at full strength.", "code values", required=True, low=0
+    ),
+    "decision": text(
+        "`repair`: it was repaired. `suspect`: it keeps the source, for it may be a real thing.",
+        required=True, values=tuple(DECISIONS),
+    ),
+    "why": text("Why, as a code. See below.", required=True, values=tuple(WHY)),
+}  # fmt: skip
+
 RUNS: Columns = {
     "run": _run,
+    "kind": text(
+        "What was done: clips were restored, or source pixels were put back in one clip.",
+        values=("restoration", "revert"),
+    ),
     "started": instant("Start of the run.", "UTC", required=True),
     "sessions": integer("Sessions of the run: one, plus one for each time it was resumed."),
     "manifest_uri": text("Address of the manifest."),
@@ -227,6 +266,11 @@ SEGMENTS: Columns = {
     "retries": integer("Attempts that failed before.", required=True),
     "source_share": real("Mean weight of source pixels.", "0 to 1", required=True, low=0),
     "defect_share": real("Share of pixels found to be defects.", "0 to 1", required=True, low=0),
+    "regions_uri": text("Address of the shard's regions; empty without any.", required=True),
+    "regions_repaired": integer("Regions repaired.", "regions", required=True),
+    "suspects": integer("Regions left because they may be real.", "regions", required=True),
+    "largest_repair": integer("Area of the largest repair.", "pixels", required=True),
+    "largest_repair_frame": integer("Frame with the largest repair."),
     "exposure_gain_min": real("Lowest exposure correction.", "factor", required=True, low=0),
     "exposure_gain_max": real("Highest exposure correction.", "factor", required=True, low=0),
     "tile": integer("Side of the smallest tiles that memory forced on the model.", "pixels"),
@@ -261,7 +305,9 @@ FLOW: Columns = {
     "sentence": text("Fault of the store, if the result could not be written."),
 }
 
-PUBLISHED: dict[str, Columns] = {"runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES}
+PUBLISHED: dict[str, Columns] = {
+    "runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES, "regions": REGIONS,
+}  # fmt: skip
 TABLES: dict[str, Columns] = {**PUBLISHED, "segments": SEGMENTS, "flow": FLOW}
 
 

@@ -44,13 +44,14 @@ def show(
 ) -> None:
     """Show all facts about one clip in quarantine.
 
-    Shows its row, the first run that reported it, and every attempt to restore a part of it.
+    Shows its row, the first run that reported it, and every attempt to survey, to restore or to
+    assemble it.
 
     \b
     Example:
         archive-restore quarantine show reel-0042 --out restored
     """
-    from pipeline.runs.ledger import Ledger
+    from pipeline.runs.ledger import STEPS, Ledger
     from pipeline.runs.quarantine import find
 
     case = find(out, clip)
@@ -59,7 +60,7 @@ def show(
     if as_json:
         output.emit(facts)
         return
-    attempts = facts.pop("attempts")
+    attempts = [{**a, "shard": STEPS.get(a["shard"], a["shard"])} for a in facts.pop("attempts")]
     known = [{"fact": name, "value": value} for name, value in facts.items() if value is not None]
     output.say(output.table(known))
     output.say("\n" + output.table(attempts) if attempts else "no attempts in this run")

@@ -30,9 +30,10 @@ def query(
 ) -> None:
     """Query the tables of an output folder in SQL.
 
-    DuckDB reads `runs`, `clips`, `shots` and `frames`; it can write nothing. With --csv, an
-    apostrophe precedes a text that a spreadsheet would read as a formula. A query that takes more
-    time or memory than its limits ends with exit code 2.
+    DuckDB reads `runs`, `clips`, `shots`, `frames` and `regions`; it can write nothing. The view
+    `suspects` has what was left because it may be real. With --csv, an apostrophe precedes a text
+    that a spreadsheet would read as a formula. A query that takes more time or memory than its
+    limits ends with exit code 2.
 
     \b
     Example:

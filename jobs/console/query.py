@@ -1,6 +1,6 @@
 """Read-only SQL over the tables of an output folder: DuckDB over Parquet, on disk or in a store.
 
-A query is one SELECT. DuckDB opens no file and no address itself: it sees the four tables as Arrow
+A query is one SELECT. DuckDB opens no file and no address itself: it sees the tables as Arrow
 datasets, and the views below. It can write nothing.
 """
 
@@ -51,6 +51,11 @@ class QueryLimits:
 
 
 VIEWS: dict[str, str] = {
+    # The last run that restored each clip.
+    "last_restorations": """
+        SELECT clip_id, max(run) AS run FROM clips WHERE state IN ('published', 'untouched')
+        GROUP BY clip_id
+    """,
     # The last row of every clip.
     "latest_clips": """
         SELECT * FROM clips
@@ -68,6 +73,23 @@ VIEWS: dict[str, str] = {
         FROM latest_clips
         WHERE state IN ('published', 'up_to_date')
         ORDER BY ref_psnr_gain_db NULLS LAST, psnr_to_source_db NULLS LAST, clip_id
+    """,
+    # Regions that the last restoration of each clip left as in the source, since they may be real:
+    # the largest first.
+    "suspects": """
+        SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
+        FROM regions
+        SEMI JOIN last_restorations USING (clip_id, run)
+        WHERE decision = 'suspect'
+        ORDER BY area DESC, clip_id, frame
+    """,
+    # Regions that the last restoration of each clip repaired, the largest first.
+    "largest_repairs": """
+        SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
+        FROM regions
+        SEMI JOIN last_restorations USING (clip_id, run)
+        WHERE decision = 'repair'
+        ORDER BY area DESC, clip_id, frame
     """,
     # Reasons why clips are not restored, the most frequent first.
     "quarantine_by_reason": """
@@ -107,7 +129,7 @@ VIEWS: dict[str, str] = {
             avg(ref_psnr_after_db - ref_psnr_before_db) AS ref_psnr_gain_db,
             sum(seconds_model) / nullif(sum(frames), 0) AS seconds_model_per_frame
         FROM clips
-        WHERE state = 'published'
+        WHERE state = 'published' AND frames_reverted IS NULL
         GROUP BY ALL
         ORDER BY last_used DESC, clips DESC
     """,
@@ -115,7 +137,8 @@ VIEWS: dict[str, str] = {
 
 
 def query(out: str, sql: str, limits: QueryLimits | None = None) -> pa.Table:
-    """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames` and the views.
+    """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames`, `regions` and
+    the views.
 
     Raises ArchiveError for other statements, for SQL that fails, if there are no tables, and at a
     limit of time or memory.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from jobs.evaluate.samples import Clip
 from pipeline.clip.frames import Luma
 from pipeline.detect.metrics import NAN, mean_square, psnr_from_mean_square, ssim
+from pipeline.runs.usage import Usage
 
 Masks = Mapping[str, NDArray[np.bool_]]  # (T, H, W) of each kind of defect
 
@@ -126,11 +125,7 @@ class Timed:
 
 def timed(restore: Callable[[Clip], Clip], clip: Clip) -> Timed:
     """Run a method on a clip and measure its time."""
-    wall, cpu = time.perf_counter(), _cpu_seconds()
+    begun = Usage.now()
     result = restore(clip)
-    return Timed(result, _cpu_seconds() - cpu, time.perf_counter() - wall)
-
-
-def _cpu_seconds() -> float:
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    spent = begun.spent()
+    return Timed(result, spent.cpu, spent.clock)

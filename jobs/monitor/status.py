@@ -126,8 +126,8 @@ def _recipes(ledger: Ledger) -> dict[str, Recipe]:
 def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Segments) -> Facts:
     shards = plan_shards(survey.shots, recipe.shard_frames)
     frames = sum(len(shard) for shard in shards if shard.index in done)
-    open_attempts = [a for a in ledger.attempts(survey.clip_id) if not a["ended"]]
-    workers = sum(a["session"] == ledger.session for a in open_attempts)
+    attempts = [a for a in ledger.attempts(survey.clip_id) if cast(int, a["shard"]) >= 0]
+    workers = sum(a["session"] == ledger.session for a in attempts if not a["ended"])
     return {
         "clip_id": survey.clip_id,
         "shards_done": len(done),

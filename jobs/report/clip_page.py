@@ -19,6 +19,7 @@ from jobs.report.entry import (
     percent,
 )
 from jobs.report.plots import curves, timings
+from jobs.report.regions import regions_section
 from jobs.report.stills import DIFFERENCE_GAIN
 from pipeline.detect.metrics import PSNR_CAP_DB
 from schemas import strict_json
@@ -53,6 +54,7 @@ SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 def clip_page(entry: ReportEntry, previous: str, following: str) -> str:
     sections = [_header(entry, previous, following), _reason(entry), _stills(entry)]
+    sections.append(regions_section(entry))
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]

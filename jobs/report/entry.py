@@ -24,6 +24,7 @@ class ClipPictures:
     frames: dict[str, dict[str, str]] = field(default_factory=dict)  # frame -> kind -> file name
     thumbnail: str = ""
     streams: dict[str, str] = field(default_factory=dict)  # sound, subtitles, ...: what was kept
+    regions: dict[str, str] = field(default_factory=dict)  # place of a region -> file name
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ReportEntry:
     pictures: ClipPictures = ClipPictures()
     curves: Sequence[Row] = ()
     output_link: str = ""
+    regions: Sequence[Row] = ()  # of tables/regions: those to show, suspects first
 
     @property
     def clip_id(self) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,10 @@ QUALITIES = (92, 88, 84, 78, 70, 60)
 SHRINK = 0.8  # factor between two tries of a smaller picture
 DIFFERENCE_GAIN = 4  # the difference picture shows changes this many times as strong
 THUMB_WIDTH = 192
+CUT_SIDE, CUT_MOST = 120, 480  # pixels of the frame in a cut: at least, at most
+CUT_SCALE = 2  # a cut is shown at this size if it is small enough
+CUT_GAP = 4  # pixels between its halves
+BOX_GAP, BOX_COLOUR = 4, (255, 220, 0)  # pixels around the region; RGB
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Stills:
     frames: list[Still]
     source: Probe
     restored: Probe
+    cuts: list[Picture] = field(default_factory=list)  # of the places asked for
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,28 @@ class Still:
         shown: Picture = np.clip(128 + DIFFERENCE_GAIN * change, 0, 255).astype(np.uint8)
         return shown
 
+    def cut(self, place: Place) -> Picture:
+        """The surroundings of a place, source and restored side by side, with its box drawn."""
+        height, width = self.source.shape[:2]
+        side = min(max(CUT_SIDE, 2 * place.width, 2 * place.height), CUT_MOST)
+        left = _within(place.x + place.width // 2 - side // 2, side, width)
+        top = _within(place.y + place.height // 2 - side // 2, side, height)
+        scale = CUT_SCALE if CUT_SCALE * side <= CUT_MOST else 1
+        start, stop = (place.x, place.y), (place.x + place.width, place.y + place.height)
+        corner = np.array([left, top])
+        edges = [
+            tuple(int(v) for v in scale * (np.array(point) - corner) + gap)
+            for point, gap in ((start, -BOX_GAP), (stop, BOX_GAP - 1))
+        ]
+        halves = []
+        for picture in (self.source, self.restored):
+            inside = picture[top : top + side, left : left + side]
+            shown = np.ascontiguousarray(inside.repeat(scale, axis=0).repeat(scale, axis=1))
+            cv2.rectangle(shown, edges[0], edges[1], BOX_COLOUR, 1)
+            halves.append(shown)
+        gap = np.full((len(halves[0]), CUT_GAP, 3), 255, np.uint8)
+        return np.hstack([halves[0], gap, halves[1]])
+
     def thumbnail(self, sar: Fraction) -> Picture:
         """Return a small picture in display shape: left half before, right half after."""
         middle = self.source.shape[1] // 2
@@ -61,9 +88,24 @@ class Still:
         return small.astype(np.uint8)
 
 
+def _within(start: int, length: int, whole: int) -> int:
+    """The start of a part of ``length`` moved so that the part lies in the ``whole``."""
+    return max(0, min(start, whole - length))
+
+
 def begin_middle_end(frames: int) -> list[int]:
     """Return the indices of frames near the beginning, in the middle and near the end."""
     return sorted({frames // 10, frames // 2, frames - 1 - frames // 10} if frames else set())
+
+
+class Place(NamedTuple):
+    """A box of a frame, in its pixels."""
+
+    frame: int
+    x: int
+    y: int
+    width: int
+    height: int
 
 
 def stills(
@@ -72,19 +114,28 @@ def stills(
     indices: Sequence[int],
     limits: Limits,
     conversion: Conversion | None = None,
+    places: Sequence[Place] = (),
 ) -> Stills:
-    """Return the frames at ``indices`` of both files. Each file is decoded once.
+    """Return the frames at ``indices`` of both files, and a cut of each place.
 
-    The source's frames are taken after the conversion of the clip, such as deinterlacing.
+    Each file is decoded once. The source's frames are taken after the conversion of the clip, such
+    as deinterlacing.
     """
-    count = max(indices, default=-1) + 1
+    wanted = sorted({*indices, *(place.frame for place in places)})
+    count = max(wanted, default=-1) + 1
+    found: list[Still] = []
+    cuts: dict[Place, Picture] = {}
     with (
         Decoder(source, limits, count=count, conversion=conversion) as before,
         Decoder(restored, limits, count=count) as after,
     ):
-        pairs = zip(pictures(before, indices), pictures(after, indices), strict=True)
-        found = [Still(i, a, b) for i, (a, b) in zip(indices, pairs, strict=True)]
-        return Stills(found, before.probe, after.probe)
+        pairs = zip(pictures(before, wanted), pictures(after, wanted), strict=True)
+        for index, pair in zip(wanted, pairs, strict=True):
+            still = Still(index, *pair)
+            cuts |= {place: still.cut(place) for place in places if place.frame == index}
+            if index in indices:
+                found.append(still)
+        return Stills(found, before.probe, after.probe, [cuts[place] for place in places])
 
 
 def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:

@@ -11,7 +11,7 @@ import posixpath
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +19,9 @@ from urllib.parse import quote
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.index_page import index_page
-from jobs.report.stills import Still, begin_middle_end, jpeg, stills
+from jobs.report.regions import picture_name, worst_regions
+from jobs.report.stills import Place, Still, begin_middle_end, jpeg, stills
+from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
 from pipeline.sources.fetch import fetched
@@ -56,7 +58,6 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
-WITHOUT_PICTURES = {"restricted"}  # access classes whose pictures may not leave the storage
 
 
 def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
@@ -69,10 +70,11 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     step(f"reading the tables of {out}")
     rows = query(out, LATEST).to_pylist()
     curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
+    regions = worst_regions(rows, lambda sql: query(out, sql))
     found = []
     for number, row in enumerate(rows, start=1):
         step(f"clip {number} of {len(rows)}: {row['clip_id']}")
-        found.append(_entry(out, row, curves))
+        found.append(_entry(out, row, curves, regions.get(str(row["clip_id"]), ())))
     entries = worst_first(found)
     names = ["", *(entry.clip_id for entry in entries), ""]
     for position, entry in enumerate(entries):
@@ -84,14 +86,17 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     return index
 
 
-def _entry(out: str, row: Row, curves: Mapping[str, list[Row]]) -> ReportEntry:
+def _entry(
+    out: str, row: Row, curves: Mapping[str, list[Row]], regions: Sequence[Row]
+) -> ReportEntry:
     entry = ReportEntry(row)
     folder = layout.report_pictures(out, entry.clip_id)
     if not entry.text("output_uri"):
         _without_pictures(folder)
         return entry
     series = curves.get(entry.clip_id, [])
-    entry = replace(entry, curves=series, output_link=link(out, entry.text("output_uri")))
+    address = link(out, entry.text("output_uri"))
+    entry = replace(entry, curves=series, output_link=address, regions=regions)
     if entry.text("access_class") in WITHOUT_PICTURES:
         _without_pictures(folder)
         return entry
@@ -137,7 +142,9 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
     note = layout.report_picture(folder, f"{mark}.json")
     try:
         if storage.exists(note):
-            return ClipPictures(**json.loads(storage.read_bytes(note)))
+            kept = ClipPictures(**json.loads(storage.read_bytes(note)))
+            if kept.regions.keys() == {picture_name(row) for row in entry.regions}:
+                return kept
         with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
             pictures = _take(entry, folder, mark, Path(cache))
     except ClipFault:
@@ -148,19 +155,25 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
 
 def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictures:
     indices = begin_middle_end(int(entry.number("frames") or 0))
+    places = [Place(*(int(str(row[name])) for name in Place._fields)) for row in entry.regions]
     done = entry.text("conversion")
     conversion = Conversion.parse(done) if done else None
     with (
         fetched(entry.text("source_uri"), cache) as source,
         local_copy(entry.text("output_uri"), cache) as restored,
     ):
-        taken = stills(source, restored, indices, Limits(), conversion)
+        taken = stills(source, restored, indices, Limits(), conversion, places)
     frames = {str(still.index): _save(still, folder, mark) for still in taken.frames}
     thumbnail, sar = f"{mark}-thumb.jpg", taken.source.sar
     middle = taken.frames[len(taken.frames) // 2].thumbnail(sar)
     storage.write_bytes(layout.report_picture(folder, thumbnail), jpeg(middle))
     ratio = float(taken.source.width * sar / taken.source.height)
-    return ClipPictures(ratio, frames, thumbnail, kept_streams(taken.source, taken.restored))
+    regions = {}
+    for row, cut in zip(entry.regions, taken.cuts, strict=True):
+        regions[picture_name(row)] = name = f"{mark}-region-{picture_name(row)}.jpg"
+        storage.write_bytes(layout.report_picture(folder, name), jpeg(cut))
+    streams = kept_streams(taken.source, taken.restored)
+    return ClipPictures(ratio, frames, thumbnail, streams, regions)
 
 
 def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame_state import FrameState, Image, Repair
+from models.frame_state import FrameState, Image, Repair, Why
 
 EVIDENCE_REACH = 1  # frames each side that the evidence for a frame depends on
 LEAST_CHANGE = 20.0  # code values (mean of RGB) by which a removed region differs from its repair
@@ -94,7 +94,7 @@ def _records(
     here: _Seen,
     on_path: Collection[int],
     keep: bool,
-    otherwise: str = "one_frame",
+    otherwise: Why = "one_frame",
 ) -> tuple[Repair, ...]:
     """A record of each repair of a frame. The labels ``on_path`` are suspects if ``keep``."""
     if not here.repairs:
@@ -107,7 +107,7 @@ def _records(
         own = here.labels[inside] == region.label  # empty if a region of the other sign covers it
         mean = float(change[inside][own].mean() if own.any() else change[inside].mean())
         moves = region.label in on_path
-        why = "path" if moves else "upright" if region.upright else otherwise
+        why: Why = "path" if moves else "upright" if region.upright else otherwise
         records.append(
             Repair(
                 region.box, region.area, region.bright, mean,

@@ -26,6 +26,15 @@ class Blanking(NamedTuple):
         top, bottom = (lines < self.top).sum(), (lines >= height - self.bottom).sum()
         return Blanking(int(top), int(bottom), self.left, self.right)
 
+    def hides(self, box: tuple[int, int, int, int], width: int, height: int) -> bool:
+        """Whether a box (x, y, width, height) lies in the edges only, so that it stays unchanged.
+
+        `width` and `height` are of the frame.
+        """
+        x, y, wide, high = box
+        across = x + wide <= self.left or x >= width - self.right
+        return across or y + high <= self.top or y >= height - self.bottom
+
     def kept(self, source: Planes, restored: Planes) -> Planes:
         """The restored planes, with the source's own samples at the edges."""
         if not any(self):

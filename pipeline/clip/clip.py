@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
+# Access classes whose pictures may not leave the storage.
+WITHOUT_PICTURES = frozenset({"restricted"})
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from models.frame_state import Repair
 from pipeline.clip.frames import Frame, Planes
 
 
@@ -22,6 +23,12 @@ def fields_of(frames: Iterable[Frame], parity: int) -> Iterator[Frame]:
     """The frames, each reduced to its field of one parity."""
     for frame in frames:
         yield replace(frame, planes=field_of(frame.planes, parity))
+
+
+def in_frame(repair: Repair, parity: int) -> Repair:
+    """A region of the field of one parity, with its box in pixels of the frame."""
+    x, y, width, height = repair.box
+    return repair._replace(box=(x, 2 * y + parity, width, 2 * height - 1))
 
 
 def woven(top: Planes, bottom: Planes) -> Planes:

@@ -36,6 +36,7 @@ class ClipResult:
     columns: Mapping[str, Cell]
     shots: tuple[ShotRow, ...] = ()
     series_uri: str | None = None  # address of the measurements of every frame, as JSON
+    regions_uri: str | None = None  # address of its regions, as Parquet; None without any
 
     @property
     def clip_id(self) -> str:

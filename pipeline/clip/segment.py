@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RegionSums:
+    """How many regions were repaired and how many are suspects, and the largest repair."""
+
+    regions_repaired: int = 0
+    suspects: int = 0
+    largest_repair: int = 0  # pixels
+    largest_repair_frame: int | None = None
+
+    def __add__(self, other: RegionSums) -> RegionSums:
+        largest = other if other.largest_repair > self.largest_repair else self
+        return RegionSums(
+            self.regions_repaired + other.regions_repaired,
+            self.suspects + other.suspects,
+            largest.largest_repair,
+            largest.largest_repair_frame,
+        )
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,11 @@ class SegmentRecord:
     exposure_gain_max: float
     tile: int | None = None  # side in pixels of the smallest tiles used; None for whole frames
     device: str | None = None  # cuda or cpu
+    regions_repaired: int = 0
+    suspects: int = 0
+    largest_repair: int = 0  # pixels
+    largest_repair_frame: int | None = None
+    regions_uri: str = ""  # of the file with its regions; empty if there are none
     uri: str = ""  # of the segment's media file
     sha256: str = ""
     retries: int = 0  # attempts before this one
@@ -30,9 +55,21 @@ class SegmentRecord:
     seconds_gpu: float = 0.0  # for which a GPU was held
 
     @property
+    def regions(self) -> RegionSums:
+        """Its regions in numbers."""
+        return RegionSums(
+            self.regions_repaired, self.suspects, self.largest_repair, self.largest_repair_frame
+        )
+
+    @property
     def frames(self) -> int:
         """Frames in the segment."""
         return self.stop - self.start
+
+
+def regions_beside(segment: Path) -> Path:
+    """The file with the regions of a segment, beside its media file."""
+    return segment.with_suffix(".parquet")
 
 
 Segments = Mapping[int, SegmentRecord]  # of one clip, by shard, in order

@@ -70,6 +70,13 @@ def plane_layout(pix_fmt: str, width: int, height: int) -> PlaneLayout:
     return PlaneLayout(shapes, np.dtype("<u2" if bits > 8 else "u1"), bits)
 
 
+def chroma_steps(pix_fmt: str) -> tuple[int, int]:
+    """Luma samples for one chroma sample of a planar format: across, and down."""
+    match = PLANAR.fullmatch(pix_fmt)
+    subsampling = match[3] if match else None
+    return SUBSAMPLING[subsampling] if subsampling else (1, 1)
+
+
 def split_planes(payload: bytearray | bytes, layout: PlaneLayout, offset: int = 0) -> Planes:
     """Planes as views of a payload from `offset` on. Raises ValueError if the size is wrong."""
     if len(payload) - offset != layout.size_bytes:

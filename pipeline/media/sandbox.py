@@ -1,9 +1,9 @@
 """The parent's side of a child process: start it, read its records, explain its death.
 
-Untrusted media may crash or hang the code that reads it, so that code runs in a child process. The
-child runs `python -m MODULE REQUEST` with a minimal environment. A long request goes to its
-standard input. The child sets its own resource limits before it opens anything, and writes records
-(see `pipeline.media.wire`) to its standard output. The pipe is a bounded queue between both sides.
+Untrusted media may crash or hang the code that reads it, so that code runs in a child process with
+a minimal environment (`pipeline.media.launcher`). The request is its standard input. The child sets
+its own resource limits before it opens anything, and writes records (see `pipeline.media.wire`) to
+its standard output. The pipe is a bounded queue between both sides.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.media import launcher
 from pipeline.media.wire import END, FAULT, FRAME, RECORD
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -31,21 +29,8 @@ from schemas.recipe import Limits
 MAX_JSON_BYTES = 64 << 20
 PIPE_BYTES = 1 << 20
 STDERR_BYTES = 4096
-# Linux allows at most 128 KiB in one argument, which is about 20 000 timestamps.
-LONGEST_ARGUMENT = 100_000
 # A child that sends nothing for this long hangs: no picture takes longer to decode.
 STALL_SECONDS = 300.0
-ROOT = Path(__file__).resolve().parents[2]
-PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of a child: only what Python needs to start, and nothing secret."""
-    inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    paths = [str(ROOT), *map(os.path.abspath, inherited)]
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-    return {"PYTHONPATH": os.pathsep.join(paths), "LC_ALL": "C.UTF-8", **threads, **kept}
 
 
 class Child:
@@ -60,25 +45,7 @@ class Child:
         self.limits = limits
         self.waited_seconds = 0.0
         self._stderr = b""
-        text = json.dumps(request).encode()
-        command = [sys.executable, "-P", "-m", module]
-        with tempfile.TemporaryFile() as long_request:
-            if len(text) <= LONGEST_ARGUMENT:
-                command.append(text.decode())
-            else:
-                long_request.write(text)
-                long_request.seek(0)
-            self.process = subprocess.Popen(
-                command,
-                stdin=long_request,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                env=child_environment(),
-            )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
+        self.process = launcher.start(module, json.dumps(request).encode())
         self._out, self._err = self.process.stdout.fileno(), self.process.stderr.fileno()
         _enlarge_pipe(self._out)
         self._poll = select.poll()
@@ -100,9 +67,8 @@ class Child:
         """Kill the child if it still runs, and close its pipes."""
         if self.process.poll() is None:
             self.process.kill()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
+        self.process.stdout.close()
+        self.process.stderr.close()
         self.process.wait()
 
     def record(self, max_bytes: int) -> tuple[bytes, bytearray]:

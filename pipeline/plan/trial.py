@@ -6,7 +6,6 @@ A trial writes to a temporary folder on this machine only, which is removed at t
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Iterable
 from itertools import islice
@@ -20,6 +19,7 @@ from pipeline.media.decoder import Decoder, probe_file
 from pipeline.media.segments import SegmentWriter
 from pipeline.plan.estimate import MEGA, Cost, SourceSize, Trial, from_trials
 from pipeline.runs.run import Run
+from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.survey import at_rate
 from schemas.errors import ClipFault
@@ -104,5 +104,4 @@ def _seconds() -> float:
     """
     if checkpoint.gpus():
         return time.perf_counter()
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    return Usage.now().cpu

@@ -76,10 +76,12 @@ def premis_xml(work: Restoration) -> bytes:
     """The document in UTF-8."""
     root = ET.Element(f"{{{NAMESPACE}}}premis", {"version": "3.0"})
     root.set(f"{{{XSI}}}schemaLocation", f"{NAMESPACE} {SCHEMA}")
-    root.extend([_source(work), _restored(work), *(_derived(one, work) for one in work.derived)])
-    root.extend([_fixity_event(work), _restoration_event(work), *_proof_events(work)])
-    root.extend(event for one in work.derived for event in _derived_events(one, work))
-    root.extend([_program(work), _model(work)])
+    root.extend(
+        [_source(work), _restored(work), *(derived_object(one, work) for one in work.derived)]
+    )
+    root.extend([_fixity_event(work), _restoration_event(work), *proof_events(work)])
+    root.extend(event for one in work.derived for event in derived_events(one, work))
+    root.extend([program_agent(work), _model(work)])
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
 
@@ -95,11 +97,16 @@ def _source(work: Restoration) -> ET.Element:
         identifier("object", "SHA-256", work.source.sha256),
         characteristics(work.source, node("format", node("formatDesignation", designation), note)),
         node("originalName", work.source.name),
-        _derivation("is source of", "iso", work.restored, "restoration", work),
+        derivation("is source of", "iso", work.restored, "restoration", work),
     )
 
 
 def _restored(work: Restoration) -> ET.Element:
+    return restored_object(work, derivation("has source", "", work.source, "restoration", work))
+
+
+def restored_object(work: Restoration, *origins: ET.Element) -> ET.Element:
+    """The restored file as an object, with its relationships to the files it was made from."""
     container = file_format("Matroska", "4", "PRONOM", "fmt/569")
     registry = "Library of Congress Sustainability of Digital Formats"
     picture = file_format("FFV1 in Matroska", "FFV1 version 3", registry, "fdd000343")
@@ -107,18 +114,18 @@ def _restored(work: Restoration) -> ET.Element:
         identifier("object", "SHA-256", work.restored.sha256),
         identifier("object", "local", work.restored.name),
         characteristics(work.restored, container, picture, _creator(work)),
-        _derivation("has source", "", work.source, "restoration", work),
-        *(_derivation("is source of", "iso", one.file, one.profile, work) for one in work.derived),
+        *origins,
+        *(derivation("is source of", "iso", one.file, one.profile, work) for one in work.derived),
     )
 
 
-def _derived(one: DerivedFile, work: Restoration) -> ET.Element:
+def derived_object(one: DerivedFile, work: Restoration) -> ET.Element:
     name = node("format", node("formatDesignation", node("formatName", one.format)))
     return file_object(
         identifier("object", "SHA-256", one.file.sha256),
         identifier("object", "local", one.file.name),
         characteristics(one.file, name, _creator(work)),
-        _derivation("has source", "", work.restored, one.profile, work),
+        derivation("has source", "", work.restored, one.profile, work),
     )
 
 
@@ -130,9 +137,7 @@ def _creator(work: Restoration) -> ET.Element:
     )
 
 
-def _derivation(
-    subtype: str, code: str, other: Digest, event: str, work: Restoration
-) -> ET.Element:
+def derivation(subtype: str, code: str, other: Digest, event: str, work: Restoration) -> ET.Element:
     return node(
         "relationship",
         term("relationshipType", "derivation", "relationshipType", "der"),
@@ -154,7 +159,9 @@ def _fixity_event(work: Restoration) -> ET.Element:
     if checksum:
         kind = term("eventType", "fixity check", "eventType", "fix")
         detail = f"the manifest's checksum is {str(checksum).lower()}"
-    return _event("source-fixity", kind, at, detail, note, work, _object(work.source, "source"))
+    return event(
+        "source-fixity", kind, at, detail, note, work, linked_object(work.source, "source")
+    )
 
 
 def _restoration_event(work: Restoration) -> ET.Element:
@@ -169,7 +176,7 @@ def _restoration_event(work: Restoration) -> ET.Element:
         "work_key": work.settings.work_key(work.source.sha256, work.clip),
     }  # fmt: skip
     source_type = digital_source_type(work.changes.frames, len(work.survey.fill))
-    return _event(
+    return event(
         "restoration",
         term("eventType", "modification", "eventType", "mod"),
         work.at,
@@ -177,50 +184,50 @@ def _restoration_event(work: Restoration) -> ET.Element:
         f"changed: {work.changes}; digitalSourceType={source_type}",
         work,
         identifier("linkingAgent", "SHA-256", work.settings.weights_sha256),
-        _object(work.source, "source"),
-        _object(work.restored, "outcome"),
+        linked_object(work.source, "source"),
+        linked_object(work.restored, "outcome"),
     )
 
 
-def _proof_events(work: Restoration) -> list[ET.Element]:
+def proof_events(work: Restoration) -> list[ET.Element]:
     decoded = "decoded again; every frame, timestamp and packet compared with what was sent"
     digests = "SHA-256 of the file, MD5 of every frame"
     return [
-        _event(
+        event(
             "validation",
             term("eventType", "validation", "eventType", "val"),
             work.at, decoded, f"{work.changes.of_frames} frames are as sent", work,
-            _object(work.restored, "source"),
+            linked_object(work.restored, "source"),
         ),
-        _event(
+        event(
             "digest",
             term("eventType", "message digest calculation", "eventType", "mes"),
             work.at, digests, f"SHA-256 {work.restored.sha256}", work,
-            _object(work.restored, "source"),
+            linked_object(work.restored, "source"),
         ),
     ]  # fmt: skip
 
 
-def _derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
+def derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
     """The creation of a derived file, and its validation."""
     made = f"profile={one.profile}; {one.format}"
     return [
-        _event(
+        event(
             one.profile,
             term("eventType", "creation", "eventType", "cre"),
             work.at, made, f"SHA-256 {one.file.sha256}", work,
-            _object(work.restored, "source"), _object(one.file, "outcome"),
+            linked_object(work.restored, "source"), linked_object(one.file, "outcome"),
         ),
-        _event(
+        event(
             f"{one.profile}-validation",
             term("eventType", "validation", "eventType", "val"),
             work.at, "decoded again and compared with the restored file; policy of the profile",
-            one.checked, work, _object(one.file, "source"),
+            one.checked, work, linked_object(one.file, "source"),
         ),
     ]  # fmt: skip
 
 
-def _event(
+def event(
     name: str,
     kind: ET.Element,
     at: str,
@@ -247,7 +254,7 @@ def _event(
     )
 
 
-def _object(file: Digest, role: str) -> ET.Element:
+def linked_object(file: Digest, role: str) -> ET.Element:
     code = {"source": "sou", "outcome": "out"}[role]
     as_what = term("linkingObjectRole", role, "eventRelatedObjectRole", code)
     return identifier("linkingObject", "SHA-256", file.sha256, as_what)
@@ -256,7 +263,7 @@ def _object(file: Digest, role: str) -> ET.Element:
 # ---- agents --------------------------------------------------------------------------------------
 
 
-def _program(work: Restoration) -> ET.Element:
+def program_agent(work: Restoration) -> ET.Element:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return node(
         "agent",

@@ -21,7 +21,10 @@ from schemas.errors import ArchiveError
 from schemas.exit_codes import ExitCode
 
 _ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")
-ACTIONS = ("run_started", "run_resumed", "run_stopped", "run_ended", *_ENDS, "clip_retried")
+ACTIONS = (
+    "run_started", "run_resumed", "run_stopped", "run_ended", *_ENDS, "clip_retried",
+    "clip_reverted", "clip_released",
+)  # fmt: skip
 
 FOLDER_ENTRIES = 1000  # keeps the newest entry two requests away
 NONE = "0" * 64  # hash before the first entry
@@ -50,6 +53,15 @@ class AuditLog:
             sentence = f"{self.out}: another process writes to the audit log"
             raise ArchiveError(sentence, exit_code=ExitCode.FAILED)
         self._head = number + 1, own
+
+    def has(self, action: str, run: str) -> bool:
+        """Whether one of the newest entries is this one. At least one folder is searched."""
+        for folder in list(reversed(_folders(self.store, self.out)))[:2]:
+            for _, data in _objects(self.store, folder):
+                entry = json.loads(data)
+                if (entry["action"], entry["run"]) == (action, run):
+                    return True
+        return False
 
     def clips(self, run: str) -> set[str]:
         """The clips of a run whose end is in the log."""

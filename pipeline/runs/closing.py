@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
+import pyarrow as pa
+
+from pipeline.clip.regions import read_regions
 from pipeline.clip.result import ClipResult
 from pipeline.runs.quarantine import FAULTY
 from pipeline.runs.row import Record, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
-from pipeline.runs.tables import write_tables
+from pipeline.runs.tables import PART_ROWS, write_tables
 from schemas.exit_codes import ExitCode
 from schemas.reasons import STATES, Reason
 
@@ -106,12 +109,21 @@ class Closing:
             frames,
             run,
             store,
+            regions=self._regions(results),
         )
+
+    def _regions(self, results: Iterable[ClipResult]) -> Iterator[pa.Table]:
+        """The regions of every clip in parts, so that memory holds one part."""
+        for result in results:
+            if result.regions_uri:
+                data = self.settings.store.read_bytes(result.regions_uri)
+                yield from read_regions(data, result.clip_id, result.run, PART_ROWS)
 
     def _run_row(self, summary: RunSummary, clips: int) -> dict[str, object]:
         settings, info = self.settings, self.settings.ledger.info()
         identity = cast(Record, info["identity"])
         return {
+            "kind": "restoration",
             "manifest_uri": identity["manifest_uri"],
             "manifest_sha256": identity["manifest"],
             "recipe": settings.recipe.name,

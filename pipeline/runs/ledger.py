@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, Self, cast
+from typing import Literal, NamedTuple, Self, cast
 
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
@@ -32,6 +32,9 @@ from schemas.reasons import Reason
 from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+SURVEY, ASSEMBLY = -1, -2  # these steps among the shards of attempts
+STEPS: dict[object, str] = {SURVEY: "survey", ASSEMBLY: "assembly"}
+Claim = Literal["new", "again", "other"]
 _RUNS_SEARCHED = 200  # newest first; an older unfinished run is not resumed
 
 
@@ -166,15 +169,15 @@ class Ledger:
         records = {int(_stem(uri)): segment_from_record(load(data)) for uri, data in found.items()}
         return dict(sorted(records.items()))
 
-    def claim_assembly(self, clip: str, session: str, shard: int) -> bool:
-        """True for exactly one shard of this session: its worker assembles the clip.
+    def claim_assembly(self, clip: str, session: str, shard: int) -> Claim:
+        """`new` for exactly one shard of this session: its worker assembles the clip.
 
-        A retry of that shard gets True again. A claim counts for its own session only.
+        A retry of that shard gets `again`. A claim counts for its own session only.
         """
         uri = layout.assembly_claim(self.uri, _safe(clip), _safe(session))
         if self.store.create(uri, dump({"shard": shard, "claimed": _now()})):
-            return True
-        return load(self.store.read_bytes(uri))["shard"] == shard
+            return "new"
+        return "again" if load(self.store.read_bytes(uri))["shard"] == shard else "other"
 
     def commit_clip(self, result: ClipResult) -> bool:
         """Commit a clip's result, whatever its state. False if the clip was committed before."""

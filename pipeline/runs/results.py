@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import cast
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult, ShotRow
-from pipeline.clip.segment import Segments
+from pipeline.clip.segment import RegionSums, Segments
 from pipeline.clip.survey import Survey
 from pipeline.runs.measures import STAGES
 from pipeline.runs.row import Record, load, result_from_record
@@ -18,6 +19,11 @@ from pipeline.sources.fetch import source_token
 from pipeline.store.retry import with_retries
 from schemas import strict_json
 from schemas.errors import ClipFault
+
+_HELD = (
+    "Source pixels were put back in this clip, so it is not restored again. "
+    "`archive-restore revert CLIP --release` lets the next run restore it."
+)
 
 
 def common_columns(clip: Clip, settings: Settings, state: str) -> dict[str, Cell]:
@@ -52,6 +58,7 @@ def published(
     work_key: str,
     output: tuple[str, str, int],
     series_uri: str,
+    regions_uri: str | None,
 ) -> ClipResult:
     """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
@@ -68,7 +75,7 @@ def published(
         "frames_changed": changes.frames,
         **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
     }
-    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri)
+    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri, regions_uri)
 
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
@@ -112,6 +119,7 @@ def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
         "exposure_gain_min": min(segment.exposure_gain_min for segment in found),
         "exposure_gain_max": max(segment.exposure_gain_max for segment in found),
         **{f"seconds_{key}": seconds for key, seconds in stages.items()},
+        **asdict(sum((segment.regions for segment in found), RegionSums())),
         "seconds_gpu": round(sum(segment.seconds_gpu for segment in found), 3),
         "retries": sum(segment.retries for segment in found),
         "seconds_total": round(usage.clock + sum(stages.values()), 3),
@@ -148,7 +156,8 @@ def unchanged(
     """The result of a clip whose published file has the same work key, else None.
 
     Without a checksum, size and modification time of the source decide. So a run with nothing to do
-    reads no source.
+    reads no source. A clip in which a person put source pixels back stays as it is, with other
+    settings too.
     """
     record = _published_record(clip, settings)
     if record is None:
@@ -157,10 +166,16 @@ def unchanged(
         if not _same_source(clip, record, settings):
             return None
         source_sha256 = str(record["source_sha256"])
-    if record["work_key"] != settings.of(clip).work_key(source_sha256, clip):
+    published = result_from_record(cast(Record, record["row"])).columns
+    now = common_columns(clip, settings, "up_to_date")
+    if record["work_key"] == settings.of(clip).work_key(source_sha256, clip):
+        return ClipResult({**published, **now})
+    if not record.get("reverts") or record["source_sha256"] != source_sha256:
         return None
-    published = result_from_record(cast(Record, record["row"]))
-    return ClipResult({**published.columns, **common_columns(clip, settings, "up_to_date")})
+    if record["work_key"] is None:  # released: `pipeline.undo.revert`
+        return None
+    made_with = {name: published[name] for name in ("model", "weights_sha256", "recipe_sha256")}
+    return ClipResult({**published, **now, **made_with, "sentence": _HELD})
 
 
 def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:

@@ -28,6 +28,7 @@ from schemas.tables import schema
 Row = dict[str, Any]  # of a table
 Record = dict[str, object]  # a JSON object of the ledger
 
+BESIDE_COLUMNS = ("series_uri", "regions_uri", "shot_rows")  # of a clip's record
 _TASK = ("shard", "frames", "shards", "clip_frames")
 
 
@@ -107,6 +108,7 @@ def result_to_record(result: ClipResult) -> Row:
     if result.series_uri is not None:
         record |= {
             "series_uri": result.series_uri,
+            "regions_uri": result.regions_uri,
             "shot_rows": [asdict(shot) for shot in result.shots],
         }
     return record
@@ -114,9 +116,9 @@ def result_to_record(result: ClipResult) -> Row:
 
 def result_from_record(record: Mapping[str, Any]) -> ClipResult:
     """The inverse of `result_to_record`."""
-    columns = {k: v for k, v in record.items() if k not in ("series_uri", "shot_rows")}
+    columns = {k: v for k, v in record.items() if k not in BESIDE_COLUMNS}
     shots = tuple(ShotRow(**shot) for shot in record.get("shot_rows", ()))
-    return ClipResult(columns, shots, record.get("series_uri"))
+    return ClipResult(columns, shots, record.get("series_uri"), record.get("regions_uri"))
 
 
 def shot_rows(results: Iterable[ClipResult]) -> list[Row]:

@@ -37,15 +37,25 @@ def write_tables(
     frames: Iterable[Mapping[str, object]],
     run_row: Mapping[str, object],
     store: Store = DIRECT,
+    *,
+    regions: Iterable[pa.Table] = (),
 ) -> None:
     """Write all tables of a run. `run_date` is YYYY-MM-DD.
 
-    `run` is added to every row, and a missing column is null. Frames may be a generator: memory
-    holds one part of them. Raises ValueError for rows that break the schema.
+    `run` is added to every row, and a missing column is null. `regions` are sorted by clip and
+    frame, and have their `run`. Frames and regions may be generators: memory holds one part of
+    them. Raises ValueError for rows that break the schema.
     """
     day = date.fromisoformat(run_date) if isinstance(run_date, str) else run_date
-    for name, rows in (("frames", frames), ("shots", shots), ("clips", clips), ("runs", [run_row])):
-        written = _write_table(store, layout.table_folder(out, name, day, run), name, run, rows)
+    in_order = {
+        "regions": _region_parts(regions),
+        "frames": _row_parts("frames", frames, run),
+        "shots": _row_parts("shots", shots, run),
+        "clips": _row_parts("clips", clips, run),
+        "runs": _row_parts("runs", [run_row], run),
+    }
+    for name, parts in in_order.items():
+        written = _write_table(store, layout.table_folder(out, name, day, run), parts)
         for folder in (layout.table_folder, layout.former_table_folder):
             for uri in set(store.listing(folder(out, name, day, run))) - written:
                 store.delete(uri)  # of an earlier, longer table, or in the former place
@@ -76,25 +86,34 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _write_table(
-    store: Store, folder: str, name: str, run: str, rows: Iterable[Mapping[str, object]]
-) -> set[str]:
+def _write_table(store: Store, folder: str, parts: Iterable[pa.Table]) -> set[str]:
     """Write the parts of a table. Returns their addresses."""
     written = set()
-    for number, part in enumerate(_parts(rows)):
+    for number, part in enumerate(parts):
         uri = layout.table_part(folder, number)
-        store.write_bytes(uri, to_parquet(to_table(name, part, run)))
+        store.write_bytes(uri, to_parquet(part))
         written.add(uri)
     return written
 
 
-def _parts(rows: Iterable[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
-    """Yield lists of at most PART_ROWS rows; one empty list if there are no rows."""
+def _region_parts(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield parts of about PART_ROWS rows, each checked; one empty part if there are no rows."""
+    waiting = [schema("regions").empty_table()]
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= PART_ROWS:
+            yield check("regions", pa.concat_tables(waiting).combine_chunks())
+            waiting.clear()
+    if waiting:
+        yield check("regions", pa.concat_tables(waiting).combine_chunks())
+
+
+def _row_parts(name: str, rows: Iterable[Mapping[str, object]], run: str) -> Iterator[pa.Table]:
+    """Yield parts of at most PART_ROWS rows; one empty part if there are no rows."""
     stream = iter(rows)
-    part = list(islice(stream, PART_ROWS))
-    yield part
+    yield to_table(name, list(islice(stream, PART_ROWS)), run)
     while part := list(islice(stream, PART_ROWS)):
-        yield part
+        yield to_table(name, part, run)
 
 
 def _plain(value: object, type: pa.DataType) -> object:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import NamedTuple
+
+from pipeline.media.launcher import ENDED
 
 
 class Usage(NamedTuple):
@@ -16,7 +18,9 @@ class Usage(NamedTuple):
     @classmethod
     def now(cls) -> Usage:
         """A reading of both clocks."""
-        return cls(time.monotonic(), sum(os.times()[:4]))
+        found = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+        cpu = sum(usage.ru_utime + usage.ru_stime for usage in found)
+        return cls(time.monotonic(), cpu + ENDED.cpu_seconds)
 
     def spent(self) -> Usage:
         """The seconds since this reading."""

@@ -12,15 +12,21 @@
       quarantine/<clip>.json                the case of a clip that did not end well
       lease/<n>.json                        the n-th holder of the output
       audit/<thousands>/<n>.json            the n-th entry of the audit log
+      former/<clip>/<run>.json              the record that a revert has replaced
+      publishing/<clip>/                    files of a revert, until they are published
+                        commit.json           all of them are there: they will be published
       runs/<run>/                           the ledger of a run:
         run.json                              identity, sessions
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
-        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended
+        attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
+                                              -2: a repeated assembly
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
+                        <shard>.parquet       its regions
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
         series/<clip>.json                    measurements of every frame
+        regions/<clip>.parquet                regions that were repaired or left
         done/<clip>.json                      the clip's row: the commit point
         stop/<session>.json                   the session starts no new work
         summary.json                          the end of the run
@@ -153,6 +159,31 @@ def audit_entry(out: str, number: int, per_folder: int) -> str:
     return join(audit(out), f"{number // per_folder:06d}", f"{number:09d}.json")
 
 
+def former_record(out: str, clip: str, run: str) -> str:
+    """The record that a revert has replaced. `run` is the id of the revert."""
+    return join(out, "former", clip, f"{run}.json")
+
+
+def publishing(out: str) -> str:
+    """The folder with a folder for every clip whose files are about to be replaced."""
+    return join(out, "publishing")
+
+
+def publishing_folder(out: str, clip: str) -> str:
+    """The new files of a clip, before they are published."""
+    return join(publishing(out), clip)
+
+
+def publishing_file(folder: str, name: str) -> str:
+    """A new file of a clip, before it is published."""
+    return join(folder, name)
+
+
+def publishing_commit(folder: str) -> str:
+    """The mark that all new files of a clip are there. From now on they will be published."""
+    return join(folder, "commit.json")
+
+
 def trial_folder(out: str, name: str) -> str:
     """The folder in which `doctor` tries the store. `doctor` deletes it."""
     return join(out, f".doctor-{name}")
@@ -241,6 +272,11 @@ def segment_media(run: str, clip: str, shard: int) -> str:
     return join(segments(run, clip), f"{shard}.mkv")
 
 
+def segment_regions(run: str, clip: str, shard: int) -> str:
+    """The regions that the model repaired or left in a segment."""
+    return join(segments(run, clip), f"{shard}.parquet")
+
+
 def assembly_claim(run: str, clip: str, session: str) -> str:
     """The claim of the worker that assembles a clip in a session."""
     return join(run, "assembly", clip, f"{session}.json")
@@ -249,6 +285,11 @@ def assembly_claim(run: str, clip: str, session: str) -> str:
 def series(run: str, clip: str) -> str:
     """The measurements of every frame of a clip."""
     return join(run, "series", f"{clip}.json")
+
+
+def regions(run: str, clip: str) -> str:
+    """The regions that the model repaired or left in a clip."""
+    return join(run, "regions", f"{clip}.parquet")
 
 
 def done_markers(run: str) -> str:

@@ -37,8 +37,14 @@ LIMITS = Limits()
 # Kills the decoder of one file by a signal and without a message, as a broken bitstream can.
 CRASH = """
 import os, signal, sys
-if "pipeline.media.child.decode" in " ".join(sys.orig_argv) and "crash" in " ".join(sys.orig_argv):
-    os.kill(os.getpid(), signal.SIGSEGV)
+if "pipeline.media.child.launch" in sys.orig_argv:
+    import av
+    real = av.open
+    def trapped(*args, **kwargs):
+        if "crash" in str(args[0]):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return real(*args, **kwargs)
+    av.open = trapped
 """
 
 
@@ -282,33 +288,36 @@ def test_a_killed_actor_changes_no_result(
     manifest, recipe, expected = unbroken
     out = str(tmp_path / "out")
     driver = Driver(manifest, out, recipe)
-    attempt = wait_for(lambda: sorted(Path(out).glob("runs/*/attempts/*/*.json")))[0]
+    attempt = wait_for(lambda: sorted(Path(out).glob("runs/*/attempts/*/0-*.json")))[0]
     os.kill(int(json.loads(attempt.read_text())["pid"]), signal.SIGKILL)
     summary = driver.result()
     assert summary["clips"]["published"] == 6 and summary["exit_code"] == 0
     assert framemd5s(out) == expected
 
 
-def test_a_clip_that_kills_its_workers_is_quarantined(clips: Path, tmp_path: Path) -> None:
-    """Every worker that starts the clip is killed. The other clips are restored."""
+def test_clips_that_kill_their_workers_are_quarantined(clips: Path, tmp_path: Path) -> None:
+    """Every worker that surveys or restores the clip is killed. The other clip is restored."""
     rows = good_rows(clips)
     recipe = tmp_path / "whole.toml"
     recipe.write_text("shard_frames = 1000\n")
     out = str(tmp_path / "out")
     driver = Driver(write_manifest(tmp_path / "m.csv", rows), out, recipe)
-    killed: set[str] = set()
+    fatal, killed = ("web/0-*.json", "deep/-1-*.json"), set[str]()
 
     def kill_more() -> bool:
-        for path in Path(out).glob("runs/*/attempts/web/*.json"):
-            if path.name not in killed and not path.with_suffix(".end").exists():
-                killed.add(path.name)
+        attempts = Path(out).glob("runs/*/attempts")
+        for path in [path for at in attempts for name in fatal for path in at.glob(name)]:
+            place = f"{path.parent.name}/{path.name}"
+            if place not in killed and not path.with_suffix(".end").exists():
+                killed.add(place)
                 os.kill(int(json.loads(path.read_text())["pid"]), signal.SIGKILL)
-        return len(killed) >= 3 or driver.process.poll() is not None
+        return len(killed) >= 6 or driver.process.poll() is not None
 
     wait_for(kill_more)
     summary = driver.result()
-    assert len(killed) == 3
-    assert summary["clips"]["published"] == 2 and summary["clips"]["quarantined"] == 1
+    assert len(killed) == 6
+    assert summary["clips"]["published"] == 1 and summary["clips"]["quarantined"] == 2
     assert summary["exit_code"] == 3
-    found = query(out, "SELECT reason FROM clips WHERE clip_id = 'web'").to_pylist()
-    assert found == [{"reason": "GPU_LOST"}]
+    found = query(out, "SELECT clip_id, reason FROM clips").to_pylist()
+    reasons = {row["clip_id"]: row["reason"] for row in found if row["reason"]}
+    assert reasons == {"web": "GPU_LOST", "deep": "WORKER_LOST"}

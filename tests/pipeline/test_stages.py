@@ -2,21 +2,24 @@
 
 import errno
 import logging
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline import stages
 from pipeline.clip.clip import Clip
-from pipeline.clip.tasks import ClipEnded, ClipLeft
+from pipeline.clip.tasks import ClipEnded, ClipLeft, ShardDone, ShardTask
+from pipeline.local import ThisProcess
 from pipeline.runs.run import Run
-from pipeline.stages import guarded
+from pipeline.stages import AssembleStage, SurveyStage, guarded
 from pipeline.store import local
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from tests.support.environment.failing import failing
-from tests.support.results import run_of
+from tests.support.results import a_segment, run_of
 
 pytest_plugins = ("tests.support.environment.failing",)
 pytestmark = pytest.mark.usefixtures("clock")
@@ -74,3 +77,54 @@ def test_after_exhausted_retries_the_result_is_written_once(
     left = guard(work, failing(ClipFault(Reason.STORE_ERROR, "connection refused")))
     assert isinstance(left, ClipLeft)
     assert 200 < sum(clock) < 300
+
+
+@pytest.mark.parametrize("step", ["survey", "assembly"])
+def test_a_clip_that_kills_its_worker_again_and_again_is_quarantined(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt runs in a process of its own, which dies inside the step."""
+    work = run_of(tmp_path, 1)
+    monkeypatch.setattr(stages, "survey_clip", die)
+    monkeypatch.setattr(stages, "stored_survey", die)
+    clip, here = work.todo[0], ThisProcess()
+    stage: Callable[[], object]
+    if step == "survey":
+        stage = partial(SurveyStage(work.settings, here), clip)
+    else:
+        work.settings.ledger.commit_segment(clip.clip_id, a_segment())
+        done = ShardDone(ShardTask(clip, 0, 10, 1, 10), "restored", {})
+        stage = partial(AssembleStage(work.settings, here), done)
+    for _ in range(stages.DEATHS_ALLOWED):
+        assert exit_code(stage) == DEATH
+    assert exit_code(stage) == 0  # the step is not tried again
+    result = work.settings.ledger.result("c0")
+    assert (result.state, result.reason) == ("quarantined", Reason.WORKER_LOST)
+    assert result.sentence.startswith("3 workers died ")
+
+
+def test_a_survey_that_fails_kills_no_worker(
+    work: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [ClipFault(Reason.STORE_ERROR, "reset")] * 5
+    survey = failing(*faults, ClipFault(Reason.NO_VIDEO, "x"))
+    monkeypatch.setattr(stages, "survey_clip", lambda *_: survey())
+    assert SurveyStage(work.settings, ThisProcess())(work.todo[0]) == [ClipEnded("c0")]
+    assert work.settings.ledger.result("c0").reason is Reason.NO_VIDEO
+    assert len(clock) == 5
+
+
+DEATH = 139
+
+
+def die(*arguments: object) -> None:
+    os._exit(DEATH)
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """The exit code of a forked process that does the work."""
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -16,6 +16,7 @@ from pipeline.media.segments import SegmentWriter
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.row import result_to_record
 from pipeline.runs.settings import Settings
+from pipeline.store import layout, storage
 from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
@@ -54,5 +55,6 @@ def publish(
     """Publish `source` under its file name. `columns` are more manifest columns."""
     clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
+    storage.write_bytes(layout.survey(settings.ledger.uri, clip.clip_id), survey.to_json())
     record = segment(survey, source, folder / f"{source.stem}-segment.mkv", changed)
     return result_to_record(assemble_clip(clip, survey, {0: record}, settings))

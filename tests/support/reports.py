@@ -100,6 +100,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
         "frames": [
             {"clip_id": "", "run": "r2", "frame": 0, "shot": 0} | dict.fromkeys(SERIES, 1.0)
         ],
+        "regions": [],
     }
 
     def query(out: str, sql: str) -> pa.Table:

@@ -1,7 +1,6 @@
 """Decode an untrusted file: send its probe, the planes of its frames, and a trailer.
 
-Entry point. Run as `python -m pipeline.media.child.decode REQUEST`; started by
-`pipeline.media.decoder`.
+Started by `pipeline.media.decoder`, as a job of `launch`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pipeline.clip.frames import Probe
 from pipeline.clip.pulldown import Stamped
 from pipeline.media.child.deinterlace import converted
 from pipeline.media.child.probe import Logs, main_video, open_source, picture_order, probe_container
-from pipeline.media.child.runtime import Output, limit_self, run_child
+from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
 from pipeline.media.wire import END, FRAME, FRAME_HEADER, PROBE, DecodeRequest
 from pipeline.sources.sequence import is_sequence, runs_of
@@ -239,5 +238,4 @@ def _send(frames: Iterable[Stamped], output: Output, count: int | None) -> None:
         output.send(FRAME, FRAME_HEADER.pack(pts, checksum), *views)
 
 
-if __name__ == "__main__":
-    run_child(decode)
+WORK = decode

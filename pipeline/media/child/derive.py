@@ -1,7 +1,6 @@
 """Make a file of another profile from the verified master.
 
-Entry point. Run as `python -m pipeline.media.child.derive REQUEST`; started by
-`pipeline.media.deriver`.
+Started by `pipeline.media.deriver`, as a job of `launch`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pipeline.media.child.derive_sound import Track
 from pipeline.media.child.mxf import patch_aspect
 from pipeline.media.child.packets import Carried, codec_name
 from pipeline.media.child.probe import main_video, open_source
-from pipeline.media.child.runtime import Output, limit_self, run_child
+from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.profiles import (
     FORMS,
     LIMITED,
@@ -266,5 +265,4 @@ def derive(request: DeriveRequest, output: Output) -> None:
     output.send_json(END, report)
 
 
-if __name__ == "__main__":
-    run_child(derive)
+WORK = derive

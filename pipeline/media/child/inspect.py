@@ -1,7 +1,6 @@
 """Read the facts of a file that the rules of a policy check. Nothing is decoded.
 
-Entry point. Run as `python -m pipeline.media.child.inspect REQUEST`; started by
-`pipeline.media.policy`. `pipeline.media.facts` lists the facts.
+Started by `pipeline.media.policy`, as a job of `launch`. `pipeline.media.facts` lists the facts.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from av.container import InputContainer
 
 from pipeline.clip.scan import SCAN_OF
 from pipeline.media.child.probe import main_video, open_source, probe_container
-from pipeline.media.child.runtime import Output, limit_self, run_child
+from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, Request
 from schemas.recipe import Limits
 
@@ -87,5 +86,4 @@ def inspect(request: Request, output: Output) -> None:
     output.send_json(END, facts_of(request["path"], limits, output))
 
 
-if __name__ == "__main__":
-    run_child(inspect)
+WORK = inspect

@@ -1,6 +1,6 @@
 """Join restored segments and the other streams of the source into one Matroska file.
 
-Entry point. Run as `python -m pipeline.media.child.mux REQUEST`; started by `pipeline.media.muxer`.
+Started by `pipeline.media.muxer`, as a job of `launch`.
 Nothing is decoded and no payload changes, with one exception: the text of MP4 subtitles becomes
 SubRip.
 """
@@ -29,9 +29,9 @@ from pipeline.media.child.packets import (
     read_packets,
 )
 from pipeline.media.child.probe import main_video, open_source
-from pipeline.media.child.runtime import Output, limit_self, run_child
+from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.tags import beside, describe_picture, texts
-from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, AssembleRequest
+from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, AssembleRequest, MuxRequest
 from pipeline.store.local import is_full
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -286,7 +286,12 @@ def assemble(request: AssembleRequest, output: Output) -> None:
     output.send_json(END, report)
 
 
-WORK: dict[str, Callable[[Any, Output], None]] = {"assemble": assemble, "hash": hash_streams}
+KINDS: dict[str, Callable[[Any, Output], None]] = {"assemble": assemble, "hash": hash_streams}
 
-if __name__ == "__main__":
-    run_child(lambda request, output: WORK[request["work"]](request, output))
+
+def mux(request: MuxRequest, output: Output) -> None:
+    """Do the work that the request names."""
+    KINDS[request["work"]](request, output)
+
+
+WORK = mux

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,11 +60,13 @@ class Output:
 def run_child(work: Callable[[Any, Output], None]) -> None:
     """Read the request and call `work(request, output)`. A `ClipFault` becomes a record.
 
-    The request is the first argument or, if it is long, standard input.
+    The request is standard input, as JSON.
     """
     output = Output()
     try:
-        work(json.loads(sys.argv[1] if len(sys.argv) > 1 else sys.stdin.buffer.read()), output)
+        with open(0, "rb", closefd=False) as stream:
+            request = json.load(stream)
+        work(request, output)
     except ClipFault as fault:
         output.send_json(FAULT, {"reason": fault.reason.value, "sentence": fault.message})
     except MemoryError:

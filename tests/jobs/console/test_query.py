@@ -13,6 +13,7 @@ from jobs.console.query import VIEWS, QueryLimits, query
 from pipeline.runs.tables import write_tables
 from pipeline.store import storage
 from schemas.errors import ArchiveError
+from schemas.tables import schema
 
 pytest_plugins = ("tests.support.environment.s3",)
 
@@ -44,7 +45,16 @@ def write_lake(out: str) -> None:
         day = f"{run[:4]}-{run[4:6]}-{run[6:8]}"
         run_row: Row = {"run": run, "started": f"{day}T01:02:03+00:00", "clips": len(clips)}
         frames = [{"clip_id": "b", "frame": n, "shot": 0} for n in range(3)]
-        write_tables(out, run, day, clips, [], frames, run_row)
+        found = [region(run, "a", 20, "repair"), region(run, "a", 30, "suspect")]
+        found += [region(run, "b", 25, "repair"), region(run, "b", 40, "suspect")]
+        regions = pa.Table.from_pylist(found, schema("regions"))
+        write_tables(out, run, day, clips, [], frames, run_row, regions=[regions])
+
+
+def region(run: str, clip: str, area: int, decision: str) -> Row:
+    place = {"shot": 0, "frame": 7, "x": 1, "y": 2, "width": 9, "height": 8}
+    found = {"bright": True, "change": 50.0, "decision": decision, "why": "path"}
+    return {"clip_id": clip, "run": run, "area": area, **place, **found}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +99,9 @@ def test_views_say_what_they_promise(lake: str) -> None:
         ("c", "DECODE_CRC", "second", 2)
     ]
     assert rows("SELECT codec, fps, clips, frames FROM format_census") == [("ffv1", 24.0, 2, 96)]
+    areas = "SELECT clip_id, run, area FROM"
+    assert rows(f"{areas} suspects") == [("b", FIRST, 40), ("a", SECOND, 30)]
+    assert rows(f"{areas} largest_repairs") == [("b", FIRST, 25), ("a", SECOND, 20)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ PARENT_MIB = 200  # what the parent may grow by, whatever it is sent
 @pytest.mark.timeout(3600 if EVERY else 300)
 def test_every_mutated_file_is_accounted_for() -> None:
     before = psutil.Process().memory_info().rss
-    outcomes = fuzz(COUNT, forked=EVERY)
+    outcomes = fuzz(COUNT)
     assert len(outcomes) == COUNT
     ends = Counter(outcome.end for outcome in outcomes)
     assert set(ends) <= {"decoded", *map(str, REASONS)}

@@ -10,18 +10,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.media.decoder import Decoder
-from pipeline.media.sandbox import Child, child_environment
+from pipeline.media.launcher import child_environment
+from pipeline.media.sandbox import Child
 from schemas.reasons import Reason
 from tests.support.media.decoding import LIMITS, decode, fault_of
 from tests.support.media.media_factory import Clip, write_clip
 
+# It runs where the launcher starts, which has av.open before any job.
 HOOK = """
 import os, sys
-if "{name}" in " ".join(sys.orig_argv):
+if "pipeline.media.child.launch" in sys.orig_argv:
     import av
     real = av.open
     def trapped(*args, **kwargs):
-        {action}
+        if "{name}" in str(args[0]):
+            {action}
         return real(*args, **kwargs)
     av.open = trapped
 """

@@ -12,7 +12,7 @@ import pytest
 from pipeline.clip.changes import CAPTURED, ENHANCED, GENERATED, Changes, digital_source_type
 from pipeline.media.tags import beside
 from pipeline.proof.record import sealed, unsealed
-from pipeline.runs.row import result_from_record
+from pipeline.runs.row import BESIDE_COLUMNS, result_from_record
 from pipeline.runs.tables import to_table
 from schemas.recipe import Recipe
 from tests.support.media.media_factory import Clip, write_clip
@@ -125,7 +125,7 @@ def test_the_table_takes_the_row_and_refuses_another_term(tmp_path: Path) -> Non
     source = tmp_path / "reel.mkv"
     write_clip(source, Clip(frames=3))
     row = publish(tmp_path, source, settings_for(tmp_path))
-    plain = {key: value for key, value in row.items() if key not in ("series_uri", "shot_rows")}
+    plain = {key: value for key, value in row.items() if key not in BESIDE_COLUMNS}
     table = to_table("clips", [plain], row["run"])
     assert table["digital_source_type"].to_pylist() == [ENHANCED]
     with pytest.raises(ValueError, match="digital_source_type"):

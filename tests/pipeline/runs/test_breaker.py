@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.local import ThisProcess
 from pipeline.runs.breaker import IN_A_ROW, Breaker
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
@@ -48,7 +49,7 @@ def test_only_faults_of_the_system_trip_it(reason: Reason) -> None:
 
 def test_a_tripped_run_stops_and_commits_no_clip(work: Run) -> None:
     settings = work.settings
-    survey = SurveyStage(settings)
+    survey = SurveyStage(settings, ThisProcess())
     for clip in work.todo:
         denied = failing(ClipFault(Reason.ACCESS_DENIED, f"{clip.source_uri}: 403"))
         stopped = settings.ledger.stopped()

@@ -132,10 +132,10 @@ def test_a_negative_shard_stands_for_another_step(tmp_path: object) -> None:
 
 def test_assembly_belongs_to_one_shard_of_a_session(store_root: str) -> None:
     ledger = Ledger.open_or_resume(store_root, IDENTITY)
-    assert ledger.claim_assembly("a", "s", 2)
-    assert not ledger.claim_assembly("a", "s", 1)
-    assert ledger.claim_assembly("a", "s", 2)
-    assert ledger.claim_assembly("a", "next", 1)
+    assert ledger.claim_assembly("a", "s", 2) == "new"
+    assert ledger.claim_assembly("a", "s", 1) == "other"
+    assert ledger.claim_assembly("a", "s", 2) == "again"
+    assert ledger.claim_assembly("a", "next", 1) == "new"
 
 
 def test_segments_come_in_the_order_of_their_shards(tmp_path: object) -> None:

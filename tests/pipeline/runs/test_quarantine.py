@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from jobs import cli
 from jobs.console.query import query
+from pipeline.local import ThisProcess
 from pipeline.runs import audit, lease
-from pipeline.runs.ledger import WorkerId
+from pipeline.runs.ledger import SURVEY, WorkerId
 from pipeline.runs.quarantine import cases, find, retry
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
@@ -42,7 +43,7 @@ class Nights:
 
     def survey(self, work: Run) -> dict[str, Any]:
         """Survey every clip that the run tries. Each ends there."""
-        stage = SurveyStage(work.settings)
+        stage = SurveyStage(work.settings, ThisProcess())
         for clip in work.todo:
             for item in stage(clip):
                 work.take(item)
@@ -234,10 +235,11 @@ def test_show_prints_all_facts_of_one_clip(nights: Nights) -> None:
     facts = json.loads(invoke("show", "a", "--out", nights.out, "--json").stdout)
     assert facts["source_uri"] == str(nights.folder / "a.mkv")
     assert facts["recipe_sha256"] == Recipe().digest
-    (attempt,) = facts["attempts"]
+    survey, attempt = facts["attempts"]
+    assert (survey["shard"], survey["ended"]) == (SURVEY, True)
     assert (attempt["shard"], attempt["node"], attempt["ended"]) == (0, "node-7", True)
     assert "node-7" in invoke("show", "a", "--out", nights.out).stdout
-    assert "no attempts in this run" in invoke("show", "b", "--out", nights.out).stdout
+    assert "survey" in invoke("show", "b", "--out", nights.out).stdout
 
 
 def test_retry_of_clips_of_a_reason_or_of_all(nights: Nights) -> None:

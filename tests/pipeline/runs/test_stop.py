@@ -105,7 +105,10 @@ def open_run(manifest: str, out: str, recipe: Recipe = RECIPE) -> Run:
 
 def drive(work: Run, before_shard: Callable[[int], None] = lambda n: None) -> list[type[Item]]:
     """Take every clip of a run through every stage. Return the classes of the last values."""
-    survey, assembly = SurveyStage(work.settings), AssembleStage(work.settings)
+    survey, assembly = (
+        SurveyStage(work.settings, ThisProcess()),
+        AssembleStage(work.settings, ThisProcess()),
+    )
     restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
     shards = [shard for clip in work.todo for shard in survey(clip)]
     kinds = []
@@ -189,8 +192,8 @@ def test_a_clip_published_on_a_node_that_is_then_lost_is_published(
     """Its row is lost with the node. Ray repeats the stages, which find the finished work."""
     work = open_run(manifest, str(tmp_path / "out"), Recipe(shard_frames=6, strength=0))
     restoration = RestoreStage(work.settings, ThisProcess(), Restorers(1))
-    assembly = AssembleStage(work.settings)
-    shards = SurveyStage(work.settings)(work.todo[0])
+    assembly = AssembleStage(work.settings, ThisProcess())
+    shards = SurveyStage(work.settings, ThisProcess())(work.todo[0])
     ends = [assembly(restoration(shard)) for shard in shards]
     assert [type(item) for item in ends] == [ShardDone, ClipEnded]
     for item in (ends[0], assembly(restoration(shards[1]))):

@@ -51,10 +51,25 @@ def frame_rows(count: int) -> Iterator[Row]:
     return ({"clip_id": "b", "frame": i, "shot": 0, "blur_before": 0.5} for i in range(count))
 
 
+def region_rows(run: str = RUN, count: int = 4) -> pa.Table:
+    box = {"x": 1, "y": 2, "width": 9, "height": 8, "area": 50, "bright": True, "change": 40.5}
+    row = {"clip_id": "b", "run": run, "shot": 0, "decision": "suspect", "why": "path"} | box
+    return pa.Table.from_pylist([row | {"frame": n} for n in range(count)], schema("regions"))
+
+
 def write(out: str, frames: int = 10) -> None:
     clips = [PUBLISHED_CLIP, FAILED_CLIP]
     shots = [{"clip_id": "b", "shot": 0, "start": 0, "stop": 10, "flickers": True}]
-    tables.write_tables(out, RUN, DAY, clips, shots, frame_rows(frames), RUN_ROW)
+    tables.write_tables(
+        out,
+        RUN,
+        DAY,
+        clips,
+        shots,
+        frame_rows(frames),
+        RUN_ROW,
+        regions=[region_rows()],
+    )
 
 
 def content(out: str) -> dict[str, bytes]:
@@ -91,6 +106,24 @@ def test_frames_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert rows == [4, 4, 2]
     write(str(tmp_path), frames=3)
     assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
+
+
+def test_regions_of_many_clips_come_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "PART_ROWS", 7)
+    regions = (region_rows() for _ in range(3))
+    tables.write_tables(str(tmp_path), RUN, DAY, [], [], [], RUN_ROW, regions=regions)
+    folder = tmp_path / "tables" / "regions" / f"run_date={DAY}" / RUN
+    rows = [pq.ParquetFile(path).metadata.num_rows for path in sorted(folder.iterdir())]
+    assert rows == [8, 4]
+
+
+def test_a_wrong_region_is_refused(tmp_path: Path) -> None:
+    wrong = region_rows().to_pylist()[0] | {"why": "dislike"}
+    regions = [pa.Table.from_pylist([wrong], schema("regions"))]
+    with pytest.raises(ValueError, match="dislike"):
+        tables.write_tables(str(tmp_path), RUN, DAY, [], [], [], RUN_ROW, regions=regions)
 
 
 def test_rows_in_the_former_place_are_not_counted_twice(tmp_path: Path) -> None:
@@ -148,11 +181,11 @@ def test_every_table_is_read_as_documented(tmp_path: Path, library: str) -> None
     write(str(tmp_path))
     tables.write_tables(
         str(tmp_path), OTHER_RUN, "2026-11-23", [PUBLISHED_CLIP], [], frame_rows(3),
-        RUN_ROW | {"run": OTHER_RUN, "clips": 1},
+        RUN_ROW | {"run": OTHER_RUN, "clips": 1}, regions=[region_rows(OTHER_RUN)],
     )  # fmt: skip
     (line,) = re.findall(rf"^{library}\..*$", tables_markdown(), re.MULTILINE)
     module = importlib.import_module(library)
-    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13}
+    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8}
     for name, count in rows.items():
         code = line.replace("restored/tables/clips", f"{tmp_path}/tables/{name}")
         found = eval(code, {library: module})

@@ -54,11 +54,16 @@ FAULTS = {
 # Decoders of two files crash or hang, as native decoders can. The file names select them.
 TRAP = """
 import os, signal, sys, time
-if "pipeline.media.child.decode" in " ".join(sys.orig_argv):
-    if ".crash" in " ".join(sys.orig_argv):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if ".hang" in " ".join(sys.orig_argv):
-        time.sleep(3600)
+if "pipeline.media.child.launch" in sys.orig_argv:
+    import av
+    real = av.open
+    def trapped(*args, **kwargs):
+        if ".crash" in str(args[0]):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if ".hang" in str(args[0]):
+            time.sleep(3600)
+        return real(*args, **kwargs)
+    av.open = trapped
 """
 
 
@@ -179,14 +184,14 @@ class FaultRun:
         wait_for(enough, seconds=1200)
 
     def attempts_in_progress(self, clip: str = "") -> dict[str, int]:
-        """Attempts in progress at one clip or at all clips, with their process ids."""
+        """Attempts in progress at shards of one clip or of all clips, with their process ids."""
         found = set(self.names("attempts"))
         if not found:
             return {}
         open_ones = [
             name for name in found
             if name.endswith(".json") and name.replace(".json", ".end") not in found
-            and name.startswith(f"{clip}/" if clip else "")
+            and name.startswith(f"{clip}/" if clip else "") and "/-" not in name
         ]  # fmt: skip
         base = Ledger(self.out, runs(self.out)[-1]).uri
         return {

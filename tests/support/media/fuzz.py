@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import resource
 import shutil
 import sys
 import tempfile
@@ -20,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.console.output import say
-from pipeline.media import sandbox
 from pipeline.media.decoder import Decoder
+from pipeline.media.launcher import ENDED
 from schemas.errors import ClipFault
 from schemas.recipe import Limits
-from tests.support.media.forked import Forked
 from tests.support.media.media_factory import H264, Clip, Sound, write_clip
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=2000, wall_seconds=60, address_space_mb=1536)
@@ -165,23 +163,18 @@ def tried(seeds: Path, case: int) -> FuzzEnd:
         except ClipFault as fault:
             end, sentence = str(fault.reason), fault.sentence
         seconds = time.monotonic() - started
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        peak = ENDED.peak_kib / 1024
         return FuzzEnd(name, mutation, end, sentence, seconds, peak)
 
 
-def fuzz(count: int, forked: bool = False) -> list[FuzzEnd]:
+def fuzz(count: int) -> list[FuzzEnd]:
     """The results of all cases, in order. Several run in parallel."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
         write_seeds(Path(folder))
-        with context.Pool(AT_ONCE, fork_children if forked else None) as pool:
+        with context.Pool(AT_ONCE) as pool:
             cases = ((Path(folder), case) for case in range(count))
             return pool.starmap(tried, cases, chunksize=1)
-
-
-def fork_children() -> None:
-    """Make this process fork its decoders from now on."""
-    sandbox.subprocess.Popen = Forked  # type: ignore[assignment,misc]
 
 
 def table(outcomes: Sequence[FuzzEnd]) -> str:
@@ -203,7 +196,7 @@ def main() -> None:
             write_seeds(Path(seeds))
             say(str(mutated(Path(seeds), int(sys.argv[2]), folder)[0]))
         return
-    outcomes = fuzz(int(sys.argv[1]), forked=True)
+    outcomes = fuzz(int(sys.argv[1]))
     say(table(outcomes))
     slowest, peak = max(o.seconds for o in outcomes), max(o.peak_mib for o in outcomes)
     say(f"\nslowest {slowest:.1f} s, largest child {peak:.0f} MiB")

@@ -1,0 +1,122 @@
+"""The commands revert and compare: take a change back, and show it in a film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.console import output
+from jobs.console.options import Json, Out
+from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from pipeline.undo.revert import Reverted
+
+
+def revert(
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    shot: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Only this shot, as in tables/shots.")
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only frames A to B, both included, counted from 0."),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Only this box of the picture, in pixels."),
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who asks; default: the user.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Only let the next run restore the clip again."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the source's pixels back into a published clip, exactly.
+
+    Puts back the whole clip, a shot, some frames or a box, in the restored file and in every file
+    derived from it. All else stays as it is. The record, the PREMIS document, the audit log and the
+    tables say what was put back, when and by whom. A box that would cut a colour sample is widened.
+    Later runs do not restore the clip again, unless you release it.
+
+    \b
+    Example:
+        archive-restore revert reel-0042 --out restored --frames 120:180 --region 300,80,64,48
+    """
+    from pipeline.undo.revert import release_clip, revert_clip
+    from pipeline.undo.selection import Request
+
+    if release:
+        if (shot, frames, region) != (None, None, None):
+            raise ArchiveError("--release takes the whole clip: leave out what to put back")
+        release_clip(clip, out, by=by, note=note)
+        text = f"{clip}: the next `archive-restore submit` restores it again"
+        output.emit({"clip_id": clip, "released": True}) if as_json else output.say(text)
+        return
+    done = revert_clip(clip, out, Request.parse(shot, frames, region), by=by, note=note)
+    output.emit(done.to_dict()) if as_json else output.say(_described(done))
+
+
+def compare(
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help="New file: .mp4 (H.264) or .mkv (FFV1).")
+    ],
+    kind: Annotated[str, typer.Option(help="split, wipe or difference.")] = "split",
+    factor: Annotated[
+        int, typer.Option(min=1, max=64, help="How many times stronger a difference is shown.")
+    ] = 4,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only frames A to B, both included.")
+    ] = None,
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also for a clip of the access class restricted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a film that shows what was changed in a published clip.
+
+    split: the source left of a line, the restored picture right of it. wipe: the line moves.
+    difference: what was added to each sample, around grey. The film of the whole clip has its
+    sound.
+
+    \b
+    Example:
+        archive-restore compare reel-0042 --out restored --kind wipe --to reel-0042.mp4
+    """
+    from pipeline.undo.compare import KINDS, Comparison, write_film
+    from pipeline.undo.selection import parse_range
+
+    chosen = next((one for one in KINDS if one == kind), None)
+    if chosen is None:
+        raise ArchiveError(f"--kind {kind}: give one of {', '.join(KINDS)}")
+    part = None if frames is None else parse_range(frames)
+    count = write_film(clip, out, Comparison(chosen, part, factor, restricted), to)
+    facts = {"clip_id": clip, "kind": kind, "file": str(to), "frames": count}
+    if kind == "difference":
+        facts["factor"] = factor
+    if as_json:
+        output.emit(facts)
+        return
+    more = f", shown {factor} times as strong" if kind == "difference" else ""
+    output.say(f"{to}: {kind} of {output.grouped(count)} frames{more}")
+
+
+def _described(done: Reverted) -> str:
+    what, chosen = f"{done.clip_id}, {done.selection}", done.selection
+    lines = []
+    if chosen.widened:
+        lines.append(
+            f"the box was widened from {chosen.asked} to {chosen.region}: colour has fewer samples"
+        )
+    if not done.frames:
+        return "\n".join([*lines, f"{what}: these are the source's pixels already"])
+    lines.append(f"{what}: source pixels put back in {output.grouped(done.frames)} frames")
+    lines.append(f"{output.grouped(done.frames_changed)} frames of the clip differ from the source")
+    return "\n".join([*lines, done.uri])

@@ -1,0 +1,88 @@
+"""The regions that the model repaired or left, and the Parquet file in which a shard's travel.
+
+A frame may have a hundred regions. They go from stage to stage as files, never as rows of a flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.frame_state import Repair
+from pipeline.clip.segment import RegionSums
+from schemas.tables import schema
+
+_OF_THE_CLIP = ("clip_id", "run")  # columns that the file of a shard lacks
+_BUFFERED = 20_000  # rows
+SCHEMA = pa.schema([f for f in schema("regions") if f.name not in _OF_THE_CLIP])
+
+
+class RegionWriter:
+    """Writes the regions of a shard, in the order of its frames. No region: no file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError if an earlier file at ``path`` cannot be deleted."""
+        path.unlink(missing_ok=True)
+        self._path, self._rows = path, list[tuple[object, ...]]()
+        self._file: pq.ParquetWriter | None = None
+        self.sums = RegionSums()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._flush()
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, shot: int, frame: int, repairs: Iterable[Repair]) -> None:
+        """Add the regions of a frame. Their boxes are in pixels of the frame."""
+        for one in repairs:
+            self.sums += (
+                RegionSums(suspects=1)
+                if one.decision == "suspect"
+                else RegionSums(1, 0, one.area, frame)
+            )
+            row = shot, frame, *one.box, one.area, one.bright, round(one.change, 2)
+            self._rows.append((*row, one.decision, one.why))
+        if len(self._rows) >= _BUFFERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        self._file = self._file or pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        self._file.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        self._rows.clear()
+
+
+def join_regions(parts: Iterable[Path], path: Path) -> None:
+    """Write the regions of a clip's shards, in order, to one file."""
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as joined:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(_BUFFERED):
+                    joined.write_batch(batch)
+
+
+def read_regions(data: bytes, clip: str, run: str, rows: int) -> Iterator[pa.Table]:
+    """The regions of a clip as parts of tables/regions, of at most ``rows`` rows."""
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        for batch in file.iter_batches(rows):
+            whole = pa.table(batch)
+            for position, (name, value) in enumerate(zip(_OF_THE_CLIP, (clip, run), strict=True)):
+                whole = whole.add_column(position, name, pa.repeat(value, len(whole)))
+            yield whole.cast(schema("regions"))
