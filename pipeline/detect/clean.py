@@ -21,7 +21,7 @@ from pipeline.clip.frames import Luma, Luma8
 from pipeline.detect.metrics import blockiness, noise_sigma
 
 # Limits. A shot that reaches one is not clean.
-SHORTEST = 12  # frames that are needed to tell
+SHORTEST = 24  # frames that are needed to tell
 SPECKS, SPECKS_AT_ONCE = 0.3, 3  # per frame of the shot; in one frame
 NOISE = 2.75  # code values
 CODED_NOISE = 0.5  # code values of noise x excess of the steps at block borders

@@ -19,7 +19,7 @@ from schemas.recipe import Limits, Recipe
 from tests.support.media.scenes import sharp_scene
 from tests.support.studio import Studio
 
-FRAMES = 14
+FRAMES = 26
 Clip = np.ndarray
 
 
@@ -55,7 +55,7 @@ def test_a_clean_shot_is_clean() -> None:
         (lambda c: c * (1 + 0.1 * (np.arange(len(c)) % 2))[:, None, None], "flicker"),
         (lambda c: np.stack([cv2.GaussianBlur(f, (0, 0), 1.2) for f in c]), "soft"),
         (lambda c: np.where(np.arange(160) == 70, c + 60, c), "lines"),
-        (lambda c: c[:11], "short"),
+        (lambda c: c[:23], "short"),
     ],
 )
 def test_one_kind_of_damage_is_enough(damaged: Callable[[Clip], Clip], word: str) -> None:

@@ -18,7 +18,7 @@ from pipeline.plan import triage as plan_triage
 from pipeline.plan.triage import marks_in, samples
 from tests.support.media.scenes import sharp_scene
 
-LENGTH = 12
+LENGTH = 24
 
 
 def view(seed: int, tint: float = 0.8) -> np.ndarray:
