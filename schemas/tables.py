@@ -182,7 +182,7 @@ SHOTS: Columns = {
     ),
     "found": text(
         "Why the shot is not called clean: specks, lines, flicker, noise, coding, soft; or why "
-        "that cannot be told: short, monochrome, interlaced, missing. Null if it is clean or was "
+        "that is not known: short, monochrome, interlaced, missing. Null if it is clean or was "
         "not judged."
     ),
     "flickers": flag("True if the exposure flickers. It is then corrected."),

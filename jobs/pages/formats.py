@@ -87,7 +87,7 @@ Some frames hold no picture. They are published unchanged, each run of them as o
 - `clean`: a shot of {clean} frames or more that shows no damage. This is measured: there are no
   specks, lines, flicker, noise or coding blocks, and detail is as fine as the frame can hold. A
   shot without colour and interlaced video are never called clean. Recipe key `clean = "restore"`
-  restores clean shots too. In fast motion, dust cannot be told from the picture, and a light copy
+  restores clean shots too. In fast motion, dust looks like the picture, and a light copy
   for the web can pass for clean. A clip of clean shots alone ends `untouched`: its file is made and
   verified like any other, and every frame in it is the source's.
 
