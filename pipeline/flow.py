@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
+from pipeline.media.sandbox import require_walls
 from pipeline.ray_watch import Watch
 from pipeline.runs import lease
 from pipeline.runs.closing import Devices, RunSummary
@@ -63,7 +64,8 @@ def run(
     work starts, work in progress ends, and the summary counts the clips that are left.
 
     Raises before any work: ManifestInvalid if the manifest has faults or ``out`` is a place of
-    originals, Locked if another process writes to ``out``.
+    originals, Locked if another process writes to ``out``, ArchiveError if this machine lacks a
+    wall that `ARCHIVE_RESTORE_WALLS` asks for.
     """
     stop, executor = stop or Stop(), executor or RayExecutor()
     lease.refuse_if_held(out)  # fail early; taking the lease decides
@@ -71,6 +73,8 @@ def run(
     clips = read_manifest(manifest, out, warnings.append)
     for warning in warnings:
         progress(Event(kind="warning", sentence=str(warning)))
+    if lacking := require_walls():
+        progress(Event(kind="warning", sentence=lacking))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
         with_retries(lambda: finish(out), retry)  # a revert that was interrupted
         work = Run.open(manifest, clips, out, recipe, progress, retry)

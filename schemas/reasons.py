@@ -48,6 +48,7 @@ class Reason(StrEnum):
     MEDIA_BOMB = "MEDIA_BOMB"
     DECODER_CRASH = "DECODER_CRASH"
     DECODER_TIMEOUT = "DECODER_TIMEOUT"
+    NOT_ISOLATED = "NOT_ISOLATED"
     EMBARGOED = "EMBARGOED"
     LICENCE_REFUSED = "LICENCE_REFUSED"
     GPU_OOM = "GPU_OOM"
@@ -198,6 +199,14 @@ REASONS: dict[Reason, ReasonInfo] = {
         "The decoder took longer than the recipe allows.",
         "If the clip is genuine and the machine is slow, raise limits.wall_seconds in the recipe.",
         "quarantined",
+    ),
+    Reason.NOT_ISOLATED: ReasonInfo(
+        "A wall of the decoder's sandbox is missing that ARCHIVE_RESTORE_WALLS asks for. The file "
+        "was not opened.",
+        "Run `doctor` on that machine. Start the run where the system allows the wall, or ask for "
+        "fewer walls.",
+        "failed",
+        "system",
     ),
     Reason.EMBARGOED: ReasonInfo(
         "The manifest holds the clip until embargo_until.",

@@ -62,6 +62,7 @@ def examine(out: str | None = None) -> list[Check]:
         disk(Path(tempfile.gettempdir())),
         _guarded("weights", weights),
         _guarded("decoder", decoder),
+        _guarded("sandbox", sandbox),
         _guarded("token", token),
     ]
     if out is not None:
@@ -148,6 +149,16 @@ def decoder() -> Check:
 
     version, licence = ffmpeg_licence()
     return Check("decoder", "ok", f"FFmpeg {version}, {licence}, runs in its own process")
+
+
+def sandbox() -> Check:
+    """Name the walls that stand around the decoder's process here, and those that are missing."""
+    from pipeline.media.sandbox import require_walls
+    from pipeline.media.walls.raised import WALLS
+
+    if lacking := require_walls():
+        return Check("sandbox", "warn", lacking)
+    return Check("sandbox", "ok", f"all walls stand around the decoder: {', '.join(WALLS)}")
 
 
 def token() -> Check:

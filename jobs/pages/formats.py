@@ -112,7 +112,11 @@ STREAMS = {
     "subtitles": "kept; MP4 text becomes SubRip, without styles and positions",
     "attachments": "kept; a cover picture becomes an attachment",
     "tags": "kept, except tags about the source's container",
-    "timestamps": "kept, rounded to Matroska's 1 ms; the exact ones are in the clip's `.json`",
+    "timestamps": "kept, rounded to Matroska's 1 ms; the exact ones are in the clip's `.json`. If "
+    "the file states the order of decoding only (AVI, old MP4), its timestamps are put into the "
+    "order of presentation, and a message of the survey says so",
+    "position and scale in a display matrix": "dropped; a matrix that distorts the picture is "
+    "refused",
     "other data": "dropped; the clip's `.json` names it",
 }
 
@@ -123,18 +127,18 @@ and checked against the policy of its profile. Only then is the clip published, 
 or with none. The list `derived` in the clip's `.json` names each stream that a file cannot hold.
 """
 KEPT = """
-Size, sample aspect, rotation, primaries, transfer curve, matrix, timestamps, timecode, chapters,
-tags and languages are kept. Full range becomes limited, RGB becomes BT.709 (below 720 lines
-BT.601), captions in SubRip become MP4 text; attachments and other captions are dropped.
+Size, sample aspect, rotation, mirroring, primaries, transfer curve, matrix, timestamps, timecode,
+chapters, tags and languages are kept. Full range becomes limited, RGB becomes BT.709 (below 720
+lines BT.601), captions in SubRip become MP4 text; attachments and other captions are dropped.
 
 MXF holds no chapters, captions or languages. Its tags have names that begin with `comment_`. It
 states the transfer curve of BT.601 as BT.709; the two are equal. Sound is cut, or filled with
 silence, to the length of the picture. QuickTime has a fixed list of languages; others are dropped.
 
 The survey ends a clip as `PROFILE_REFUSED`, before any work, in these cases. MXF: interlaced
-pictures, pictures below 256x120, rates that television does not use, a rotation, or YUV below 720
-lines without a matrix (DNxHR would state BT.709). MP4: odd sizes. `VFR_REFUSED`: MXF for a rate
-that varies.
+pictures, pictures below 256x120, rates that television does not use, turned or mirrored pictures,
+or YUV below 720 lines without a matrix (DNxHR would state BT.709). MP4: odd sizes. `VFR_REFUSED`:
+MXF for a rate that varies.
 """
 POLICIES = """
 The rules of each profile are TOML files in `schemas/policies/`. The results are in `policies` of

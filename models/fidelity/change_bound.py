@@ -28,6 +28,9 @@ CHANGE_PER_ERROR = 2.0  # code values allowed for each code value of error above
 # Noise in code values. Up to the first, hard coding has removed the noise and CLEAN_CLIP_ERROR
 # counts as 0. From the second it counts in full.
 NOISE_LEFT_BY_CODING = 0.4, 0.7
+# The outermost two lines of each side, of pictures (3, H, W): the network sees one side of them
+# only, and many transfers have a dark line there, which it would sharpen.
+EDGES = np.s_[:, :2], np.s_[:, -2:], np.s_[:, :, :2], np.s_[:, :, -2:]
 
 
 def bound_changes(frames: Iterable[FrameState]) -> Iterator[FrameState]:
@@ -48,8 +51,8 @@ def bound_change(
 
     ``defects`` is (H, W) in [0, 1]. The bound is the larger of ``noise`` (standard deviation in
     code values, `models.fidelity.damage_level`) and what the predicted error (mean, code values)
-    allows. Above NOISE_WITHOUT_BOUND there is no bound. Unknown noise counts as the predicted
-    error.
+    allows; at EDGES that is MOST_ERROR_BOUND at most. Above NOISE_WITHOUT_BOUND there is no bound.
+    Unknown noise counts as the predicted error.
 
     The predicted error allows up to MOST_ERROR_BOUND, plus CHANGE_PER_ERROR times its excess over
     CLEAN_CLIP_ERROR. That threshold falls to 0 where the noise falls through NOISE_LEFT_BY_CODING.
@@ -62,10 +65,14 @@ def bound_change(
         return image
     threshold = CLEAN_CLIP_ERROR * _rise(noise, *NOISE_LEFT_BY_CODING)
     excess = max(predicted_error - threshold, 0.0)
+    at_edges = max(noise, LEAST_BOUND, min(predicted_error, MOST_ERROR_BOUND)) / room / 255
     allowed = min(predicted_error, MOST_ERROR_BOUND) + CHANGE_PER_ERROR * excess
-    bound = max(noise, LEAST_BOUND, allowed) / room / 255
+    inside = max(noise, LEAST_BOUND, allowed) / room / 255
     change = image - source
-    held = bound * torch.tanh(change / bound)
+    held = inside * torch.tanh(change / inside)
+    if at_edges < inside:
+        for part in EDGES:
+            held[part] = at_edges * torch.tanh(change[part] / at_edges)
     return source + held + defects * (change - held)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.frame_state import Image
 from models.motion.deflicker import LUMA_709, warp
+from models.motion.flow import dis_flow
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
 OUTERMOST = max(OFFSETS)
@@ -27,6 +28,8 @@ OPENCV = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,  # for restored frames
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,  # for training, which aligns many windows
 }
+EDGE = 8  # pixels from an edge of the frame in which a line may stay while the picture moves
+EDGE_RUN = 7  # pixels along an edge over which a match is compared
 FILL_SIGMA = 14.0  # pixels over which flow is spread into places without a match
 
 Flow = NDArray[np.float32]  # (H, W, 2) in pixels
@@ -69,7 +72,7 @@ def flow_step(
 ) -> Flow:
     """Flow from a frame to the next (``side`` 1) or the previous one (-1), cached in the frame."""
     if side not in frame.steps:
-        frame.steps[side] = search.calc(frame.luma, neighbour.luma, None)
+        frame.steps[side] = dis_flow(search, frame.luma, neighbour.luma)
     return frame.steps[side]
 
 
@@ -108,7 +111,8 @@ class Aligner:
             else:
                 flow, trust[k] = self._far(centre, others, offset)
                 beyond = {at - offset: frame for at, frame in others.items()}
-                image = warp(self._mean(other, beyond, offset // OUTERMOST), flow, cubic=True)
+                mean = self._mean(other, beyond, offset // OUTERMOST)
+                image = keep_edges(centre.image, warp(mean, flow, cubic=True), other.image)
             warped.append(image)
         _forget({0: centre, **others})
         return warped, trust
@@ -123,7 +127,8 @@ class Aligner:
             seen.append(self._near(frame, others, side))
         if (far := OUTERMOST * side) in others:
             flow, trust = self._far(frame, others, far)
-            seen.append((warp(others[far].image, flow, cubic=True), trust))
+            image = others[far].image
+            seen.append((keep_edges(frame.image, warp(image, flow, cubic=True), image), trust))
         return weighted_mean(frame.image, seen)[0]
 
     def _near(
@@ -131,7 +136,9 @@ class Aligner:
     ) -> tuple[Image, Trust]:
         if offset not in frame.near:
             flow, trust = self._match(frame, others, offset)
-            frame.near[offset] = warp(others[offset].image, flow, cubic=True), trust
+            image = others[offset].image
+            moved = keep_edges(frame.image, warp(image, flow, cubic=True), image)
+            frame.near[offset] = moved, trust
         return frame.near[offset]
 
     def _far(
@@ -151,11 +158,30 @@ class Aligner:
         side = 1 if offset > 0 else -1
         between = others.get(side)
         if between is None:
-            return self._dis.calc(centre.luma, others[offset].luma, None)
+            return dis_flow(self._dis, centre.luma, others[offset].luma)
         near = flow_step(self._dis, centre, between, side)
         if offset == side:
             return near
         return further(near, flow_step(self._dis, between, others[offset], side))
+
+
+def keep_edges(centre: Image, warped: Image, still: Image) -> Image:
+    """The neighbour ``warped`` onto ``centre``, near the edges as it was if that fits better.
+
+    Transfers of film often have a dark or half dark line at an edge. It stays while the picture
+    moves, so the flow of the picture would tear it away. ``still`` is the neighbour before it was
+    warped. The three pictures are (H, W, 3); ``warped`` is changed.
+    """
+    for across in (0, 1):  # lines along rows, then along columns
+        along = (EDGE_RUN, 1) if across == 0 else (1, EDGE_RUN)
+        for edge in (slice(0, EDGE), slice(-EDGE, None)):
+            part = (edge, slice(None)) if across == 0 else (slice(None), edge)
+            errors = [
+                cv2.blur(cv2.absdiff(centre[part], other[part]).mean(axis=2), along)
+                for other in (warped, still)
+            ]
+            cv2.copyTo(still[part], (errors[1] < errors[0]).astype(np.uint8), warped[part])
+    return warped
 
 
 def weighted_mean(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frame_state import Curve, FrameState, Image
+from models.motion.flow import dis_flow
 
 LIGHT_REACH = 12  # frames each side whose exposures estimate the light
 RHO = 0.3  # correlation of flicker from frame to frame
@@ -183,8 +184,8 @@ class Deflicker:
             _matched_exposure(self._lumas[k], self._quantiles[k], self._near(k))
             for k in (index, index + 1)
         )
-        flow = self._flow.calc(level_here, level_there, None)
-        missed = flow + warp(self._flow.calc(level_there, level_here, None), flow)
+        flow = dis_flow(self._flow, level_here, level_there)
+        missed = flow + warp(dis_flow(self._flow, level_there, level_here), flow)
         matched = (np.square(missed).sum(-1) < FLOW_MISS**2)[::2, ::2]
         if matched.mean() < ENOUGH:
             matched[:] = True

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.frame_state import FrameState, Image
 from models.motion.alignment import Flow, FlowFrame, confidence, residual
 from models.motion.deflicker import warp
+from models.motion.flow import dis_flow
 
 HOLE_SIGMA = 6.0  # pixels over which flow is spread into places where no pixel has landed
 HOLE_WEIGHT = 1e-3  # weight below which a place counts as a hole
@@ -52,8 +53,8 @@ def between(before: Image, after: Image, count: int = 1) -> list[Image]:
     """The ``count`` frames (H, W, 3) between two, evenly spaced in time."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     first, last = FlowFrame.of(before, sigma=0.8), FlowFrame.of(after, sigma=0.8)
-    there: Flow = dis.calc(first.luma, last.luma, None)
-    back: Flow = dis.calc(last.luma, first.luma, None)
+    there: Flow = dis_flow(dis, first.luma, last.luma)
+    back: Flow = dis_flow(dis, last.luma, first.luma)
     trust = [
         _consistency(there, back) * confidence(residual(first.luma, last.luma, there)),
         _consistency(back, there) * confidence(residual(last.luma, first.luma, back)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,7 @@ Planes = tuple[Plane, ...]
 Luma = NDArray[np.float32]  # (H, W), 0 to 255 for every bit depth
 Luma8 = NDArray[np.uint8]  # (H, W)
 
+UNIT = 256  # of the numbers of a display matrix
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 
 
@@ -80,7 +81,10 @@ class Probe:
 
     Colour values are code points of ITU-T H.273 (2: unspecified). `pix_fmt` is the planar,
     little-endian format of the delivered frames, `source_pix_fmt` the decoder's own format. `sar`
-    is 1 if nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full.
+    is 1 if nothing is declared. `color_range`: 0 unspecified, 1 limited, 2 full. `display` holds a,
+    b, c, d of the display matrix, which turns (x, y) into (ax + cy, bx + dy), in 1/256 and without
+    its scale; empty if the picture is shown as it is. `reordered`: the file states timestamps in
+    the order of decoding only, and `pts` are these in the order of presentation.
     """
 
     container: str
@@ -110,6 +114,8 @@ class Probe:
     chapters: int
     timecode: str | None
     channels: tuple[int, ...] = ()  # one number per sound track
+    display: tuple[int, ...] = ()
+    reordered: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """The probe as JSON values. A fraction becomes "num/den"."""
@@ -118,7 +124,8 @@ class Probe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Probe:
         """The inverse of `to_dict`. Raises KeyError or ValueError if the values are no probe."""
-        return cls(**{f.name: _typed(str(f.type), values[f.name]) for f in fields(cls)})
+        known = [f for f in fields(cls) if f.name in values or f.default is MISSING]
+        return cls(**{f.name: _typed(str(f.type), values[f.name]) for f in known})
 
 
 def _plain(value: object) -> object:
@@ -134,7 +141,9 @@ def _typed(kind: str, value: Any) -> Any:  # noqa: ANN401
         return None
     if kind.startswith("tuple"):
         return tuple(int(item) if "int" in kind else str(item) for item in value)
-    types: dict[str, Any] = {"Fraction": Fraction, "int": int, "float": float, "str": str}
+    types: dict[str, Any] = {
+        "Fraction": Fraction, "int": int, "float": float, "str": str, "bool": bool,
+    }  # fmt: skip
     return types[kind.split(" ")[0]](value)
 
 

@@ -34,6 +34,7 @@ INTERLACED, PROGRESSIVE = 1.04, 1.5
 # and at least SHARE of all, show one field order, and CLEAR times as many as show the other order:
 # noise shows both equally often.
 LEAST_FRAMES, SHARE, CLEAR = 4, 0.2, 4
+LEAST_LINES = 64  # in fewer lines, fine detail and noise look like fields
 COLUMNS = 360  # compared in each line
 
 Lines = NDArray[np.int16]
@@ -70,7 +71,7 @@ class InterlacingMeter:
         """Measure the next frame, (H, W) uint8."""
         step = max(1, luma.shape[1] // COLUMNS)
         self._recent.append(luma[:, ::step].astype(np.int16))
-        if len(self._recent) == 3 and luma.shape[0] >= 8:
+        if len(self._recent) == 3 and luma.shape[0] >= LEAST_LINES:
             verdict = frame_scan(*self._recent)
             if verdict is not None:
                 self._counts[verdict] += 1

@@ -223,7 +223,7 @@ def _check_declared(form: Form, name: str, source: Probe, found: Probe, order: s
         "pixel format": (form.pix_fmt, found.pix_fmt),
         "size": ((source.width, source.height), (found.width, found.height)),
         "scan": (kept, SCAN_OF[found.field_order]),
-        "rotation": (source.rotation, found.rotation),
+        "rotation and mirroring": (source.display, found.display),
         "timecode": (timecode_for(source.timecode, per_frame), found.timecode),
         "chapters": (0 if "chapters" in form.loses else source.chapters, found.chapters),
     }

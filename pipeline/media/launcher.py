@@ -2,7 +2,7 @@
 
 Starting Python and importing PyAV takes 0.3 CPU-seconds, more than decoding a small clip. So this
 process keeps one launcher, `child.launch`. It has imported what a job needs and never reads input.
-For each job it forks a process, which limits itself and reads one untrusted file.
+For each job it forks a process, which closes itself in and reads one untrusted file.
 
 The launcher ends with this process, and its jobs end with it.
 """
@@ -22,11 +22,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.media.walls.kernel import hide_memory
+from pipeline.media.walls.raised import VARIABLE
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
-PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
+PASSED_ON = ("LD_LIBRARY_PATH", "TZ", VARIABLE)
 # The end of a job: exit code, negative for a signal; CPU-seconds; peak memory in KiB.
 STATUS = struct.Struct("<idq")
 LOST = 70  # exit code of a job whose launcher died
@@ -110,6 +112,7 @@ class Launcher:
     """A running launcher. Not safe for several threads at once: `start` takes turns."""
 
     def __init__(self) -> None:
+        hide_memory()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(WAIT_SECONDS)
         with theirs:

@@ -118,8 +118,8 @@ def _mxf_refusal(probe: Probe, size: str) -> str:
         return f"{size}, less than {DNXHR_LEAST[0]}x{DNXHR_LEAST[1]}"
     if standard_rate(probe.fps) not in MXF_RATES:
         return f"{float(probe.fps):.3f} frames a second"
-    if probe.rotation:
-        return f"a rotation by {probe.rotation} degrees"
+    if probe.display:
+        return f"a rotation by {probe.rotation} degrees" if probe.rotation else "a mirrored picture"
     if not rgb_or_gray and probe.colorspace not in named:
         return f"the colour matrix {colour_name('matrix', probe.colorspace)}: it would state BT.709"
     return ""

@@ -1,9 +1,10 @@
 """The parent's side of a child process: start it, read its records, explain its death.
 
 Untrusted media may crash or hang the code that reads it, so that code runs in a child process with
-a minimal environment (`pipeline.media.launcher`). The request is its standard input. The child sets
-its own resource limits before it opens anything, and writes records (see `pipeline.media.wire`) to
-its standard output. The pipe is a bounded queue between both sides.
+a minimal environment (`pipeline.media.launcher`). The request is its standard input. The child
+raises its walls (`pipeline.media.walls`) and sets its own resource limits before it opens anything,
+and writes records (see `pipeline.media.wire`) to its standard output. The pipe is a bounded queue
+between both sides.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import select
 import signal
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.media import launcher
+from pipeline.media.walls.raised import VARIABLE, WALLS, wanted
 from pipeline.media.wire import END, FAULT, FRAME, RECORD
-from schemas.errors import ClipFault
+from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 
@@ -147,6 +150,36 @@ def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str,
             kind, payload = child.record(0)
             if kind == END:
                 return dict(json.loads(payload))
+
+
+@cache
+def missing_walls() -> dict[str, str]:
+    """The walls that cannot stand on this machine, and why: an empty table if all stand.
+
+    A child raises them around nothing. Raises `ClipFault(NOT_ISOLATED)` if one is missing that
+    `ARCHIVE_RESTORE_WALLS` asks for.
+    """
+    request = {"path": "/this machine", "limits": {}}
+    return dict(ask("pipeline.media.child.rehearse", request, Limits(wall_seconds=60))["missing"])
+
+
+def require_walls() -> str:
+    """One sentence that names the missing walls, or an empty text if all stand.
+
+    Raises ArchiveError if one is missing that `ARCHIVE_RESTORE_WALLS` asks for.
+    """
+    wanted()
+    try:
+        missing = missing_walls()
+    except ClipFault as fault:
+        advice = f"start it where the system allows them, or ask for fewer in {VARIABLE}"
+        raise ArchiveError(f"{fault.sentence}; {advice}") from fault
+    if not missing:
+        return ""
+    held = [name for name in WALLS if name not in missing]
+    lacks = "; ".join(f"{name} ({why})" for name, why in missing.items())
+    stand = f"{', '.join(held)} stand" if held else "none stands"
+    return f"the decoder's sandbox lacks walls: {lacks}; {stand}"
 
 
 def _enlarge_pipe(descriptor: int) -> None:

@@ -24,7 +24,7 @@ from schemas.recipe import Limits
 # Declared values that an output must share with its source, and their names in docs/formats.md.
 SAME = {
     "width": "width", "height": "height", "pix_fmt": "subsampling and bit depth",
-    "fps": "frame rate", "sar": "sample aspect ratio", "rotation": "rotation",
+    "fps": "frame rate", "sar": "sample aspect ratio", "display": "rotation and mirroring",
     "field_order": "scan and field order", "timecode": "timecode", "chapters": "number of chapters",
     "color_range": "range", "color_primaries": "primaries", "color_trc": "transfer",
     "colorspace": "matrix",

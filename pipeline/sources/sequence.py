@@ -35,6 +35,15 @@ def runs(found: Sequence[int]) -> list[range]:
     return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
 
 
+def files_of(pattern: str | Path) -> list[str]:
+    """The files of a local sequence, in order."""
+    match = SEQUENCE.fullmatch(str(pattern))
+    assert match is not None
+    stem, digits, suffix = match.groups()
+    found = numbers(pattern, map(str, Path(pattern).parent.iterdir()))
+    return [f"{stem}{number:0{digits}}{suffix}" for number in found]
+
+
 def runs_of(pattern: str | Path) -> list[range]:
     """The runs of a local sequence."""
     return runs(numbers(pattern, map(str, Path(pattern).parent.iterdir())))

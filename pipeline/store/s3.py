@@ -4,31 +4,29 @@ Credentials and endpoint come from the AWS chain (`AWS_ENDPOINT_URL`, profiles, 
 never from an address. boto3 repeats single requests; `pipeline.store.retry` repeats operations.
 """
 
-import base64
 import functools
-import hashlib
+import logging
 import os
-import re
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.store import local
+from pipeline.store import checksum, local
 from pipeline.store.local import ObjectStat
+from pipeline.store.timely import Timely, TooSlow
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
 _PART_BYTES = 16 * 2**20
-_CHUNK_BYTES = 2**20
-_MD5 = re.compile("[0-9a-f]{32}")
 _ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
 PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
+READ_SECONDS = 30.0  # without a byte of an answer
 _CLIENT_LOCK = threading.Lock()
+log = logging.getLogger(__name__)
 KMS_VARIABLE = "ARCHIVE_RESTORE_KMS_KEY"
 
 Attempt = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]  # makes a request, or repeats it
@@ -168,54 +166,28 @@ def download(uri: str, path: Path) -> None:
 def check_copy(uri: str, path: Path) -> ObjectStat:
     """Size and ETag of the object that `path` is a copy of.
 
-    Raises `ClipFault(STORE_ERROR)` if the copy has another size or checksum.
+    Raises `ClipFault(STORE_ERROR)` if the copy has another size or checksum. The log names an
+    object without a checksum that can be compared.
     """
     bucket, key = bucket_and_key(uri)
-    with _store_faults(uri):
-        head = _client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+
+    def head(**more: object) -> dict[str, Any]:
+        with _store_faults(uri):
+            return dict(_client().head_object(Bucket=bucket, Key=key, **more))
+
+    def part(number: int) -> dict[str, Any] | None:
+        with suppress(ClipFault):  # not every store knows parts
+            return head(PartNumber=number)
+        return None
+
+    whole = head(ChecksumMode="ENABLED")
     with local.faults(path):
-        wrong = differs(path, head)
-    if wrong:
+        right = checksum.matches(path, whole, part)
+    if right is None:
+        log.warning("%s: the store gives no checksum to compare; only the size was compared", uri)
+    elif not right:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
-    return _object_stat(head)
-
-
-def differs(path: Path, head: Mapping[str, Any]) -> bool:
-    """Whether a file has another size or checksum than the object of this answer to a HEAD.
-
-    It compares the first that the store gives of SHA-256, CRC32 and an ETag that is an MD5. It
-    cannot compare checksums of parts, and CRC64NVME and CRC32C need a library of their own.
-    """
-    if path.stat().st_size != int(head["ContentLength"]):
-        return True
-    whole = head.get("ChecksumType") != "COMPOSITE"
-    for field, digits in (("ChecksumSHA256", _sha256), ("ChecksumCRC32", _crc32)):
-        expected = str(head.get(field, ""))
-        if expected and whole and "-" not in expected:  # the hyphen precedes the number of parts
-            return base64.b64encode(digits(path)).decode() != expected
-    etag = str(head["ETag"]).strip('"').lower()
-    own_key = head.get("SSECustomerAlgorithm")
-    if own_key or "kms" in str(head.get("ServerSideEncryption", "")) or not _MD5.fullmatch(etag):
-        return False
-    return _md5(path).hex() != etag
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
-
-
-def _md5(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).digest()
-
-
-def _crc32(path: Path) -> bytes:
-    crc = 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            crc = zlib.crc32(chunk, crc)
-    return crc.to_bytes(4, "big")
+    return _object_stat(whole)
 
 
 def upload(path: Path, uri: str) -> None:
@@ -269,12 +241,20 @@ def _make_client(_pid: int, settings: tuple[tuple[str, str], ...]) -> Any:  # no
     config = Config(
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=READ_SECONDS,
         max_pool_connections=4 * PARALLEL,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint else "auto"},
     )
-    return boto3.session.Session().client("s3", config=config)
+    client = boto3.session.Session().client("s3", config=config)
+    client.meta.events.register_last("after-call.s3.GetObject", _make_timely)
+    return client
+
+
+def _make_timely(parsed: dict[str, Any], **_: object) -> None:
+    """Give the body of an answer a deadline."""
+    if (body := parsed.get("Body")) is not None:
+        body._raw_stream = Timely(body._raw_stream, int(parsed.get("ContentLength", 0)))
 
 
 def _transfer() -> Any:  # noqa: ANN401
@@ -343,5 +323,5 @@ def _store_faults(uri: str, passed: tuple[str, ...] = ()) -> Iterator[None]:
         raise ClipFault(reason, f"{uri}: the store answered {status} {code}".strip()) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ClipFault(Reason.ACCESS_DENIED, f"{uri}: no credentials found") from error
-    except (BotoCoreError, Boto3Error, RetriesExceededError) as error:
+    except (BotoCoreError, Boto3Error, RetriesExceededError, TooSlow) as error:
         raise ClipFault(Reason.STORE_ERROR, f"{uri}: {error}") from error

@@ -16,6 +16,8 @@ from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
+from tests.support.media import media_factory
+from tests.support.media.media_factory import write_clip
 
 
 def refused(source: Path, folder: Path, **row: Any) -> ClipFault:
@@ -110,3 +112,23 @@ def test_a_disk_that_cannot_read_the_output_is_tried_again(
     with pytest.raises(ClipFault) as caught:
         storage.read_bytes(tmp_path / "ledger.json")
     assert caught.value.reason is Reason.STORE_ERROR and caught.value.transient
+
+
+def test_an_encrypted_file_is_refused_as_such(tmp_path: Path) -> None:
+    options = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "76" * 16,
+        "encryption_kid": "a7" * 16,
+    }
+    drawn = media_factory.Clip(frames=3, mux_options=options, **media_factory.H264)
+    write_clip(tmp_path / "reel.mp4", drawn)
+    fault = refused(tmp_path / "reel.mp4", tmp_path)
+    assert fault.reason is Reason.UNSUPPORTED_FORMAT and "is encrypted" in fault.sentence
+
+
+def test_more_streams_than_can_be_read_are_refused_as_such(tmp_path: Path) -> None:
+    sounds = tuple(media_factory.Sound("pcm_s16le", seed) for seed in range(70))
+    write_clip(tmp_path / "reel.mkv", media_factory.Clip(frames=3, sounds=sounds))
+    fault = refused(tmp_path / "reel.mkv", tmp_path)
+    assert fault.reason is Reason.UNSUPPORTED_FORMAT
+    assert "more than 64 streams" in fault.sentence

@@ -5,6 +5,7 @@ Started by `pipeline.media.decoder`, as a job of `launch`.
 
 from __future__ import annotations
 
+import heapq
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,12 +15,23 @@ from typing import NamedTuple
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
 
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
 from pipeline.clip.pulldown import Stamped
 from pipeline.media.child.deinterlace import converted
-from pipeline.media.child.probe import Logs, main_video, open_source, picture_order, probe_container
+from pipeline.media.child.probe import (
+    Logs,
+    check_display,
+    display,
+    main_video,
+    open_source,
+    picture_order,
+    probe_container,
+    refuse_encrypted,
+    states_no_order,
+)
 from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
 from pipeline.media.wire import END, FRAME, FRAME_HEADER, PROBE, DecodeRequest
@@ -29,6 +41,10 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 MAX_MESSAGES = 200
+REORDERED = (
+    "the file states timestamps in the order of decoding only; they were put into the order of "
+    "presentation"
+)
 # Pictures above this size are decoded with LARGE_THREADS threads.
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
@@ -56,6 +72,7 @@ class _Decoding:
         self.message_count = self.offset = 0
         self.captions = False
         self.last_pts: int | None = None
+        self.stated: list[int] = []  # a heap of the timestamps that no picture has yet
 
     def pictures(self, logs: Logs) -> Iterator[av.VideoFrame]:
         """Pictures in presentation order. Each message is noted with the next picture."""
@@ -74,6 +91,7 @@ class _Decoding:
                 self.packets += 1
                 self.discarded += packet.is_discard
                 self.corrupt += packet.is_corrupt
+                self._look_at(packet)
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
@@ -85,6 +103,13 @@ class _Decoding:
                 pictures = []
             self.drain(logs)
             yield from pictures
+
+    def _look_at(self, packet: av.Packet[VideoStream]) -> None:
+        """Keep its timestamp, if pictures have to be put in order. Raises `ClipFault`."""
+        refuse_encrypted(packet)
+        stated = packet.pts if packet.pts is not None else packet.dts
+        if self.probe.reordered and stated is not None and not packet.is_discard:
+            heapq.heappush(self.stated, stated)
 
     def drain(self, logs: Logs) -> None:
         for level, source, text in logs:
@@ -101,6 +126,8 @@ class _Decoding:
     def stamp(self, picture: av.VideoFrame) -> int:
         """The picture's pts, or one step after the last. Raises `ClipFault` if not increasing."""
         pts = picture.pts if picture.pts is not None else picture.dts
+        if self.probe.reordered:  # the decoder gives pictures in the order of presentation
+            pts = heapq.heappop(self.stated) if self.stated else None
         if pts is None:
             step = max(1, round(1 / (self.probe.fps * self.probe.time_base)))
             pts = 0 if self.last_pts is None else self.last_pts + step - self.offset
@@ -163,6 +190,11 @@ def decode(request: DecodeRequest, output: Output) -> None:
     probe = probe_container(container, main_video(container), limits)
     if probe.field_order == "unknown":
         probe = replace(probe, field_order=picture_order(path, limits))
+    if not is_sequence(path):
+        turned = display(container, path, limits)
+        check_display(turned, probe.sar)
+        reordered = states_no_order(container, path, limits)
+        probe = replace(probe, display=turned, reordered=reordered)
     runs = runs_of(path) if is_sequence(path) else []
     if len(runs) > 1:
         probe = replace(probe, frames_declared=sum(map(len, runs)), duration_pts=None)
@@ -174,11 +206,13 @@ def decode(request: DecodeRequest, output: Output) -> None:
         try:
             if len(runs) > 1:
                 parts = _parts(path, limits, runs, start or 0)
-            elif start is not None and not _seek(container, start):
+            elif start is not None and (probe.reordered or not _seek(container, start)):
                 raise _LandedLate
             else:
                 parts = iter([Part(container)])
             run = _Decoding(parts, limits, probe)
+            if probe.reordered:
+                run.note(av.logging.WARNING, probe.container, REORDERED)
             _send(converted(_frames(run, logs, start), conversion, probe), output, count)
         except _LandedLate:
             run = _Decoding([Part(open_source(path, limits))], limits, probe)

@@ -23,7 +23,7 @@ from pipeline.media.child.derive_picture import conversions, picture_filters
 from pipeline.media.child.derive_sound import Track
 from pipeline.media.child.mxf import patch_aspect
 from pipeline.media.child.packets import Carried, codec_name
-from pipeline.media.child.probe import main_video, open_source
+from pipeline.media.child.probe import display_matrix, main_video, open_source
 from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.profiles import (
     FORMS,
@@ -173,8 +173,8 @@ class Derivation:
             stream.metadata["timecode"] = timecode
         elif probe.timecode:
             self._note("timecode", "dropped", f"{probe.timecode!r} is no timecode")
-        if probe.rotation:
-            stream.set_display_rotation(probe.rotation)
+        if probe.display and "rotation" not in self.form.loses:
+            stream.set_display_matrix(display_matrix(probe.display))
         return stream
 
     def _interleave(self, out: OutputContainer, video: VideoStream, source: InputContainer) -> None:

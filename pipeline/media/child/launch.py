@@ -8,7 +8,6 @@ kills the job. Its exit code is sent there.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import os
@@ -23,10 +22,11 @@ from types import ModuleType
 from pipeline.media.child import decode  # noqa: F401 - with all that most jobs need
 from pipeline.media.child.runtime import run_child
 from pipeline.media.launcher import STATUS
+from pipeline.media.walls.kernel import PR_SET_PDEATHSIG, hide_memory, prctl
+from pipeline.media.walls.raised import libraries
 
 PACKET_BYTES = 4096
 DESCRIPTORS = 4
-PR_SET_PDEATHSIG = 1
 
 
 class Launch:
@@ -60,6 +60,7 @@ class Launch:
         if not name:
             raise SystemExit(0)
         module = importlib.import_module(name.decode())  # here: later jobs need not import it
+        libraries()  # as above: every job would look them up
         control, *streams = descriptors
         gc.freeze()  # objects from before the fork are not touched after it
         pid = os.fork()
@@ -98,7 +99,7 @@ def _job(module: ModuleType, streams: list[int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -113,6 +114,7 @@ def _job(module: ModuleType, streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    hide_memory()
     connection = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     Launch(connection).run()

@@ -7,8 +7,10 @@ element moves, and the checksum of the header is renewed. Element numbers: RFC 8
 
 from __future__ import annotations
 
+import math
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +19,7 @@ SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 NAME, PROJECTION, CRC32, VOID = 0x536E, 0x7670, 0xBF, 0xEC
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 CODEC_DELAY = 0x56AA
+YAW, ROLL = 0x7673, 0x7675  # of a projection, in degrees
 UNIT_PIXELS, UNIT_RATIO = 0, 3
 HEADER_BYTES = 1 << 20
 LARGEST = 0xFFFF
@@ -44,12 +47,15 @@ def elements(header: bytes | bytearray, start: int, stop: int) -> Iterator[Eleme
 
 
 def patch_header(
-    path: Path, aspect: tuple[int, int, Fraction] | None, delays: dict[int, tuple[str, int]]
+    path: Path,
+    aspect: tuple[int, int, Fraction] | None,
+    delays: dict[int, tuple[str, int]],
+    turned: Sequence[int] = (),
 ) -> None:
     """Write the aspect (width, height, sample aspect) and the delays into a file's header.
 
-    `delays`: {track index: (track name, nanoseconds)}. Raises ValueError if a placeholder is
-    missing.
+    `delays`: {track index: (track name, nanoseconds)}. `turned`: a, b, c, d of the display matrix,
+    which is written beside the aspect. Raises ValueError if a placeholder is missing or too short.
     """
     with path.open("r+b") as stream:
         header = bytearray(stream.read(HEADER_BYTES))
@@ -64,7 +70,7 @@ def patch_header(
             header[declared.content : declared.stop] = unit.to_bytes(
                 declared.stop - declared.content, "big"
             )
-            _overwrite(header, _child(header, video, PROJECTION), size)
+            _overwrite(header, _child(header, video, PROJECTION), size + projection(turned))
         for index, (name, delay_ns) in delays.items():
             content = _encoded(CODEC_DELAY, delay_ns.to_bytes(4, "big"))
             if name:
@@ -87,6 +93,22 @@ def display_size(width: int, height: int, sar: Fraction) -> tuple[bytes, int]:
     content = _encoded(DISPLAY_WIDTH, pair[0].to_bytes(2, "big"))
     content += _encoded(DISPLAY_HEIGHT, pair[1].to_bytes(2, "big"))
     return content, unit
+
+
+def projection(turned: Sequence[int]) -> bytes:
+    """The projection for a, b, c, d of a display matrix: mirrored first (yaw), then turned (roll).
+
+    Empty without any. The numbers have 4 bytes, half as many as libav gives them.
+    """
+    if not turned:
+        return b""
+    a, b, c, d = turned
+    mirrored = a * d < b * c
+    roll = math.degrees(math.atan2(b, -a) if mirrored else math.atan2(-b, a))
+    yaw = 180.0 if mirrored else 0.0
+    poses = ((YAW, yaw), (ROLL, roll))
+    content = b"".join(_encoded(n, struct.pack(">f", angle)) for n, angle in poses if angle)
+    return _encoded(PROJECTION, content)
 
 
 def _nearest(ratio: Fraction) -> Fraction:

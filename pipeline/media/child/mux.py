@@ -17,7 +17,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from pipeline.clip.frames import Probe, to_ms
+from pipeline.clip.frames import UNIT, Probe, to_ms
 from pipeline.media.child.matroska import PLACEHOLDER, patch_header
 from pipeline.media.child.packets import (
     Carried,
@@ -28,7 +28,7 @@ from pipeline.media.child.packets import (
     plain_text,
     read_packets,
 )
-from pipeline.media.child.probe import main_video, open_source
+from pipeline.media.child.probe import display_matrix, main_video, open_source
 from pipeline.media.child.runtime import Output, limit_self
 from pipeline.media.tags import beside, describe_picture, texts
 from pipeline.media.wire import ALIVE, END, PACKETS_PER_ALIVE, AssembleRequest, MuxRequest
@@ -46,6 +46,8 @@ LOOKAHEAD_PACKETS = 2000
 # Sound that begins up to this many seconds before time 0 is priming of the codec. A longer lead is
 # content.
 LONGEST_PRIMING = Fraction(1, 2)
+# Display matrices: libav writes one number for a turn, and two for a turn of a mirrored picture.
+SHORT_PLACEHOLDER, LONG_PLACEHOLDER = (0, UNIT, -UNIT, 0), (0, UNIT, UNIT, 0)
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -129,12 +131,15 @@ class Assembly:
         if self.probe.timecode:
             stream.metadata["timecode"] = self.probe.timecode
         stream.disposition = original.disposition
-        # The aspect is written over the rotation element, so a file states only one of the two.
-        stream.set_display_rotation(90 if self._states_aspect() else self.probe.rotation)
+        # The aspect is written over the element that states how the picture is turned.
+        display = self.probe.display
+        if self._states_aspect():
+            display = LONG_PLACEHOLDER if display else SHORT_PLACEHOLDER
+        stream.set_display_matrix(display_matrix(display))
         return stream
 
     def _states_aspect(self) -> bool:
-        return self.probe.rotation == 0 or self.probe.sar != 1
+        return not self.probe.display or self.probe.sar != 1
 
     def _plan(self, out: OutputContainer, stream: Stream, first_ms: int) -> None:
         entry = Carried(stream.index, stream.type, codec_name(stream), "kept")
@@ -271,7 +276,7 @@ class Assembly:
                 delays[number] = (name, entry.delay_ns)
         aspect = (probe.width, probe.height, probe.sar) if self._states_aspect() else None
         if aspect or delays:
-            patch_header(self.out_path, aspect, delays)
+            patch_header(self.out_path, aspect, delays, probe.display)
 
 
 def assemble(request: AssembleRequest, output: Output) -> None:

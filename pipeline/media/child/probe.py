@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+import struct
 from fractions import Fraction
+from itertools import islice
+from typing import Any, cast
 
 import av
 import av.filter
@@ -12,7 +16,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.clip.frames import FIELD_ORDERS, Probe
+from pipeline.clip.frames import FIELD_ORDERS, UNIT, Probe
 from pipeline.media.formats import CODECS, FORMATS, VIDEO_CODECS
 from pipeline.media.planes import planar_format, plane_layout
 from pipeline.sources.sequence import is_sequence, runs_of
@@ -21,6 +25,8 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 Logs = list[tuple[int, str, str]]
+MAX_STREAMS = 64
+LOOKAHEAD = 64  # packets that show whether a file states the order of presentation
 
 
 def open_source(path: str, limits: Limits, number: int | None = None) -> InputContainer:
@@ -37,7 +43,7 @@ def open_source(path: str, limits: Limits, number: int | None = None) -> InputCo
         "max_pixels": str(limits.max_pixels),
         "probesize": str(20 << 20),
         "analyzeduration": "10000000",
-        "max_streams": "64",
+        "max_streams": str(MAX_STREAMS + 1),
         "threads": "1",
     }
     if form is not None:
@@ -58,6 +64,10 @@ def open_source(path: str, limits: Limits, number: int | None = None) -> InputCo
         # libav reports an illegal size while probing and then forgets the size.
         if match := re.search(r"icture size (\d+)x(\d+)", text):
             check_size(int(match.group(1)), int(match.group(2)), limits)
+    if len(container.streams) > MAX_STREAMS:
+        raise ClipFault(
+            Reason.UNSUPPORTED_FORMAT, f"the file has more than {MAX_STREAMS} streams, the limit"
+        )
     return container
 
 
@@ -87,6 +97,7 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {name} is not supported")
     check_size(context.width, context.height, limits)
     if context.width * context.height == 0 or context.pix_fmt is None:
+        refuse_encrypted(next(container.demux(stream), None))
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
     _check_sound(container)
     planar, _, _ = planar_format(context.pix_fmt)
@@ -122,6 +133,12 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         chapters=len(container.chapters()),
         timecode=_timecode(container),
     )
+
+
+def refuse_encrypted(packet: av.Packet[VideoStream] | None) -> None:
+    """Raises `ClipFault(UNSUPPORTED_FORMAT)` for a packet of Common Encryption."""
+    if packet is not None and packet.has_sidedata("encryption_info"):
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, "the picture is encrypted")
 
 
 def _check_sound(container: InputContainer) -> None:
@@ -161,6 +178,74 @@ def picture_order(path: str, limits: Limits) -> str:
     return "tt"
 
 
+def display(container: InputContainer, path: str, limits: Limits) -> tuple[int, ...]:
+    """a, b, c, d of the display matrix, without its scale, in 1/256. Empty if nothing is turned.
+
+    Raises `ClipFault(UNSUPPORTED_FORMAT)` for a matrix that does more than turn and mirror.
+    """
+    if "Display Matrix" not in _described(container):
+        return ()
+    other = open_source(path, limits)
+    try:
+        picture = next(other.decode(main_video(other)), None)
+    except av.FFmpegError:
+        return ()
+    if picture is None or (found := picture.side_data.get("DISPLAYMATRIX")) is None:
+        return ()
+    a, b, u, c, d, v, *_ = struct.unpack("9i", bytes(cast(Any, found))[:36])
+    across, down = math.hypot(a, b), math.hypot(c, d)
+    skew = abs(a * c + b * d) > across * down / UNIT
+    if u or v or not (across and down) or skew:
+        raise ClipFault(Reason.UNSUPPORTED_FORMAT, "its display matrix distorts the picture")
+    turned = tuple(round(UNIT * value) for value in (a / across, b / across, c / down, d / down))
+    return () if turned == (UNIT, 0, 0, UNIT) else turned
+
+
+def check_display(turned: tuple[int, ...], sar: Fraction) -> None:
+    """Raises `ClipFault(UNSUPPORTED_FORMAT)` for what the master's header has no room for."""
+    if turned and sar != 1:
+        a, b, c, d = turned
+        if a * d < b * c and b:
+            raise ClipFault(
+                Reason.UNSUPPORTED_FORMAT,
+                "its picture is mirrored and turned, and its pixels are not square",
+            )
+
+
+def display_matrix(turned: tuple[int, ...]) -> tuple[int, ...]:
+    """The nine numbers of the display matrix with these a, b, c, d."""
+    a, b, c, d = ((value << 16) // UNIT for value in turned)
+    return a, b, 0, c, d, 0, 0, 0, 1 << 30
+
+
+def states_no_order(container: InputContainer, path: str, limits: Limits) -> bool:
+    """Whether a file states timestamps in the order of decoding only.
+
+    AVI has no other. Old programs wrote no other into MP4. Then the timestamps of the packets
+    increase, and those of the pictures go back.
+    """
+    if not main_video(container).codec_context.has_b_frames:
+        return False
+    other = open_source(path, limits)
+    packets, last = [], None
+    try:
+        for packet in islice(other.demux(main_video(other)), LOOKAHEAD):
+            at = _stamp(packet)
+            if at is not None and last is not None and at < last:
+                return False  # as in most files, so that nothing is decoded
+            packets.append(packet)
+            last = at if at is not None else last
+        shown = [_stamp(picture) for packet in packets for picture in packet.decode()]
+    except av.FFmpegError:
+        return False
+    pictures = [at for at in shown if at is not None]
+    return pictures != sorted(pictures)
+
+
+def _stamp(item: av.Packet[VideoStream] | av.VideoFrame) -> int | None:
+    return item.pts if item.pts is not None else item.dts
+
+
 def _declared_frames(container: InputContainer, stream: VideoStream, step: Fraction) -> int | None:
     if container.format.name == "mxf" and step == 1:
         return stream.duration
@@ -185,11 +270,15 @@ def _duration_seconds(
 
 def _rotation(container: InputContainer) -> int:
     """The rotation in whole degrees, from libav's printed description of the streams."""
+    match = re.search(r"rotation of (-?[0-9]+)", _described(container))
+    return int(match.group(1)) if match else 0
+
+
+def _described(container: InputContainer) -> str:
     av.logging.set_level(av.logging.INFO)
     described = container.dumps_format()  # type: ignore[attr-defined]  # missing in its stubs
     av.logging.set_level(av.logging.WARNING)
-    match = re.search(r"rotation of (-?[0-9]+)", described)
-    return int(match.group(1)) if match else 0
+    return str(described)
 
 
 def _codecs(container: InputContainer, kind: str) -> tuple[str, ...]:

@@ -70,6 +70,16 @@ def test_a_predicted_error_allows_change_where_coding_left_no_noise(
     assert held.max() == pytest.approx(bound, rel=0.01)
 
 
+def test_a_predicted_error_allows_little_at_the_edges_of_the_frame() -> None:
+    source = torch.full((3, 24, 60), 0.5)
+    image = source + 0.2
+    held = 255 * (bound_change(image, source, torch.zeros(24, 60), 0.0, CLEAN_CLIP_ERROR) - source)
+    outer = torch.ones(24, 60, dtype=torch.bool)
+    outer[2:-2, 2:-2] = False
+    assert held[:, outer].max() == pytest.approx(MOST_ERROR_BOUND, rel=0.01)
+    assert held[:, ~outer].min() > 3 * MOST_ERROR_BOUND
+
+
 @pytest.mark.parametrize(
     ("noise", "error"), [(NOISE_WITHOUT_BOUND, 0.0), (25.0, 0.0), (None, NOISE_WITHOUT_BOUND)]
 )

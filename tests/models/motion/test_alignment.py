@@ -84,3 +84,28 @@ def test_a_neighbour_with_a_blotch_is_not_trusted_there(pan: list[np.ndarray]) -
     _, trust = Aligner("medium").neighbours(FlowFrame.of(pan[10]), {1: FlowFrame.of(other)})
     found = trust[OFFSETS.index(1)]
     assert found[38:52, 48:62].mean() < 0.5 < found[70:90, 90:120].mean()
+
+
+def aligned_edge(pan: list[np.ndarray], dust: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The centre of a pan whose edges are half dark in every frame, and its nearest neighbour."""
+    frames = [image.copy() for image in pan[9:12]]
+    for image in frames:
+        for line in (image[:, 0], image[:, -1], image[0], image[-1]):
+            np.multiply(line, 0.4, out=line)
+    if dust:
+        frames[1][20:28, :6] = 1.0
+    others = {-1: FlowFrame.of(frames[0]), 1: FlowFrame.of(frames[2])}
+    warped, _ = Aligner("medium").neighbours(FlowFrame.of(frames[1]), others)
+    return frames[1], warped[OFFSETS.index(1)]
+
+
+def test_a_dark_line_at_an_edge_stays_while_the_picture_moves(pan: list[np.ndarray]) -> None:
+    centre, warped = aligned_edge(pan, dust=False)
+    apart = 255 * np.abs(warped - centre).mean(axis=2)
+    lines = apart[8:-8, 0], apart[8:-8, -1], apart[0, 8:-8], apart[-1, 8:-8]
+    assert max(line.mean() for line in lines) < 10
+
+
+def test_dust_at_an_edge_is_not_in_the_neighbours(pan: list[np.ndarray]) -> None:
+    centre, warped = aligned_edge(pan, dust=True)
+    assert 255 * np.abs(warped - centre)[20:28, :6].mean() > 60

@@ -57,6 +57,11 @@ def test_stills_noise_and_flicker_are_not_interlaced() -> None:
     assert measured(unsteady).verdict == "progressive"
 
 
+def test_a_picture_of_few_lines_shows_nothing() -> None:
+    assert measured([planes[0][:63] for planes in drawn("tff")]) == ScanCounts()
+    assert measured([planes[0][:64] for planes in drawn("tff")]).verdict == "tff"
+
+
 def test_a_few_frames_of_one_order_among_both_prove_nothing() -> None:
     assert ScanCounts(progressive=2, tff=5, bff=5).verdict == "unknown"
     assert ScanCounts(progressive=60, tff=16, bff=1).verdict == "tff"

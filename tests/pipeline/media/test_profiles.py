@@ -38,11 +38,12 @@ def test_refusals(tmp_path: Path) -> None:
     _, probe, _ = master(tmp_path, Clip(frames=2, width=256, height=128, colour=(1, 5, 6, 5)))
     mxf, access = FORMS["mezzanine-mxf"], FORMS["access"]
     assert refusal(mxf, probe, "progressive") == refusal(access, probe, "tff") == ""
+    turned = replace(probe, rotation=90, display=(0, 256, -256, 0))
     told = {
         "odd size": refusal(access, replace(probe, width=255), "progressive"),
         "less than": refusal(mxf, replace(probe, height=100), "progressive"),
         "18.000 frames": refusal(mxf, replace(probe, fps=Fraction(18)), "progressive"),
-        "rotation": refusal(mxf, replace(probe, rotation=90), "progressive"),
+        "rotation": refusal(mxf, turned, "progressive"),
         "matrix unspecified": refusal(mxf, replace(probe, colorspace=2), "progressive"),
         "bottom field": refusal(mxf, probe, "bff"),
         "7 channels as AAC": refusal(

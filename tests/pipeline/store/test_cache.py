@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import time
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from pipeline.sources.fetch import fetched
-from pipeline.store import cache, s3, storage
+from pipeline.store import cache, checksum, s3, storage
 from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -217,4 +218,32 @@ def test_a_copy_is_held_to_what_the_store_gives(
 ) -> None:
     """None: the store gives no checksum that this program can calculate, so the size decides."""
     (tmp_path / "copy").write_bytes(b"one")
-    assert s3.differs(tmp_path / "copy", _head(**fields)) == (right is False)
+    assert checksum.matches(tmp_path / "copy", _head(**fields)) is right
+
+
+SHA, CRC, MD5 = (
+    lambda data: hashlib.sha256(data).digest(),
+    lambda data: zlib.crc32(data).to_bytes(4, "big"),
+    lambda data: hashlib.md5(data).digest(),
+)
+
+
+@pytest.mark.parametrize("held", [b"abcdefg", b"abcdefx"])
+@pytest.mark.parametrize("sizes", [(3, 3, 1), (3, 1, 3), ()])
+def test_the_checksum_of_an_object_in_parts_is_compared(
+    held: bytes, sizes: tuple[int, ...], tmp_path: Path
+) -> None:
+    """None: its parts have several sizes, or the store does not tell them."""
+    (tmp_path / "copy").write_bytes(b"abcdefg")
+    cuts = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
+    parts = [held[a:b] for a, b in pairwise(cuts)] or [held[:3], held[3:6], held[6:]]
+
+    def part(number: int) -> dict[str, int] | None:
+        return {"ContentLength": sizes[number - 1]} if sizes else None
+
+    for name, digest in (("ChecksumSHA256", SHA), ("ChecksumCRC32", CRC), ("ETag", MD5)):
+        over = digest(b"".join(map(digest, parts)))
+        stated = f'"{over.hex()}-3"' if name == "ETag" else f"{_base64(over)}-3"
+        head = _head(**{"ContentLength": 7, name: stated})
+        known = (held == b"abcdefg") if sizes == (3, 3, 1) else None
+        assert checksum.matches(tmp_path / "copy", head, part) is known

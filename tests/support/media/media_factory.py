@@ -106,6 +106,7 @@ class Clip:
     scan: str = "progressive"  # or tff, bff: drawn as fields, and every frame says so
     grain: int = 0  # code values of noise that are added, at most
     muxer: str | None = None
+    mux_options: dict[str, str] = field(default_factory=dict)
     coded: str | None = None  # the codec's pixel format, where it is not the drawn one
 
 
@@ -115,7 +116,7 @@ H264 = {"codec": "libx264", "options": {"preset": "ultrafast", "g": "10", "bf": 
 def write_clip(path: Path, clip: Clip) -> list[list[NDArray[Any]]]:
     """Write the clip. Return the planes of every frame as sent to the encoder."""
     drawn = [_draw(i, clip) for i in range(clip.frames)]
-    with av.open(str(path), "w", format=clip.muxer) as container:
+    with av.open(str(path), "w", format=clip.muxer, options=clip.mux_options) as container:
         video = _video_stream(container, clip)
         sounds = [
             (container.add_stream(s.codec, rate=AUDIO_RATE, layout=s.layout), s)

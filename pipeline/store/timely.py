@@ -1,0 +1,46 @@
+"""A deadline on reading an answer that trickles: a socket's timeout begins again at each byte."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+START_SECONDS = 60.0
+SLOWEST = 32 * 1024  # bytes per second of one answer; a transfer reads several at once
+_STEP_BYTES = 64 * 1024
+
+
+class TooSlow(Exception):
+    """An answer came more slowly than `SLOWEST`."""
+
+
+class Timely:
+    """The raw stream of an answer of `size` bytes. Reading raises TooSlow after its deadline."""
+
+    def __init__(self, raw: Any, size: int) -> None:  # noqa: ANN401 - of urllib3
+        self._raw = raw
+        self._seconds = START_SECONDS + size / SLOWEST
+        self._until = time.monotonic() + self._seconds
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._raw, name)
+
+    def read(self, amount: int | None = None) -> bytes:
+        """Read so many bytes, or all. Fewer only at the end."""
+        chunks, left = [], amount
+        while left is None or left > 0:
+            if time.monotonic() > self._until:
+                raise TooSlow(f"the store sent less than it should in {self._seconds:.0f} s")
+            step = _STEP_BYTES if left is None else min(left, _STEP_BYTES)
+            chunk = self._raw.read1(step)  # what has arrived
+            if not chunk:
+                break
+            chunks.append(chunk)
+            left = None if left is None else left - len(chunk)
+        return b"".join(chunks)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer. Fewer bytes only at the end."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
