@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
-from models.fidelity.evidence import EVIDENCE_REACH, find_suspects, restore_suspects
+from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -47,6 +47,7 @@ class Restored:
     defect_share: float  # share of the pixels with a scratch, dust or a blotch
     curve: Curve  # exposure correction that was applied
     rung: Rung  # where the network ran
+    defects: NDArray[np.float32]  # how far each pixel counts as a defect, (H, W) in [0, 1]
     repairs: tuple[Repair, ...] = ()  # its regions, with what was decided about each
 
     @classmethod
@@ -55,8 +56,15 @@ class Restored:
         assert frame.rung is not None  # the network stage set it
         return cls(
             frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
-            frame.curve, frame.rung, frame.repairs,
+            frame.curve, frame.rung, _repaired(frame), frame.repairs,
         )  # fmt: skip
+
+
+def _repaired(frame: FrameState) -> NDArray[np.float32]:
+    """How far each pixel counts as a defect, (H, W) in [0, 1]; a suspect does not."""
+    assert frame.defects is not None  # the network stage found them
+    defects: NDArray[np.float32] = frame.defects.numpy()
+    return defects if frame.suspects is None else np.where(frame.suspects, 0, defects)
 
 
 def limit_threads(count: int) -> None:
@@ -93,7 +101,7 @@ class Restorer:
         self.device = torch.device(device) if device else checkpoint.device_default()
         net = checkpoint.load(path, None if weights else checkpoint.pinned(size))
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._flow = SIZES[self.net.size].flow
+        self.flow = SIZES[self.net.size].flow
         self.steps = steps
         self.sha256 = checkpoint.sha256(path)
 
@@ -145,13 +153,13 @@ class Restorer:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self._flow, _with_network_context(wanted))
+        frames = align_windows(frames, self.flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         frames = find_suspects(frames, keep=keep_suspects)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in restore_suspects(bound_changes(frames)):
+        for frame in apply_decisions(bound_changes(frames)):
             yield Restored.of(frame)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
@@ -160,7 +168,7 @@ class Restorer:
         """
         frames = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
         network = NetworkStage(self.net, self.steps)
-        window = next(align_windows(frames, self._flow, wanted=(0,))).window
+        window = next(align_windows(frames, self.flow, wanted=(0,))).window
         assert window is not None
         found = network.restore(network.ladder(window), window, seed=0)
         mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()

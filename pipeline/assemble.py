@@ -19,6 +19,7 @@ from pipeline.clip.result import ClipResult
 from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
 from pipeline.clip.survey import Survey
+from pipeline.detect import change_film
 from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
@@ -64,7 +65,7 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
             f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
             series: series_json(clip.clip_id, master.measure.frames()),
-        })  # fmt: skip
+        }, _change_map(segments, survey, settings, uri, path))  # fmt: skip
     result = published(
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
@@ -139,6 +140,22 @@ def _join_regions(clip: Clip, segments: Segments, settings: Settings, folder: Pa
     uri = layout.regions(settings.ledger.uri, clip.clip_id)
     store.upload(joined, uri)
     return uri
+
+
+def _change_map(
+    segments: Segments, survey: Survey, settings: Settings, uri: str, master: Path
+) -> dict[str, Path]:
+    """The joined change map by its address; nothing if the recipe wants none."""
+    if not settings.recipe.change_map:
+        return {}
+    folder, store = master.parent, settings.store
+    parts = [
+        _local(segment.changes_uri, folder / f"changes-{segment.shard}.mkv", store)
+        for segment in segments.values()
+    ]
+    out = folder / f"{master.name}{change_film.SUFFIX}"
+    change_film.join(parts, survey.probe, survey.pts, out, settings.recipe.limits)
+    return {f"{uri}{change_film.SUFFIX}": out}
 
 
 def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:

@@ -25,6 +25,8 @@ from pipeline.clip.regions import RegionWriter
 from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
+from pipeline.detect.change_film import ChangeWriter, beside
+from pipeline.detect.change_map import SIDE, ChangeSums, Map, change_map, halved, of_fields
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.prefetch import Tally, ahead, timed
@@ -37,6 +39,13 @@ QUEUE_FRAMES = 8  # decoded frames that may wait; also restored frames
 
 class SeekMismatch(Exception):
     """Frames decoded from a seek point differ from those of the survey."""
+
+
+class _Made(NamedTuple):
+    """A frame or field as it will be published, and its change map, halved, if one is made."""
+
+    planes: Planes
+    change: Map | None
 
 
 class _Lines(NamedTuple):
@@ -84,12 +93,19 @@ class ShardRestorer:
         with ExitStack() as opened:
             opened.enter_context(writer)
             regions = opened.enter_context(RegionWriter(regions_beside(segment)))
+            changes, sums = None, ChangeSums()
+            if self.recipe.change_map:
+                film = ChangeWriter(beside(segment), survey.probe)
+                changes = opened.enter_context(film.closed())
             planes_made = self._planes(frames, survey, shard, tally, regions)
             restored = ahead(timed(planes_made, tally, "model"), QUEUE_FRAMES)
             opened.enter_context(closing(restored))  # its thread adds to the regions: it ends first
-            for planes in restored:
+            for planes, change in restored:
                 started = time.perf_counter()
                 writer.write(planes)
+                if changes is not None and change is not None:
+                    changes.write(change)
+                    sums.add(change)
                 tally.seconds["encode"] += time.perf_counter() - started
         crcs = writer.crcs
         if len(crcs) != len(shard):
@@ -110,6 +126,8 @@ class ShardRestorer:
             tile=min(sides, default=None),
             device=tally.rungs[-1].device if tally.rungs else None,
             **asdict(regions.sums),
+            share_changed=sums.share_changed if changes else None,
+            share_repaired=sums.share_repaired if changes else None,
         )  # fmt: skip
 
     def _planes(
@@ -119,20 +137,20 @@ class ShardRestorer:
         shard: Shard,
         tally: Tally,
         regions: RegionWriter,
-    ) -> Iterator[Planes]:
+    ) -> Iterator[_Made]:
         """The restored planes of every frame of the shard, in order.
 
         Context frames are read and discarded.
         """
         if self.recipe.strength == 0:
-            yield from untouched(frames, shard, tally)
+            yield from map(self._unchanged, untouched(frames, shard, tally))
             return
         for span in shard.spans:
             first, last = survey.context(span, CONTEXT)
             # a shard is whole shots or a part of one, so the frames of its spans adjoin
             read = islice(frames, last - first)
             if span.shot.left:
-                yield from untouched(read, span, tally)
+                yield from map(self._unchanged, untouched(read, span, tally))
             elif survey.by_fields:
                 yield from self._woven(read, survey, span, tally, regions)
             else:
@@ -146,7 +164,7 @@ class ShardRestorer:
         span: Span,
         tally: Tally,
         regions: RegionWriter,
-    ) -> Iterator[Planes]:
+    ) -> Iterator[_Made]:
         """Restore the fields of each parity as a separate clip, then weave them.
 
         A field is one instant. No picture that the model gets mixes two instants.
@@ -162,8 +180,11 @@ class ShardRestorer:
             )
             for parity, same in enumerate(tee(frames))
         )
-        for pair in zip(top, bottom, strict=True):
-            yield woven(*pair)
+        for upper, lower in zip(top, bottom, strict=True):
+            change = None
+            if upper.change is not None and lower.change is not None:
+                change = of_fields(upper.change, lower.change)
+            yield _Made(woven(upper.planes, lower.planes), change)
 
     def _span(
         self,
@@ -173,7 +194,7 @@ class ShardRestorer:
         span: Span,
         tally: Tally,
         regions: RegionWriter,
-    ) -> Iterator[Planes]:
+    ) -> Iterator[_Made]:
         """The restored planes of the frames of a span, in order."""
         pixels, fill, shot = pixel_format(survey.probe), survey.fill, survey.shots.index(span.shot)
         stream = self.restorer.run(
@@ -187,11 +208,22 @@ class ShardRestorer:
             planes = cast(Planes, restored.payload)
             strength = 1.0 if restored.index in fill else self.recipe.strength
             applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
-            if restored.index in fill:
-                yield applied  # nothing of a source was there to repair
-                continue
-            regions.add(shot, restored.index, _regions(restored, lines))
-            yield lines.blanking.kept(planes, applied)
+            filled = restored.index in fill
+            if not filled:  # nothing of a source was there to repair
+                regions.add(shot, restored.index, _regions(restored, lines))
+                applied = lines.blanking.kept(planes, applied)
+            change = None
+            if self.recipe.change_map:
+                depth = survey.probe.bit_depth
+                whole = change_map(planes, applied, depth, restored.defects, filled)
+                change = halved(whole, rows=lines.parity is None)
+            yield _Made(applied, change)
+
+    def _unchanged(self, planes: Planes) -> _Made:
+        """A frame of the source, with its change map."""
+        rows, columns = planes[0].shape
+        size = -(-rows // SIDE), -(-columns // SIDE)
+        return _Made(planes, np.zeros(size, np.uint8) if self.recipe.change_map else None)
 
     def _applied(
         self,

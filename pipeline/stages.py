@@ -21,6 +21,7 @@ from pipeline.clip.segment import SegmentRecord, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
+from pipeline.detect.change_film import beside
 from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
@@ -178,9 +179,14 @@ class RestoreStage:
             if regions.exists():
                 regions_uri = layout.segment_regions(settings.ledger.uri, task.clip_id, task.shard)
                 store.upload(regions, regions_uri)
+            changes, changes_uri = beside(path), ""
+            if recipe.change_map:
+                changes_uri = layout.segment_changes(settings.ledger.uri, task.clip_id, task.shard)
+                store.upload(changes, changes_uri)
             sha256, spent = storage.sha256_file(path), begun.spent()
             segment = replace(
-                segment, uri=uri, sha256=sha256, regions_uri=regions_uri, retries=attempt - 1,
+                segment, uri=uri, sha256=sha256, regions_uri=regions_uri,
+                changes_uri=changes_uri, retries=attempt - 1,
                 seconds_cpu=round(spent.cpu, 3),
                 seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
             )  # fmt: skip
@@ -216,7 +222,7 @@ class AssembleStage:
             result = assemble_clip(clip, survey, segments, self.settings.of(clip))
         end = ended(result, self.settings)
         for segment in segments.values():
-            for uri in filter(None, (segment.uri, segment.regions_uri)):
+            for uri in filter(None, (segment.uri, segment.regions_uri, segment.changes_uri)):
                 self.settings.store.delete(uri)
         return end
 

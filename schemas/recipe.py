@@ -64,6 +64,7 @@ class Recipe:
     gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
     shard_frames: int = 120  # longest shard, in frames
     profiles: tuple[Profile, ...] = PROFILES[:1]  # output files of a clip, see docs/formats.md
+    change_map: bool = False  # keep beside the master how much each pixel was changed, and why
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
     limits: Limits = field(default_factory=Limits)
 
@@ -143,6 +144,7 @@ _SETTINGS: dict[str, _Setting] = {
     "gaps": _one_of(*GAPS),
     "shard_frames": _integer(2, 10_000),
     "profiles": _Setting(_are_profiles, "a list of " + ", ".join(PROFILES)),
+    "change_map": _Setting(lambda v: type(v) is bool, "true or false"),
     "slices": _one_of(*SLICES),
     "limits": _Setting(lambda v: isinstance(v, Mapping), "a table"),
     "limits.max_pixels": _integer(256, 2**28),

@@ -141,6 +141,18 @@ CLIPS: Columns = {
     "recipe_sha256": text("Digest of the recipe.", pattern=SHA256),
     "digital_source_type": text("IPTC term of the restored file.", values=DIGITAL_SOURCE_TYPES),
     "frames_changed": integer("Frames whose code values differ from the source.", "frames"),
+    "share_changed": real(
+        "Share of changed squares of 2 x 2 pixels, from the change map. Null without one.",
+        "0 to 1",
+        low=0,
+        high=1,
+    ),
+    "share_repaired": real(
+        "Share of such squares that were changed as defects. Null without a change map.",
+        "0 to 1",
+        low=0,
+        high=1,
+    ),
     "frames_reverted": integer(
         "Frames in which a person put source pixels back. Null if nobody did.", "frames"
     ),
@@ -267,6 +279,9 @@ SEGMENTS: Columns = {
     "source_share": real("Mean weight of source pixels.", "0 to 1", required=True, low=0),
     "defect_share": real("Share of pixels found to be defects.", "0 to 1", required=True, low=0),
     "regions_uri": text("Address of the shard's regions; empty without any.", required=True),
+    "share_changed": real("Share of changed pixels.", "0 to 1", low=0),
+    "share_repaired": real("Share of pixels changed as defects.", "0 to 1", low=0),
+    "changes_uri": text("Address of its part of the change map; empty without.", required=True),
     "regions_repaired": integer("Regions repaired.", "regions", required=True),
     "suspects": integer("Regions left because they may be real.", "regions", required=True),
     "largest_repair": integer("Area of the largest repair.", "pixels", required=True),

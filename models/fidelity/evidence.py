@@ -1,218 +1,282 @@
-"""Evidence before repair: what lies on a path through three frames is a thing, not a defect.
+"""Evidence before repair: which regions are defects, and which may be real things.
 
-Dust is there in one frame. A thing in motion is there in the frames around it as well, displaced:
-falling ice, a hand, a thin cord that trembles. Where the network would remove a region, this stage
-looks for regions like it in the frame before and the frame after, on a straight path at constant
-speed. Such a region is a suspect: it keeps the pixels of the source.
+Dust is there in one frame, on a background that the neighbouring frames show. A limb stands out
+because its match failed: its surroundings differ as well, and a small displacement explains much of
+it. Falling ice looks like dust in one frame, and lies on a path through several.
 
-The test is a-contrario detection (Desolneux, Moisan and Morel, From Gestalt Theory to Image
-Analysis, 2008): a path counts if chance would hardly bring regions as close to it. The number of
-regions in both frames sets what chance can do, so a frame full of dust needs a closer path.
+Only a region with evidence of a defect is repaired. Everything else that the network would remove
+is a suspect, and keeps the pixels of the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from models.frame_state import FrameState, Image, Repair, Why
+from models.fidelity.paths import PATH_REACH, false_alarms
+from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
+from models.frame_state import FrameState, Repair, Why
+from models.motion.neighbourhood import neighbourhoods
 
-EVIDENCE_REACH = 1  # frames each side that the evidence for a frame depends on
-LEAST_CHANGE = 20.0  # code values (mean of RGB) by which a removed region differs from its repair
-CHANGE_PER_NOISE = 3.0  # code values more for each code value of noise: grain differs as well
-LEAST_AREA = 20  # pixels
-DEFECT = 0.5  # defect weight from which a pixel belongs to a repair
-SEARCH = 1 / 5  # of the frame's width: how far a thing may move from one frame to the next
-NEAR = 24.0  # pixels between the path and the regions, at most
-ALIKE = 0.25, 4.0  # area of a region on the path over that of the suspect
-CHANCE = 0.1  # paths as close that chance may bring, at most
-# A scratch stands upright and is narrow. It stays in its place, as on a path without speed.
+TRAVELLERS_REACH = 1  # frames each side in which things in motion are counted
+EVIDENCE_REACH = PATH_REACH + TRAVELLERS_REACH  # frames each side that a decision depends on
+
+# Log odds of a defect: a weighted sum of the measures, less their mean, over their deviation.
+# Fitted to simulated film (docs/experiments/2026-11-30-evidence-of-defects.md).
+MEANS = (0.108, 0.041, 0.737, 1.118, 0.441, 1.248)
+DEVIATIONS = (0.191, 0.139, 0.429, 0.646, 0.091, 0.702)
+WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
+BIAS = -1.767
+MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
+DEFECT_FROM = -0.4  # log odds from which a region is a defect
+
+PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
+STRONG = 60.0  # strength from which a region's path is looked for
+SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
+SWARM_LEAST = 2  # regions on a path
+
+EDGE, ALONG = 1, 2  # pixels from the frame's edge; times as long as wide
+
+# Code values by which the network removes something: the largest of the first, and of the others
+# times the noise and times the predicted error.
+REMOVED_FROM = 12.0, 3.0, 2.0
+LEAST_REMOVED = 6  # pixels
+LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
+AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
+DEFECT = 0.5  # the network's weight of a defect from which a scratch is looked for
+# A scratch stands upright and is narrow. It is there in the neighbouring frames as well.
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
-JOIN = 5  # pixels: parts of a region closer than this are one region
 MARGIN = 2  # pixels around a suspect that keep the source as well
 
-Mask = NDArray[np.bool_]
+
+class _Looked(NamedTuple):
+    """A frame, what stands out in it, and how its strong regions lie on paths."""
+
+    frame: FrameState
+    seen: Seen
+    odds: NDArray[np.float64]  # log odds that each region is a defect, (N,)
+    alarms: Mapping[int, float]  # log10, by label: strong regions that look like defects
 
 
-class Region(NamedTuple):
-    """A region that the network would remove: centre (x, y) and area in pixels, and its sign."""
+class _Decided(NamedTuple):
+    """What was decided about a frame."""
 
-    x: float
-    y: float
-    area: int
-    bright: bool
-    upright: bool  # narrow and high: a scratch
-    label: int
-    box: tuple[int, int, int, int] = (0, 0, 0, 0)  # x, y, width, height in pixels
-
-
-class _Seen(NamedTuple):
-    """What can be seen in one frame: its repairs, and what differs from the frames around it.
-
-    Video made from film repeats frames. What moves differs from one of two frames then, and not
-    from both.
-    """
-
-    repairs: tuple[Region, ...]
-    labels: NDArray[np.int32]  # of the repairs, (H, W)
-    unlike_before: tuple[Region, ...]
-    unlike_after: tuple[Region, ...]
+    defects: Mask  # that are repaired, with their surroundings, (H, W)
+    left: Mask  # of those, what the network leaves
+    suspects: Mask
+    repairs: tuple[Repair, ...]
 
 
 def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[FrameState]:
-    """The frames in order, each with its suspects: the repairs that lie on a path, (H, W).
+    """The frames in order, each with its defects, its suspects and a record of every region.
 
-    Every repair is recorded with its reason. A frame without a neighbour on one side has no
-    suspects. Unless ``keep``, what lies on a path is recorded as a repair, and no pixel is suspect.
+    ``defects`` is then what is repaired, (H, W) in [0, 1]. A frame without a neighbour on one side
+    keeps the network's defects and has no suspects. Unless ``keep``, suspects are recorded as
+    repairs, no pixel is a suspect, and ``defects`` stays as the network found it.
     """
-    held: list[tuple[FrameState, _Seen]] = []
-    for frame in frames:
-        held.append((frame, _seen(frame)))
-        if len(held) == 2:
-            yield _at_shot_edge(*held[0])  # the first frame has nothing before it
-        if len(held) == 3:
-            (_, before), (middle, here), (_, after) = held
-            found = _on_paths(before.unlike_after, here, after.unlike_before)
-            suspects = np.isin(here.labels, found) if found and keep else None
-            yield replace(middle, suspects=suspects, repairs=_records(middle, here, found, keep))
-            del held[0]
-    if held:
-        yield _at_shot_edge(*held[-1])
-
-
-def _at_shot_edge(frame: FrameState, here: _Seen) -> FrameState:
-    return replace(frame, repairs=_records(frame, here, (), keep=True, otherwise="shot_edge"))
-
-
-def _records(
-    frame: FrameState,
-    here: _Seen,
-    on_path: Collection[int],
-    keep: bool,
-    otherwise: Why = "one_frame",
-) -> tuple[Repair, ...]:
-    """A record of each repair of a frame. The labels ``on_path`` are suspects if ``keep``."""
-    if not here.repairs:
-        return ()
-    change = np.abs(_mean_of_channels(frame.source, frame.image))
-    records = []
-    for region in here.repairs:
-        x, y, wide, high = region.box
-        inside = slice(y, y + high), slice(x, x + wide)
-        own = here.labels[inside] == region.label  # empty if a region of the other sign covers it
-        mean = float(change[inside][own].mean() if own.any() else change[inside].mean())
-        moves = region.label in on_path
-        why: Why = "path" if moves else "upright" if region.upright else otherwise
-        records.append(
-            Repair(
-                region.box, region.area, region.bright, mean,
-                "suspect" if moves and keep else "repair", why,
+    for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
+        frame = around[0].frame
+        if -1 not in around or 1 not in around:
+            yield replace(frame, repairs=_at_shot_edge(frame))
+            continue
+        decided = _decide(around)
+        if keep:
+            assert frame.defects is not None
+            settled = replace(
+                frame,
+                defects=torch.from_numpy(_soft(decided.defects)),
+                suspects=decided.suspects if decided.suspects.any() else None,
+                repairs=decided.repairs,
             )
-        )  # fmt: skip
-    return tuple(records)
+            yield _filled(settled, around[0].seen, decided.left)
+        else:
+            records = (record._replace(decision="repair") for record in decided.repairs)
+            yield replace(frame, repairs=tuple(records))
 
 
-def restore_suspects(frames: Iterable[FrameState]) -> Iterator[FrameState]:
-    """The frames with the source's pixels where a suspect is, with a soft edge."""
+def apply_decisions(frames: Iterable[FrameState]) -> Iterator[FrameState]:
+    """The frames with the source's pixels where a suspect is, and with the neighbours' where the
+    network leaves a defect.
+    """
     for frame in frames:
-        suspects = frame.suspects
-        if suspects is None or not suspects.any():
-            yield frame
-            continue
-        grown = cv2.dilate(suspects.astype(np.float32), np.ones((2 * MARGIN + 1,) * 2))
-        share = cv2.GaussianBlur(grown, (0, 0), 1.0)[..., None]
-        yield replace(frame, image=frame.image + share * (frame.source - frame.image))
+        image = frame.image
+        if frame.fill is not None and frame.neighbours is not None:
+            image = image + frame.fill[..., None] * (frame.neighbours - image)
+        if frame.suspects is not None:
+            share = _soft(_dilated(frame.suspects, 2 * MARGIN + 1))[..., None]
+            image = image + share * (frame.source - image)
+        yield replace(frame, image=image)
 
 
-def _seen(frame: FrameState) -> _Seen:
-    """The repairs of a frame that are large enough, and all that differs more than its grain."""
-    assert frame.defects is not None  # the network stage found them
-    assert frame.differences is not None
-    change, differences = _mean_of_channels(frame.source, frame.image), frame.differences.numpy()
-    repaired = frame.defects.numpy() > DEFECT
-    labels = np.zeros(change.shape, np.int32)
-    repairs: list[Region] = []
-    unlike: tuple[list[Region], list[Region]] = [], []
-    beyond_grain = LEAST_CHANGE + CHANGE_PER_NOISE * (frame.noise or 0.0)
-    for sign in (1, -1):
-        removed = repaired & (sign * change > LEAST_CHANGE)
-        repairs += _regions(removed, sign, labels, first=len(repairs) + 1)
-        for regions, difference in zip(unlike, differences, strict=True):
-            regions.extend(_regions(sign * difference > beyond_grain, sign))
-    return _Seen(tuple(repairs), labels, *map(tuple, unlike))
+def log_odds(measures: Measures) -> NDArray[np.float64]:
+    """Log odds (N,) that each region is a defect and not a thing."""
+    total = np.full(len(measures.moved), BIAS)
+    for values, mean, deviation, weight in zip(measures, MEANS, DEVIATIONS, WEIGHTS, strict=True):
+        total += weight * np.clip((values - mean) / deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    return total
 
 
-def _regions(
-    mask: Mask, sign: int, labels: NDArray[np.int32] | None = None, first: int = 1
-) -> list[Region]:
-    """The connected regions of a mask (H, W) with LEAST_AREA pixels or more.
-
-    Their numbers, from ``first``, are written into ``labels``.
-    """
-    joined = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((JOIN, JOIN)))
-    count, found, boxes, centres = cv2.connectedComponentsWithStats(joined)
-    regions: list[Region] = []
-    for number in range(1, count):
-        x, y, wide, high, area = boxes[number]
-        if area < LEAST_AREA:
-            continue
-        label = first + len(regions)
-        if labels is not None:
-            inside = slice(y, y + high), slice(x, x + wide)
-            labels[inside][found[inside] == number] = label
-        upright = bool(wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide)
-        centre = float(centres[number][0]), float(centres[number][1])
-        box = int(x), int(y), int(wide), int(high)
-        regions.append(Region(*centre, int(area), sign > 0, upright, label, box))
-    return regions
+def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
+    """The frames with what stands out in each, and its paths."""
+    pairs = ((frame, Seen.of(frame)) for frame in frames)
+    for around in neighbourhoods(pairs, PATH_REACH):
+        frame, here = around[0]
+        others = {offset: seen for offset, (_, seen) in around.items() if offset}
+        odds = log_odds(
+            here.with_neighbours(seen for offset, seen in others.items() if abs(offset) == 1)
+        )
+        alarms = {
+            region.label: false_alarms(region, here, others)
+            for region, value in zip(here.regions, odds, strict=True)
+            if region.strength >= STRONG and value >= DEFECT_FROM
+        }
+        yield _Looked(frame, here, odds, alarms)
 
 
-def _mean_of_channels(source: Image, image: Image) -> NDArray[np.float32]:
-    """How much brighter the source is than its repair, code values (H, W)."""
-    change: NDArray[np.float32] = cv2.transform(source - image, np.full((1, 3), 255 / 3))
-    return change
-
-
-def _on_paths(before: Sequence[Region], here: _Seen, after: Sequence[Region]) -> list[int]:
-    """The labels of the repairs that lie on a path."""
-    radius = SEARCH * here.labels.shape[1]
-    return [r.label for r in here.repairs if is_on_path(r, before, after, radius)]
-
-
-def is_on_path(
-    region: Region, before: Sequence[Region], after: Sequence[Region], radius: float
-) -> bool:
-    """Whether regions like this one lie before and after it, on a straight path.
-
-    The distance of a pair p, q from the path through x is |p + q - 2x|. Chance brings
-    (regions before) x (regions after) x distance^2 / radius^2 pairs as close, if regions are spread
-    evenly over the search radius.
-    """
-    if region.upright:
-        return False
-    earlier, later = (_like(region, around, radius) for around in (before, after))
-    if not len(earlier) or not len(later):
-        return False
-    distances = np.linalg.norm(earlier[:, None] + later[None], axis=-1)
-    best = float(distances.min())
-    return best < NEAR and len(earlier) * len(later) * (best / radius) ** 2 < CHANCE
-
-
-def _like(region: Region, around: Sequence[Region], radius: float) -> NDArray[np.float64]:
-    """Displacements (N, 2) of the regions within ``radius`` that have its sign and about its
-    area.
-    """
-    low, high = ALIKE
-    moved = [
-        (other.x - region.x, other.y - region.y)
-        for other in around
-        if other.bright == region.bright and low <= other.area / region.area <= high
+def _decide(around: Mapping[int, _Looked]) -> _Decided:
+    """What is a defect in the middle frame, what is a suspect, and why."""
+    frame, seen, odds, alarms = around[0]
+    swarm = _is_swarm(around.values())
+    why: dict[int, Why] = {}
+    for region, value in zip(seen.regions, odds, strict=True):
+        on_path = alarms.get(region.label, 0.0) < PATH_BELOW
+        if value < DEFECT_FROM:
+            why[region.label] = "unlike_dust"
+        elif on_path:
+            why[region.label] = "path"
+        elif _lies_along_edge(region.box, seen.labels.shape):
+            why[region.label] = "edge"
+        elif swarm:
+            why[region.label] = "swarm"
+    found = [region for region in seen.regions if region.label not in why]
+    scratches, change = _scratches(frame), strip_exposure(frame.source, frame.image)
+    defects = _grown(np.isin(seen.labels, [region.label for region in found]) | scratches)
+    left = [
+        region.label
+        for region, moved in zip(seen.regions, seen.measures.moved, strict=True)
+        if moved < 1 - LEFT and region.label not in why
     ]
-    found = np.array(moved, np.float64).reshape(-1, 2)
-    near: NDArray[np.float64] = found[np.linalg.norm(found, axis=1) <= radius]
-    return near
+    suspects = (np.abs(change) > _removed_from(frame)) & ~defects
+    repairs = [
+        _record(region.box, seen.labels, region.label, change, "one_frame") for region in found
+    ]
+    labels, parts = _parts(scratches, 1)
+    repairs += [_record(box, labels, label, change, "upright") for label, box in parts]
+    labels, parts = _parts(suspects, LEAST_REMOVED)
+    for label, box in parts:
+        reason: Why = why.get(_commonest(seen.labels, labels, label, box), "unlike_dust")
+        repairs.append(_record(box, labels, label, change, reason, "suspect"))
+    kept = np.isin(labels, [label for label, _ in parts])
+    return _Decided(defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+
+
+def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
+    """Whether a box touches an edge of the frame (H, W) and is longest along it.
+
+    There the gate shows what lies outside the picture in other frames.
+    """
+    x, y, wide, high = box
+    sideways, upright = min(x, shape[1] - x - wide), min(y, shape[0] - y - high)
+    at_side = sideways <= EDGE and high >= ALONG * wide
+    return at_side or (upright <= EDGE and wide >= ALONG * high)
+
+
+def _is_swarm(frames: Collection[_Looked]) -> bool:
+    """Whether so many regions like defects are on paths that the others may be things as well."""
+    alarms = [value for looked in frames for value in looked.alarms.values()]
+    on_path = sum(value < PATH_BELOW for value in alarms)
+    return on_path >= max(SWARM_LEAST, SWARM * len(alarms))
+
+
+def _removed_from(frame: FrameState) -> float:
+    """Code values from which a change is more than less noise and fewer coding errors."""
+    least, per_noise, per_error = REMOVED_FROM
+    return max(least, per_noise * (frame.noise or 0.0), per_error * frame.predicted_error)
+
+
+def _scratches(frame: FrameState) -> Mask:
+    """The network's defects that are upright and narrow, (H, W)."""
+    assert frame.defects is not None  # the network stage found them
+    labels, parts = _parts(frame.defects.numpy() > DEFECT, 1)
+    upright = [
+        label
+        for label, (_, _, wide, high) in parts
+        if wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
+    ]
+    return np.isin(labels, upright)
+
+
+def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:
+    """The frame, to be filled by its neighbours, in its own exposure, where a defect is left."""
+    if frame.neighbours is None or not left.any():
+        return replace(frame, neighbours=None)
+    lit = frame.neighbours + seen.lighter[..., None] / np.float32(255)
+    return replace(frame, neighbours=lit, fill=_soft(left))
+
+
+def _grown(mask: Mask) -> Mask:
+    """A mask with the surroundings that belong to a defect."""
+    return _dilated(mask, AROUND_DEFECT)
+
+
+def _dilated(mask: Mask, side: int) -> Mask:
+    """A mask with all pixels that have one of its pixels in the square around them."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+
+
+def _soft(mask: Mask) -> Plane:
+    """A mask as a weight in [0, 1] with a soft edge."""
+    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
+
+
+def _parts(mask: Mask, least: int) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:
+    """The labels (H, W) of a mask's connected parts, and the label and box of each large one."""
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    parts: list[tuple[int, Box]] = []
+    for label in range(1, count):
+        x, y, wide, high, area = (int(value) for value in boxes[label])
+        if area >= least:
+            parts.append((label, (x, y, wide, high)))
+    return labels, parts
+
+
+def _own(labels: NDArray[np.int32], label: int, box: Box) -> tuple[tuple[slice, slice], Mask]:
+    """The window of a box, and the pixels of a label in it."""
+    x, y, wide, high = box
+    window = slice(y, y + high), slice(x, x + wide)
+    return window, labels[window] == label
+
+
+def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box: Box) -> int:
+    """The label of the region that most of a part's pixels belong to; 0 for none."""
+    window, own = _own(labels, label, box)
+    return int(np.bincount(of[window][own]).argmax())
+
+
+def _record(
+    box: Box,
+    labels: NDArray[np.int32],
+    label: int,
+    change: Plane,
+    why: Why,
+    decision: Literal["repair", "suspect"] = "repair",
+) -> Repair:
+    window, own = _own(labels, label, box)
+    values = change[window][own]
+    bright = bool(values.mean() > 0)
+    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), decision, why)
+
+
+def _at_shot_edge(frame: FrameState) -> tuple[Repair, ...]:
+    """A record of what the network removes in a frame without a neighbour on one side."""
+    assert frame.defects is not None
+    change = strip_exposure(frame.source, frame.image)
+    removed = (np.abs(change) > _removed_from(frame)) & (frame.defects.numpy() > DEFECT)
+    labels, parts = _parts(removed, LEAST_REMOVED)
+    return tuple(_record(box, labels, label, change, "shot_edge") for label, box in parts)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
-from models.fidelity.damage_level import Nearest
+from models.fidelity.damage_level import NEAREST, Nearest
 from models.fidelity.judgement import judge
 from models.frame_state import AlignedWindow, FrameState
 from models.network.memory import Ladder
@@ -58,8 +58,10 @@ class NetworkStage:
             assert frame.window is not None  # the alignment made it
             ladder = ladder or self.ladder(frame.window)
             found = self.restore(ladder, frame.window, self._seed * 1_000_003 + frame.index)
+            nearest = frame.window.frames[[1 + k for k in NEAREST]].mean(0)
             yield replace(
                 frame,
+                neighbours=np.ascontiguousarray(nearest.permute(1, 2, 0).numpy()),
                 image=np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
                 window=None,
                 rung=ladder.rung,

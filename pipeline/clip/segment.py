@@ -48,6 +48,9 @@ class SegmentRecord:
     largest_repair: int = 0  # pixels
     largest_repair_frame: int | None = None
     regions_uri: str = ""  # of the file with its regions; empty if there are none
+    share_changed: float | None = None  # of the pixels, 0 to 1; None without a change map
+    share_repaired: float | None = None  # changed as defects
+    changes_uri: str = ""  # of its part of the change map; empty without one
     uri: str = ""  # of the segment's media file
     sha256: str = ""
     retries: int = 0  # attempts before this one

@@ -42,14 +42,25 @@ class Outputs:
             f"{len(self.policies[one.profile])} rules hold"
         )
 
-    def publish(self, store: Store, uri: str, sidecars: Mapping[str, bytes]) -> dict[str, Any]:
+    def publish(
+        self,
+        store: Store,
+        uri: str,
+        sidecars: Mapping[str, bytes],
+        files: Mapping[str, Path] | None = None,
+    ) -> dict[str, Any]:
         """Upload the master to `uri` and the derived files beside it; write sidecars by address.
 
+        `files` are large sidecars beside the master, by address.
         Returns the entries of the clip's record about all that lies beside the master.
         """
         folder, beside = uri.rpartition("/")[0], list(self.digests)
         for path in self.paths:
             store.upload(path, f"{folder}/{path.name}")
+        for address, path in (files or {}).items():
+            store.upload(path, address)
+            size, sha256 = path.stat().st_size, storage.sha256_file(path)
+            beside.append(Digest(address.rpartition("/")[2], size, sha256))
         for address, data in sidecars.items():
             store.write_bytes(address, data)
             if address.startswith(f"{folder}/"):

@@ -21,7 +21,9 @@ from schemas.recipe import Recipe
 _SEAL = b', "record_sha256": "'
 _DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
 # Group 1: the stem of the clip's files. Group 3: the kind of a sidecar.
-PUBLISHED_NAME = re.compile(rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json))?|{_DERIVED})")
+PUBLISHED_NAME = re.compile(
+    rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json|changes\.mkv))?|{_DERIVED})"
+)
 
 
 @dataclass(frozen=True)

@@ -119,12 +119,21 @@ def _work(segments: Segments, usage: Usage) -> dict[str, Cell]:
         "exposure_gain_min": min(segment.exposure_gain_min for segment in found),
         "exposure_gain_max": max(segment.exposure_gain_max for segment in found),
         **{f"seconds_{key}": seconds for key, seconds in stages.items()},
+        **{name: _mean(segments, name) for name in ("share_changed", "share_repaired")},
         **asdict(sum((segment.regions for segment in found), RegionSums())),
         "seconds_gpu": round(sum(segment.seconds_gpu for segment in found), 3),
         "retries": sum(segment.retries for segment in found),
         "seconds_total": round(usage.clock + sum(stages.values()), 3),
         "seconds_cpu": round(usage.cpu + sum(segment.seconds_cpu for segment in found), 3),
     }
+
+
+def _mean(segments: Segments, share: str) -> float | None:
+    """The mean of a share over all frames; None if a segment has none."""
+    found = [(getattr(s, share), s.frames) for s in segments.values()]
+    if any(value is None for value, _ in found):
+        return None
+    return round(sum(v * n for v, n in found) / sum(n for _, n in found), 6)
 
 
 def _sum(segments: Segments, stage: str) -> float:

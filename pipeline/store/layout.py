@@ -4,6 +4,7 @@
       clips/<clip>/<clip>_rst.mkv           the master, and beside it, from the same stem:
                    .mkv.json                  the record of the clip: written last
                    .mkv.framemd5 .mkv.sha256 .mkv.premis.xml
+                   .mkv.changes.mkv           the change map, if the recipe asks for it
                    _mz.mov _mz.mxf _sc.mp4    derived files
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet
       report/index.html
@@ -24,6 +25,7 @@
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
                         <shard>.parquet       its regions
+                        <shard>.changes.mkv   its part of the change map
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
         series/<clip>.json                    measurements of every frame
         regions/<clip>.parquet                regions that were repaired or left
@@ -275,6 +277,11 @@ def segment_media(run: str, clip: str, shard: int) -> str:
 def segment_regions(run: str, clip: str, shard: int) -> str:
     """The regions that the model repaired or left in a segment."""
     return join(segments(run, clip), f"{shard}.parquet")
+
+
+def segment_changes(run: str, clip: str, shard: int) -> str:
+    """The part of the change map that belongs to a segment."""
+    return join(segments(run, clip), f"{shard}.changes.mkv")
 
 
 def assembly_claim(run: str, clip: str, session: str) -> str:

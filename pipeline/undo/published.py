@@ -12,6 +12,7 @@ from pipeline.clip.survey import Survey
 from pipeline.proof.fixity import published_files
 from pipeline.proof.record import Digest, listed, unsealed
 from pipeline.runs.ledger import Ledger, runs
+from pipeline.runs.row import BESIDE_COLUMNS
 from pipeline.store import layout, storage
 from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError, ClipFault
@@ -36,7 +37,7 @@ class PublishedClip:
     def row(self) -> dict[str, Cell]:
         """The clip's row of tables/clips, without its shots."""
         row = cast(dict[str, Any], self.record["row"])
-        return {key: row[key] for key in row if key not in ("shot_rows", "series_uri")}
+        return {key: row[key] for key in row if key not in BESIDE_COLUMNS}
 
     @property
     def shots(self) -> list[ShotRow]:

@@ -19,6 +19,7 @@ from pipeline.runs.audit import AuditLog
 from pipeline.runs.tables import write_tables
 from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
+from pipeline.undo.regions import standing
 from schemas import strict_json
 from schemas.tables import CLIPS
 
@@ -74,7 +75,10 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
     frames = json.loads(store.read_bytes(layout.publishing_file(folder, SERIES)))
     columns = {name: value for name, value in row.items() if name in CLIPS}
     shots, day = row.get("shot_rows", []), work.started[:10]
-    write_tables(out, work.run, day, [columns], shots, frames, work.run_row, store)
+    regions = standing(row, record["reverts"], store)
+    write_tables(
+        out, work.run, day, [columns], shots, frames, work.run_row, store, regions=regions
+    )  # fmt: skip
     log = AuditLog(out, store)
     if not log.has("clip_reverted", work.run):
         log.append("clip_reverted", run=work.run, clip_id=work.clip_id, **work.audit)

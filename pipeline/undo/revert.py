@@ -8,8 +8,8 @@ read.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
 from pipeline.clip.segment import SegmentRecord
+from pipeline.detect.change_film import SUFFIX
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
 from pipeline.media.segments import SegmentWriter
@@ -29,7 +30,7 @@ from pipeline.proof.outputs import Outputs
 from pipeline.proof.premis import Restoration
 from pipeline.proof.premis_revert import PutBack, amended
 from pipeline.proof.provenance import file_tags
-from pipeline.proof.record import Digest, sealed
+from pipeline.proof.record import Digest, listed, sealed
 from pipeline.runs import lease
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger
@@ -42,8 +43,10 @@ from pipeline.sources.sequence import runs as runs_of
 from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
+from pipeline.undo.changes import reverted_map
 from pipeline.undo.published import PublishedClip, published, record_of, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
+from pipeline.undo.regions import standing, sums
 from pipeline.undo.selection import Request, Selection, put_back
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
@@ -130,6 +133,7 @@ class _Work:
     ) -> None:
         self.found, self.out, self.selection, self.by, self.note = found, out, selection, by, note
         self.begun = Usage.now()
+        self.shares: dict[str, Cell] = {}  # of the change map, if there is one
         self.cache = private_folder("sources")
         now = datetime.now(UTC)
         self.at = now.isoformat(timespec="seconds")
@@ -155,7 +159,7 @@ class _Work:
         new, outputs = verified_files(
             clip, survey, segments, self.settings, tags, folder / master.name
         )
-        self._stage(new, outputs, changes)
+        self._stage(new, outputs, changes, self._change_map(folder))
         mine.check()
         digest = outputs.digests[0]
         commit(self.out, self._commit(digest, count, changes))
@@ -225,7 +229,25 @@ class _Work:
         before = [range(one["first_frame"], one["last_frame"] + 1) for one in self.found.reverts]
         return {frame for frames in (*before, self.selection.frames) for frame in frames}
 
-    def _stage(self, new: Master, outputs: Outputs, changes: Changes) -> None:
+    def _change_map(self, folder: Path) -> Path | None:
+        """The new change map, if the clip has one. Sets its shares."""
+        found, survey = self.found, self.found.survey
+        name = f"{found.master.name}{SUFFIX}"
+        if name not in [file.name for file in listed(found.record)]:
+            return None
+        limits = self.settings.recipe.limits
+        with local_file(f"{found.uri}{SUFFIX}") as former:
+            sums = reverted_map(
+                former, self.selection, survey.probe, survey.pts, folder / name, limits
+            )
+        self.shares = {
+            "share_changed": sums.share_changed, "share_repaired": sums.share_repaired
+        }  # fmt: skip
+        return folder / name
+
+    def _stage(
+        self, new: Master, outputs: Outputs, changes: Changes, change_map: Path | None
+    ) -> None:
         """Write the new files, and the record that they replace, without touching the old ones."""
         found, out, store = self.found, self.out, self.settings.store
         survey, name = found.survey, found.master.name
@@ -244,36 +266,43 @@ class _Work:
             f"{staged}.premis.xml": amended(
                 storage.read_bytes(f"{found.uri}.premis.xml"), facts
             ),
-        })  # fmt: skip
+        }, {f"{staged}{SUFFIX}": change_map} if change_map else None)  # fmt: skip
         series = series_json(found.clip_id, new.measure.frames())
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
         store.write_bytes(former, found.sealed)
+        reverts = [*found.reverts, self._entry(former)]
         record = {
             **found.record,
             "streams": [vars(stream) for stream in new.report.streams],
             "tags": dict(new.report.tags),
-            "row": self._row(new, digest, changes),
+            "row": self._row(new, digest, changes, reverts),
             **files,
             "work_key": found.row["work_key"],
-            "reverts": [*found.reverts, self._entry(former)],
+            "reverts": reverts,
         }
         for name in ("record_sha256", "released"):
             record.pop(name, None)
         store.write_bytes(f"{staged}.json", sealed(record))
 
-    def _row(self, new: Master, digest: Digest, changes: Changes) -> Mapping[str, Any]:
+    def _row(
+        self, new: Master, digest: Digest, changes: Changes, reverts: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
+        regions_uri = self.found.record["row"].get("regions_uri")
+        regions = standing({**row, "regions_uri": regions_uri}, reverts)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
             **row, **unknown, **changes.shares, **new.measure.summary(),
+            **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published", "retries": 0,
             "digital_source_type": digital_source_type(changes.frames, 0),
             "frames_changed": changes.frames, "frames_reverted": len(self._frames()),
             "output_sha256": digest.sha256, "output_bytes": digest.size,
             "seconds_total": round(spent.clock, 3), "seconds_cpu": round(spent.cpu, 3),
+            **self.shares,
             "shot_rows": [vars(shot) for shot in self.found.shots],
         }  # fmt: skip
 

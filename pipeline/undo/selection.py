@@ -92,7 +92,7 @@ class Request:
         return cls(
             shot,
             None if frames is None else parse_range(frames),
-            None if region is None else _region(region),
+            None if region is None else parse_region(region),
         )
 
     def of(self, probe: Probe, by_fields: bool, count: int, shots: Sequence[ShotRow]) -> Selection:
@@ -141,7 +141,8 @@ def parse_range(text: str) -> range:
     return range(first, last + 1)
 
 
-def _region(text: str) -> Region:
+def parse_region(text: str) -> Region:
+    """The box of `x,y,w,h`. Raises ArchiveError."""
     match = _REGION.fullmatch(text)
     if match is None:
         raise ArchiveError(f"--region {text}: give x,y,w,h in pixels, such as 120,80,64,48")

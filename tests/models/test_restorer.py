@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.motion.temporal_filter import FILTER_REACH
 from models.network import checkpoint
 from models.network.unet import RestorationNet
-from models.restorer import CONTEXT, Restorer
+from models.restorer import CONTEXT, NETWORK_REACH, Restorer
 from tests.support.networks import randomised
 
 
@@ -64,7 +63,7 @@ def test_only_the_frames_that_are_wanted_cost_the_network(
 
     monkeypatch.setattr(RestorationNet, "restore", counted)
     part = list(restorer.stream(frames, deflicker=deflicker, first_index=40, wanted=range(44, 49)))
-    assert len(part) == 5 and len(runs) == 5 + 2 * FILTER_REACH
+    assert len(part) == 5 and len(runs) == 5 + 2 * NETWORK_REACH
     for one, other in zip(part, whole[4:9], strict=True):
         assert np.array_equal(one.image, other.image) and one.curve == other.curve
 

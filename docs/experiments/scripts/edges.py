@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.fidelity.change_bound import bound_changes
-from models.fidelity.evidence import find_suspects, restore_suspects
+from models.fidelity.evidence import apply_decisions, find_suspects
 from models.frame_state import FrameState, number_frames
 from models.motion.temporal_filter import TemporalFilter
 from models.motion.windows import align_windows
@@ -43,7 +43,7 @@ def restored(film: Path, first: int, count: int, restorer: Restorer) -> Iterator
         number_frames(images, start), SIZES["base"].flow, range(first - 2, first + count + 2)
     )
     frames = TemporalFilter().run(find_suspects(NetworkStage(restorer.net, 1).run(frames)))
-    frames = restore_suspects(bound_changes(frames))
+    frames = apply_decisions(bound_changes(frames))
     return (frame for frame in frames if first <= frame.index < first + count)
 
 

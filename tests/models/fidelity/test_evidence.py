@@ -1,66 +1,20 @@
-"""Evidence before repair: what travels is kept, what is there once is not."""
+"""Evidence before repair: what is there once is repaired, what may be real keeps its pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import get_args
-
 import numpy as np
-import pytest
 import torch
 
-from models.fidelity.evidence import Region, find_suspects, is_on_path, restore_suspects
-from models.frame_state import FrameState, Why
+from models.fidelity.evidence import apply_decisions, find_suspects
+from models.frame_state import FrameState, Repair
 from schemas.repairs import WHY
 
 SIDE = 160
-RADIUS = SIDE / 5
+Place = tuple[int, int] | None  # x, y of a square's corner; None is a frame without one
 
 
-def thing(
-    x: float, y: float, area: int = 100, bright: bool = True, upright: bool = False
-) -> Region:
-    return Region(x, y, area, bright, upright, 1)
-
-
-def test_a_thing_on_a_straight_path_is_found() -> None:
-    assert is_on_path(thing(50, 50), [thing(30, 42)], [thing(70, 58)], RADIUS)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ([], [thing(70, 58)]),  # it appears
-        ([thing(30, 42)], []),  # it goes
-        ([thing(30, 42)], [thing(30, 42)]),  # it turns back
-        ([thing(30, 42, bright=False)], [thing(70, 58)]),
-        ([thing(30, 42, area=1000)], [thing(70, 58)]),
-        ([thing(5, 5)], [thing(95, 95)]),  # faster than the search reaches
-    ],
-)
-def test_what_has_no_path_is_a_defect(before: Sequence[Region], after: Sequence[Region]) -> None:
-    assert not is_on_path(thing(50, 50), before, after, RADIUS)
-
-
-def test_an_upright_line_is_a_scratch_although_it_stays() -> None:
-    line = thing(50, 50, upright=True)
-    assert not is_on_path(line, [line], [line], RADIUS)
-
-
-def test_among_much_dust_a_path_is_chance() -> None:
-    rng = np.random.default_rng(0)
-    dust = [thing(*place) for place in rng.uniform(50 - RADIUS, 50 + RADIUS, (40, 2))]
-    near = [thing(50 - 10, 50 - 4), *dust], [thing(50 + 18, 50 + 4), *dust]
-    assert is_on_path(thing(50, 50), near[0][:1], near[1][:1], RADIUS)
-    assert not is_on_path(thing(50, 50), *near, RADIUS) or _closest(near) < 3
-
-
-def _closest(near: tuple[Sequence[Region], Sequence[Region]]) -> float:
-    return min(np.hypot(p.x + q.x - 100, p.y + q.y - 100) for p in near[0] for q in near[1])
-
-
-def frame(index: int, place: tuple[int, int] | None) -> FrameState:
-    """A grey frame with a bright square, which the network has removed."""
+def frame(index: int, place: Place, removed: float = 1.0) -> FrameState:
+    """A grey frame with a bright square, of which the network has removed a share."""
     plain = np.full((SIDE, SIDE, 3), 0.3, np.float32)
     source, defects = plain.copy(), torch.zeros(SIDE, SIDE)
     if place is not None:
@@ -69,48 +23,173 @@ def frame(index: int, place: tuple[int, int] | None) -> FrameState:
         defects[y : y + 10, x : x + 10] = 1
     brighter = torch.from_numpy(255 * (source - plain)[..., 0])
     return FrameState(
-        index, source, plain, defects=defects, differences=torch.stack([brighter, brighter])
+        index,
+        source,
+        source + np.float32(removed) * (plain - source),
+        defects=defects,
+        differences=torch.stack([brighter, brighter]),
+        neighbours=plain,
+        noise=0.0,
     )
 
 
-def restored(*places: tuple[int, int] | None, keep: bool = True) -> list[FrameState]:
-    frames = [frame(index, place) for index, place in enumerate(places)]
-    return list(restore_suspects(find_suspects(frames, keep)))
+def decided(*places: Place, keep: bool = True, removed: float = 1.0) -> list[FrameState]:
+    frames = [frame(index, place, removed) for index, place in enumerate(places)]
+    return list(apply_decisions(find_suspects(frames, keep)))
 
 
-def test_a_travelling_square_keeps_its_pixels_and_a_single_one_does_not() -> None:
-    travelling = restored((20, 20), (40, 28), (60, 36), (80, 44))
-    assert [state.index for state in travelling] == [0, 1, 2, 3]
-    for state, (x, y) in zip(travelling[1:3], ((40, 28), (60, 36)), strict=True):
+def of(state: FrameState) -> list[tuple[str, str]]:
+    return [(record.decision, record.why) for record in state.repairs]
+
+
+TRAVELLING: tuple[Place, ...] = ((20, 20), (40, 28), (60, 36), (80, 44))
+
+
+def test_a_travelling_square_keeps_its_pixels() -> None:
+    states = decided(*TRAVELLING)
+    assert [state.index for state in states] == [0, 1, 2, 3]
+    for state, place in zip(states[1:3], TRAVELLING[1:3], strict=True):
+        assert place is not None
+        x, y = place
         inside = slice(y, y + 10), slice(x, x + 10)
         assert np.abs(state.image[inside] - state.source[inside]).max() < 0.01
         assert np.abs(state.image[:, :20] - 0.3).max() == 0  # nothing else changes
-    single = restored(None, (40, 28), None)
-    assert np.abs(single[1].image - 0.3).max() == 0
+        assert of(state) == [("suspect", "path")]
 
 
-def test_short_streams_pass() -> None:
-    assert len(restored((20, 20))) == 1
-    assert len(restored((20, 20), (40, 28))) == 2
-    assert restored() == []
+def test_what_is_there_once_is_repaired() -> None:
+    states = decided(None, None, (40, 28), None, None)
+    assert np.abs(states[2].image - 0.3).max() < 0.01
+    assert of(states[2]) == [("repair", "one_frame")]
+    assert {why for state in states for _, why in of(state)} <= WHY.keys()
 
 
-def test_every_region_is_recorded_with_its_box_and_its_reason() -> None:
-    states = restored((20, 20), (40, 28), (60, 36), (80, 44))
-    records = [record for state in states for record in state.repairs]
-    assert [record.box for record in records] == [
-        (20, 20, 10, 10), (40, 28, 10, 10), (60, 36, 10, 10), (80, 44, 10, 10),
-    ]  # fmt: skip
-    assert [(r.decision, r.why) for r in records] == [
-        ("repair", "shot_edge"), ("suspect", "path"), ("suspect", "path"), ("repair", "shot_edge"),
-    ]  # fmt: skip
-    assert {(r.area, r.bright, round(r.change, 1)) for r in records} == {(100, True, 127.5)}
-    (record,) = restored(None, (40, 28), None)[1].repairs
-    assert (record.decision, record.why) == ("repair", "one_frame")
-    assert set(get_args(Why)) == WHY.keys()
+def test_neighbours_fill_what_the_network_leaves() -> None:
+    states = decided(None, None, (40, 28), None, None, removed=0.55)
+    centre = states[2].image[33, 45]
+    assert np.abs(centre - 0.3).max() < 0.01
+    untouched = decided(None, None, (40, 28), None, None, removed=0.0)[2]
+    assert untouched.repairs == () or np.abs(untouched.image[33, 45] - 0.3).max() < 0.01
+
+
+def test_the_fill_has_the_exposure_of_its_frame() -> None:
+    """The whole frame is 0.02 darker than its neighbours; what fills the square is as well."""
+    states = [frame(index, None) for index in (0, 1)]
+    here = frame(2, (40, 28), removed=0.55)
+    darker = 0.02
+    assert here.differences is not None
+    states.append(
+        FrameState(
+            2,
+            here.source - darker,
+            here.image - darker,
+            defects=here.defects,
+            differences=here.differences - 255 * darker,
+            neighbours=here.neighbours,
+            noise=0.0,
+        )
+    )
+    states += [frame(index, None) for index in (3, 4)]
+    restored = list(apply_decisions(find_suspects(states)))[2]
+    assert np.abs(restored.image[33, 45] - 0.28).max() < 0.01
+
+
+def test_what_the_network_removes_without_a_defect_keeps_the_source() -> None:
+    """The neighbours have it as well: it is part of the scene."""
+    states = [frame(index, (40, 28)) for index in range(5)]
+    for state in states:
+        assert state.differences is not None
+        state.differences.zero_()
+    middle = list(apply_decisions(find_suspects(states)))[2]
+    assert np.abs(middle.image[33, 45] - 0.8).max() < 0.01
+    assert of(middle) == [("suspect", "unlike_dust")]
+
+
+def test_a_scratch_is_there_in_every_frame_and_is_repaired() -> None:
+    states = []
+    for index in range(5):
+        state = frame(index, None)
+        source, defects = state.source.copy(), torch.zeros(SIDE, SIDE)
+        source[20:140, 70:73] = 0.8
+        defects[20:140, 70:73] = 1
+        states.append(
+            FrameState(
+                index,
+                source,
+                state.image,
+                defects=defects,
+                differences=torch.zeros(2, SIDE, SIDE),
+                neighbours=source,
+                noise=0.0,
+            )
+        )
+    middle = list(apply_decisions(find_suspects(states)))[2]
+    assert np.abs(middle.image - 0.3).max() < 0.01
+    assert of(middle) == [("repair", "upright")]
+
+
+def test_among_things_in_motion_a_lone_region_may_be_one_more() -> None:
+    """Three squares travel in every frame; a fourth is there once."""
+    frames = []
+    for index in range(7):
+        states = [frame(index, (20 + 18 * index, top)) for top in (15, 55, 95)]
+        if index == 3:
+            states.append(frame(index, (30, 130)))
+        source = np.maximum.reduce([state.source for state in states])
+        defects = torch.stack([s.defects for s in states if s.defects is not None]).amax(0)
+        brighter = torch.from_numpy(255 * (source - np.float32(0.3))[..., 0])
+        frames.append(
+            FrameState(
+                index,
+                source,
+                states[0].image,
+                defects=defects,
+                differences=torch.stack([brighter, brighter]),
+                noise=0.0,
+            )
+        )
+    middle = list(find_suspects(frames))[3]
+    whys = {record.box[1] > 120: record.why for record in middle.repairs}
+    assert whys == {False: "path", True: "swarm"}
+
+
+def test_every_region_is_recorded_with_its_box_and_change() -> None:
+    (record,) = decided(None, None, (40, 28), None, None)[2].repairs
+    assert isinstance(record, Repair)
+    x, y, wide, high = record.box
+    assert abs(x - 40) <= 2 and abs(y - 28) <= 2 and 10 <= wide <= 14 and 10 <= high <= 14
+    assert record.bright and 100 <= record.area <= 196 and 60 < record.change <= 128
+
+
+def test_what_lies_along_the_frames_edge_stays() -> None:
+    """The picture shifts in the gate, and a bright line beside it comes into view."""
+    states = [frame(index, None) for index in range(5)]
+    here = states[2]
+    source, defects = here.source.copy(), torch.zeros(SIDE, SIDE)
+    source[30:120, :14] = 0.8
+    defects[30:120, :14] = 1
+    brighter = torch.from_numpy(255 * (source - here.source)[..., 0])
+    states[2] = FrameState(
+        2, source, here.image, defects=defects, differences=torch.stack([brighter] * 2), noise=0.0
+    )
+    middle = list(apply_decisions(find_suspects(states)))[2]
+    assert of(middle) == [("suspect", "edge")]
+    assert np.abs(middle.image - middle.source).max() < 0.01
+
+
+def test_the_ends_of_a_shot_keep_what_the_network_did() -> None:
+    states = decided((40, 28), None, None, None, (40, 28))
+    for state in (states[0], states[-1]):
+        assert np.abs(state.image - 0.3).max() == 0
+        assert of(state) == [("repair", "shot_edge")]
 
 
 def test_suspects_that_are_not_kept_are_repaired_and_recorded() -> None:
-    state = restored((20, 20), (40, 28), (60, 36), keep=False)[1]
+    state = decided(*TRAVELLING, keep=False)[1]
     assert np.abs(state.image - 0.3).max() == 0
-    assert [(r.decision, r.why) for r in state.repairs] == [("repair", "path")]
+    assert of(state) == [("repair", "path")]
+
+
+def test_short_streams_pass() -> None:
+    for count in range(4):
+        assert len(decided(*TRAVELLING[:count])) == count

@@ -1,0 +1,54 @@
+"""The change map of a clip after a revert: unchanged where the source's pixels were put back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.clip.frames import Probe
+from pipeline.detect.change_film import ChangeWriter, join, maps
+from pipeline.detect.change_map import SIDE, ChangeSums, Map
+from pipeline.media.verify import plane_md5
+from pipeline.undo.selection import Region, Selection
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+
+
+def reverted_map(
+    former: Path,
+    selection: Selection,
+    probe: Probe,
+    pts: Sequence[int],
+    out: Path,
+    limits: Limits,
+) -> ChangeSums:
+    """Write the new map to `out` and return its sums. Raises `ClipFault`.
+
+    A byte stands for 2 x 2 pixels. It stays where only a part of them was put back.
+    """
+    part, sums, sent = out.with_suffix(".part.mkv"), ChangeSums(), []
+    with ChangeWriter(part, probe).closed() as writer:
+        for number, found in enumerate(maps(former, limits)):
+            inside = number in selection.frames
+            new = cleared(found, selection.region, probe) if inside else found
+            writer.write(new)
+            sums.add(new)
+            sent.append(plane_md5((new,)))
+    join([part], probe, pts, out, limits)
+    if [plane_md5((found,)) for found in maps(out, limits)] != sent or len(sent) != len(pts):
+        raise ClipFault(Reason.VERIFY_MISMATCH, f"{out.name} differs from the map that was sent")
+    return sums
+
+
+def cleared(found: Map, region: Region | None, probe: Probe) -> Map:
+    """The map of a frame without the bytes that lie in the region; None: without any."""
+    new = found.copy()
+    if region is None:
+        new[:] = 0
+        return new
+    right, down = region.x + region.width, region.y + region.height
+    stop_x = new.shape[1] if right == probe.width else right // SIDE
+    stop_y = new.shape[0] if down == probe.height else down // SIDE
+    new[-(-region.y // SIDE) : stop_y, -(-region.x // SIDE) : stop_x] = 0
+    return new

@@ -1,0 +1,66 @@
+"""The regions of a clip that still stand after a revert: those that it did not put back whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clip.regions import read_regions
+from pipeline.clip.segment import RegionSums
+from pipeline.runs.tables import PART_ROWS
+from pipeline.store.storage import DIRECT, Store
+from pipeline.undo.selection import parse_region
+
+
+def standing(
+    row: Mapping[str, Any], reverts: Sequence[Mapping[str, Any]], store: Store = DIRECT
+) -> Iterator[pa.Table]:
+    """Parts of tables/regions for a clip's row in a record, with its `run`.
+
+    A region is left out if the source's pixels were put back in its whole box. Regions whose file
+    was deleted are left out too.
+    """
+    uri = row.get("regions_uri")
+    if not uri or not store.exists(uri):
+        return
+    data = store.read_bytes(uri)
+    for part in read_regions(data, str(row["clip_id"]), str(row["run"]), PART_ROWS):
+        put_back = pa.repeat(False, len(part))
+        for revert in reverts:
+            put_back = pc.or_(put_back, _inside(part, revert))
+        yield part.filter(pc.invert(put_back))
+
+
+def _inside(part: pa.Table, revert: Mapping[str, Any]) -> pa.Array:
+    """Whether the box of each region lies in what a revert put back."""
+    found = pc.and_(
+        pc.greater_equal(part["frame"], revert["first_frame"]),
+        pc.less_equal(part["frame"], revert["last_frame"]),
+    )
+    if revert["region"] is None:
+        return found
+    box = parse_region(revert["region"])
+    for first, size, least, most in (
+        ("x", "width", box.x, box.x + box.width),
+        ("y", "height", box.y, box.y + box.height),
+    ):
+        found = pc.and_(found, pc.greater_equal(part[first], least))
+        found = pc.and_(found, pc.less_equal(pc.add(part[first], part[size]), most))
+    return found
+
+
+def sums(parts: Iterator[pa.Table]) -> RegionSums:
+    """The regions in numbers."""
+    total = RegionSums()
+    for part in parts:
+        repaired = part.filter(pc.equal(part["decision"], "repair"))
+        total += RegionSums(suspects=len(part) - len(repaired))
+        if len(repaired):
+            areas = repaired["area"].to_pylist()
+            largest = max(range(len(areas)), key=areas.__getitem__)
+            frame = repaired["frame"][largest].as_py()
+            total += RegionSums(len(repaired), 0, areas[largest], frame)
+    return total

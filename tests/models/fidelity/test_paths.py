@@ -1,0 +1,88 @@
+"""Paths: what chance would hardly bring about is a thing in motion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.fidelity.paths import NO_PATH, false_alarms
+from models.fidelity.regions import Seen
+from models.frame_state import FrameState
+
+SIDE = 160
+Place = tuple[int, int]  # x, y of a square's corner
+
+
+def seen(*places: Place, side: int = 8, value: float = 0.8) -> Seen:
+    """A grey frame with squares, none of which its neighbours have."""
+    plain = np.full((SIDE, SIDE, 3), 0.3, np.float32)
+    source = plain.copy()
+    for x, y in places:
+        source[max(y, 0) : y + side, max(x, 0) : x + side] = value
+    brighter = torch.from_numpy(255 * (source - plain)[..., 0])
+    return Seen.of(
+        FrameState(0, source, plain, differences=torch.stack([brighter, brighter]), noise=0.0)
+    )
+
+
+def alarms(here: Seen, around: dict[int, Seen]) -> float:
+    return false_alarms(here.regions[0], here, around)
+
+
+def test_a_straight_path_through_three_frames_is_found() -> None:
+    here = seen((60, 60))
+    assert alarms(here, {-1: seen((42, 52)), 1: seen((78, 68))}) < -1.5
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_what_enters_or_goes_lies_on_a_path_of_one_side(side: int) -> None:
+    around = {side: seen((60 + 18 * side, 60)), 2 * side: seen((60 + 36 * side, 60))}
+    assert alarms(seen((60, 60)), around) < -1.5
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {},
+        {1: seen((78, 68))},  # once is no path
+        {-1: seen((42, 52)), 1: seen((42, 52))},  # it turns back
+        {-1: seen((42, 52), value=0.1), 1: seen((78, 68), value=0.1)},  # dark, the region is bright
+        {-1: seen((42, 52), side=30), 1: seen((78, 68), side=30)},  # much larger
+        {-1: seen((2, 2)), 1: seen((130, 130))},  # faster than the search reaches
+    ],
+)
+def test_what_has_no_path_is_left_to_chance(around: dict[int, Seen]) -> None:
+    assert alarms(seen((60, 60)), around) > 0
+
+
+def test_no_neighbours_like_it_give_the_highest_number() -> None:
+    assert alarms(seen((60, 60)), {}) > NO_PATH
+
+
+def test_among_much_dust_a_path_is_chance() -> None:
+    rng = np.random.default_rng(1)
+    cells = [(x, y) for x in range(10, 150, 14) for y in range(10, 150, 14)]
+
+    def dust() -> list[Place]:
+        return [cells[at] for at in rng.choice(len(cells), 30, replace=False)]
+
+    here = seen((60, 60))
+    alone = alarms(here, {-1: seen((42, 52)), 1: seen((78, 68))})
+    among = alarms(here, {-1: seen((42, 52), *dust()), 1: seen((78, 68), *dust())})
+    assert among > alone + 1
+
+
+def test_two_parts_that_join_are_one_thing() -> None:
+    """A piece of ice that is one streak here and two in the next frame is still found."""
+    here = seen((60, 60), side=12)
+    around = {-1: seen((36, 60), (46, 60), side=7), 1: seen((84, 60), (94, 60), side=7)}
+    assert alarms(here, around) < -0.5
+
+
+def test_the_frames_edge_may_cut_a_thing_off() -> None:
+    """Only 8x3 pixels of it are in the picture; it is whole in the next frames."""
+    here = seen((60, -5))
+    assert alarms(here, {1: seen((60, 20)), 2: seen((60, 45))}) < -1.4
+    inside = seen((60, 60), side=3)
+    assert alarms(inside, {1: seen((60, 80)), 2: seen((60, 105))}) > -1.3
