@@ -118,7 +118,10 @@ def _master(
     cache, limits = Path(settings.cache), settings.recipe.limits
     paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
     crcs = [crc for segment in segments.values() for crc in segment.crc32]
-    with fetched(survey.source_uri, cache) as source, reference_of(clip, cache) as reference:
+    with (
+        fetched(survey.source_uri, cache, survey.source_token) as source,
+        reference_of(clip, cache) as reference,
+    ):
         report = assemble(paths, source, survey.probe, survey.pts, out, tags, limits)
         hashes = stream_hashes(source, limits)
         with Decoder(out, limits) as decoder:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pipeline.assemble import assemble_clip
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import ClipResult
-from pipeline.clip.segment import SegmentRecord, regions_beside
+from pipeline.clip.segment import SegmentRecord, Segments, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
@@ -80,8 +80,9 @@ class SurveyStage:
         """This run's survey of the clip. If the source has changed since, a new one."""
         settings = self.settings
         uri = layout.survey(settings.ledger.uri, clip.clip_id)
-        if settings.store.exists(uri):
-            survey = stored_survey(settings, clip.clip_id)
+        stored = settings.store.find(uri) if settings.ledger.resumed else None
+        if stored is not None:
+            survey = Survey.from_json(stored)
             if survey.source_token == source_token(clip.source_uri):
                 return survey
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
@@ -107,7 +108,10 @@ def attempted(
                 what = "surveying" if step == SURVEY else "assembling"
                 raise ClipFault(Reason.WORKER_LOST, f"{deaths} workers died {what} this clip")
         yield
-    finally:
+    except BaseException:
+        ledger.end_attempt(clip, step, number)
+        raise
+    if step != SURVEY:  # the survey itself is an end
         ledger.end_attempt(clip, step, number)
 
 
@@ -145,20 +149,26 @@ class RestoreStage:
 
     def _restore(self, task: ShardTask) -> Item:
         ledger, clip = self.settings.ledger, task.clip_id
-        if ledger.is_done(clip):  # another shard of the clip has failed
+        me, reason = self.nodes.worker(ledger.session), ledger.stopped()
+        if task.shards > 1 and ledger.is_done(clip):  # another shard of the clip has failed
             return ShardDone(task, "dropped", {})
-        if task.shard in ledger.segments(clip):
-            return ShardDone(task, "resumed", {})
-        if reason := ledger.stopped():
-            return ClipLeft(clip, reason)
-        deaths = ledger.deaths(clip, ledger.session, self.nodes.lost_nodes(), task.shard)
-        if deaths >= DEATHS_ALLOWED:
-            raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
-        attempt = ledger.claim_attempt(clip, task.shard, self.nodes.worker(ledger.session))
+        attempt = 1
+        if reason or not ledger.begin_shard(clip, task.shard, me):
+            if ledger.is_done(clip):
+                return ShardDone(task, "dropped", {})
+            if ledger.segment(clip, task.shard) is not None:
+                return ShardDone(task, "resumed", {})
+            if reason:
+                return ClipLeft(clip, reason)
+            deaths = ledger.deaths(clip, ledger.session, self.nodes.lost_nodes(), task.shard)
+            if deaths >= DEATHS_ALLOWED:
+                raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
+            attempt = ledger.claim_attempt(clip, task.shard, me)
         try:
             segment = self._segment(task, attempt)
-        finally:
+        except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
+            raise
         return ShardDone(task, "restored", shard_measures(segment))
 
     def _segment(self, task: ShardTask, attempt: int) -> SegmentRecord:
@@ -168,7 +178,7 @@ class RestoreStage:
         survey = stored_survey(settings, task.clip_id)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
         with (
-            fetched(task.clip.source_uri, Path(settings.cache)) as source,
+            fetched(task.clip.source_uri, Path(settings.cache), survey.source_token) as source,
             temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
@@ -209,7 +219,7 @@ class AssembleStage:
         ledger, clip = self.settings.ledger, done.task.clip
         if done.outcome == "dropped" or ledger.is_done(clip.clip_id):
             return done
-        segments = ledger.segments(clip.clip_id)
+        segments = self._segments(done.task)
         if len(segments) < done.task.shards:
             return done
         claim = ledger.claim_assembly(clip.clip_id, ledger.session, done.task.shard)
@@ -225,6 +235,12 @@ class AssembleStage:
             for uri in filter(None, (segment.uri, segment.regions_uri, segment.changes_uri)):
                 self.settings.store.delete(uri)
         return end
+
+    def _segments(self, task: ShardTask) -> Segments:
+        if task.shards > 1:
+            return self.settings.ledger.segments(task.clip_id)
+        only = self.settings.ledger.segment(task.clip_id, 0)
+        return {} if only is None else {0: only}
 
 
 def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEnded | ClipLeft:

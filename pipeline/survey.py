@@ -72,7 +72,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         fetch.refuse_gaps(uri)
     token = fetch.source_token(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
-    with fetch.fetched(uri, cache) as path:
+    with fetch.fetched(uri, cache, token, current=True) as path:
         sums = check_fixity(path, clip)
         wanted = runs_of(clip.fill) if recipe.strength else []
         fill = [frame for run in wanted for frame in run]

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -68,7 +69,7 @@ class Recipe:
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
     limits: Limits = field(default_factory=Limits)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Return the SHA-256 of the canonical JSON: 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Self
 
 # Access classes whose pictures may not leave the storage.
@@ -35,14 +36,19 @@ class Clip:
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
         """The inverse of `to_dict`. A missing column gets its default."""
-        texts = {
-            field.name: None if values.get(field.name) is None else str(values[field.name])
-            for field in fields(cls)
-            if field.name != "priority"
+        known = {
+            name: str(value)
+            for name in _names()
+            if (value := values.get(name)) is not None and name != "priority"
         }
         priority = int(str(values.get("priority") or 0))
-        return cls(**{**texts, "priority": priority})  # type: ignore[arg-type]
+        return cls(**known, priority=priority)
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Every column by name."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _names()}
+
+
+@cache  # a manifest may have a million rows
+def _names() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(Clip))

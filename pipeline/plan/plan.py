@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from os.path import splitext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,7 +106,7 @@ class RunPlan:
     def _count(self, row: Clip, source_bytes: int) -> None:
         """Add a clip to its kind. Every clip of a kind is equally likely to be in the sample."""
         recipe, uri = self.settings.of(row).recipe, row.source_uri
-        key = recipe.digest, Path(uri).suffix.lower()
+        key = recipe.digest, splitext(uri)[1].lower()
         if key not in self._kinds and len(self._kinds) >= KINDS:
             key = recipe.digest, ""
         kind = self._kinds.setdefault(key, _Kind(Stratum(recipe)))

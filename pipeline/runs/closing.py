@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import PART_ROWS, write_tables
 from schemas.exit_codes import ExitCode
 from schemas.reasons import STATES, Reason
+
+AT_ONCE = 200  # clips whose measurements are read at once
 
 
 class Devices(NamedTuple):
@@ -95,10 +98,6 @@ class Closing:
         """Write the run's part of every table."""
         store = self.settings.store
         results = [self.results[clip] for clip in sorted(self.results)]
-        frames: list[Mapping[str, object]] = []
-        for result in results:
-            if result.series_uri:
-                frames += json.loads(store.read_bytes(result.series_uri))
         run = self._run_row(summary, len(results))
         write_tables(
             self.settings.out,
@@ -106,11 +105,18 @@ class Closing:
             str(run["started"])[:10],
             [result.columns for result in results],
             shot_rows(results),
-            frames,
+            self._frames(results),
             run,
             store,
             regions=self._regions(results),
         )
+
+    def _frames(self, results: Iterable[ClipResult]) -> Iterator[Mapping[str, object]]:
+        """The measurements of every frame. Memory holds those of AT_ONCE clips."""
+        uris = (result.series_uri for result in results if result.series_uri)
+        while group := list(islice(uris, AT_ONCE)):
+            for data in self.settings.store.read_many(group).values():
+                yield from json.loads(data)
 
     def _regions(self, results: Iterable[ClipResult]) -> Iterator[pa.Table]:
         """The regions of every clip in parts, so that memory holds one part."""

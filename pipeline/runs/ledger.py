@@ -7,6 +7,7 @@ in an object store.
 
 import re
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ from schemas.reasons import Reason
 from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+STOP_SECONDS = 1.0  # between two looks of a process for a stop
 SURVEY, ASSEMBLY = -1, -2  # these steps among the shards of attempts
 STEPS: dict[object, str] = {SURVEY: "survey", ASSEMBLY: "assembly"}
 Claim = Literal["new", "again", "other"]
@@ -59,18 +61,25 @@ class Ledger:
     """One run's ledger. Cheap to make and to pickle: it holds names, not connections."""
 
     def __init__(
-        self, out: str, run: str, session: str = "", retry: RetryPolicy = NO_RETRIES
+        self,
+        out: str,
+        run: str,
+        session: str = "",
+        retry: RetryPolicy = NO_RETRIES,
+        resumed: bool = True,
     ) -> None:
         self.out = str(out)
         self.run = _safe(run)
         self.session = session
+        self.resumed = resumed  # whether an earlier session may have left work
         self.store = Store(retry)
         self.uri = layout.run_folder(self.out, run)
         self._results: dict[str, ClipResult] = {}
         self._stopped: Reason | None = None
+        self._looked = -STOP_SECONDS  # when the stop marker was last looked for
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, RetryPolicy]]:
-        return type(self), (self.out, self.run, self.session, self.store.retry)
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str, RetryPolicy, bool]]:
+        return type(self), (self.out, self.run, self.session, self.store.retry, self.resumed)
 
     @classmethod
     def open_or_resume(
@@ -99,7 +108,7 @@ class Ledger:
         cls, out: str, session: str, identity: Mapping[str, object], retry: RetryPolicy
     ) -> Self:
         run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        ledger = cls(out, run, session, retry)
+        ledger = cls(out, run, session, retry, resumed=False)
         begun = ledger._session_record()
         record = {
             "run": run,
@@ -120,6 +129,11 @@ class Ledger:
         """The content of run.json: run, identity, started, sessions."""
         return load(self.store.read_bytes(layout.run_record(self.uri)))
 
+    def begin_shard(self, clip: str, shard: int, worker: WorkerId) -> bool:
+        """Record the first attempt at a shard. False if there was one before. One request."""
+        uri = layout.attempt(self.uri, _safe(clip), shard, 1)
+        return self.store.create(uri, dump(asdict(worker) | {"started": _now()}))
+
     def claim_attempt(self, clip: str, shard: int, worker: WorkerId) -> int:
         """Record that a worker begins a shard. Return the number of the attempt, from 1."""
         data = dump(asdict(worker) | {"started": _now()})
@@ -129,7 +143,7 @@ class Ledger:
         return number
 
     def end_attempt(self, clip: str, shard: int, number: int) -> None:
-        """Record that an attempt ended, well or not, and that its worker is alive."""
+        """Record that an attempt ended without a segment, and that its worker is alive."""
         uri = layout.attempt_end(self.uri, _safe(clip), shard, number)
         self.store.create(uri, dump({"ended": _now()}))
 
@@ -138,10 +152,11 @@ class Ledger:
     ) -> int:
         """Count the workers that died on this clip in this session, on nodes that are still up.
 
-        A death is an attempt without an end, if a later attempt at the same shard has begun. The
-        latest attempt at a shard may still be in progress, so it does not count. If the caller is
-        about to begin `shard`, its earlier workers are gone: name the shard, and its latest attempt
-        counts as well.
+        A death is an attempt without an end, if a later attempt at the same shard has begun. What
+        an attempt makes, a segment or a survey, is an end of the latest one. The latest attempt at
+        a shard may still be in progress, so it does not count. If the caller is about to begin
+        `shard`, its earlier workers are gone: name the shard, and its latest attempt counts as
+        well.
         """
         unended = [
             attempt.uri
@@ -168,6 +183,11 @@ class Ledger:
         found = self.store.read_many(uri for uri in uris if uri.endswith(".json"))
         records = {int(_stem(uri)): segment_from_record(load(data)) for uri, data in found.items()}
         return dict(sorted(records.items()))
+
+    def segment(self, clip: str, shard: int) -> SegmentRecord | None:
+        """The record of a restored shard; None if there is none. One request."""
+        data = self.store.find(layout.segment_record(self.uri, _safe(clip), shard))
+        return None if data is None else segment_from_record(load(data))
 
     def claim_assembly(self, clip: str, session: str, shard: int) -> Claim:
         """`new` for exactly one shard of this session: its worker assembles the clip.
@@ -208,7 +228,8 @@ class Ledger:
         A clip that ended well is not reopened.
         """
         uri = self._done_uri(clip)
-        if not self.store.exists(uri) or load(self.store.read_bytes(uri)).get("reason") is None:
+        data = self.store.find(uri)
+        if data is None or load(data).get("reason") is None:
             return
         for segment in list(self.store.listing(layout.segments(self.uri, clip))):
             self.store.delete(segment)
@@ -217,12 +238,16 @@ class Ledger:
 
     def stop(self, reason: Reason) -> None:
         """Ask this session's workers to start no new work. The first reason counts."""
+        self._looked = -STOP_SECONDS
         self.store.create(self._stop_uri(), dump({"reason": str(reason), "asked": _now()}))
 
     def stopped(self) -> Reason | None:
-        """Why this session starts no new work; None if it does. Takes one request."""
-        if self._stopped is None and self.store.exists(self._stop_uri()):
-            self._stopped = Reason(str(load(self.store.read_bytes(self._stop_uri()))["reason"]))
+        """Why this session starts no new work; None if it does. One request in STOP_SECONDS."""
+        now = time.monotonic()
+        if self._stopped is None and now - self._looked >= STOP_SECONDS:
+            self._looked = now
+            if (data := self.store.find(self._stop_uri())) is not None:
+                self._stopped = Reason(str(load(data)["reason"]))
         return self._stopped
 
     def finish(self, summary: Mapping[str, object]) -> None:
@@ -231,8 +256,8 @@ class Ledger:
 
     def summary(self) -> Record | None:
         """The summary; None if the run is unfinished."""
-        uri = layout.run_summary(self.uri)
-        return load(self.store.read_bytes(uri)) if self.store.exists(uri) else None
+        data = self.store.find(layout.run_summary(self.uri))
+        return None if data is None else load(data)
 
     def _stop_uri(self) -> str:
         return layout.stop_marker(self.uri, _safe(self.session))
@@ -244,8 +269,12 @@ class Ledger:
         return {"session": self.session, "started": _now()}
 
     def _attempts(self, clip: str) -> list[_Attempt]:
-        """The clip's attempts, from one listing."""
+        """The clip's attempts, from two listings."""
         uris = list(self.store.listing(layout.attempts(self.uri, _safe(clip))))
+        restored = self.store.listing(layout.segments(self.uri, _safe(clip))) if uris else ()
+        whole = {int(_stem(uri)) for uri in restored if uri.endswith(".json")}
+        if uris and self.store.exists(layout.survey(self.uri, _safe(clip))):
+            whole.add(SURVEY)
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
@@ -253,7 +282,13 @@ class Ledger:
         for shard, number in places.values():
             latest[shard] = max(latest[shard], number)
         return [
-            _Attempt(uri, shard, n, uri.removesuffix(".json") in ended, n < latest[shard])
+            _Attempt(
+                uri,
+                shard,
+                n,
+                ended=uri.removesuffix(".json") in ended or (shard in whole and n == latest[shard]),
+                superseded=n < latest[shard],
+            )
             for uri, (shard, n) in places.items()
         ]
 

@@ -201,7 +201,5 @@ def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
 
 def _published_record(clip: Clip, settings: Settings) -> Record | None:
     """The record beside a clip's master; None if there is none."""
-    uri = settings.of(clip).clip_uri(clip, ".json")
-    if not settings.store.exists(uri):
-        return None
-    return load(settings.store.read_bytes(uri))
+    data = settings.store.find(settings.of(clip).clip_uri(clip, ".json"))
+    return None if data is None else load(data)

@@ -57,6 +57,7 @@ class Run:
             if (known := self._without_work(clip)) is not None:
                 settings.ledger.commit_clip(known)
                 self._end(known)
+        self._audit.flush()  # ends that an earlier session did not log
         self.todo: list[Clip] = in_order(self._waiting())
 
     @classmethod
@@ -180,7 +181,7 @@ class Run:
                 name: result.columns.get(name) for name in ("reason", "output_sha256", "work_key")
             }
             run = self.settings.ledger.run
-            self._audit.append(f"clip_{result.state}", run=run, clip_id=result.clip_id, **facts)
+            self._audit.note(f"clip_{result.state}", run=run, clip_id=result.clip_id, **facts)
 
     def close(self) -> RunSummary:
         """Check that every clip has ended, write the tables and return the summary.

@@ -77,12 +77,12 @@ def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Manifes
     No source and no reference may lie in OUT, at any depth. OUT may not lie below the address of a
     source. OUT may be a folder beside the sources. Links are followed.
     """
-    target = _real(out).rstrip("/") + "/"
+    target, folders = _real(out).rstrip("/") + "/", dict[str, str]()
     for number, row in numbered:
         for column in URI_COLUMNS:
             if (uri := getattr(row, column)) is None:
                 continue
-            place = _real(uri)
+            place = _real_beside(uri, folders)
             if place.startswith(target):
                 sentence = f"lies in the output {out}: choose another output folder"
                 yield ManifestFault(number, column, uri, sentence)
@@ -94,3 +94,15 @@ def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[Manifes
 def _real(uri: str) -> str:
     """The address with links followed."""
     return uri if is_s3(uri) else os.path.realpath(local_path(uri))
+
+
+def _real_beside(uri: str, folders: dict[str, str]) -> str:
+    """As `_real`. Each folder is looked up once: the originals of a manifest lie in few."""
+    if not uri.startswith("/"):
+        return _real(uri)
+    folder, _, name = uri.rpartition("/")
+    if name in ("", ".", "..") or os.path.islink(uri):
+        return _real(uri)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder or "/").rstrip("/")
+    return f"{folders[folder]}/{name}"

@@ -74,10 +74,14 @@ def source_token(uri: str) -> str:
 
 
 @contextmanager
-def fetched(uri: str, cache: Path) -> Iterator[Path]:
-    """Yield a local path with the content of the source. For a sequence it is the pattern."""
+def fetched(uri: str, cache: Path, token: str = "", current: bool = False) -> Iterator[Path]:
+    """Yield a local path with the content of the source. For a sequence it is the pattern.
+
+    `token` is from an earlier `source_token`; `current`: it was asked for just now. Both save
+    requests to the store.
+    """
     if not is_sequence(uri):
-        with local_copy(uri, cache) as path:
+        with local_copy(uri, cache, token.partition(":")[2], current) as path:
             yield path
         return
     found = members(uri)
@@ -90,8 +94,7 @@ def fetched(uri: str, cache: Path) -> Iterator[Path]:
         part = folder.with_name(folder.name + ".part")
         part.mkdir(exist_ok=True)
         for member in found:
-            storage.download(member, copy := part / member.removeprefix(stem))
-            storage.check_copy(member, copy)
+            storage.download(member, part / member.removeprefix(stem))
         part.rename(folder)
 
     with held(cache, uri, source_token(uri), make) as folder:

@@ -30,28 +30,29 @@ UNUSED_SECONDS = 86_400
 
 
 @contextmanager
-def local_copy(uri: str | Path, cache: Path) -> Iterator[Path]:
+def local_copy(
+    uri: str | Path, cache: Path, known: str = "", current: bool = False
+) -> Iterator[Path]:
     """Yield a local path with the content: the file itself, or a locked copy of an object.
 
-    A changed object is fetched again. Raises `ClipFault(STORE_ERROR)` if it changes during the
-    download.
+    A changed object is fetched again. `known` is the token of a state that was seen before. If it
+    is the `current` one, or a copy of it is here, the store is not asked for the state. Raises
+    `ClipFault(STORE_ERROR)` if the object changes during the download.
     """
     if not is_s3(uri):
         storage.stat(uri)
         yield local_path(uri)
         return
-    before = storage.stat(uri)
+    suffix = _suffix(str(uri))
+    if not (current or (known and _copy(cache, str(uri), known, suffix).exists())):
+        known = storage.stat(uri).token
 
     def make(path: Path) -> None:
-        storage.download(uri, path)
-        try:
-            if storage.check_copy(uri, path) != before:
-                raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
-        except ClipFault:
+        if storage.download(uri, path).token != known:
             path.unlink()
-            raise
+            raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")
 
-    with held(cache, str(uri), before.token, make, _suffix(str(uri))) as path:
+    with held(cache, str(uri), known, make, suffix) as path:
         yield path
 
 
@@ -64,7 +65,7 @@ def held(
     If there is no copy, `make` writes it completely or not at all. Raises
     `ClipFault(ACCESS_DENIED)` if other users can reach the cache.
     """
-    path = cache / f"{_short_hash(uri)}-{_short_hash(token)}{suffix}"
+    path = _copy(cache, uri, token, suffix)
     lock = path.with_name(path.name + ".lock")
     while True:
         with as_clip_fault():
@@ -80,6 +81,10 @@ def held(
             if _is_current(lock, handle) and not path.exists():
                 _free_unused(cache)
                 make(path)
+
+
+def _copy(cache: Path, uri: str, token: str, suffix: str) -> Path:
+    return cache / f"{_short_hash(uri)}-{_short_hash(token)}{suffix}"
 
 
 def discard(uri: str | Path, cache: Path) -> None:

@@ -187,16 +187,12 @@ def delete(uri: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def download(uri: str | Path, path: Path) -> None:
-    """Copy to a local file."""
-    copy(local_path(uri), path)
-
-
-def check_copy(uri: str | Path, path: Path) -> ObjectStat:
-    """Size and time of modification of the file that `path` is a copy of.
+def download(uri: str | Path, path: Path) -> ObjectStat:
+    """Copy to a local file. Returns size and time of modification of the source.
 
     Raises `ClipFault(STORE_ERROR)` if the sizes differ.
     """
+    copy(local_path(uri), path)
     found = stat(uri)
     if stat(path).size != found.size:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} changed while it was read")

@@ -75,14 +75,26 @@ def opened(uri: str) -> Iterator[BinaryIO]:
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read an object. botocore repeats a failed request, but not a failed read of its answer."""
+    """The whole content."""
+    return _read(uri)[1]
+
+
+def _read(uri: str, most: int | None = None) -> tuple[dict[str, Any], bytes]:
+    """The answer to a GET, and the content; without it if it has more than `most` bytes.
+
+    botocore repeats a failed request, but not a failed read of its answer.
+    """
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     bucket, key = bucket_and_key(uri)
     with _store_faults(uri):
         for attempt in range(3):
             try:
-                return bytes(_client().get_object(Bucket=bucket, Key=key)["Body"].read())
+                answer = _client().get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+                if most is not None and int(answer["ContentLength"]) > most:
+                    answer["Body"].close()
+                    return answer, b""
+                return answer, bytes(answer["Body"].read())
             except (HTTPClientError, IncompleteReadError):
                 if attempt == 2:
                     raise
@@ -154,52 +166,73 @@ def delete(uri: str) -> None:
         _client().delete_object(Bucket=bucket, Key=key)
 
 
-def download(uri: str, path: Path) -> None:
-    """Fetch into a local file, by parallel ranges. The file appears only when it is complete."""
-    bucket, key = bucket_and_key(uri)
-    with local.faults(path), local.sibling(path) as temp:
-        with temp.open("wb") as stream, _store_faults(uri):
-            _client().download_fileobj(bucket, key, stream, Config=_transfer())
-        temp.replace(path)
+def download(uri: str, path: Path) -> ObjectStat:
+    """Fetch into a local file, which appears only when it is complete. Returns size and ETag.
 
-
-def check_copy(uri: str, path: Path) -> ObjectStat:
-    """Size and ETag of the object that `path` is a copy of.
-
-    Raises `ClipFault(STORE_ERROR)` if the copy has another size or checksum. The log names an
-    object without a checksum that can be compared.
+    A large object is fetched by parallel ranges. Raises `ClipFault(STORE_ERROR)` if the copy has
+    another size or checksum than the object. The log names an object without a checksum that can
+    be compared.
     """
-    bucket, key = bucket_and_key(uri)
+    with local.faults(path), local.sibling(path) as temp:
+        whole = _fetch(uri, temp)
+        _check_copy(uri, temp, whole)
+        temp.replace(path)
+    return _object_stat(whole)
 
-    def head(**more: object) -> dict[str, Any]:
-        with _store_faults(uri):
-            return dict(_client().head_object(Bucket=bucket, Key=key, **more))
+
+def _fetch(uri: str, path: Path) -> dict[str, Any]:
+    """Write the content to `path`, by one request if it is small. Returns what the store states."""
+    answer, data = _read(uri, _PART_BYTES)
+    if int(answer["ContentLength"]) <= _PART_BYTES:
+        path.write_bytes(data)
+        return answer
+    bucket, key = bucket_and_key(uri)
+    with path.open("wb") as stream, _store_faults(uri):
+        _client().download_fileobj(bucket, key, stream, Config=_transfer())
+    return _stated(uri, ChecksumMode="ENABLED")
+
+
+def _stated(uri: str, **more: object) -> dict[str, Any]:
+    """What the store states about an object, or about a part of it."""
+    bucket, key = bucket_and_key(uri)
+    with _store_faults(uri):
+        return dict(_client().head_object(Bucket=bucket, Key=key, **more))
+
+
+def _check_copy(uri: str, path: Path, whole: Mapping[str, Any]) -> None:
+    """Raises `ClipFault(STORE_ERROR)` if a file is not what the store states."""
 
     def part(number: int) -> dict[str, Any] | None:
         with suppress(ClipFault):  # not every store knows parts
-            return head(PartNumber=number)
+            return _stated(uri, PartNumber=number)
         return None
 
-    whole = head(ChecksumMode="ENABLED")
-    with local.faults(path):
-        right = checksum.matches(path, whole, part)
+    right = checksum.matches(path, whole, part)
     if right is None:
         log.warning("%s: the store gives no checksum to compare; only the size was compared", uri)
     elif not right:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} was not read as the store holds it")
-    return _object_stat(whole)
 
 
 def upload(path: Path, uri: str) -> None:
-    """Send a local file, in parts with SHA-256. The object appears only when it is complete."""
+    """Send a local file, a large one in parts. The object appears only when it is complete.
+
+    The store compares it with its SHA-256.
+    """
     bucket, key = bucket_and_key(uri)
     extra = {"ChecksumAlgorithm": "SHA256", **encryption()}
     with local.faults(path), path.open("rb") as stream, _store_faults(uri):
         size = os.fstat(stream.fileno()).st_size
-        _client().upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=_transfer())
-        head = _client().head_object(Bucket=bucket, Key=key)
-    _check_encrypted(uri, head)
-    if (stored := int(head["ContentLength"])) != size:
+        if size <= _PART_BYTES:  # one request, whose answer says all that a HEAD would
+            data = stream.read()
+            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **extra)
+            stored = len(data)
+        else:
+            _client().upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=_transfer())
+            answer = _client().head_object(Bucket=bucket, Key=key)
+            stored = int(answer["ContentLength"])
+    _check_encrypted(uri, answer)
+    if stored != size:
         raise ClipFault(Reason.STORE_ERROR, f"{uri} has {stored} bytes, {size} were sent")
 
 

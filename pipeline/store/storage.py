@@ -22,6 +22,8 @@ from pipeline.store import local, s3
 from pipeline.store.address import is_s3
 from pipeline.store.local import ObjectStat
 from pipeline.store.retry import NO_RETRIES, RetryPolicy, with_retries
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
 
 T = TypeVar("T")
 
@@ -46,6 +48,15 @@ class Store:
     def read_bytes(self, uri: str | Path) -> bytes:
         """The whole content."""
         return self._try(lambda: bytes(_back_end(uri).read_bytes(uri)))
+
+    def find(self, uri: str | Path) -> bytes | None:
+        """The whole content; None if nothing exists there. One request."""
+        try:
+            return self.read_bytes(uri)
+        except ClipFault as fault:
+            if fault.reason is not Reason.NOT_FOUND:
+                raise
+            return None
 
     def read_many(self, uris: Iterable[str]) -> dict[str, bytes]:
         """The content of many small objects by address. Several objects are read at once."""
@@ -76,16 +87,12 @@ class Store:
         """Delete a file or an object. If it does not exist, that is no error."""
         self._try(lambda: _back_end(uri).delete(uri))
 
-    def download(self, uri: str | Path, path: Path) -> None:
-        """Fetch into a local file, which appears only when it is complete."""
-        self._try(lambda: _back_end(uri).download(uri, path))
+    def download(self, uri: str | Path, path: Path) -> ObjectStat:
+        """Fetch into a local file, which appears only when it is complete. Returns what it is.
 
-    def check_copy(self, uri: str | Path, path: Path) -> ObjectStat:
-        """Size and token of the content that `path` is a copy of.
-
-        Raises `ClipFault(STORE_ERROR)` if the size or a checksum of the store differs.
+        Raises `ClipFault(STORE_ERROR)` if its size or a checksum of the store differs.
         """
-        return self._try(lambda: _back_end(uri).check_copy(uri, path))
+        return self._try(lambda: _back_end(uri).download(uri, path))
 
     def upload(self, path: Path, uri: str | Path) -> None:
         """Send a local file. The file or object appears only when it is complete."""
@@ -103,7 +110,7 @@ DIRECT = Store()  # without retries
 exists, stat, folders, listing = DIRECT.exists, DIRECT.stat, DIRECT.folders, DIRECT.listing
 read_bytes, read_many, write_bytes = DIRECT.read_bytes, DIRECT.read_many, DIRECT.write_bytes
 create, delete = DIRECT.create, DIRECT.delete
-download, upload, check_copy = DIRECT.download, DIRECT.upload, DIRECT.check_copy
+download, upload, find = DIRECT.download, DIRECT.upload, DIRECT.find
 
 
 def opened(uri: str | Path) -> AbstractContextManager[BinaryIO]:

@@ -143,3 +143,27 @@ def test_the_command_names_the_first_broken_entry(log: str) -> None:
     assert invoke().stdout.startswith(f"{uri(log, 4)} was changed")
     answer = json.loads(invoke("--json").stdout)
     assert (answer["broken"], answer["entries"], answer["exit_code"]) == (uri(log, 4), 3, 3)
+
+
+def test_entries_that_wait_share_an_object(tmp_path: Path) -> None:
+    out, writer = str(tmp_path), AuditLog(str(tmp_path))
+    for clip in "abc":
+        writer.note("clip_published", run=RUN, clip_id=clip)
+    assert list(storage.listing(layout.audit(out))) == []
+    writer.append("run_ended", run=RUN, exit_code=0)
+    assert list(storage.listing(layout.audit(out))) == [uri(out, 1)]
+    AuditLog(out).append("clip_retried", run=RUN, clip_id="a")
+    assert list(storage.listing(layout.audit(out))) == [uri(out, 1), uri(out, 5)]
+    assert AuditLog(out).clips(RUN) == {"a", "b", "c"}
+    assert (verify(out).entries, verify(out).broken) == (5, None)
+    data = storage.read_bytes(uri(out, 1))
+    storage.write_bytes(uri(out, 1), data.replace(b'"clip_id": "b"', b'"clip_id": "x"'))
+    found = verify(out)
+    assert (found.entries, found.broken) == (1, uri(out, 1))
+
+
+def test_the_hundredth_waiting_entry_is_written(tmp_path: Path) -> None:
+    writer = AuditLog(str(tmp_path))
+    for number in range(audit.GROUP + 1):
+        writer.note("clip_published", run=RUN, clip_id=f"c{number}")
+    assert verify(str(tmp_path)).entries == audit.GROUP

@@ -100,6 +100,21 @@ def test_deaths_are_unended_and_superseded_attempts(store_root: str) -> None:
     assert ledger.deaths("b", "s", set()) == 0
 
 
+def test_a_first_attempt_is_one_request_and_its_segment_is_its_end(store_root: str) -> None:
+    ledger = Ledger.open_or_resume(store_root, IDENTITY)
+    assert not ledger.resumed
+    assert ledger.begin_shard("a", 0, worker())
+    assert not ledger.begin_shard("a", 0, worker())  # another worker asks the ledger for more
+    assert ledger.deaths("a", "s", set(), shard=0) == 1
+    assert ledger.claim_attempt("a", 0, worker()) == 2
+    assert ledger.segment("a", 0) is None
+    ledger.commit_segment("a", a_segment(0))
+    assert ledger.segment("a", 0) == a_segment(0)
+    assert ledger.deaths("a", "s", set(), shard=0) == 1  # the first; the second has a segment
+    assert [attempt["ended"] for attempt in ledger.attempts("a")] == [False, True]
+    assert Ledger.open_or_resume(store_root, IDENTITY).resumed
+
+
 def test_parallel_shards_are_no_deaths(tmp_path: object) -> None:
     ledger = Ledger.open_or_resume(str(tmp_path), IDENTITY)
     for shard in range(5):

@@ -58,7 +58,8 @@ class Nights:
 
     def actions(self) -> list[tuple[str, str | None]]:
         uris = storage.listing(layout.audit(self.out))
-        entries = [json.loads(data) for data in storage.read_many(uris).values()]
+        stored = storage.read_many(uris).values()
+        entries = [json.loads(line) for data in stored for line in data.splitlines()]
         return [(entry["action"], entry.get("clip_id")) for entry in entries]
 
 
@@ -142,7 +143,7 @@ def test_a_case_is_closed_when_its_clip_ends_well(nights: Nights) -> None:
 def test_every_end_is_logged_once(nights: Nights) -> None:
     work = nights.open()
     nights.fail(work, "a", Reason.TRUNCATED)
-    again = nights.open()  # the driver was killed
+    again = nights.open()  # the driver was killed before the entry was written
     nights.fail(again, "a", Reason.TRUNCATED)
     nights.publish(again, "b")
     again.close()
@@ -152,8 +153,8 @@ def test_every_end_is_logged_once(nights: Nights) -> None:
     skipping.close()
     assert nights.actions() == [
         ("run_started", None),
-        ("clip_quarantined", "a"),
         ("run_resumed", None),
+        ("clip_quarantined", "a"),
         ("clip_published", "b"),
         ("run_ended", None),
         ("run_started", None),

@@ -14,6 +14,7 @@ import pytest
 from jobs.console.query import query
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone
 from pipeline.local import ThisProcess
+from pipeline.runs import ledger as ledgers
 from pipeline.runs import stop as stopping
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.results import failed
@@ -51,7 +52,10 @@ def test_cancelling_counts_before_the_deadline() -> None:
     assert stop.reason() is Reason.CANCELLED
 
 
-def test_workers_see_only_the_stop_of_their_session(store_root: str) -> None:
+def test_workers_see_only_the_stop_of_their_session(
+    store_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "STOP_SECONDS", 0.0)
     ledger = Ledger.open_or_resume(store_root, {"manifest": "m"})
     worker = Ledger(*ledger.__reduce__()[1])
     assert worker.stopped() is None
@@ -62,6 +66,16 @@ def test_workers_see_only_the_stop_of_their_session(store_root: str) -> None:
     ledger.stop(Reason.CANCELLED)
     assert Ledger(*ledger.__reduce__()[1]).stopped() is Reason.DEADLINE_STOP  # the first counts
     assert Ledger.open_or_resume(store_root, {"manifest": "m"}).stopped() is None
+
+
+def test_a_worker_asks_for_a_stop_once_a_second(tmp_path: Path) -> None:
+    ledger = Ledger.open_or_resume(str(tmp_path), {"manifest": "m"})
+    worker = Ledger(*ledger.__reduce__()[1])
+    assert worker.stopped() is None
+    ledger.stop(Reason.CANCELLED)
+    assert worker.stopped() is None  # not asked again yet
+    worker._looked -= ledgers.STOP_SECONDS
+    assert worker.stopped() is Reason.CANCELLED
 
 
 def test_a_later_stop_is_passed_on_after_faults_of_the_store(

@@ -8,6 +8,7 @@ import time
 import zlib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,14 +168,15 @@ def test_a_copy_that_is_not_the_object_is_refused(
     s3_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same size, other bytes: only a checksum of the store shows it."""
-    uri, whole = join(s3_prefix, "clip.mkv"), s3.download
+    uri, whole = join(s3_prefix, "clip.mkv"), s3._fetch
 
-    def broken(uri: str, path: Path) -> None:
-        whole(uri, path)
+    def broken(uri: str, path: Path) -> dict[str, Any]:
+        stated = whole(uri, path)
         path.write_bytes(b"xxx")
+        return stated
 
     storage.write_bytes(uri, b"one")
-    monkeypatch.setattr(s3, "download", broken)
+    monkeypatch.setattr(s3, "_fetch", broken)
     with (
         pytest.raises(ClipFault, match="was not read as the store holds it") as caught,
         cache.local_copy(uri, tmp_path),
