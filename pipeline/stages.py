@@ -30,6 +30,7 @@ from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.store import cache, layout, storage
 from pipeline.store.local import is_full
+from pipeline.store.outage import patiently
 from pipeline.store.private import temporary
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
@@ -86,7 +87,11 @@ class SurveyStage:
             if survey.source_token == source_token(clip.source_uri):
                 return survey
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
-            survey = survey_clip(clip, settings.of(clip).recipe, Path(settings.cache))
+            cache, recipe = Path(settings.cache), settings.of(clip).recipe
+            survey = patiently(
+                lambda: survey_clip(clip, recipe, cache),
+                clip.source_uri, cache, settings.store.retry,
+            )  # fmt: skip
         settings.store.write_bytes(uri, survey.to_json())
         return survey
 

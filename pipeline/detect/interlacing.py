@@ -34,7 +34,7 @@ INTERLACED, PROGRESSIVE = 1.04, 1.5
 # and at least SHARE of all, show one field order, and CLEAR times as many as show the other order:
 # noise shows both equally often.
 LEAST_FRAMES, SHARE, CLEAR = 4, 0.2, 4
-LEAST_LINES = 64  # in fewer lines, fine detail and noise look like fields
+LEAST_LINES = 64  # with fewer, a clip contradicts no declaration: its detail may look like fields
 COLUMNS = 360  # compared in each line
 
 Lines = NDArray[np.int16]
@@ -71,7 +71,7 @@ class InterlacingMeter:
         """Measure the next frame, (H, W) uint8."""
         step = max(1, luma.shape[1] // COLUMNS)
         self._recent.append(luma[:, ::step].astype(np.int16))
-        if len(self._recent) == 3 and luma.shape[0] >= LEAST_LINES:
+        if len(self._recent) == 3 and luma.shape[0] >= 8:
             verdict = frame_scan(*self._recent)
             if verdict is not None:
                 self._counts[verdict] += 1
@@ -105,6 +105,8 @@ def settle(probe: Probe, measured: ScanCounts, stated: str | None) -> tuple[Prob
     file and its lines disagree and the manifest states nothing.
     """
     declared, verdict = SCAN_OF[probe.field_order], measured.verdict
+    if probe.height < LEAST_LINES and declared != "unknown":
+        verdict = "unknown"
     if stated is not None:
         order = probe.field_order if stated == declared else ORDER_OF[stated]
         return replace(probe, field_order=order), stated != "progressive"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.store import local, storage
 from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
 from pipeline.store.local import local_path
+from pipeline.store.timely import Deadline, TooSlow
 from schemas.errors import ClipFault
 from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
 from schemas.reasons import Reason
@@ -111,6 +113,8 @@ def unreadable(uri: str) -> Iterator[None]:
     try:
         with local.faults(Path(uri)):
             yield
+    except TooSlow as slow:
+        raise ClipFault(Reason.STORE_ERROR, f"{uri}: {slow}") from slow
     except ClipFault as fault:
         if getattr(fault.__cause__, "errno", None) != errno.EIO:
             raise
@@ -127,7 +131,9 @@ def checksums(path: Path) -> dict[str, str]:
     digests = [hashlib.new(name, usedforsecurity=False) for name in CHECKSUM_DIGITS]
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
         with unreadable(name), local.open_regular(Path(name)) as stream:
+            deadline = Deadline(os.fstat(stream.fileno()).st_size)
             while chunk := stream.read(CHUNK_BYTES):
+                deadline.check()
                 for digest in digests:
                     digest.update(chunk)
     return {digest.name: digest.hexdigest() for digest in digests}

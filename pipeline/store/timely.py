@@ -14,13 +14,24 @@ class TooSlow(Exception):
     """An answer came more slowly than `SLOWEST`."""
 
 
+class Deadline:
+    """The time by which `size` bytes have to be read."""
+
+    def __init__(self, size: int) -> None:
+        self.seconds = START_SECONDS + size / SLOWEST
+        self._until = time.monotonic() + self.seconds
+
+    def check(self) -> None:
+        """Raises TooSlow after the deadline."""
+        if time.monotonic() > self._until:
+            raise TooSlow(f"the store sent less than it should in {self.seconds:.0f} s")
+
+
 class Timely:
     """The raw stream of an answer of `size` bytes. Reading raises TooSlow after its deadline."""
 
     def __init__(self, raw: Any, size: int) -> None:  # noqa: ANN401 - of urllib3
-        self._raw = raw
-        self._seconds = START_SECONDS + size / SLOWEST
-        self._until = time.monotonic() + self._seconds
+        self._raw, self._deadline = raw, Deadline(size)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._raw, name)
@@ -29,8 +40,7 @@ class Timely:
         """Read so many bytes, or all. Fewer only at the end."""
         chunks, left = [], amount
         while left is None or left > 0:
-            if time.monotonic() > self._until:
-                raise TooSlow(f"the store sent less than it should in {self._seconds:.0f} s")
+            self._deadline.check()
             step = _STEP_BYTES if left is None else min(left, _STEP_BYTES)
             chunk = self._raw.read1(step)  # what has arrived
             if not chunk:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.clip.clip import Clip
 from pipeline.sources import fetch
-from pipeline.store import local, storage
+from pipeline.store import local, storage, timely
 from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
@@ -112,6 +112,16 @@ def test_a_disk_that_cannot_read_the_output_is_tried_again(
     with pytest.raises(ClipFault) as caught:
         storage.read_bytes(tmp_path / "ledger.json")
     assert caught.value.reason is Reason.STORE_ERROR and caught.value.transient
+
+
+def test_a_disk_that_trickles_is_a_fault_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reel.mkv").write_bytes(b"x")
+    monkeypatch.setattr(timely, "START_SECONDS", -1.0)
+    with pytest.raises(ClipFault, match="the store sent less than it should") as caught:
+        fetch.checksums(tmp_path / "reel.mkv")
+    assert caught.value.reason is Reason.STORE_ERROR
 
 
 def test_an_encrypted_file_is_refused_as_such(tmp_path: Path) -> None:

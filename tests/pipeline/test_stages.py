@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from pipeline.local import ThisProcess
 from pipeline.runs.run import Run
 from pipeline.stages import AssembleStage, SurveyStage, guarded
 from pipeline.store import local
+from pipeline.store.outage import patiently
+from pipeline.store.retry import NIGHTLY
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from tests.support.environment.failing import failing
@@ -112,6 +115,35 @@ def test_a_survey_that_fails_kills_no_worker(
     assert SurveyStage(work.settings, ThisProcess())(work.todo[0]) == [ClipEnded("c0")]
     assert work.settings.ledger.result("c0").reason is Reason.NO_VIDEO
     assert len(clock) == 5
+
+
+def test_a_dead_store_is_waited_for_once(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second clip of the store is tried once, and one of another store is retried."""
+    work = run_of(tmp_path, 3)
+    settings = replace(work.settings, cache=str(tmp_path / "cache"))
+
+    def dead(*_: object) -> None:
+        raise ClipFault(Reason.STORE_ERROR, "connection refused")
+
+    monkeypatch.setattr(stages, "survey_clip", dead)
+    stage = SurveyStage(settings, ThisProcess())
+    first, second, third = work.todo
+
+    def paused(clip: Clip) -> int:
+        before = len(clock)
+        (end,) = stage(clip)
+        assert end == ClipEnded(clip.clip_id)
+        assert settings.ledger.result(clip.clip_id).reason is Reason.STORE_ERROR
+        return len(clock) - before
+
+    assert paused(replace(first, source_uri="s3://dead/a.mkv")) > 10
+    assert paused(replace(second, source_uri="s3://dead/b.mkv")) == 0
+    assert paused(replace(third, source_uri="s3://other/c.mkv")) > 10
+    back = failing(None)
+    assert patiently(back, "s3://dead/d.mkv", tmp_path / "cache", NIGHTLY) == "done"
+    assert len(list((tmp_path / "cache").glob("outage-*"))) == 1
 
 
 DEATH = 139

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.clip.fields import field_of, woven
 from pipeline.clip.shards import plan_shards
-from pipeline.detect.interlacing import ScanCounts
+from pipeline.detect.interlacing import ScanCounts, settle
 from pipeline.media.decoder import Decoder
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -57,9 +57,13 @@ def test_stills_noise_and_flicker_are_not_interlaced() -> None:
     assert measured(unsteady).verdict == "progressive"
 
 
-def test_a_picture_of_few_lines_shows_nothing() -> None:
-    assert measured([planes[0][:63] for planes in drawn("tff")]) == ScanCounts()
-    assert measured([planes[0][:64] for planes in drawn("tff")]).verdict == "tff"
+def test_a_picture_of_few_lines_contradicts_no_declaration() -> None:
+    found = measured([planes[0] for planes in drawn("tff")])
+    low = replace(PAL, height=63, field_order="progressive")
+    assert settle(low, found, None) == (low, False)
+    with pytest.raises(ClipFault, match="declared progressive"):
+        settle(replace(low, height=64), found, None)
+    assert settle(replace(low, field_order="unknown"), found, None)[1]
 
 
 def test_a_few_frames_of_one_order_among_both_prove_nothing() -> None:

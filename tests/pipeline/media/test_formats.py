@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def stated(seen: Seen, clip: Clip) -> set[str]:
 
 def test_a_container_that_contradicts_its_pictures_is_held(studio: Studio, tmp_path: Path) -> None:
     form = FORMS["prores-mxf"]  # whose muxer states progressive whatever it gets
-    write_clip(tmp_path / "clip.mxf", form.clip("yuv422p10le", "tff", "limited"))
+    drawn = replace(form.clip("yuv422p10le", "tff", "limited"), height=96)
+    write_clip(tmp_path / "clip.mxf", drawn)
     assert look(tmp_path / "clip.mxf").order == 1
     with pytest.raises(ClipFault, match="declared progressive") as fault:
         studio.survey(tmp_path / "clip.mxf")
