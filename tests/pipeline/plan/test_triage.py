@@ -52,7 +52,7 @@ def test_clean_and_scratched_shots_of_one_clip_are_told_apart(tmp_path: Path) ->
     assert [(s["start"], s["stop"], s["kind"]) for s in shots] == [
         (0, LENGTH, "clean"), (LENGTH, 2 * LENGTH, "damaged"), (2 * LENGTH, 3 * LENGTH, "damaged"),
     ]  # fmt: skip
-    assert [s["seconds"] for s in shots] == [0, 0.5, 1]
+    assert [s["seconds"] for s in shots] == [0, 1, 2]
     assert shots[0]["damage"] == []
     assert "scratches" in shots[1]["damage"]
     assert "dirt" in shots[2]["damage"] and "scratches" not in shots[2]["damage"]
