@@ -6,7 +6,7 @@ ledger; rows do not repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -22,9 +22,10 @@ from pipeline.clip.clip import Clip
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Frame, Probe, to_ms
 from pipeline.clip.scan import scan_order
-from pipeline.clip.shards import Shot
+from pipeline.clip.shards import CLEAN, Shot
 from pipeline.clip.survey import Survey
 from pipeline.detect.blanking import BlankingMeter
+from pipeline.detect.clean import CleanMeter
 from pipeline.detect.convert import plan_conversion
 from pipeline.detect.cuts import ShotDetector
 from pipeline.detect.interlacing import InterlacingMeter, settle
@@ -75,7 +76,8 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         sums = check_fixity(path, clip)
         wanted = runs_of(clip.fill) if recipe.strength else []
         fill = [frame for run in wanted for frame in run]
-        seen = _Pass(path, recipe.limits, fill=fill)
+        judge = recipe.clean == "leave" and recipe.strength > 0
+        seen = _Pass(path, recipe.limits, fill=fill, judge=judge)
         probe = at_rate(seen.probe, clip.expected_fps, seen.pts)
         said, measured = clip.field_order, seen.scan.finish()
         probe, by_fields = settle(probe, measured, said)
@@ -90,6 +92,9 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
             raise ClipFault(Reason.FILL_REFUSED, "frames of interlaced clips cannot be filled")
         shown = seen if conversion is None else _Pass(path, recipe.limits, conversion)
         shots = shown.shots(recipe.deflicker, runs_of(clip.leave))
+        if by_fields and conversion is None:  # a frame mixes two instants: not judged as one
+            shots = [replace(s, left="", found="interlaced") if s.left == CLEAN else s
+                     for s in shots]  # fmt: skip
         check_fill(wanted, shots)
         made = probe if conversion is None else conversion.probe(probe)
         by_fields = by_fields and conversion is None
@@ -141,9 +146,11 @@ class _Pass:
         path: Path,
         limits: Limits,
         conversion: Conversion | None = None,
-        fill: Container[int] = (),
+        fill: Collection[int] = (),
+        judge: bool = False,
     ) -> None:
         self._fill = fill
+        self._clean = CleanMeter() if judge else None
         self._last: NDArray[np.uint8] | None = None
         self.pts: list[int] = []
         self.crcs: list[int] = []
@@ -170,6 +177,8 @@ class _Pass:
         self.levels.add(luma)
         self._levels.append(region_levels(luma))
         self.colour.add(frame, probe)
+        if self._clean is not None:
+            self._clean.add(luma)
         if not self.leader.add(luma):  # bars and slates fill the frame, so they show no blanking
             self.blanking.add(luma)
 
@@ -196,15 +205,28 @@ class _Pass:
         if self.probe.container == "image2":  # its timestamps are file numbers
             edges |= {i for i, (a, b) in enumerate(pairwise(self.pts), start=1) if b > a + 1}
         light = np.array(self._levels)
-        return [
-            Shot(
-                start,
-                stop,
-                deflicker and not kinds[start] and flickers(light[start:stop]),
-                kinds[start],
-            )
-            for start, stop in pairwise(sorted(edges))
-        ]
+        shots = []
+        for start, stop in pairwise(sorted(edges)):
+            levels, left = light[start:stop], kinds[start]
+            found = () if left else self._found(start, stop, levels)
+            unsteady = deflicker and not left and flickers(levels)
+            if found is not None and not found and not left:
+                left = CLEAN
+            shots.append(Shot(start, stop, unsteady, left, ", ".join(found or ())))
+        return shots
+
+    def _found(self, start: int, stop: int, levels: NDArray[np.float64]) -> tuple[str, ...] | None:
+        """Why a shot is not clean; empty if it is, None if it is not judged.
+
+        Film and tape without colour often hide their age from the measures, so the evidence does
+        not clear them.
+        """
+        if self._clean is None:
+            return None
+        if any(start <= frame < stop for frame in self._fill):
+            return ("missing",)
+        found = self._clean.findings(start, stop, levels)
+        return (*found, "monochrome") if self.colour.neutral else found
 
 
 def at_rate(probe: Probe, expected_fps: str | None, pts: Sequence[int]) -> Probe:

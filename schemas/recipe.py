@@ -24,6 +24,7 @@ Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
 Suspects = Literal["leave", "repair"]
+Clean = Literal["leave", "restore"]
 Table = dict[str, object]
 
 MODELS: tuple[Model, ...] = ("fast", "base", "large")
@@ -32,6 +33,7 @@ PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
 SUSPECTS: tuple[Suspects, ...] = ("leave", "repair")
+CLEAN: tuple[Clean, ...] = ("leave", "restore")
 # Slice counts that the FFV1 encoder accepts: columns x rows, with rows <= columns <= 2 x rows.
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
 
@@ -57,6 +59,7 @@ class Recipe:
     model: Model = "base"
     strength: float = 1.0  # 0 keeps the source, 1 gives the fully restored picture
     deflicker: bool = True  # correct the exposure of shots that flicker
+    clean: Clean = "leave"  # `restore` also restores shots that are found clean
     suspects: Suspects = "leave"  # `repair` also repairs what may be a real thing in motion
     interlace: Interlace = "keep"  # for interlaced clips, see docs/formats.md
     gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
@@ -136,6 +139,7 @@ _SETTINGS: dict[str, _Setting] = {
     "model": _one_of(*MODELS),
     "strength": _Setting(_is_share, "a number from 0 to 1"),
     "deflicker": _Setting(lambda v: type(v) is bool, "true or false"),
+    "clean": _one_of(*CLEAN),
     "suspects": _one_of(*SUSPECTS),
     "interlace": _one_of(*INTERLACE),
     "gaps": _one_of(*GAPS),

@@ -86,9 +86,11 @@ CLIPS: Columns = {
         "Frames of the source. Differs from `frames` after a conversion.", "frames"
     ),
     "frames_left": integer(
-        "Frames left unchanged: leader, bars, slates, and the frames in `leave` of the manifest.",
+        "Frames left unchanged: leader, bars, slates, clean shots, and the frames in `leave` of "
+        "the manifest.",
         "frames",
     ),
+    "frames_clean": integer("Frames of shots found clean. They are left unchanged.", "frames"),
     "frames_filled": integer(
         "Frames interpolated because `fill` of the manifest names them.", "frames"
     ),
@@ -188,7 +190,12 @@ SHOTS: Columns = {
     "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
     "left": text(
         "Why the shot is left unchanged. Null if it is restored.",
-        values=("flat", "bars", "slate", "asked"),
+        values=("flat", "bars", "slate", "asked", "clean"),
+    ),
+    "found": text(
+        "Why the shot is not called clean: specks, lines, flicker, noise, coding, soft; or why "
+        "that is not known: short, monochrome, interlaced, missing. Null if it is clean or was "
+        "not judged."
     ),
     "flickers": flag("True if the exposure flickers. It is then corrected."),
 }

@@ -26,10 +26,11 @@ def triage(
 ) -> None:
     """List the damage in every shot; restore nothing.
 
-    A shot (the frames between two cuts) is clean, damaged or not a picture (flat, bars, slate).
-    Kinds of damage: scratches, dirt, dropout, flicker, noise, macroblocking. A clip that cannot be
-    read has a reason instead; the exit code is then 3. A clip under embargo is held: its source is
-    not read.
+    A shot (the frames between two cuts) is clean, damaged, unsure or not a picture (flat, bars,
+    slate). A run leaves clean shots as they are. A damaged shot has the damage: specks, lines,
+    flicker, noise, coding, soft, scratches, dirt, dropout. An unsure shot has the reason: short,
+    monochrome, interlaced, missing. A clip that cannot be read has a reason code; the exit code is
+    then 3. A clip under embargo is held: its source is not read.
 
     \b
     Example:
@@ -88,7 +89,9 @@ def _clip(
         }
         for shot in shots
     ]
-    return clip | {"kind": "damaged" if damage else "clean", "damage": damage, "shots": listed}
+    kinds = {shot.kind for shot in shots}
+    kind = next((kind for kind in ("damaged", "unsure") if kind in kinds), "clean")
+    return clip | {"kind": kind, "damage": damage, "shots": listed}
 
 
 def _described(clip: dict[str, Any]) -> str:

@@ -116,7 +116,12 @@ def pipeline_speed(folder: Path, workers: int) -> Speed:
 
     started = time.perf_counter()
     with cpu_meter() as cpu:
-        flow.run(str(manifest), str(folder / "out"), Recipe(shard_frames=FRAMES), progress=note)
+        flow.run(
+            str(manifest),
+            str(folder / "out"),
+            Recipe(shard_frames=FRAMES, clean="restore"),
+            progress=note,
+        )
     return Speed(
         whole=CLIPS * FRAMES / (time.perf_counter() - started),
         steady=(CLIPS - workers) * FRAMES / (ends[-1] - ends[workers - 1]),
@@ -174,7 +179,9 @@ def all_stages(folder: Path, frames: int) -> None:
     """Run one clip through survey, restoration and assembly, without Ray."""
     manifest = write_clips(folder, 1, frames, WIDTH // 2, HEIGHT // 2)
     (clip,) = read_manifest(str(manifest))
-    work = Run.open(str(manifest), [clip], str(folder / "out"), Recipe(), lambda event: None)
+    work = Run.open(
+        str(manifest), [clip], str(folder / "out"), Recipe(clean="restore"), lambda event: None
+    )
     LocalExecutor().result(work, clip)
 
 

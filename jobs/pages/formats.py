@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.clip import scan
-from pipeline.detect import blanking, interlacing, leader_and_bars, signal_range, telecine
+from pipeline.detect import blanking, clean, interlacing, leader_and_bars, signal_range, telecine
 from pipeline.media import formats
 from pipeline.media.facts import FACTS
 from pipeline.media.planes import DEPTHS, REFUSED, RELAID, SUBSAMPLING
@@ -84,9 +84,16 @@ Some frames hold no picture. They are published unchanged, each run of them as o
   A still picture with grain is restored. A slate on noisy tape is restored too, unless it is
   `asked`.
 - `asked`: the frames that the manifest names in `leave`.
+- `clean`: a shot of {clean} frames or more that shows no damage. This is measured: there are no
+  specks, lines, flicker, noise or coding blocks, and detail is as fine as the frame can hold. A
+  shot without colour and interlaced video are never called clean. Recipe key `clean = "restore"`
+  restores clean shots too. In fast motion, dust looks like the picture, and a light copy
+  for the web can pass for clean. A clip of clean shots alone ends `untouched`: its file is made and
+  verified like any other, and every frame in it is the source's.
 
 A single black frame is damage. `left` in `tables/shots` names the kind of the unchanged frames.
-`frames_left` in `tables/clips` counts them. The measures of a clip do not include them.
+`frames_left` in `tables/clips` counts them, and `frames_clean` those of clean shots. `found` says
+why a shot is not clean. The measures of a clip do not include unchanged frames.
 
 Lines and columns at the edges without picture stay unchanged too. These are black bars and blanking
 (at most {dark} of 255 in every frame), and lines with data, such as captions and timecode. Lines
@@ -204,7 +211,10 @@ def _scan_types() -> str:
 
 def _unchanged() -> str:
     return UNCHANGED.format(
-        **leader_and_bars.KINDS, dark=blanking.DARK, frames=blanking.LEAST_FRAMES
+        **leader_and_bars.KINDS,
+        clean=clean.SHORTEST,
+        dark=blanking.DARK,
+        frames=blanking.LEAST_FRAMES,
     )
 
 

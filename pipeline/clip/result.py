@@ -23,6 +23,7 @@ class ShotRow:
     start_pts: int
     flickers: bool
     left: str | None  # why it is published unchanged; None if it is restored
+    found: str | None = None  # why the survey does not call it clean
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+CLEAN = "clean"  # `left` of a shot that needs no repair
+
 
 @dataclass(frozen=True)
 class Shot:
     """Frames [start, stop) between two cuts.
 
     ``flickers``: its exposure is unsteady. ``left``: why the shot is published unrestored (flat,
-    bars, slate or asked); empty if it is restored.
+    bars, slate, asked or clean); empty if it is restored. ``found``: why the survey does not call
+    it clean, as words; empty if it is clean or was not judged.
     """
 
     start: int
     stop: int
     flickers: bool = False
     left: str = ""
+    found: str = ""
 
 
 @dataclass(frozen=True)

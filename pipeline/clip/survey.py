@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe
-from pipeline.clip.shards import Shot, Span
+from pipeline.clip.shards import CLEAN, Shot, Span
 from pipeline.sources.sequence import runs, words
 from schemas import strict_json
 
@@ -65,6 +65,16 @@ class Survey:
     def frames_left(self) -> int:
         """Frames that are published unrestored."""
         return sum(shot.stop - shot.start for shot in self.shots if shot.left)
+
+    @property
+    def frames_clean(self) -> int:
+        """Frames of shots that were found clean. They are published unrestored."""
+        return sum(shot.stop - shot.start for shot in self.shots if shot.left == CLEAN)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no frame is restored, because every shot with a picture was found clean."""
+        return self.frames_clean > 0 and all(shot.left for shot in self.shots)
 
     def context(self, span: Span, frames: int) -> tuple[int, int]:
         """The span, widened by ``frames`` on each side within its shot.

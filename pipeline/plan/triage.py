@@ -1,14 +1,14 @@
-"""Find damage in a clip before anything is restored. Each shot is clean, damaged or no picture.
+"""Find damage in a clip before anything is restored. Each shot is clean, damaged or unsure.
 
-Damage has the names of the A/V Artifact Atlas (BAVC). The model's defect map of a few frames in
-each shot shows scratches, dirt and dropouts; their shapes differ. The survey finds flicker. Noise
-and macroblocking are measured (`pipeline.detect.metrics`).
+The survey decides whether a shot is clean, as it does in a run (`pipeline.detect.clean`). In every
+other shot, the model's defect map of a few frames shows scratches, dirt and dropouts; their shapes
+differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +24,6 @@ from pipeline.clip.fields import fields_of
 from pipeline.clip.frames import Frame
 from pipeline.clip.shards import Shot
 from pipeline.clip.survey import Survey
-from pipeline.detect.measure import planes_to_luma
-from pipeline.detect.metrics import blockiness, noise_sigma
 from pipeline.media.decoder import Decoder
 from pipeline.restore import pixel_format
 from pipeline.sources.fetch import fetched
@@ -34,15 +32,14 @@ from schemas.recipe import Recipe
 
 SAMPLES = 3  # frames of a shot that are examined, with their neighbours
 REACH = max(OFFSETS)
-# Thresholds, from clean and aged validation clips
+# Limits, from clean and aged validation clips
 # (docs/experiments/2026-11-23-triage-thresholds.md).
 # An upright mark over LINE of the height is a scratch. A level mark over LINE of the width is a
 # dropout. Both are SLENDER times as long as wide.
 LINE = 0.2
 SLENDER = 6
+UNSURE = ("short", "monochrome", "interlaced", "missing")  # no damage, but no proof of none
 DIRT_SHARE = 1.1e-3  # of the pixels
-NOISE = 5.0  # code values
-BLOCKS = 1.15  # step across the 8x8 grid over the step inside it
 
 Mask = NDArray[np.bool_]
 
@@ -62,13 +59,16 @@ class Triaged:
     start: int
     stop: int
     seconds: float
-    kind: str  # clean or damaged; or why it is not restored: flat, bars, slate
-    damage: tuple[str, ...]
+    kind: str  # clean, damaged or unsure; or why it is not restored: flat, bars, slate, asked
+    damage: tuple[str, ...]  # what was found, or why the shot cannot be called clean
 
 
 def triage(clip: Clip, recipe: Recipe, cache: Path, restorer: Restorer) -> list[Triaged]:
-    """Every shot of a clip. Raises ClipFault."""
-    survey = survey_clip(clip, recipe, cache)
+    """Every shot of a clip. Raises ClipFault.
+
+    Clean shots are looked for even if the recipe restores them.
+    """
+    survey = survey_clip(clip, replace(recipe, clean="leave", strength=1.0), cache)
     origin, base = survey.pts[0], survey.probe.time_base
     with (
         fetched(survey.source_uri, cache) as source,
@@ -78,7 +78,7 @@ def triage(clip: Clip, recipe: Recipe, cache: Path, restorer: Restorer) -> list[
         return [
             Triaged(
                 shot.start, shot.stop, float((survey.pts[shot.start] - origin) * base),
-                shot.left or ("damaged" if damage else "clean"), damage,
+                shot.left or ("damaged" if {*damage} - {*UNSURE} else "unsure"), damage,
             )
             for shot, damage in _shots(frames, survey, restorer)
         ]  # fmt: skip
@@ -94,7 +94,8 @@ def _shots(
         whole = islice(frames, shot.stop - shot.start)
         held = {frame.index: frame for frame in whole if frame.index in needed}
         seen = [[held[index] for index in window] for window in wanted]
-        yield shot, damage_of(seen, survey, restorer, shot.flickers) if seen else ()
+        surveyed = shot.found.split(", ") if shot.found else []
+        yield shot, (*surveyed, *(damage_of(seen, survey, restorer) if seen else ()))
 
 
 def samples(shot: Shot) -> list[range]:
@@ -110,24 +111,18 @@ def samples(shot: Shot) -> list[range]:
 
 
 def damage_of(
-    seen: Sequence[Sequence[Frame]], survey: Survey, restorer: Restorer, flickers: bool
+    seen: Sequence[Sequence[Frame]], survey: Survey, restorer: Restorer
 ) -> tuple[str, ...]:
-    """The damage in samples of one shot.
+    """The damage that the model sees in samples of one shot.
 
     The median of the samples decides. Dropouts come and go, so one sample is enough.
     """
-    probe = survey.probe
-    pixels = pixel_format(probe)
+    pixels = pixel_format(survey.probe)
     marks = [marks_in(restorer.defects([pixels.to_rgb(f.planes) for f in s])) for s in seen]
-    middles = [sample[len(sample) // 2] for sample in seen]
-    lumas = [planes_to_luma(f.planes, probe.pix_fmt, probe.bit_depth) for f in middles]
     found = {
         "scratches": np.median([mark.scratches for mark in marks]) >= 1,
         "dirt": np.median([mark.dirt for mark in marks]) >= DIRT_SHARE,
         "dropout": sum(mark.dropouts for mark in marks) >= 1,
-        "flicker": flickers,
-        "noise": np.median([noise_sigma(luma) for luma in lumas]) >= NOISE,
-        "macroblocking": np.median([blockiness(luma) for luma in lumas]) >= BLOCKS,
     }
     return tuple(name for name, there in found.items() if there)
 

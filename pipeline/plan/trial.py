@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +47,11 @@ def measured(clip: Clip, recipe: Recipe, cache: Path) -> SourceSize:
 
 
 def tried(clips: Iterable[Clip], recipe: Recipe, cache: Path) -> Cost | None:
-    """The cost of clips with a recipe, from trials of the first clips without faults."""
+    """The cost of clips with a recipe, from trials of the first clips without faults.
+
+    Clean shots are restored in a trial: how much of the clips is clean is not known before a run.
+    """
+    recipe = replace(recipe, clean="restore")
     with TemporaryDirectory(prefix="ar-trial-") as folder:
         executor = LocalExecutor(None if checkpoint.gpus() else 1)
         started = _seconds()

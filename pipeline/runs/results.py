@@ -65,7 +65,7 @@ def published(
     `usage` is that of the assembly. The segments have their own.
     """
     columns: dict[str, Cell] = {
-        **common_columns(clip, settings, "published"),
+        **common_columns(clip, settings, "untouched" if survey.untouched else "published"),
         **_facts(survey),
         **_work(segments, usage),
         **changes.shares,
@@ -89,7 +89,8 @@ def _facts(survey: Survey) -> dict[str, Cell]:
     return {
         "source_sha256": survey.source_sha256, "container": probe.container, "codec": probe.codec,
         "frames": len(survey.pts), "source_frames": survey.source_frames,
-        "frames_left": survey.frames_left, "frames_filled": len(survey.fill),
+        "frames_left": survey.frames_left, "frames_clean": survey.frames_clean,
+        "frames_filled": len(survey.fill),
         "gaps": ", ".join(survey.gaps) or None,
         "blanking": str(survey.blanking), "interlace": survey.interlace,
         "conversion": str(survey.conversion) if survey.conversion else None,
@@ -145,6 +146,7 @@ def _shot_rows(clip: str, survey: Survey) -> tuple[ShotRow, ...]:
         ShotRow(
             clip, index, shot.start, shot.stop, shot.stop - shot.start,
             survey.pts[shot.start], shot.flickers, shot.left or None,
+            shot.found or None,
         )
         for index, shot in enumerate(survey.shots)
     )  # fmt: skip

@@ -109,7 +109,7 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     rows[0]["reference_uri"] = f"{clips}/sound.mkv"
     manifest, out = write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out")
     events: list[Event] = []
-    recipe = Recipe(shard_frames=12)  # web.mp4 becomes three shards
+    recipe = Recipe(shard_frames=12, clean="restore")  # web.mp4 becomes three shards
     summary = flow.run(manifest, out, recipe, progress=events.append)
 
     assert summary["clips"] == {
@@ -182,7 +182,10 @@ def test_a_run_on_a_real_object_store(
     storage.upload(Path(manifest), f"{s3_prefix}/in/m.csv")
     out = f"{s3_prefix}/out"
     summary = flow.run(
-        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+        f"{s3_prefix}/in/m.csv",
+        out,
+        Recipe(shard_frames=12, clean="restore"),
+        progress=lambda event: None,
     )
     assert summary["clips"]["published"] == 4 and summary["exit_code"] == 0
     for row in good_rows(clips):
@@ -197,7 +200,10 @@ def test_a_run_on_a_real_object_store(
     copies = disk / f"ar-{os.geteuid()}-sources"
     assert list(copies.iterdir()) == []  # and the copies of sources
     again = flow.run(
-        f"{s3_prefix}/in/m.csv", out, Recipe(shard_frames=12), progress=lambda event: None
+        f"{s3_prefix}/in/m.csv",
+        out,
+        Recipe(shard_frames=12, clean="restore"),
+        progress=lambda event: None,
     )
     assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0
 
@@ -224,7 +230,7 @@ def unbroken(
     folder = tmp_path_factory.mktemp("unbroken")
     rows = [{"clip_id": f"web{i}", "source_uri": f"{clips}/web.mp4"} for i in range(6)]
     recipe = folder / "short.toml"
-    recipe.write_text("shard_frames = 10\n")
+    recipe.write_text('shard_frames = 10\nclean = "restore"\n')
     manifest = write_manifest(folder / "m.csv", rows)
     summary = flow.run(
         manifest, str(folder / "out"), load_recipe(str(recipe)), progress=lambda event: None
@@ -299,7 +305,7 @@ def test_clips_that_kill_their_workers_are_quarantined(clips: Path, tmp_path: Pa
     """Every worker that surveys or restores the clip is killed. The other clip is restored."""
     rows = good_rows(clips)
     recipe = tmp_path / "whole.toml"
-    recipe.write_text("shard_frames = 1000\n")
+    recipe.write_text('shard_frames = 1000\nclean = "restore"\n')
     out = str(tmp_path / "out")
     driver = Driver(write_manifest(tmp_path / "m.csv", rows), out, recipe)
     fatal, killed = ("web/0-*.json", "deep/-1-*.json"), set[str]()

@@ -33,7 +33,7 @@ def test_a_lost_node_loses_no_clip(nodes: Nodes, tmp_path: Path) -> None:
     rows = [{"clip_id": f"web{i}", "source_uri": str(tmp_path / "web.mp4")} for i in range(8)]
     manifest, out = write_manifest(tmp_path / "m.csv", rows), str(tmp_path / "out")
     recipe = tmp_path / "short.toml"
-    recipe.write_text("shard_frames = 15\n")
+    recipe.write_text('shard_frames = 15\nclean = "restore"\n')
     command = [str(COMMAND), "submit", manifest, "--out", out, "--recipe", str(recipe), "--json"]
     log = (tmp_path / "submit.log").open("wb")
     driver = subprocess.Popen(

@@ -72,7 +72,7 @@ def test_a_group_signal_spares_ray_and_the_death_of_its_control_process_ends_the
     write_clip(tmp_path / "web.mp4", Clip(frames=30, width=96, height=64, **H264))
     rows = [{"clip_id": f"web{i}", "source_uri": str(tmp_path / "web.mp4")} for i in range(4)]
     recipe, out = tmp_path / "short.toml", str(tmp_path / "out")
-    recipe.write_text("shard_frames = 15\n")
+    recipe.write_text('shard_frames = 15\nclean = "restore"\n')
     driver = Driver(write_manifest(tmp_path / "m.csv", rows), out, recipe)
     try:
         wait_for(lambda: markers(out, "attempts"))

@@ -16,16 +16,15 @@ from pipeline.clip.shards import Shot
 from pipeline.media.rgb import read_rgb, write_rgb
 from pipeline.plan import triage as plan_triage
 from pipeline.plan.triage import marks_in, samples
-from tests.support.media.scenes import scene
+from tests.support.media.scenes import sharp_scene
 
-LENGTH = 12
+LENGTH = 24
 
 
-def view(seed: int) -> np.ndarray:
-    """A panning scene, (T, H, W, 3) float32."""
-    return np.stack([np.repeat(f[..., None], 3, -1) for f in scene(seed, LENGTH)]).astype(
-        np.float32
-    )
+def view(seed: int, tint: float = 0.8) -> np.ndarray:
+    """A sharp panning scene in colour, (T, H, W, 3) float32."""
+    frames = np.stack(sharp_scene(seed, LENGTH))[..., None].astype(np.float32)
+    return frames * np.array([1, 1, tint], np.float32)
 
 
 def told(folder: Path, clips: dict[str, np.ndarray], *more: dict[str, str]) -> tuple[int, Any]:
@@ -53,7 +52,7 @@ def test_clean_and_scratched_shots_of_one_clip_are_told_apart(tmp_path: Path) ->
     assert [(s["start"], s["stop"], s["kind"]) for s in shots] == [
         (0, LENGTH, "clean"), (LENGTH, 2 * LENGTH, "damaged"), (2 * LENGTH, 3 * LENGTH, "damaged"),
     ]  # fmt: skip
-    assert [s["seconds"] for s in shots] == [0, 0.5, 1]
+    assert [s["seconds"] for s in shots] == [0, 1, 2]
     assert shots[0]["damage"] == []
     assert "scratches" in shots[1]["damage"]
     assert "dirt" in shots[2]["damage"] and "scratches" not in shots[2]["damage"]
@@ -103,9 +102,9 @@ def test_a_person_reads_a_table(tmp_path: Path) -> None:
 
 
 def test_real_shots(tmp_path: Path, footage: Path) -> None:
-    clean = np.stack(list(read_rgb(footage / "valid/derf_carphone_qcif.mp4"))[:LENGTH])
+    clean = np.stack(list(read_rgb(footage / "valid/derf_carphone_qcif.mp4", 0, LENGTH)))
     rng = np.random.default_rng(7)
-    aged = scratches(clean.astype(np.float32), rng, lines=4, contrast=(60, 95))
+    aged = scratches(clean.astype(np.float32), rng, lines=6, contrast=(80, 110))
     _, clips = told(tmp_path, {"clean": clean, "aged": aged})
     assert clips["clean"]["kind"] == "clean"
     assert "scratches" in clips["aged"]["damage"]

@@ -148,7 +148,7 @@ class FaultRun:
         manifest = Path(write_manifest(self.folder / "m.csv", rows))
         storage.upload(manifest, f"{self.prefix}/in/m.csv")
         recipe = self.folder / "short.toml"
-        recipe.write_text("shard_frames = 8\n[limits]\nwall_seconds = 90\n")
+        recipe.write_text('shard_frames = 8\nclean = "restore"\n[limits]\nwall_seconds = 90\n')
 
     def drive(self) -> subprocess.Popen[bytes]:
         """Start a driver in its own process group."""
