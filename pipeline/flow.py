@@ -64,8 +64,8 @@ def run(
     work starts, work in progress ends, and the summary counts the clips that are left.
 
     Raises before any work: ManifestInvalid if the manifest has faults or ``out`` is a place of
-    originals, Locked if another process writes to ``out``, ArchiveError if this machine lacks a
-    wall that `ARCHIVE_RESTORE_WALLS` asks for.
+    originals, Locked if another process writes to ``out``. Raises ArchiveError before any clip is
+    read if this machine lacks a wall that `ARCHIVE_RESTORE_WALLS` asks for.
     """
     stop, executor = stop or Stop(), executor or RayExecutor()
     lease.refuse_if_held(out)  # fail early; taking the lease decides
@@ -73,13 +73,13 @@ def run(
     clips = read_manifest(manifest, out, warnings.append)
     for warning in warnings:
         progress(Event(kind="warning", sentence=str(warning)))
-    if lacking := require_walls():
-        progress(Event(kind="warning", sentence=lacking))
     with _aborted_on_fault(), lease.held(out, "submit", on_loss=stop.cancel) as mine:
         with_retries(lambda: finish(out), retry)  # a revert that was interrupted
         work = Run.open(manifest, clips, out, recipe, progress, retry)
         with_retries(lambda: mine.renew(run=work.settings.ledger.run), retry)
-        if work.todo:  # with nothing to do, Ray is not started
+        if work.todo:  # with nothing to do, no process is started
+            if lacking := require_walls():
+                progress(Event(kind="warning", sentence=lacking))
             with executor.started() as devices:
                 work.devices = devices
                 stop.begin(*devices)

@@ -104,16 +104,18 @@ An unknown fact is null. A column never changes its name, type or unit. New colu
 
 
 _REASONS_OF_REGIONS = """
-A region is a connected part of the picture that the model takes for a defect. It has 20 pixels or
-more. A region that may be real keeps the source: a *suspect*. The recipe key `suspects = "repair"`
-has suspects repaired as well. `why` is then unchanged.
+A region is a connected part of the picture, of 6 pixels or more. It stands out of the frames before
+and after, or the model removes it. A region that may be real keeps the source: a *suspect*. The
+recipe key `suspects = "repair"` has suspects repaired as well. `why` is then unchanged.
 
 ```sh
 archive-restore query --view suspects --out restored
 archive-restore query --view largest_repairs --out restored
+archive-restore query --view review_queue --out restored
 ```
 
-Both views show the last restoration of each clip, the largest regions first. The codes of `why`:
+The views show the last restoration of each clip, the largest regions first. `review_queue` has the
+clips, those with the largest repair for their frame first. The codes of `why`:
 
 | code | meaning |
 |---|---|"""

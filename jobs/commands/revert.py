@@ -80,7 +80,7 @@ def compare(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a film that shows what was changed in a published clip.
+    """Write a film that shows what was changed in a clip.
 
     split: the source left of a line, the restored picture right of it. wipe: the line moves.
     difference: what was added to each sample, around grey. The film of the whole clip has its

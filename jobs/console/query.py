@@ -91,6 +91,15 @@ VIEWS: dict[str, str] = {
         WHERE decision = 'repair'
         ORDER BY area DESC, clip_id, frame
     """,
+    # Restored clips to look at first: those with the largest repair, as a share of the frame.
+    "review_queue": """
+        SELECT clip_id, collection, run, largest_repair, largest_repair_frame,
+            100.0 * largest_repair / (width * height) AS largest_repair_percent,
+            regions_repaired, suspects, frames_changed, frames, output_uri
+        FROM clips
+        SEMI JOIN last_restorations USING (clip_id, run)
+        ORDER BY largest_repair_percent DESC NULLS LAST, suspects DESC, clip_id
+    """,
     # Reasons why clips are not restored, the most frequent first.
     "quarantine_by_reason": """
         SELECT reason, state, count(*) AS clips, any_value(next_step) AS next_step,

@@ -67,12 +67,18 @@ def document(title: str, *body: Part, style: str = "") -> str:
 
 
 def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:
-    """Sort the clips: unpublished ones first, then those that differ most from their source."""
+    """Sort the clips: unpublished ones first, then those with the largest repair, as a share of the
+    frame; then those that differ most from their source.
+
+    A large repair is what may have erased something real.
+    """
     ranks = {state: rank for rank, state in enumerate(UNPUBLISHED)}
 
-    def key(entry: ReportEntry) -> tuple[int, float, str]:
-        fidelity = entry.number("psnr_to_source_db")
-        return ranks.get(entry.state, len(ranks)), fidelity or math.inf, entry.clip_id
+    def key(entry: ReportEntry) -> tuple[int, float, float, str]:
+        area = (entry.number("width") or math.inf) * (entry.number("height") or math.inf)
+        repaired = (entry.number("largest_repair") or 0.0) / area
+        fidelity = entry.number("psnr_to_source_db") or math.inf
+        return ranks.get(entry.state, len(ranks)), -repaired, fidelity, entry.clip_id
 
     return sorted(entries, key=key)
 

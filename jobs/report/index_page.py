@@ -22,7 +22,7 @@ from jobs.report.entry import (
 from pipeline.detect.metrics import PSNR_CAP_DB
 
 ORDER = (
-    "Clips that were not published come first, then clips that differ most from their source. "
+    "Clips that were not published come first, then those with the largest repaired place. "
     "A trained model made the restored pictures. The originals are unchanged."
 )
 COLUMNS = (

@@ -32,11 +32,11 @@ def write_lake(out: str) -> None:
     nights = {
         FIRST: [
             clip("a", "failed", "STORE_ERROR"),
-            clip("b", "published", psnr_to_source_db=30.0, **good),
+            clip("b", "published", psnr_to_source_db=30.0, largest_repair=4147, **good),
             clip("c", "quarantined", "TRUNCATED", sentence="first"),
         ],
         SECOND: [
-            clip("a", "published", psnr_to_source_db=20.0, **good),
+            clip("a", "published", psnr_to_source_db=20.0, largest_repair=20, **good),
             clip("b", "up_to_date", psnr_to_source_db=30.0, **good),
             clip("c", "quarantined", "DECODE_CRC", sentence="second"),
         ],
@@ -100,6 +100,11 @@ def test_views_say_what_they_promise(lake: str) -> None:
     ]
     assert rows("SELECT codec, fps, clips, frames FROM format_census") == [("ffv1", 24.0, 2, 96)]
     areas = "SELECT clip_id, run, area FROM"
+    sizes = "SELECT clip_id, largest_repair, largest_repair_percent FROM review_queue"
+    assert rows(sizes) == [
+        ("b", 4147, pytest.approx(1, abs=0.001)),
+        ("a", 20, pytest.approx(0.00482, abs=1e-5)),
+    ]
     assert rows(f"{areas} suspects") == [("b", FIRST, 40), ("a", SECOND, 30)]
     assert rows(f"{areas} largest_repairs") == [("b", FIRST, 25), ("a", SECOND, 20)]
 

@@ -31,6 +31,19 @@ def test_worst_first() -> None:
     assert names == ["broken", "bad", "wait", "far", "good", "same"]
 
 
+def test_the_largest_repair_for_its_frame_comes_first() -> None:
+    """500 pixels are more in a small frame; the distance from the source decides after that."""
+    clips = [("far", 20.0, 0, 720), ("wide", 40.0, 500, 1920), ("small", 45.0, 500, 352)]
+    entries = [
+        ReportEntry(
+            {"clip_id": name, "state": "published", "psnr_to_source_db": psnr}
+            | {"largest_repair": area, "width": width, "height": width * 3 // 4}
+        )
+        for name, psnr, area, width in clips
+    ]
+    assert [entry.clip_id for entry in worst_first(entries)] == ["small", "wide", "far"]
+
+
 def test_hostile_text_stays_text() -> None:
     entry = ReportEntry(refused(HOSTILE, sentence=HOSTILE, reason=HOSTILE, source_uri=HOSTILE))
     for text in (index_page([entry], HOSTILE, "now"), clip_page(entry, HOSTILE, HOSTILE)):

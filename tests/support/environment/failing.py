@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,9 @@ from pipeline.store import retry
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between retries, in seconds. They take no time."""
     slept: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", slept.append)
-    monkeypatch.setattr(retry.time, "monotonic", lambda: sum(slept))
+    # of retries alone: other threads of the process go on as they are
+    patched = SimpleNamespace(sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(retry, "time", patched)
     return slept
 
 
