@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.frame_state import Repair
 from pipeline.clip.segment import RegionSums
 from schemas.tables import schema
+
+if TYPE_CHECKING:
+    from models.frame_state import Repair
 
 _OF_THE_CLIP = ("clip_id", "run")  # columns that the file of a shard lacks
 _BUFFERED = 20_000  # rows
