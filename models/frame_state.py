@@ -1,6 +1,6 @@
 """The value that crosses the stages of `models.restorer`: one frame and all that is known of it.
 
-Values only. PyTorch is not imported here, so that code without a network can use them.
+Values only. PyTorch and OpenCV are not imported here, so that code without a network can use them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,8 @@ class Curve:
     def __call__(self, image: Image) -> Image:
         if self.gain == 1.0 and self.gamma == 1.0:
             return image
+        import cv2  # here only: code that reads these values need not load it
+
         corrected: Image = cv2.pow(np.maximum(image, 0), self.gamma)
         return corrected * np.float32(self.gain)
 
