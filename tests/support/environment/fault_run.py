@@ -185,18 +185,16 @@ class FaultRun:
 
     def attempts_in_progress(self, clip: str = "") -> dict[str, int]:
         """Attempts in progress at shards of one clip or of all clips, with their process ids."""
-        found = set(self.names("attempts"))
-        if not found:
+        known = runs(self.out)
+        if not known:
             return {}
-        open_ones = [
-            name for name in found
-            if name.endswith(".json") and name.replace(".json", ".end") not in found
-            and name.startswith(f"{clip}/" if clip else "") and "/-" not in name
-        ]  # fmt: skip
-        base = Ledger(self.out, runs(self.out)[-1]).uri
+        ledger = Ledger(self.out, known[-1])
+        begun = {name.split("/")[0] for name in self.names("attempts")}
         return {
-            name: int(json.loads(storage.read_bytes(f"{base}/attempts/{name}"))["pid"])
-            for name in open_ones
+            f"{name}/{attempt['shard']}-{attempt['pid']}": int(attempt["pid"])
+            for name in sorted(begun & {clip} if clip else begun)
+            for attempt in ledger.attempts(name)
+            if not attempt["ended"] and attempt["shard"] >= 0
         }
 
     def kill_an_actor(self, driver: subprocess.Popen[bytes]) -> None:
@@ -245,7 +243,8 @@ class FaultRun:
         assert len(runs(self.out)) == 1
         assert sorted(self.names("done")) == sorted(f"{clip}.json" for clip in ends)
         self._check_files({clip for clip in ends if clip not in reasons})
-        entries = [json.loads(d) for d in storage.read_many(self._entries()).values()]
+        objects = storage.read_many(self._entries()).values()
+        entries = [json.loads(line) for data in objects for line in data.splitlines()]
         said = Counter(e["clip_id"] for e in entries if e["action"] == "clip_published")
         assert set(said.values()) == {1} and len(said) == good
         assert audit.verify(self.out).broken is None
