@@ -39,7 +39,7 @@ test-plain:
 OTHER ?= $(shell for p in python3.13 python3.12 $(HOME)/.pyenv/versions/3.1[23].*/bin/python3; do \
 	test "$$($$p -c 'import sys; print(sys.version_info >= (3, 12))' 2>/dev/null)" = True && echo $$p && break; done)
 OTHER_PINS := av boto3 botocore certifi click duckdb hypothesis iniconfig jmespath markdown-it-py mdurl \
-	mypy_extensions narwhals numpy opencv-python-headless packaging pandas pandera pluggy polars \
+	mypy_extensions narwhals numpy opencv-python-headless packaging pandas pandera pluggy polars psutil \
 	polars-runtime-32 pyarrow pydantic pydantic_core Pygments pytest pytest-timeout python-dateutil rich \
 	s3transfer safetensors shellingham six sortedcontainers typeguard typer typing-inspect typing-inspection \
 	typing_extensions urllib3 annotated-types annotated-doc bagit
