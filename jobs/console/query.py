@@ -50,6 +50,13 @@ class QueryLimits:
         return int(self.memory_gb * GIB)
 
 
+_LARGEST = """
+    SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
+    FROM regions
+    SEMI JOIN last_restorations USING (clip_id, run)
+    WHERE decision = '{decision}'
+    ORDER BY area DESC, clip_id, frame
+"""
 VIEWS: dict[str, str] = {
     # The last run that restored each clip.
     "last_restorations": """
@@ -76,21 +83,9 @@ VIEWS: dict[str, str] = {
     """,
     # Regions that the last restoration of each clip left as in the source, since they may be real:
     # the largest first.
-    "suspects": """
-        SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
-        FROM regions
-        SEMI JOIN last_restorations USING (clip_id, run)
-        WHERE decision = 'suspect'
-        ORDER BY area DESC, clip_id, frame
-    """,
+    "suspects": _LARGEST.format(decision="suspect"),
     # Regions that the last restoration of each clip repaired, the largest first.
-    "largest_repairs": """
-        SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
-        FROM regions
-        SEMI JOIN last_restorations USING (clip_id, run)
-        WHERE decision = 'repair'
-        ORDER BY area DESC, clip_id, frame
-    """,
+    "largest_repairs": _LARGEST.format(decision="repair"),
     # Restored clips to look at first: those with the largest repair, as a share of the frame.
     "review_queue": """
         SELECT clip_id, collection, run, largest_repair, largest_repair_frame,

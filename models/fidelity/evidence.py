@@ -67,7 +67,8 @@ class _Looked(NamedTuple):
 class _Decided(NamedTuple):
     """What was decided about a frame."""
 
-    defects: Mask  # that are repaired, with their surroundings, (H, W)
+    found: Mask  # pixels of the regions with evidence of a defect, (H, W)
+    defects: Mask  # what is repaired: they and scratches, with their surroundings
     left: Mask  # of those, what the network leaves
     suspects: Mask
     repairs: tuple[Repair, ...]
@@ -78,7 +79,7 @@ def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[F
 
     ``defects`` is then what is repaired, (H, W) in [0, 1]. A frame without a neighbour on one side
     keeps the network's defects and has no suspects. Unless ``keep``, suspects are recorded as
-    repairs, no pixel is a suspect, and ``defects`` stays as the network found it.
+    repairs, no pixel is a suspect, and ``defects`` has the network's as well.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame
@@ -86,18 +87,24 @@ def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[F
             yield replace(frame, repairs=_at_shot_edge(frame))
             continue
         decided = _decide(around)
-        if keep:
-            assert frame.defects is not None
-            settled = replace(
-                frame,
-                defects=torch.from_numpy(_soft(decided.defects)),
-                suspects=decided.suspects if decided.suspects.any() else None,
-                repairs=decided.repairs,
-            )
-            yield _filled(settled, around[0].seen, decided.left)
-        else:
-            records = (record._replace(decision="repair") for record in decided.repairs)
-            yield replace(frame, repairs=tuple(records))
+        settled = _settled(frame, decided) if keep else _all_repaired(frame, decided)
+        yield _filled(settled, around[0].seen, decided.left)
+
+
+def _settled(frame: FrameState, decided: _Decided) -> FrameState:
+    return replace(
+        frame,
+        defects=torch.from_numpy(_soft(decided.defects)),
+        suspects=decided.suspects if decided.suspects.any() else None,
+        repairs=decided.repairs,
+    )
+
+
+def _all_repaired(frame: FrameState, decided: _Decided) -> FrameState:
+    assert frame.defects is not None
+    defects = torch.maximum(frame.defects, torch.from_numpy(_soft(decided.found)))
+    records = tuple(record._replace(decision="repair") for record in decided.repairs)
+    return replace(frame, defects=defects, repairs=records)
 
 
 def apply_decisions(frames: Iterable[FrameState]) -> Iterator[FrameState]:
@@ -156,15 +163,17 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
     scratches, change = _scratches(frame), strip_exposure(frame.source, frame.image)
-    defects = _grown(np.isin(seen.labels, [region.label for region in found]) | scratches)
+    pixels = np.isin(seen.labels, [region.label for region in found])
+    defects = _grown(pixels | scratches)
     left = [
         region.label
         for region, moved in zip(seen.regions, seen.measures.moved, strict=True)
         if moved < 1 - LEFT and region.label not in why
     ]
     suspects = (np.abs(change) > _removed_from(frame)) & ~defects
-    repairs = [
-        _record(region.box, seen.labels, region.label, change, "one_frame") for region in found
+    repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
+        Repair(region.box, region.area, region.bright, region.mean, "repair", "one_frame")
+        for region in found
     ]
     labels, parts = _parts(scratches, 1)
     repairs += [_record(box, labels, label, change, "upright") for label, box in parts]
@@ -173,7 +182,7 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
         reason: Why = why.get(_commonest(seen.labels, labels, label, box), "unlike_dust")
         repairs.append(_record(box, labels, label, change, reason, "suspect"))
     kept = np.isin(labels, [label for label, _ in parts])
-    return _Decided(defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
 
 def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:

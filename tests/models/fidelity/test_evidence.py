@@ -72,6 +72,15 @@ def test_neighbours_fill_what_the_network_leaves() -> None:
     assert untouched.repairs == () or np.abs(untouched.image[33, 45] - 0.3).max() < 0.01
 
 
+def test_a_filled_defect_is_recorded_as_far_as_it_stands_out() -> None:
+    """The network leaves nearly half of it, with and without suspects."""
+    for keep in (True, False):
+        state = decided(None, None, (40, 28), None, None, removed=0.55, keep=keep)[2]
+        (record,) = state.repairs
+        assert record.decision == "repair" and record.bright and record.change > 60
+        assert np.abs(state.image[33, 45] - 0.3).max() < 0.01
+
+
 def test_the_fill_has_the_exposure_of_its_frame() -> None:
     """The whole frame is 0.02 darker than its neighbours; what fills the square is as well."""
     states = [frame(index, None) for index in (0, 1)]
