@@ -31,15 +31,17 @@ def raylet() -> Iterator[subprocess.Popen[bytes]]:
 def test_rows_that_never_come_end_with_the_process_that_would_send_them(
     raylet: subprocess.Popen[bytes],
 ) -> None:
-    never = threading.Event()
+    first_read, never = threading.Event(), threading.Event()
 
     def blocked() -> Iterator[int]:
         yield 1
+        first_read.wait()
         raylet.kill()
         never.wait()
 
     rows = Watch({"raylet": raylet}).rows(blocked)
     assert next(rows) == 1
+    first_read.set()
     with pytest.raises(RayLost, match=r"Ray's node process \(raylet, process \d+\) was killed by"):
         next(rows)
     never.set()
