@@ -139,6 +139,7 @@ class Restorer:
         missing: Container[int] = (),
         wanted: range | None = None,
         keep_suspects: bool = True,
+        side: int = 0,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -147,14 +148,14 @@ class Restorer:
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
         network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
         a real thing in motion keeps the pixels of the source. Without, it is repaired as well; its
-        record has the same reason.
+        record has the same reason. ``side`` is that of the first tiles to try; 0 is whole frames.
         """
         if missing:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
         frames = align_windows(frames, self.flow, _with_network_context(wanted))
-        frames = NetworkStage(self.net, self.steps, seed).run(frames)
+        frames = NetworkStage(self.net, self.steps, seed, side).run(frames)
         frames = find_suspects(frames, keep=keep_suspects)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
             frames = TemporalFilter().run(frames)

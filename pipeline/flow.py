@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from models.network.need import predicted
 from pipeline import ray_runtime
 from pipeline.clip.tasks import Item
 from pipeline.media.sandbox import require_walls
@@ -35,7 +36,9 @@ from schemas.recipe_book import RecipeBook
 # (repartition takes a whole CPU) would wait forever. An actor runs one thread. The pool has one
 # actor for each CPU, or for each GPU.
 TASK_CPUS = 0.25
-ACTOR_MEMORY = 512 << 20  # bytes; Ray spreads actors over the nodes only if they reserve something
+# An actor reserves the memory that a frame of this size needs: what is in the manifest is not known
+# yet. For a larger frame it may take all of its share of the node (`RayNodes.room`).
+USUAL_FRAME = 720, 576
 
 
 class Executor(Protocol):
@@ -129,6 +132,8 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
     settings, nodes, gpus = work.settings, ray_runtime.RayNodes(), 1 if devices.gpus else 0
     threads = None if devices.gpus else 1
     clips = [to_row(clip) for clip in work.todo]
+    models = {settings.of(clip).recipe.model for clip in work.todo}
+    memory = min(nodes.room(), max(predicted(model, *USUAL_FRAME) for model in models))
     return (
         ray.data.from_items(clips, override_num_blocks=len(clips))
         # fetch, fixity, probe, cuts -> one row for each shard
@@ -136,7 +141,7 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
         .repartition(target_num_rows_per_block=1)  # the shards of one clip run in parallel
         # decode | restore | encode
         .map(actors, fn_constructor_args=[settings, threads], compute=pool,
-             num_cpus=0, num_gpus=gpus, memory=ACTOR_MEMORY)
+             num_cpus=0, num_gpus=gpus, memory=memory)
         # the last shard of a clip joins, verifies, measures and publishes it
         .map(OnRows(AssembleStage(settings, nodes)), num_cpus=TASK_CPUS)
     )  # fmt: skip

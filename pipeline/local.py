@@ -10,6 +10,7 @@ from models.network.checkpoint import gpus
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import ClipResult
 from pipeline.clip.tasks import Item
+from pipeline.plan.memory import WORKERS_SHARE, machine_bytes
 from pipeline.runs.closing import Devices
 from pipeline.runs.ledger import WorkerId
 from pipeline.runs.run import Run
@@ -27,6 +28,10 @@ class ThisProcess:
     def lost_nodes(self) -> set[str]:
         """No node is ever lost."""
         return set()
+
+    def room(self) -> int:
+        """The memory that this process may take: one shard is restored at a time."""
+        return int(machine_bytes() * WORKERS_SHARE)
 
 
 class LocalExecutor:

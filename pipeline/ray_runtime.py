@@ -59,6 +59,8 @@ def devices() -> Devices:
 class RayNodes:
     """The nodes of the Ray cluster."""
 
+    _room: int | None = None  # asked for once in each process
+
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
         return WorkerId(
@@ -67,8 +69,24 @@ class RayNodes:
 
     def lost_nodes(self) -> set[str]:
         """The ids of dead nodes. A worker that died with its node was not killed by the clip."""
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        return {node["NodeID"] for node in nodes if not node["Alive"]}
+        return {node["NodeID"] for node in _nodes() if not node["Alive"]}
+
+    def room(self) -> int:
+        """The memory in bytes that a worker that restores may take, on the smallest node.
+
+        That is Ray's memory of a node, shared by its GPUs, or by its cores if there is no GPU.
+        """
+        if self._room is None:
+            alive = [node["Resources"] for node in _nodes() if node["Alive"]]
+            kind = "GPU" if any(has.get("GPU") for has in alive) else "CPU"
+            shares = [has["memory"] / has[kind] for has in alive if has.get(kind)]
+            self._room = int(min(shares))
+        return self._room
+
+
+def _nodes() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return found
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from pipeline.detect.change_film import ChangeWriter, beside
 from pipeline.detect.change_map import SIDE, ChangeSums, Map, change_map, halved, of_fields
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
+from pipeline.plan.memory import tiles_within
 from pipeline.prefetch import Tally, ahead, timed
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -63,17 +64,25 @@ class ShardRestorer:
             limit_threads(threads)
         self.recipe = recipe
         self.restorer = Restorer(recipe.model)
+        self._side = 0  # of the first tiles to try; 0 is the whole frame
 
     @property
     def on_gpu(self) -> bool:
         """Whether the model runs on a GPU."""
         return self.restorer.device.type != "cpu"
 
-    def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> SegmentRecord:
+    def restore(
+        self, source: Path, survey: Survey, shard: Shard, segment: Path, room: int | None = None
+    ) -> SegmentRecord:
         """Write the shard's segment and its regions; return its record. Raises ClipFault.
 
         The regions lie beside the segment, at `regions_beside`. Without any there is no file.
+        `room` is the memory in bytes that this process may take: the model works in tiles that fit.
         """
+        self._side = 0
+        if room is not None and not self.on_gpu:  # a GPU tells when its memory is full
+            probe = survey.probe
+            self._side = tiles_within(room, self.recipe, probe.width, probe.height)
         try:
             try:
                 return self._restore(source, survey, shard, segment, seek=True)
@@ -203,6 +212,7 @@ class ShardRestorer:
             missing=fill,
             wanted=range(span.start, span.stop),
             keep_suspects=self.recipe.suspects == "leave",
+            side=self._side,
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

@@ -55,6 +55,9 @@ class Nodes(Protocol):
     def lost_nodes(self) -> set[str]:
         """The ids of dead nodes. A worker that died with its node was not killed by the clip."""
 
+    def room(self) -> int:
+        """The memory in bytes that a worker that restores may take, on the smallest node."""
+
 
 class SurveyStage:
     """In: a clip. Out: its shards, or the clip's end."""
@@ -89,7 +92,7 @@ class SurveyStage:
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
             cache, recipe = Path(settings.cache), settings.of(clip).recipe
             survey = patiently(
-                lambda: survey_clip(clip, recipe, cache),
+                lambda: survey_clip(clip, recipe, cache, self.nodes.room()),
                 clip.source_uri, cache, settings.store.retry,
             )  # fmt: skip
         settings.store.write_bytes(uri, survey.to_json())
@@ -187,7 +190,7 @@ class RestoreStage:
             temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
-            segment = restorer.restore(source, survey, shard, path)
+            segment = restorer.restore(source, survey, shard, path, self.nodes.room())
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
             regions, regions_uri = regions_beside(path), ""

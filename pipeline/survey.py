@@ -6,7 +6,7 @@ ledger; rows do not repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -35,6 +35,7 @@ from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
 from pipeline.media.formats import LARGEST_SIDE, SMALLEST_SIDE
 from pipeline.media.profiles import check_profiles, is_regular
+from pipeline.plan.memory import tiles_within
 from pipeline.runs.settings import setting_of
 from pipeline.sources import fetch
 from schemas.errors import ClipFault
@@ -62,11 +63,18 @@ def check_fixity(path: Path, clip: Clip) -> dict[str, str]:
     return found
 
 
-def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
+def survey_clip(clip: Clip, recipe: Recipe, cache: Path, room: int | None = None) -> Survey:
     """Fetch, verify and decode the source of a clip. Raises ClipFault.
 
-    The source is decoded once, and a second time if its fields are converted to frames.
+    The source is decoded once, and a second time if its fields are converted to frames. `room` is
+    the memory in bytes that restoring may take: a clip that needs more is not decoded.
     """
+
+    def accept(probe: Probe) -> None:
+        check_sides(probe)
+        if room is not None:
+            tiles_within(room, recipe, probe.width, probe.height)
+
     uri = clip.source_uri
     if setting_of(clip, recipe, "gaps") == "refused":
         fetch.refuse_gaps(uri)
@@ -77,7 +85,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
         wanted = runs_of(clip.fill) if recipe.strength else []
         fill = [frame for run in wanted for frame in run]
         judge = recipe.clean == "leave" and recipe.strength > 0
-        seen = _Pass(path, recipe.limits, fill=fill, judge=judge)
+        seen = _Pass(path, recipe.limits, fill=fill, judge=judge, accept=accept)
         probe = at_rate(seen.probe, clip.expected_fps, seen.pts)
         said, measured = clip.field_order, seen.scan.finish()
         probe, by_fields = settle(probe, measured, said)
@@ -148,6 +156,7 @@ class _Pass:
         conversion: Conversion | None = None,
         fill: Collection[int] = (),
         judge: bool = False,
+        accept: Callable[[Probe], None] = check_sides,
     ) -> None:
         self._fill = fill
         self._clean = CleanMeter() if judge else None
@@ -159,7 +168,7 @@ class _Pass:
         self._cuts = ShotDetector()
         self._levels: list[NDArray[np.float64]] = []
         with Decoder(path, limits, conversion=conversion) as decoder:
-            check_sides(decoder.probe)
+            accept(decoder.probe)
             for frame in decoder:
                 self._add(frame, decoder.probe)
             self.probe, self.messages = decoder.probe, decoder.messages

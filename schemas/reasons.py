@@ -51,6 +51,7 @@ class Reason(StrEnum):
     NOT_ISOLATED = "NOT_ISOLATED"
     EMBARGOED = "EMBARGOED"
     LICENCE_REFUSED = "LICENCE_REFUSED"
+    MEMORY_SHORT = "MEMORY_SHORT"
     GPU_OOM = "GPU_OOM"
     GPU_LOST = "GPU_LOST"
     WORKER_LOST = "WORKER_LOST"
@@ -218,6 +219,13 @@ REASONS: dict[Reason, ReasonInfo] = {
         "Clear the rights, or choose a recipe that is allowed.",
         "held",
         reserved=True,
+    ),
+    Reason.MEMORY_SHORT: ReasonInfo(
+        "Restoring frames of this size would need more memory than a worker may take, even in "
+        "the smallest tiles. Nothing was decoded.",
+        "Use a machine with more memory, fewer workers, or a smaller model. The next run tries "
+        "the clip again.",
+        "held",
     ),
     Reason.GPU_OOM: ReasonInfo(
         "The memory is too small for this picture size, even with the smallest tiles and on "

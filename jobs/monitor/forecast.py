@@ -13,6 +13,7 @@ from jobs.console.query import query
 from pipeline.clip.clip import Clip
 from pipeline.plan import trial
 from pipeline.plan.estimate import NOTHING, Band, Cost, Night, from_nights
+from pipeline.plan.memory import GIB
 from pipeline.plan.plan import RunPlan
 from pipeline.store import layout
 from pipeline.store.storage import folders, stat
@@ -79,7 +80,9 @@ def totals(
     figures = _figures(frames, seconds, size, device, count, prices)
     known = bool(basis) or not strata
     counts = {"clips": dict(work.counts), "reasons": dict(work.reasons)}
+    memory = max((size.memory_bytes for stratum in strata for size in stratum.sizes), default=0)
     found: Row = {**counts, "basis": sorted(basis), "workers": count, "device": device}
+    found["worker_memory_bytes"] = memory
     return found | (figures if known else dict.fromkeys(figures))
 
 
@@ -193,4 +196,6 @@ def describe(found: Row) -> str:
     basis = f"figures from {' and '.join(found['basis'])}; wall_seconds on {units}"
     if money := found.get("money"):
         basis += f"; money in {money['currency'] or 'the currency of the prices'}"
-    return "\n".join([*lines, output.table(rows), basis, "nothing was written"])
+    need = f"the largest frame of the sample needs {found['worker_memory_bytes'] / GIB:.1f} GiB"
+    need += " of memory in a worker, or less in tiles"
+    return "\n".join([*lines, output.table(rows), basis, need, "nothing was written"])

@@ -9,10 +9,10 @@ from typing import TypeVar
 import torch
 
 from models.frame_state import Rung
+from models.network.need import SIDES
 from models.network.unet import RestorationNet
 
 __all__ = ["Ladder", "OutOfMemory", "Rung"]
-SIDES = (1024, 512, 256)  # sides in pixels of the tiles to try, without their margin
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -23,11 +23,16 @@ class OutOfMemory(MemoryError):
 
 
 class Ladder:
-    """The rungs for one stream of frames of one size; it only goes down."""
+    """The rungs for one stream of frames of one size; it only goes down.
 
-    def __init__(self, net: RestorationNet, height: int, width: int) -> None:
+    It begins with tiles of ``first`` pixels, or with the whole frame for 0.
+    """
+
+    def __init__(self, net: RestorationNet, height: int, width: int, first: int = 0) -> None:
         self._nets = {next(net.parameters()).device.type: net}
         sides = [0, *(side for side in SIDES if side < max(height, width))]
+        if first:  # a field is smaller than its frame, so it may have no tiles of this side
+            sides = [side for side in sides if 0 < side <= first] or sides
         devices = dict.fromkeys((*self._nets, "cpu"))
         self._rungs = [Rung(device, side) for device in devices for side in sides]
 

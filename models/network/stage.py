@@ -47,9 +47,12 @@ def restore_window(
 class NetworkStage:
     """The network for one stream of frames of one size, with less memory when it runs out."""
 
-    def __init__(self, net: RestorationNet, steps: int, seed: int = 0) -> None:
-        """``seed`` is of the clip: with a frame's number it fixes the frame's sampling noise."""
-        self._net, self._steps, self._seed = net, steps, seed
+    def __init__(self, net: RestorationNet, steps: int, seed: int = 0, side: int = 0) -> None:
+        """``seed`` is of the clip: with a frame's number it fixes the frame's sampling noise.
+
+        ``side`` is that of the first tiles to try; 0 is the whole frame.
+        """
+        self._net, self._steps, self._seed, self._side = net, steps, seed, side
 
     def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames restored and judged, in order. Raises OutOfMemory."""
@@ -77,7 +80,8 @@ class NetworkStage:
 
     def ladder(self, window: AlignedWindow) -> Ladder:
         """A ladder for frames of the size of this window."""
-        return Ladder(self._net, *window.frames.shape[-2:])
+        height, width = window.frames.shape[-2:]
+        return Ladder(self._net, height, width, self._side)
 
     def restore(self, ladder: Ladder, window: AlignedWindow, seed: int) -> RestoredWindow:
         """One window restored on the first rung that has memory for it. Raises OutOfMemory."""

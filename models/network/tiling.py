@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.network.bridge import Noise
+from models.network.need import TILE_MARGIN
 from models.network.precision import half
 from models.network.unet import MULTIPLE, RestorationNet
 
-TILE_MARGIN = 128  # pixels around a tile that are computed and discarded; a multiple of MULTIPLE
 KAPPA = 0.2  # bridge noise with more than one step, in units of [0, 1] images
 
 

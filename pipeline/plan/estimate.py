@@ -58,6 +58,7 @@ class SourceSize(NamedTuple):
     source_bytes: int
     frames: float
     megapixel_frames: float
+    memory_bytes: int = 0  # of a worker that restores it; 0 without the model
 
 
 @dataclass

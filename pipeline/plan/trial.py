@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from models.network import checkpoint
+from models.network.need import predicted
 from pipeline.clip.clip import Clip
 from pipeline.local import LocalExecutor
 from pipeline.media.decoder import Decoder, probe_file
@@ -43,7 +44,8 @@ def measured(clip: Clip, recipe: Recipe, cache: Path) -> SourceSize:
     probe = at_rate(probe, clip.expected_fps, range(probe.frames_declared or 1))
     frames = probe.frames_declared or round((probe.duration_seconds or 0) * probe.fps)
     size = int(source_token(clip.source_uri).partition(":")[0])
-    return SourceSize(size, frames, frames * probe.width * probe.height / MEGA)
+    memory = predicted(recipe.model, probe.width, probe.height) if recipe.strength else 0
+    return SourceSize(size, frames, frames * probe.width * probe.height / MEGA, memory)
 
 
 def tried(clips: Iterable[Clip], recipe: Recipe, cache: Path) -> Cost | None:

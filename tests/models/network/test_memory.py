@@ -142,3 +142,9 @@ def test_a_clip_beyond_all_memory_is_quarantined(
     with pytest.raises(ClipFault, match="608x64: out of memory with tiles of 256") as caught:
         studio.publish(clip)
     assert (caught.value.reason, caught.value.state) == (Reason.GPU_OOM, "quarantined")
+
+
+def test_a_ladder_may_begin_with_tiles(net: RestorationNet) -> None:
+    assert Ladder(net, 2160, 3840, 512).rung.side == 512
+    assert Ladder(net, 300, 400, 512).rung.side == 256  # a field of a frame that needs 512
+    assert Ladder(net, 64, 64, 256).rung.side == 0
