@@ -73,7 +73,10 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         regions_uri=regions,
     )  # fmt: skip
     row = result_to_record(result)
-    publish_record(settings.store, uri, survey, settings.recipe, master.report, row, files)
+    first = not settings.may_be_published(clip.clip_id)
+    publish_record(
+        settings.store, uri, survey, settings.recipe, master.report, row, files, first=first
+    )
     return result
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.restore import ShardRestorer
     from schemas.recipe import Recipe
 
+CARRIED = 16_384  # characters of a survey that may travel with its shard
 DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is quarantined
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -78,7 +79,9 @@ class SurveyStage:
             return ended(same, self.settings)
         shards = plan_shards(survey.shots, self.settings.of(clip).recipe.shard_frames)
         count = len(survey.pts)
-        return [ShardTask(clip, s.index, len(s), len(shards), count) for s in shards]
+        text = survey.to_json().decode() if len(shards) == 1 else ""
+        text = text if len(text) <= CARRIED else ""
+        return [ShardTask(clip, s.index, len(s), len(shards), count, text) for s in shards]
 
     def _survey(self, clip: Clip) -> Survey:
         """This run's survey of the clip. If the source has changed since, a new one."""
@@ -123,9 +126,12 @@ def attempted(
         ledger.end_attempt(clip, step, number)
 
 
-def stored_survey(settings: Settings, clip: str) -> Survey:
-    """The survey of a clip from the ledger. Raises ClipFault(NOT_FOUND)."""
-    return Survey.from_json(settings.store.read_bytes(layout.survey(settings.ledger.uri, clip)))
+def survey_of(task: ShardTask, settings: Settings) -> Survey:
+    """The survey that travels with a shard, else the ledger's. Raises ClipFault(NOT_FOUND)."""
+    if task.survey:
+        return Survey.from_json(task.survey.encode())
+    uri = layout.survey(settings.ledger.uri, task.clip_id)
+    return Survey.from_json(settings.store.read_bytes(uri))
 
 
 class Restorers:
@@ -177,13 +183,14 @@ class RestoreStage:
         except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
             raise
-        return ShardDone(task, "restored", shard_measures(segment))
+        alone = segment if task.shards == 1 else None
+        return ShardDone(task, "restored", shard_measures(segment), alone)
 
     def _segment(self, task: ShardTask, attempt: int) -> SegmentRecord:
         settings, begun = self.settings.of(task.clip), Usage.now()
         recipe, store = settings.recipe, settings.store
         restorer = self.restorers.of(recipe)
-        survey = stored_survey(settings, task.clip_id)
+        survey = survey_of(task, settings)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
         with (
             fetched(task.clip.source_uri, Path(settings.cache), survey.source_token) as source,
@@ -225,18 +232,19 @@ class AssembleStage:
 
     def _assemble(self, done: ShardDone) -> Item:
         ledger, clip = self.settings.ledger, done.task.clip
-        if done.outcome == "dropped" or ledger.is_done(clip.clip_id):
+        now = done.segment is not None  # nobody else can have ended the clip, unless it is claimed
+        if done.outcome == "dropped" or (not now and ledger.is_done(clip.clip_id)):
             return done
-        segments = self._segments(done.task)
+        segments = self._segments(done)
         if len(segments) < done.task.shards:
             return done
         claim = ledger.claim_assembly(clip.clip_id, ledger.session, done.task.shard)
-        if claim == "other":
+        if claim == "other" or (claim == "again" and now and ledger.is_done(clip.clip_id)):
             return done
         # The claim records the first attempt. So only a repeated assembly costs requests.
         again = attempted(ledger, clip.clip_id, ASSEMBLY, self.nodes, before=1)
         with nullcontext() if claim == "new" else again:
-            survey = stored_survey(self.settings, clip.clip_id)
+            survey = survey_of(done.task, self.settings)
             result = assemble_clip(clip, survey, segments, self.settings.of(clip))
         end = ended(result, self.settings)
         for segment in segments.values():
@@ -244,10 +252,11 @@ class AssembleStage:
                 self.settings.store.delete(uri)
         return end
 
-    def _segments(self, task: ShardTask) -> Segments:
+    def _segments(self, done: ShardDone) -> Segments:
+        task = done.task
         if task.shards > 1:
             return self.settings.ledger.segments(task.clip_id)
-        only = self.settings.ledger.segment(task.clip_id, 0)
+        only = done.segment or self.settings.ledger.segment(task.clip_id, 0)
         return {} if only is None else {0: only}
 
 
@@ -274,9 +283,9 @@ def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEn
 
 def ended(result: ClipResult, settings: Settings) -> ClipEnded:
     """Commit a clip's result and free the copy of its source. The first result counts."""
-    settings.ledger.commit_clip(result)
+    committed = settings.ledger.commit_clip(result)
     cache.discard(str(result.columns["source_uri"]), Path(settings.cache))
-    return ClipEnded(result.clip_id)
+    return ClipEnded(result.clip_id, committed)
 
 
 def _disk_full_as_fault(work: Callable[[], T]) -> T:

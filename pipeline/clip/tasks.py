@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.clip.clip import Clip
+from pipeline.clip.result import ClipResult
+from pipeline.clip.segment import SegmentRecord
 from schemas.reasons import Reason
 
 # resumed: restored by an earlier session; dropped: another shard of the clip has failed
@@ -22,6 +24,7 @@ class ShardTask:
     frames: int
     shards: int  # of the clip
     clip_frames: int
+    survey: str = ""  # of a clip of one shard, as JSON, unless it is long: saves reading it again
 
     @property
     def clip_id(self) -> str:
@@ -35,6 +38,7 @@ class ShardDone:
     task: ShardTask
     outcome: Outcome
     figures: Mapping[str, float]  # see pipeline.runs.measures; empty unless restored now
+    segment: SegmentRecord | None = None  # of a clip of one shard, if it was restored now
 
     @property
     def clip_id(self) -> str:
@@ -46,6 +50,7 @@ class ClipEnded:
     """A clip whose result is in the ledger."""
 
     clip_id: str
+    result: ClipResult | None = field(default=None, compare=False)  # if this value ended it
 
 
 @dataclass(frozen=True)

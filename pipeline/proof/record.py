@@ -48,11 +48,14 @@ def publish_record(
     report: AssemblyReport,
     row: Mapping[str, Any],
     files: Mapping[str, Any],
+    *,
+    first: bool = False,
 ) -> None:
     """Publish the record of the master at `uri`, which makes its clip published.
 
     It holds how the master was made, the clip's row, and a digest of every file beside it. Files
-    that another recipe published of the clip are deleted first, their record before them.
+    that another recipe published of the clip are deleted first, their record before them. `first`:
+    the clip is known to have none.
     """
     record = {
         "work_key": row["work_key"],
@@ -69,7 +72,8 @@ def publish_record(
     }
     folder, _, master = uri.rpartition("/")
     kept = {*record["files"], f"{master}.json"}
-    found = {other: other.rpartition("/")[2] for other in store.listing(folder)}
+    others = () if first else store.listing(folder)
+    found = {other: other.rpartition("/")[2] for other in others}
     stale = [u for u, name in found.items() if name not in kept and PUBLISHED_NAME.fullmatch(name)]
     for other in sorted(stale, key=lambda other: not other.endswith(".json")):
         store.delete(other)

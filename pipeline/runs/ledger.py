@@ -199,12 +199,22 @@ class Ledger:
             return "new"
         return "again" if load(self.store.read_bytes(uri))["shard"] == shard else "other"
 
-    def commit_clip(self, result: ClipResult) -> bool:
-        """Commit a clip's result, whatever its state. False if the clip was committed before."""
-        return self.store.create(self._done_uri(result.clip_id), dump(result_to_record(result)))
+    def commit_clip(self, result: ClipResult) -> ClipResult | None:
+        """Commit a clip's result, whatever its state. Returns it as a reader of the ledger gets it.
 
-    def result(self, clip: str) -> ClipResult:
-        """The committed result of a clip. Raises ClipFault(NOT_FOUND) if it has not ended."""
+        None if the clip was committed before: the earlier result counts.
+        """
+        data = dump(result_to_record(result))
+        created = self.store.create(self._done_uri(result.clip_id), data)
+        return result_from_record(load(data)) if created else None
+
+    def result(self, clip: str, committed: ClipResult | None = None) -> ClipResult:
+        """The committed result of a clip. Raises ClipFault(NOT_FOUND) if it has not ended.
+
+        It is not read again if the caller has it, from `commit_clip`.
+        """
+        if committed is not None:
+            self._results[clip] = committed
         if clip not in self._results:
             data = self.store.read_bytes(self._done_uri(clip))
             self._results[clip] = result_from_record(load(data))

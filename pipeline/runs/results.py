@@ -201,5 +201,7 @@ def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
 
 def _published_record(clip: Clip, settings: Settings) -> Record | None:
     """The record beside a clip's master; None if there is none."""
+    if not settings.may_be_published(clip.clip_id):
+        return None
     data = settings.store.find(settings.of(clip).clip_uri(clip, ".json"))
     return None if data is None else load(data)

@@ -43,8 +43,12 @@ def to_row(item: Item) -> Row:
         case ShardDone():
             row |= {"kind": "done", **_task_columns(item.task), "outcome": item.outcome}
             row |= item.figures
+            if item.segment is not None:
+                row["record"] = dump(segment_to_record(item.segment)).decode()
         case ClipEnded():
             row |= {"kind": "ended", "clip_id": item.clip_id}
+            if item.result is not None:
+                row["record"] = dump(result_to_record(item.result)).decode()
         case ClipLeft():
             row |= {"kind": "left", "clip_id": item.clip_id, "reason": str(item.reason)}
             row["sentence"] = item.sentence
@@ -53,7 +57,7 @@ def to_row(item: Item) -> Row:
 
 def from_row(row: Mapping[str, Any]) -> Item:
     """The inverse of `to_row`."""
-    clip_id = str(row["clip_id"])
+    clip_id, record = str(row["clip_id"]), row["record"] and json.loads(row["record"])
     match row["kind"]:
         case "clip":
             return _clip(row)
@@ -61,9 +65,10 @@ def from_row(row: Mapping[str, Any]) -> Item:
             return _task(row)
         case "done":
             known = {name: row[name] for name in SHARD_FIGURES if row.get(name) is not None}
-            return ShardDone(_task(row), row["outcome"], known)
+            segment = segment_from_record(record) if record else None
+            return ShardDone(_task(row), row["outcome"], known, segment)
         case "ended":
-            return ClipEnded(clip_id)
+            return ClipEnded(clip_id, result_from_record(record) if record else None)
         case "left":
             return ClipLeft(clip_id, Reason(row["reason"]), row["sentence"] or "")
     raise ValueError(f"unknown kind of row: {row['kind']!r}")
@@ -137,11 +142,13 @@ def load(data: bytes) -> Record:
 
 
 def _task_columns(task: ShardTask) -> Row:
-    return task.clip.to_dict() | {name: getattr(task, name) for name in _TASK}
+    facts = {name: getattr(task, name) for name in _TASK}
+    return task.clip.to_dict() | facts | {"survey": task.survey or None}
 
 
 def _task(row: Mapping[str, Any]) -> ShardTask:
-    return ShardTask(_clip(row), *(int(row[name]) for name in _TASK))
+    numbers = {name: int(row[name]) for name in _TASK}
+    return ShardTask(_clip(row), **numbers, survey=row["survey"] or "")
 
 
 def _clip(row: Mapping[str, Any]) -> Clip:

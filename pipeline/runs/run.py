@@ -27,11 +27,15 @@ from pipeline.runs.settings import Settings
 from pipeline.store import layout
 from pipeline.store.private import private_folder
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
+from pipeline.store.storage import Store
 from schemas.errors import ArchiveError, ClipFault
 from schemas.exit_codes import ExitCode
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
 from schemas.recipe_book import RecipeBook, as_book
+
+LISTED = 1000  # names in one answer to a listing
+KNOWN = 10_000  # published clips of which a session tells its workers
 
 
 class Run:
@@ -87,7 +91,9 @@ class Run:
         ledger = Ledger.open_or_resume(out, identity, retry)
         _write_recipes(ledger, book)
         cache = private_folder("sources")
-        work = cls(clips, Settings(ledger, recipe, weights, code, str(cache), book), progress)
+        there = _published(out, clips, ledger.store)
+        settings = Settings(ledger, recipe, weights, code, str(cache), book, there)
+        work = cls(clips, settings, progress)
         total, done = len(work._clips), len(work._ended)
         progress(
             Event(kind="run", run=ledger.run, sentence=f"run {ledger.run}", done=done, total=total)
@@ -129,8 +135,8 @@ class Run:
         Raises ArchiveError if the ledger could not be written: the run is aborted.
         """
         match item:
-            case ClipEnded(clip_id):
-                self._end(result := self.settings.ledger.result(clip_id))
+            case ClipEnded(clip_id, committed):
+                self._end(result := self.settings.ledger.result(clip_id, committed))
                 if self._breaker.saw(result):
                     self._trip()
             case ClipLeft(clip_id, reason, sentence):
@@ -232,6 +238,17 @@ def aborted(why: str) -> ArchiveError:
         f"the run was aborted: {why}. Finished work is kept. Start the command again to continue.",
         exit_code=ExitCode.FAILED,
     )
+
+
+def _published(out: str, clips: Sequence[Clip], store: Store) -> frozenset[str] | None:
+    """The clips that have a folder of published files, from one listing.
+
+    None if asking for each clip costs less: in an output of far more clips than the run has.
+    """
+    most = LISTED * max(1, len(clips) // 10)
+    there = store.folders(layout.clips(out), most)
+    known = frozenset(there) & {clip.clip_id for clip in clips}
+    return known if len(there) <= most and len(known) <= KNOWN else None
 
 
 def _write_recipes(ledger: Ledger, book: RecipeBook) -> None:

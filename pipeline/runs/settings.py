@@ -26,6 +26,8 @@ class Settings:
     code: str
     cache: str  # folder on the worker's own disk
     book: RecipeBook | None = None  # if clips or collections have their own recipes
+    # clips of the run that had a folder of published files when it began; None: not known
+    published: frozenset[str] | None = None
 
     def of(self, clip: Clip) -> Settings:
         """The settings with the recipe and the weights of one clip."""
@@ -35,6 +37,10 @@ class Settings:
         same = recipe.model == self.recipe.model
         weights = self.weights_sha256 if same else pinned(recipe.model)
         return replace(self, recipe=recipe, weights_sha256=weights)
+
+    def may_be_published(self, clip: str) -> bool:
+        """Whether a clip may have published files from before this session. Asks no store."""
+        return self.published is None or clip in self.published
 
     def without_retries(self) -> Settings:
         """The same settings, with a store that is tried once."""

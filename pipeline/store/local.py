@@ -177,8 +177,9 @@ def listing(prefix: str | Path, attempt: object = None) -> Iterator[str]:
     yield from sorted(found)
 
 
-def folders(prefix: str | Path) -> list[str]:
-    """The names of the folders directly below a folder, sorted."""
+def folders(prefix: str | Path, most: int | None = None) -> list[str]:
+    """The names of the folders directly below a folder, sorted. `most` is for stores only."""
+    del most
     root = local_path(prefix)
     with faults(root):
         return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []

@@ -149,13 +149,20 @@ def listing(prefix: str, attempt: Attempt) -> Iterator[str]:
         yield from (f"s3://{bucket}/{item['Key']}" for item in page.get("Contents", ()))
 
 
-def folders(prefix: str) -> list[str]:
-    """The names of the folders directly below a folder, sorted. One request per 1000."""
+def folders(prefix: str, most: int | None = None) -> list[str]:
+    """The names of the folders directly below a folder, sorted. One request per 1000.
+
+    No further request is made once there are more than `most` names.
+    """
     bucket, key = bucket_and_key(prefix)
     pages = _pages(
         prefix, lambda work: work(), Bucket=bucket, Prefix=_as_folder(key), Delimiter="/"
     )
-    found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+    found: list[str] = []
+    for page in pages:
+        found += [item["Prefix"] for item in page.get("CommonPrefixes", ())]
+        if most is not None and len(found) > most:
+            break
     return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
 
 

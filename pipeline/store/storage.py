@@ -79,9 +79,12 @@ class Store:
         """Yield the address of every object below a folder, in order. A missing one is empty."""
         yield from _back_end(prefix).listing(prefix, self._try)
 
-    def folders(self, prefix: str | Path) -> list[str]:
-        """The names of the folders directly below a folder, sorted."""
-        return self._try(lambda: list(_back_end(prefix).folders(prefix)))
+    def folders(self, prefix: str | Path, most: int | None = None) -> list[str]:
+        """The names of the folders directly below a folder, sorted.
+
+        With `most`, a store is not asked for more names once there are more than that.
+        """
+        return self._try(lambda: list(_back_end(prefix).folders(prefix, most)))
 
     def delete(self, uri: str | Path) -> None:
         """Delete a file or an object. If it does not exist, that is no error."""

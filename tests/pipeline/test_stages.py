@@ -89,7 +89,7 @@ def test_a_clip_that_kills_its_worker_again_and_again_is_quarantined(
     """Each attempt runs in a process of its own, which dies inside the step."""
     work = run_of(tmp_path, 1)
     monkeypatch.setattr(stages, "survey_clip", die)
-    monkeypatch.setattr(stages, "stored_survey", die)
+    monkeypatch.setattr(stages, "survey_of", die)
     clip, here = work.todo[0], ThisProcess()
     stage: Callable[[], object]
     if step == "survey":

@@ -78,7 +78,7 @@ def test_one_of_six_parallel_commits_counts(store_root: str) -> None:
         mine: Ledger = pickle.loads(pickle.dumps(ledger))
         start.wait()
         segment = mine.commit_segment("a", a_segment(3, retries=number))
-        clip = mine.commit_clip(a_result(retries=number))
+        clip = mine.commit_clip(a_result(retries=number)) is not None
         return segment, clip, mine.claim_attempt("a", 3, worker(pid=number))
 
     with ThreadPoolExecutor(6) as pool:
