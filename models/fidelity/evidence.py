@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
-from models.frame_state import FrameState, Repair, Why
+from models.frame_state import FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
 
 TRAVELLERS_REACH = 1  # frames each side in which things in motion are counted
@@ -73,16 +73,20 @@ class _Decided(NamedTuple):
     repairs: tuple[Repair, ...]
 
 
-def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[FrameState]:
+def find_suspects(
+    frames: Iterable[FrameState], suspects: Suspects = "leave"
+) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
-    ``defects`` is then what is repaired, (H, W) in [0, 1]. Unless ``keep``, suspects are recorded
-    as repairs, no pixel is a suspect, and ``defects`` has the network's as well.
+    ``defects`` is then what is repaired, (H, W) in [0, 1]. With `scratches`, upright suspects are
+    repaired. With `repair`, suspects are recorded as repairs, no pixel is a suspect, and
+    ``defects`` has the network's as well.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame
-        decided = _decide(around)
-        settled = _settled(frame, decided) if keep else _all_repaired(frame, decided)
+        decided = _decide(around, lines=suspects == "scratches")
+        settle = _all_repaired if suspects == "repair" else _settled
+        settled = settle(frame, decided)
         yield _filled(settled, around[0].seen, decided.left)
 
 
@@ -141,8 +145,11 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
         yield _Looked(frame, here, odds, alarms)
 
 
-def _decide(around: Mapping[int, _Looked]) -> _Decided:
-    """What is a defect in the middle frame, what is a suspect, and why."""
+def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
+    """What is a defect in the middle frame, what is a suspect, and why.
+
+    With ``lines``, an upright suspect is a defect: a scratch that is there in several frames.
+    """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
     why: dict[int, Why] = {}
@@ -173,12 +180,17 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
         for region in found
     ]
     labels, parts = _parts(suspects)
+    kept: list[int] = []
     for label, box in parts:
         otherwise: Why = "upright" if _is_upright(box) else "unlike_dust"
         reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
-        repairs.append(_suspect(box, labels, label, change, reason))
-    kept = np.isin(labels, [label for label, _ in parts])
-    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+        repaired = lines and reason == "upright"
+        repairs.append(_record(box, labels, label, change, reason, repaired))
+        kept += [] if repaired else [label]
+    if lines:
+        defects |= _grown((labels > 0) & ~np.isin(labels, kept))
+    standing = np.isin(labels, kept)
+    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), standing, tuple(repairs))
 
 
 def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
@@ -263,8 +275,10 @@ def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box
     return int(np.bincount(of[window][own]).argmax())
 
 
-def _suspect(box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why) -> Repair:
+def _record(
+    box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why, repaired: bool
+) -> Repair:
     window, own = _own(labels, label, box)
     values = change[window][own]
-    bright = bool(values.mean() > 0)
-    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), "suspect", why)
+    bright, far = bool(values.mean() > 0), float(np.abs(values).mean())
+    return Repair(box, int(own.sum()), bright, far, "repair" if repaired else "suspect", why)
