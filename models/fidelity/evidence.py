@@ -36,6 +36,7 @@ BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
 DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
 CLEAR_FROM, CLEAR_LEAST = 1.5, 3  # log odds of a clear defect; as many in three frames
+LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
 STRONG = 60.0  # strength from which a region's path is looked for
@@ -152,6 +153,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
@@ -159,10 +161,10 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
-        elif value < CLEAR_FROM and not worn:
-            why[region.label] = "lone"
         elif _lies_along_edge(region.box, seen.labels.shape):
             why[region.label] = "edge"
+        elif not worn and (value < CLEAR_FROM or region.area > most):
+            why[region.label] = "lone"
         elif swarm:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
@@ -212,7 +214,7 @@ def _is_swarm(frames: Collection[_Looked]) -> bool:
 
 
 def _is_worn(frames: Collection[_Looked]) -> bool:
-    """Whether clear defects are near. Where none are, a doubtful one is rarely a defect."""
+    """Whether clear defects are near. Where none are, a doubtful or large one is often a thing."""
     return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
 
 

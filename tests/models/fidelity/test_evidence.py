@@ -91,6 +91,17 @@ def test_a_doubtful_region_stays_where_no_clear_defect_is_near() -> None:
     assert of(alone) == [("suspect", "lone")]
 
 
+def test_a_large_region_stays_where_no_clear_defect_is_near() -> None:
+    """It may be a shadow in fast motion. In worn film it is a blotch."""
+    for worn, decision in ((False, "suspect"), (True, "repair")):
+        states = [frame(i, None, dust=DUST if worn and i == 1 else ()) for i in range(5)]
+        source = states[2].source.copy()
+        source[30:60, 30:60] = 0.8
+        brighter = torch.from_numpy(255 * (source - np.float32(0.3))[..., 0])
+        states[2] = replace(states[2], source=source, differences=torch.stack([brighter] * 2))
+        assert [d for d, _ in of(list(find_suspects(states))[2])] == [decision]
+
+
 def test_a_filled_defect_is_recorded_as_far_as_it_stands_out() -> None:
     """The network leaves nearly half of it, with and without suspects."""
     policies: tuple[Suspects, ...] = ("leave", "repair")
@@ -165,7 +176,7 @@ def test_an_upright_line_that_is_there_in_every_frame_stays() -> None:
 
 
 def test_an_upright_line_of_one_frame_is_repaired() -> None:
-    states = [frame(index, None) for index in range(5)]
+    states = [frame(index, None, dust=DUST if index == 1 else ()) for index in range(5)]
     source = states[2].source.copy()
     source[20:140, 70:73] = 0.8
     brighter = torch.from_numpy(255 * (source - np.float32(0.3))[..., 0])
