@@ -26,6 +26,7 @@ from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
+from pipeline.runs.told import Told
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.store import cache, layout, storage
@@ -187,7 +188,8 @@ class RestoreStage:
             temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
-            segment = restorer.restore(source, survey, shard, path)
+            told = Told(settings.ledger, task.clip_id, task.shard)
+            segment = restorer.restore(source, survey, shard, path, told)
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
             regions, regions_uri = regions_beside(path), ""
