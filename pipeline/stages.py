@@ -26,7 +26,6 @@ from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
-from pipeline.runs.told import Told
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.store import cache, layout, storage
@@ -35,6 +34,7 @@ from pipeline.store.outage import patiently
 from pipeline.store.private import temporary
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
+from pipeline.told import Told
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 

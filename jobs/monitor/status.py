@@ -17,9 +17,9 @@ from pipeline.plan.estimate import MEGA
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.measures import clip_measures, shard_measures
-from pipeline.runs.told import frames_told
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import layout, storage
+from pipeline.told import frames_told
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE

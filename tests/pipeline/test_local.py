@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import flow
+from pipeline import flow, told
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.local import LocalExecutor, ThisProcess
-from pipeline.runs import told
 from pipeline.runs.run import Run
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import storage

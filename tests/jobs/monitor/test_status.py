@@ -13,9 +13,9 @@ from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.result import Cell
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, WorkerId
-from pipeline.runs.told import Told
 from pipeline.store import storage
 from pipeline.survey import survey_clip
+from pipeline.told import Told
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media.media_factory import Clip, write_clip
