@@ -23,6 +23,7 @@ from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspe
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
+from models.motion.engines import engine_of
 from models.motion.interpolate import interpolate
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
@@ -95,7 +96,11 @@ class Restorer:
         steps: int = 1,
         device: str | None = None,
         weights: Path | None = None,
+        tensors: bool | None = None,
     ) -> None:
+        """``tensors`` says that motion is followed by tensors, not by OpenCV; by default it is on a
+        GPU.
+        """
         keep_freed_memory()
         path = weights or checkpoint.shipped(size)
         self.device = torch.device(device) if device else checkpoint.device_default()
@@ -103,6 +108,7 @@ class Restorer:
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.flow = SIZES[self.net.size].flow
         self.steps = steps
+        self.engine = engine_of(self.device, tensors)
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
@@ -153,11 +159,13 @@ class Restorer:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self.flow, _with_network_context(wanted))
+        engine = self.engine
+        frames = engine.raised(frames)
+        frames = align_windows(frames, self.flow, _with_network_context(wanted), engine)
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         frames = find_suspects(frames, keep=keep_suspects)
         if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
-            frames = TemporalFilter().run(frames)
+            frames = TemporalFilter(engine).run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
         for frame in apply_decisions(bound_changes(frames)):
             yield Restored.of(frame)
@@ -166,12 +174,13 @@ class Restorer:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
         blotch, (H, W).
         """
-        frames = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        numbered = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        frames = self.engine.raised(numbered)
         network = NetworkStage(self.net, self.steps)
-        window = next(align_windows(frames, self.flow, wanted=(0,))).window
+        window = next(align_windows(frames, self.flow, (0,), self.engine)).window
         assert window is not None
         found = network.restore(network.ladder(window), window, seed=0)
-        mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
+        mask: NDArray[np.bool_] = (found.defect_logits > 0).cpu().numpy()
         return mask
 
 

@@ -85,9 +85,7 @@ class OpenCV:
         weight: Trust = confidence(apart, engine.HALF_WEIGHT)
         return weight
 
-    def sharpened(
-        self, mean: Image, weight: NDArray[np.float32], noise_weight: float
-    ) -> Image:
+    def sharpened(self, mean: Image, weight: NDArray[np.float32], noise_weight: float) -> Image:
         detail = mean - cv2.GaussianBlur(mean, (0, 0), engine.DETAIL)
         least, most = engine.SHARPEN
         added = (least + (most - least) * noise_weight * softness(mean)) * (1 - 1 / weight)

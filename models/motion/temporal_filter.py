@@ -37,9 +37,7 @@ class TemporalFilter:
         frame, the more of it is added back.
         """
         engine = self._engine
-        pairs = (
-            (frame, FlowFrame.of(engine.image(frame), MATCHED, engine)) for frame in frames
-        )
+        pairs = ((frame, FlowFrame.of(engine.image(frame), MATCHED, engine)) for frame in frames)
         for around in neighbourhoods(pairs, FILTER_REACH):
             frame, here = around[0]
             if (share := frame.filter_share) > 0:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 PATCH, STRIDE = 8, 4  # pixels: side of a patch, and from one to the next
 ROUNDS, STEPS = 2, 6  # after each round of steps a patch looks at its neighbours
 COARSEST = 30  # pixels: least longer side of the coarsest scale
+OUTLIER = 20.0  # code values: a larger difference, as at a scratch, counts as this large
 DAMPING = 500.0  # squared code values added to the gradients of a patch: a flat one stays
 
 
@@ -57,8 +58,8 @@ def _doubled(found: Tensor, like: Tensor) -> Tensor:
 def _search(one: Tensor, other: Tensor, start: Tensor) -> Tensor:
     """Flow (B, 2, h, w) between planes (B, 1, h, w) of one scale, from a first flow."""
     height, width = one.shape[-2:]
-    pad = (0, max(PATCH, width + -width % STRIDE) - width)
-    pad += (0, max(PATCH, height + -height % STRIDE) - height)
+    wide, high = (max(PATCH, side + -side % STRIDE) for side in (width, height))
+    pad = (0, wide - width, 0, high - height)
     one, start = F.pad(one, pad, mode="replicate"), F.pad(start, pad, mode="replicate")
     patches = _Patches(one, other)
     middle = PATCH // 2 - 1
@@ -73,7 +74,9 @@ def _search(one: Tensor, other: Tensor, start: Tensor) -> Tensor:
 
 
 class _Patches:
-    """All patches of planes (B, 1, h, w), to be found in others. Motions are (B, 2, rows, columns).
+    """All patches of planes (B, 1, h, w), to be found in others.
+
+    Motions are (B, 2, rows, columns).
     """
 
     def __init__(self, one: Tensor, other: Tensor) -> None:
@@ -102,18 +105,21 @@ class _Patches:
         seen = F.grid_sample(self._other, grid, padding_mode="border", align_corners=False)
         return seen[:, 0] - self._values
 
+    def _residual(self, moved: Tensor) -> Tensor:
+        """The difference without its mean, and without outliers."""
+        apart = self._apart(moved)
+        return (apart - apart.mean(1, keepdim=True)).clamp(-OUTLIER, OUTLIER)
+
     def step(self, moved: Tensor) -> Tensor:
         """Motions after one step of the descent."""
-        apart = self._apart(moved)
+        apart = self._residual(moved)
         x, y = (self._gx * apart).sum(1), (self._gy * apart).sum(1)
         xx, xy, yy = self._inverse
         step = torch.stack([yy * x - xy * y, xx * y - xy * x], 1)
-        return moved - step.unflatten(2, self._shape)
+        return moved - step.view(moved.shape)
 
     def _cost(self, moved: Tensor) -> Tensor:
-        apart = self._apart(moved)
-        centred = apart - apart.mean(1, keepdim=True)
-        return centred.square().sum(1).unflatten(1, self._shape)[:, None]
+        return self._residual(moved).square().sum(1).view(len(moved), 1, *self._shape)
 
     def best(self, moved: Tensor) -> Tensor:
         """For each patch the motion, of its own and its four neighbours', that fits best."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from models.frame_state import AlignedWindow, FrameState, Image, OnDevice
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
+from models.transfer import sent
 
 # Finest scale of the search, as a power of two below the whole size; OpenCV's refinements have no
 # counterpart (docs/experiments/2026-11-30-tensor-engine.md).
@@ -115,13 +116,6 @@ class Tensors:
 
     def window(self, pictures: list[Tensor], trust: Tensor) -> AlignedWindow:
         return AlignedWindow(torch.stack(pictures), trust)
-
-
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on the device, by way of memory that the device can read by itself."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def warp(array: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
