@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from models.fidelity.damage_level import Nearest, noise_level
-from models.fidelity.defect_map import (
-    defect_weight,
-    differences,
-    match_weight,
-    spike_log_odds,
-)
+from models.fidelity.defect_map import defect_weight, match_weight, spike_log_odds
 from models.fidelity.predicted_error import predicted_error
 
 
@@ -24,7 +19,6 @@ class Judgement(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: Tensor  # standard deviation in code values; not a number: no block has a match
     predicted_error: Tensor  # mean error of the source, code values; neither has a dimension
-    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def judge(
@@ -38,4 +32,4 @@ def judge(
     spikes = spike_log_odds(near.luma[0], image, torch.where(noise.isnan(), predicted, noise))
     logits = defect_logits + spikes
     defects = defect_weight(logits) * match_weight(trust)
-    return Judgement(logits, defects, noise, predicted, differences(near.luma[0]))
+    return Judgement(logits, defects, noise, predicted)

@@ -7,7 +7,7 @@ On moving footage a stack of frames is of no use without alignment. DIS flow (Kr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -16,6 +16,7 @@ from models.motion.engine import Array, Engine, Search
 from models.motion.opencv import OPENCV
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
+PAIRS = ((-1, 1), (1, 2), (-2, -1))  # offsets of two neighbours to compare with, the best first
 OUTERMOST = max(OFFSETS)
 SPAN = 2 * OUTERMOST  # frames each side used by a window: an outer neighbour is a mean of three
 LUMA_SIGMA = 1.5  # pixels: with it DIS matches noisy frames as well as restored ones
@@ -35,6 +36,18 @@ class FlowFrame:
     def of(cls, image: Array, sigma: float = LUMA_SIGMA, engine: Engine = OPENCV) -> Self:
         """The frame with its luma in whole code values, blurred by ``sigma`` pixels."""
         return cls(image, engine.luma(image, sigma))
+
+
+def nearest_pair(offsets: Collection[int]) -> tuple[int, int] | None:
+    """The two neighbours to compare a frame with: one each side, or at a shot's end two on one.
+
+    ``offsets`` are those of the neighbours that the shot has. The pair is given as places in
+    OFFSETS. None in a shot of one or two frames.
+    """
+    for one, other in PAIRS:
+        if one in offsets and other in offsets:
+            return OFFSETS.index(one), OFFSETS.index(other)
+    return None
 
 
 def flow_step(search: Search, frame: FlowFrame, neighbour: FlowFrame, side: int) -> Array:
@@ -63,7 +76,8 @@ class Aligner:
     def window(self, centre: FlowFrame, others: Mapping[int, FlowFrame]) -> AlignedWindow:
         """The centre and its warped neighbours, as `neighbours` finds them."""
         warped, trust = self.neighbours(centre, others)
-        return self._engine.window([centre.image, *warped], trust)
+        frames, trust = self._engine.window([centre.image, *warped], trust)
+        return AlignedWindow(frames, trust, tuple(k for k in OFFSETS if k in others))
 
     def neighbours(
         self, centre: FlowFrame, others: Mapping[int, FlowFrame]

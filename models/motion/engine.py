@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
-from models.frame_state import AlignedWindow, FrameState, Image
+from models.frame_state import FrameState, Image
 
 # An engine's own array. Of OpenCV: pictures (H, W, 3), flows (H, W, 2), planes (H, W).
 # Of tensors: pictures (3, H, W), flows (2, H, W), planes (H, W), on the device.
@@ -105,8 +106,8 @@ class Engine(Protocol):
     def stacked(self, planes: list[Array]) -> Array:
         """Planes (N, H, W) of N planes."""
 
-    def window(self, pictures: list[Array], trust: Array) -> AlignedWindow:
-        """A centre picture and its neighbours, with the trust (neighbours, H, W) in them."""
+    def window(self, pictures: list[Array], trust: Array) -> tuple[Tensor, Tensor]:
+        """Pictures (N, 3, H, W) and trust (N - 1, H, W) for the network, where the engine works."""
 
 
 def confidence(error: Array, half: float = HALF_TRUST) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.frame_state import AlignedWindow, FrameState, Image
+from models.frame_state import FrameState, Image
 from models.motion import engine
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
 from models.motion.flow import Flow, Luma, dis_flow, flow_search, warp
@@ -102,9 +102,11 @@ class OpenCV:
     def stacked(self, planes: list[Trust]) -> NDArray[np.float32]:
         return np.stack(planes)
 
-    def window(self, pictures: list[Image], trust: NDArray[np.float32]) -> AlignedWindow:
+    def window(
+        self, pictures: list[Image], trust: NDArray[np.float32]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         stacked = torch.from_numpy(np.stack(pictures))
-        return AlignedWindow(stacked.permute(0, 3, 1, 2), torch.from_numpy(trust))
+        return stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)
 
 
 OPENCV = OpenCV()

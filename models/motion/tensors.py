@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.frame_state import AlignedWindow, FrameState, Image, OnDevice
+from models.frame_state import FrameState, Image, OnDevice
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
 from models.transfer import sent
@@ -114,8 +114,8 @@ class Tensors:
     def stacked(self, planes: list[Tensor]) -> Tensor:
         return torch.stack(planes)
 
-    def window(self, pictures: list[Tensor], trust: Tensor) -> AlignedWindow:
-        return AlignedWindow(torch.stack(pictures), trust)
+    def window(self, pictures: list[Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.stack(pictures), trust
 
 
 def warp(array: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
-from models.fidelity.damage_level import NEAREST_PART, Nearest
+from models.fidelity.damage_level import Nearest
 from models.fidelity.judgement import judge
 from models.frame_state import AlignedWindow, FrameState
+from models.motion.alignment import nearest_pair
 from models.network.memory import Ladder
 from models.network.tiling import restore_in_tiles
 from models.network.unet import RestorationNet
@@ -30,7 +31,6 @@ class RestoredWindow(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: Tensor  # standard deviation in code values; not a number: not known
     predicted_error: Tensor  # mean error of the source, code values; neither has a dimension
-    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def restore_window(
@@ -90,13 +90,14 @@ class NetworkStage:
             assert frame.window is not None  # the alignment made it
             ladder = ladder or self.ladder(frame.window)
             found = self.restore(ladder, frame.window, self._seed * 1_000_003 + frame.index)
-            nearest = frame.window.frames[1:][NEAREST_PART].mean(0)
+            near = _nearest(frame.window)
+            differences = 255 * (frame.window.frames[0].mean(0) - near.mean(1))
             shares = found.alpha.mean(), (found.defect_logits > 0).float().mean()
             facts = torch.stack([*shares, found.noise, found.predicted_error])
             there = frame.on_device and frame.on_device._replace(image=found.image)
             kept = replace(frame, window=None, rung=ladder.rung, on_device=there)
-            pictures = [picture.permute(1, 2, 0) for picture in (found.image, nearest)]
-            yield kept, [*pictures, found.defects, found.differences, facts]
+            pictures = [picture.permute(1, 2, 0) for picture in (found.image, near.mean(0))]
+            yield kept, [*pictures, found.defects, differences, facts]
 
     def ladder(self, window: AlignedWindow) -> Ladder:
         """A ladder for frames of the size of this window."""
@@ -106,6 +107,14 @@ class NetworkStage:
         """One window restored on the first rung that has memory for it. Raises OutOfMemory."""
 
         def attempt(net: RestorationNet, side: int) -> RestoredWindow:
-            return restore_window(net, *window, steps=self._steps, seed=seed, side=side)
+            return restore_window(
+                net, window.frames, window.trust, steps=self._steps, seed=seed, side=side
+            )
 
         return ladder.first_that_fits(attempt)
+
+
+def _nearest(window: AlignedWindow) -> Tensor:
+    """The two neighbours that a frame is compared with, (2, 3, H, W); without any, itself."""
+    one, other = nearest_pair(window.offsets) or (-1, -1)
+    return torch.stack([window.frames[1 + one], window.frames[1 + other]])

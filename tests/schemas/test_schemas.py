@@ -65,6 +65,7 @@ def test_the_digest_follows_every_setting() -> None:
         Recipe(name="other"),
         Recipe(model="fast"),
         Recipe(strength=0.9),
+        Recipe(grain=0.9),
         Recipe(deflicker=False),
         Recipe(shard_frames=60),
         Recipe(slices=24),

@@ -180,11 +180,11 @@ def test_windows_fit_the_centre_as_those_of_opencv_do(clean: list[np.ndarray], p
     found = [aligned(clean, which, preset).window for which in (OPENCV, TENSORS)]
     assert found[0] is not None and found[1] is not None
     fits = []
-    for frames, trust in found:
+    for frames, trust, _ in found:
         apart = (frames[1:] - frames[:1]).square().mean(1) * trust
         fits.append(apart[INNER_PLANES].mean((1, 2)) / trust[INNER_PLANES].mean((1, 2)))
     assert (10 * torch.log10(fits[1] / fits[0])).max() < 0.5  # dB
-    trusts = [trust[INNER_PLANES].mean((1, 2)) for _, trust in found]
+    trusts = [trust[INNER_PLANES].mean((1, 2)) for _, trust, _ in found]
     assert (trusts[1] - trusts[0]).min() > -0.03
 
 
