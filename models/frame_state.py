@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
-Why = Literal["one_frame", "upright", "shot_edge", "unlike_dust", "path", "edge", "swarm"]
+Why = Literal["one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm"]
+
+# What happens to regions that may be real: left, repaired if they are upright lines, all repaired.
+Suspects = Literal["leave", "scratches", "repair"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ class AlignedWindow(NamedTuple):
 
     frames: Tensor  # (1 + neighbours, 3, H, W), centre first
     trust: Tensor  # confidence in each neighbour's match, (neighbours, H, W) in [0, 1]
+    offsets: tuple[int, ...]  # of the neighbours that the shot has, in frames
+
+
+class OnDevice(NamedTuple):
+    """The pictures of a frame as tensors (3, H, W), where the network is."""
+
+    source: Tensor
+    image: Tensor
 
 
 class Repair(NamedTuple):
@@ -77,6 +88,8 @@ class FrameState:
     source: Image  # what the network gets: the frame as read, then with its exposure corrected
     image: Image  # the picture as the last stage left it
     payload: object = None  # of the caller; no stage reads it
+    # Of the tensor engine. Until the network has run, `source` and `image` above are older.
+    on_device: OnDevice | None = None
     # deflicker
     curve: Curve = Curve()
     # alignment; the network stage drops the window, which is most of a frame's memory
@@ -88,14 +101,17 @@ class FrameState:
     defects: Tensor | None = None  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None = None  # standard deviation in code values; None: not known
     predicted_error: float = 0.0  # mean error of the source, code values
-    differences: Tensor | None = None  # brighter than before and after, code values, (2, H, W)
-    neighbours: Image | None = None  # mean of the frame before and the frame after, aligned
+    # The frame is compared with the frame before and after, at a shot's end with two on one side.
+    differences: Tensor | None = None  # brighter than each of both, code values, (2, H, W)
+    neighbours: Image | None = None  # mean of both, aligned
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
     # evidence
     suspects: NDArray[np.bool_] | None = None  # repairs that may be real things, (H, W)
     fill: NDArray[np.float32] | None = None  # weight of the neighbours in the picture, (H, W)
     repairs: tuple[Repair, ...] = ()  # every region that the network would repair, and suspects
+    # grain
+    grain: Image | None = None  # what the network took, without what it repaired, (H, W, 3)
 
     @classmethod
     def read(cls, index: int, image: Image, payload: object = None) -> Self:

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
 from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
-from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
+from models.fidelity.grain import find_grain, keep_grain
+from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
+from models.motion.engines import engine_of
 from models.motion.interpolate import interpolate
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
@@ -95,7 +97,11 @@ class Restorer:
         steps: int = 1,
         device: str | None = None,
         weights: Path | None = None,
+        tensors: bool | None = None,
     ) -> None:
+        """``tensors`` says that motion is followed by tensors, not by OpenCV; by default it is on a
+        GPU.
+        """
         keep_freed_memory()
         path = weights or checkpoint.shipped(size)
         self.device = torch.device(device) if device else checkpoint.device_default()
@@ -103,6 +109,7 @@ class Restorer:
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.flow = SIZES[self.net.size].flow
         self.steps = steps
+        self.engine = engine_of(self.device, tensors)
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
@@ -114,7 +121,8 @@ class Restorer:
         first_index: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
-        keep_suspects: bool = True,
+        suspects: Suspects = "leave",
+        grain: float = 0.0,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
@@ -127,7 +135,8 @@ class Restorer:
             seed=seed,
             missing=missing,
             wanted=wanted,
-            keep_suspects=keep_suspects,
+            suspects=suspects,
+            grain=grain,
         )
 
     def run(
@@ -138,7 +147,8 @@ class Restorer:
         seed: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
-        keep_suspects: bool = True,
+        suspects: Suspects = "leave",
+        grain: float = 0.0,
         side: int = 0,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
@@ -146,33 +156,43 @@ class Restorer:
         ``seed`` and a frame's number fix the sampling noise, so a shard gets the noise that the
         whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
-        network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
-        a real thing in motion keeps the pixels of the source. Without, it is repaired as well; its
-        record has the same reason. ``side`` is that of the first tiles to try; 0 is whole frames.
+        network runs on those up to NETWORK_REACH away. ``suspects`` says what happens to a region
+        that may be a real thing: it keeps the pixels of the source, or it is repaired as well; its
+        record has the same reason. ``grain`` is the share of the source's grain that stays, in
+        [0, 1]: with 1, only repairs and the exposure differ from the source. ``side`` is that of
+        the first tiles to try; 0 is whole frames.
         """
         if missing:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self.flow, _with_network_context(wanted))
+        engine = self.engine
+        frames = engine.raised(frames)
+        frames = align_windows(frames, self.flow, _with_network_context(wanted), engine)
         frames = NetworkStage(self.net, self.steps, seed, side).run(frames)
-        frames = find_suspects(frames, keep=keep_suspects)
-        if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
-            frames = TemporalFilter().run(frames)
+        frames = find_suspects(frames, suspects)
+        if grain:
+            frames = find_grain(frames)
+        # With all of the grain nothing is averaged. Samples of more steps differ between frames.
+        if grain < 1 and self.steps == 1:
+            frames = TemporalFilter(engine).run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in apply_decisions(bound_changes(frames)):
-            yield Restored.of(frame)
+        frames = apply_decisions(bound_changes(frames))
+        if grain:
+            frames = keep_grain(frames, grain)
+        yield from map(Restored.of, frames)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
         blotch, (H, W).
         """
-        frames = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        numbered = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        frames = self.engine.raised(numbered)
         network = NetworkStage(self.net, self.steps)
-        window = next(align_windows(frames, self.flow, wanted=(0,))).window
+        window = next(align_windows(frames, self.flow, (0,), self.engine)).window
         assert window is not None
         found = network.restore(network.ladder(window), window, seed=0)
-        mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
+        mask: NDArray[np.bool_] = (found.defect_logits > 0).cpu().numpy()
         return mask
 
 

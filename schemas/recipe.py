@@ -23,7 +23,7 @@ Model = Literal["fast", "base", "large"]
 Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
-Suspects = Literal["leave", "repair"]
+Suspects = Literal["leave", "scratches", "repair"]
 Clean = Literal["leave", "restore"]
 Table = dict[str, object]
 
@@ -32,7 +32,7 @@ MODELS: tuple[Model, ...] = ("fast", "base", "large")
 PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "access")
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
-SUSPECTS: tuple[Suspects, ...] = ("leave", "repair")
+SUSPECTS: tuple[Suspects, ...] = ("leave", "scratches", "repair")
 CLEAN: tuple[Clean, ...] = ("leave", "restore")
 # Slice counts that the FFV1 encoder accepts: columns x rows, with rows <= columns <= 2 x rows.
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
@@ -58,9 +58,11 @@ class Recipe:
     name: str = "film"
     model: Model = "base"
     strength: float = 1.0  # 0 keeps the source, 1 gives the fully restored picture
+    grain: float = 1.0  # share of the source's grain that stays, in repairs as well
     deflicker: bool = True  # correct the exposure of shots that flicker
     clean: Clean = "leave"  # `restore` also restores shots that are found clean
-    suspects: Suspects = "leave"  # `repair` also repairs what may be a real thing in motion
+    # What may be real: `scratches` also repairs upright lines, `repair` all of it.
+    suspects: Suspects = "leave"
     interlace: Interlace = "keep"  # for interlaced clips, see docs/formats.md
     gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
     shard_frames: int = 120  # longest shard, in frames
@@ -100,7 +102,9 @@ class Recipe:
         return "\n".join(lines) + "\n"
 
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Recipe(),)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (Recipe(), Recipe("clean", grain=0.0))
+}
 
 
 class _Setting(NamedTuple):
@@ -138,6 +142,7 @@ _SETTINGS: dict[str, _Setting] = {
     ),
     "model": _one_of(*MODELS),
     "strength": _Setting(_is_share, "a number from 0 to 1"),
+    "grain": _Setting(_is_share, "a number from 0 to 1"),
     "deflicker": _Setting(lambda v: type(v) is bool, "true or false"),
     "clean": _one_of(*CLEAN),
     "suspects": _one_of(*SUSPECTS),
@@ -227,14 +232,15 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
         faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
     if faults:
         raise ArchiveError(f"{where}: " + "; ".join(faults))
-    known = {item.name for item in fields(Recipe)} - {"limits", "strength", "profiles"}
+    known = {item.name for item in fields(Recipe)} - {"limits", "strength", "grain", "profiles"}
     values = {key: table[key] for key in known & table.keys()}
     wanted = cast(Collection[str], table.get("profiles", ()))
     # one order, always with the master, so that equal lists have equal digests
     values["profiles"] = tuple(name for name in PROFILES if name in wanted or name == PROFILES[0])
     strength = float(cast(float, table.get("strength", Recipe.strength)))
+    grain = float(cast(float, table.get("grain", Recipe.grain)))
     limits_table = cast(Mapping[str, int], limits)
-    return Recipe(**values, strength=strength, limits=Limits(**limits_table))  # type: ignore[arg-type]
+    return Recipe(**values, strength=strength, grain=grain, limits=Limits(**limits_table))  # type: ignore[arg-type]
 
 
 def _fault(prefix: str, key: str, value: object) -> str | None:

@@ -26,7 +26,7 @@ from jobs.evaluate.samples import Clip, Options, find_clips, make_sample, one_sh
 from jobs.evaluate.scores import Interval, bootstrap, psnr_of
 from models.damage.presets import PRESETS
 from models.motion.alignment import SPAN, FlowFrame
-from models.motion.deflicker import warp
+from models.motion.flow import warp
 from pipeline.detect.metrics import psnr_from_mean_square
 from pipeline.media.rgb import read_rgb
 from schemas.errors import ArchiveError
@@ -214,7 +214,8 @@ def _best(means: Scores) -> Candidate:
 def recipe_text(tuned: Tuned, base: str, name: str, how: str) -> str:
     """Return a recipe with the winner's settings, and the folds in comments above them."""
     winner = asdict(tuned.winner)
-    recipe = replace(load_recipe(base), name=name, **winner)
+    # Every candidate was scored without grain.
+    recipe = replace(load_recipe(base), name=name, grain=0.0, **winner)
     lines = [f"# Chosen by `archive-restore tune` {how}.", "#"]
     lines += [f"# {line}" for line in _table(tuned).splitlines()]
     return "\n".join(lines) + "\n\n" + recipe.to_toml()

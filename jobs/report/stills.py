@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from models.colour import PixelFormat
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
+from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, Map
 from pipeline.media.decoder import Decoder
 from schemas.recipe import Limits
 
@@ -29,6 +31,10 @@ CUT_SIDE, CUT_MOST = 120, 480  # pixels of the frame in a cut: at least, at most
 CUT_SCALE = 2  # a cut is shown at this size if it is small enough
 CUT_GAP = 4  # pixels between its halves
 BOX_GAP, BOX_COLOUR = 4, (255, 220, 0)  # pixels around the region; RGB
+MAP_COLOURS = {ADJUSTED: (70, 140, 255), REPAIRED: (255, 120, 0), FILLED: (250, 230, 90)}  # RGB
+MAP_GROUND = 0.4  # brightness of the picture below a change map
+MAP_FAINTEST = {ADJUSTED: 0.05, REPAIRED: 0.5, FILLED: 0.3}  # opacity of the smallest change
+MAP_DIGITS = 8  # of the largest change
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,18 @@ class Still:
     index: int
     source: Picture
     restored: Picture
+    changes: Map | None = None  # its change map, one byte for 2 x 2 pixels
+
+    @property
+    def change_map(self) -> Picture | None:
+        """The change map over the dark grey source: colour is the reason, opacity the amount."""
+        if self.changes is None:
+            return None
+        height, width = self.source.shape[:2]
+        kept, added = _map_tables()
+        found = self.changes.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        grey = cv2.cvtColor(self.source, cv2.COLOR_RGB2GRAY).astype(np.float32) * kept[found]
+        return cv2.merge([(grey + channel[found]).astype(np.uint8) for channel in added.T])
 
     @property
     def difference(self) -> Picture:
@@ -88,6 +106,20 @@ class Still:
         return small.astype(np.uint8)
 
 
+@cache
+def _map_tables() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each byte of a change map: the share of the grey picture (256), and the colour that is
+    added to it (256, 3)."""
+    values = np.arange(256)
+    opacity, colour = np.zeros(256, np.float32), np.zeros((256, 3), np.float32)
+    for reason, shown in MAP_COLOURS.items():
+        faintest, of_reason = MAP_FAINTEST[reason], (values >> 6 == reason) & (values > 0)
+        amount = np.minimum((values & 63) / MAP_DIGITS, 1)
+        opacity[of_reason] = (faintest + (1 - faintest) * amount)[of_reason]
+        colour[of_reason] = shown
+    return MAP_GROUND * (1 - opacity), opacity[:, None] * colour
+
+
 def _within(start: int, length: int, whole: int) -> int:
     """The start of a part of ``length`` moved so that the part lies in the ``whole``."""
     return max(0, min(start, whole - length))
@@ -115,27 +147,34 @@ def stills(
     limits: Limits,
     conversion: Conversion | None = None,
     places: Sequence[Place] = (),
+    changes: str | Path | None = None,
 ) -> Stills:
     """Return the frames at ``indices`` of both files, and a cut of each place.
 
-    Each file is decoded once. The source's frames are taken after the conversion of the clip, such
-    as deinterlacing.
+    ``changes`` is the film with the change map, if there is one. Each file is decoded once. The
+    source's frames are taken after the conversion of the clip, such as deinterlacing.
     """
     wanted = sorted({*indices, *(place.frame for place in places)})
     count = max(wanted, default=-1) + 1
     found: list[Still] = []
     cuts: dict[Place, Picture] = {}
+    mapped = dict(_maps(changes, indices, limits)) if changes else {}
     with (
         Decoder(source, limits, count=count, conversion=conversion) as before,
         Decoder(restored, limits, count=count) as after,
     ):
         pairs = zip(pictures(before, wanted), pictures(after, wanted), strict=True)
         for index, pair in zip(wanted, pairs, strict=True):
-            still = Still(index, *pair)
+            still = Still(index, *pair, mapped.get(index))
             cuts |= {place: still.cut(place) for place in places if place.frame == index}
             if index in indices:
                 found.append(still)
         return Stills(found, before.probe, after.probe, [cuts[place] for place in places])
+
+
+def _maps(film: str | Path, indices: Sequence[int], limits: Limits) -> Iterator[tuple[int, Map]]:
+    with Decoder(film, limits, count=max(indices, default=-1) + 1) as decoder:
+        yield from ((f.index, f.planes[0]) for f in decoder if f.index in indices)
 
 
 def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:
