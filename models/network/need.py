@@ -21,9 +21,9 @@ class Need(NamedTuple):
 
 
 NEEDS = {
-    "fast": Need(311 << 20, 1000, 860),
-    "base": Need(364 << 20, 1000, 860),
-    "large": Need(380 << 20, 1000, 900),
+    "fast": Need(340 << 20, 776, 830),
+    "base": Need(367 << 20, 800, 850),
+    "large": Need(403 << 20, 800, 900),
 }
 
 

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Self, cast
@@ -263,6 +263,15 @@ class Ledger:
     def finish(self, summary: Mapping[str, object]) -> None:
         """Write the summary. A run with a summary has ended and is never resumed."""
         self.store.write_bytes(layout.run_summary(self.uri), dump(summary))
+
+    def tidy(self, kept: Container[str]) -> None:
+        """Delete the claims and attempts of an ended run, but those of the clips that are `kept`.
+
+        They bound what kills workers, which no later session of this run will ask.
+        """
+        for folder in (layout.all_attempts(self.uri), layout.assembly_claims(self.uri)):
+            uris = self.store.listing(folder)
+            self.store.delete_many(uri for uri in uris if uri.rsplit("/", 2)[1] not in kept)
 
     def summary(self) -> Record | None:
         """The summary; None if the run is unfinished."""

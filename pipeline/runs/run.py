@@ -20,7 +20,7 @@ from pipeline.runs.events import Event
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.measures import clip_measures
 from pipeline.runs.order import embargo, in_order
-from pipeline.runs.quarantine import Quarantine
+from pipeline.runs.quarantine import FAULTY, Quarantine
 from pipeline.runs.results import common_columns, failed, unchanged
 from pipeline.runs.row import Record
 from pipeline.runs.settings import Settings
@@ -214,10 +214,19 @@ class Run:
         )  # fmt: skip
         if not closing.left:
             ledger.finish(summary)
+            self._tidy()
         elif self._breaker.tripped:  # the system failed, not these clips
             for name in self._breaker.clips:
                 ledger.reopen(name)
         return summary
+
+    def _tidy(self) -> None:
+        """Delete what only an unfinished run needs. Attempts at faulty clips stay for people."""
+        kept = {clip for clip, result in self._ended.items() if result.state in FAULTY}
+        try:
+            self.settings.ledger.tidy(kept)
+        except ClipFault as fault:  # the run has ended all the same
+            self._progress(Event(kind="note", sentence=f"old attempts were not deleted: {fault}"))
 
     def _closing(self) -> Closing:
         left = {clip.clip_id: self._left[clip.clip_id] for clip in self._waiting()}

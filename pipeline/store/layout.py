@@ -21,7 +21,8 @@
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
         attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
-                                              -2: a repeated assembly
+                                              -2: a repeated assembly. At the end of the run only
+                                              those at faulty clips are kept
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
                         <shard>.parquet       its regions
@@ -244,9 +245,14 @@ def survey(run: str, clip: str) -> str:
     return join(surveys(run), f"{clip}.json")
 
 
+def all_attempts(run: str) -> str:
+    """The folder with the attempts at all clips."""
+    return join(run, "attempts")
+
+
 def attempts(run: str, clip: str) -> str:
     """The folder with the attempts at a clip's shards."""
-    return join(run, "attempts", clip)
+    return join(all_attempts(run), clip)
 
 
 def attempt(run: str, clip: str, shard: int, number: int) -> str:
@@ -284,9 +290,14 @@ def segment_changes(run: str, clip: str, shard: int) -> str:
     return join(segments(run, clip), f"{shard}.changes.mkv")
 
 
+def assembly_claims(run: str) -> str:
+    """The folder with the claims of all clips."""
+    return join(run, "assembly")
+
+
 def assembly_claim(run: str, clip: str, session: str) -> str:
     """The claim of the worker that assembles a clip in a session."""
-    return join(run, "assembly", clip, f"{session}.json")
+    return join(assembly_claims(run), clip, f"{session}.json")
 
 
 def series(run: str, clip: str) -> str:

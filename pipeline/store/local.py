@@ -6,7 +6,7 @@ import re
 import shutil
 import stat as stat_module
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -190,6 +190,17 @@ def delete(uri: str | Path) -> None:
     path = local_path(uri)
     with faults(path):
         path.unlink(missing_ok=True)
+
+
+def delete_many(uris: Iterable[str]) -> None:
+    """Delete files that exist, and their folders if nothing else is in them."""
+    folders = set()
+    for uri in uris:
+        delete(uri)
+        folders.add(local_path(uri).parent)
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def download(uri: str | Path, path: Path) -> ObjectStat:

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from schemas.reasons import Reason
 
 _PART_BYTES = 16 * 2**20
 _ATTEMPTS = 6  # tries of boto3 at one request, with growing pauses
+MOST_DELETED = 1000  # objects in one request
 PARALLEL = 8  # simultaneous requests, per transfer or per batch of reads
 READ_SECONDS = 30.0  # without a byte of an answer
 _CLIENT_LOCK = threading.Lock()
@@ -171,6 +172,17 @@ def delete(uri: str) -> None:
     bucket, key = bucket_and_key(uri)
     with _store_faults(uri):
         _client().delete_object(Bucket=bucket, Key=key)
+
+
+def delete_many(uris: Sequence[str]) -> None:
+    """Delete at most MOST_DELETED objects of one bucket by one request."""
+    bucket = bucket_and_key(uris[0])[0]
+    keys = [{"Key": bucket_and_key(uri)[1]} for uri in uris]
+    with _store_faults(uris[0]):
+        answer = _client().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    for error in answer.get("Errors", ()):
+        sentence = f"s3://{bucket}/{error.get('Key')} was not deleted: {error.get('Code')}"
+        raise ClipFault(Reason.STORE_ERROR, sentence)
 
 
 def download(uri: str, path: Path) -> ObjectStat:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, TypeVar
@@ -90,6 +91,12 @@ class Store:
         """Delete a file or an object. If it does not exist, that is no error."""
         self._try(lambda: _back_end(uri).delete(uri))
 
+    def delete_many(self, uris: Iterable[str]) -> None:
+        """Delete many files or objects. A store takes a thousand of them in one request."""
+        left = iter(uris)
+        while group := list(islice(left, s3.MOST_DELETED)):
+            self._try(lambda group=group: _back_end(group[0]).delete_many(group))  # type: ignore[misc]
+
     def download(self, uri: str | Path, path: Path) -> ObjectStat:
         """Fetch into a local file, which appears only when it is complete. Returns what it is.
 
@@ -112,7 +119,7 @@ def _back_end(uri: str | Path) -> ModuleType:
 DIRECT = Store()  # without retries
 exists, stat, folders, listing = DIRECT.exists, DIRECT.stat, DIRECT.folders, DIRECT.listing
 read_bytes, read_many, write_bytes = DIRECT.read_bytes, DIRECT.read_many, DIRECT.write_bytes
-create, delete = DIRECT.create, DIRECT.delete
+create, delete, delete_many = DIRECT.create, DIRECT.delete, DIRECT.delete_many
 download, upload, find = DIRECT.download, DIRECT.upload, DIRECT.find
 
 

@@ -139,7 +139,7 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     good = write_manifest(tmp_path / "good.csv", rows[:3])
     again = flow.run(good, out, recipe, progress=events.append)
     assert again["clips"]["up_to_date"] == 3 and again["exit_code"] == 0
-    assert not list(storage.listing(f"{out}/runs/{again['run']}/attempts"))  # no model work
+    assert not list(storage.listing(f"{out}/runs/{again['run']}/segments"))  # no model work
 
 
 def test_embedded_ray_listens_only_on_loopback() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,8 @@ from tests.support.media.media_factory import Clip, write_clip
 from tests.support.studio import clip_of
 
 UHD = 3840, 2160
+FRAMES = 20  # of the window, and of the queues before and after the model
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def test_the_prediction_grows_with_the_frame_and_with_the_tiles() -> None:
@@ -88,3 +93,42 @@ def test_a_clip_that_fits_in_tiles_is_restored_in_tiles(tmp_path: Path) -> None:
     room, (shard,) = predicted("fast", 640, 32, 256), plan_shards(survey.shots, 120)
     made = ShardRestorer(recipe, 1).restore(path, survey, shard, tmp_path / "s.mkv", room)
     assert made.tile == 256
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from pipeline.clip.shards import plan_shards
+from pipeline.clip.survey import Survey
+from pipeline.restore import ShardRestorer
+from schemas.recipe import Recipe
+
+recipe = Recipe(model="fast", clean="restore")
+restorer = ShardRestorer(recipe, 1)
+for name in sys.argv[1:]:
+    survey = Survey.from_json(Path(f"{name}.json").read_bytes())
+    (shard,) = plan_shards(survey.shots, recipe.shard_frames)
+    restorer.restore(Path(f"{name}.mkv"), survey, shard, Path(f"{name}-out.mkv"))
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) << 10)
+"""
+
+
+def test_the_peak_is_within_a_fifth_of_the_prediction(tmp_path: Path) -> None:
+    """A small and a middle frame, with enough frames to fill every queue."""
+    sizes, recipe = [(160, 120), (400, 300)], Recipe(model="fast", clean="restore")
+    for width, height in sizes:
+        path = tmp_path / f"{width}.mkv"
+        write_clip(path, Clip(frames=FRAMES, width=width, height=height))
+        survey = survey_clip(clip_of(path), recipe, tmp_path)
+        path.with_suffix(".json").write_bytes(survey.to_json())
+    names = [str(tmp_path / str(width)) for width, _ in sizes]
+    command = [sys.executable, "-c", MEASURE, *names]
+    ran = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | ONE_THREAD
+    )
+    shares = [
+        int(peak) / predicted("fast", *size)
+        for peak, size in zip(ran.stdout.split(), sizes, strict=True)
+    ]
+    assert all(0.8 < share < 1.2 for share in shares), shares

@@ -195,3 +195,20 @@ def test_rows_hold_plain_values(tmp_path: object) -> None:
 def test_unsafe_names_never_become_paths(tmp_path: object, clip: str) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
         Ledger(str(tmp_path), "20260101T000000-abcdef").commit_clip(a_result(clip))
+
+
+def test_an_ended_run_keeps_attempts_at_faulty_clips_only(store_root: str) -> None:
+    ledger = Ledger.open_or_resume(store_root, IDENTITY)
+    for clip in ("bad", "good"):
+        for shard in range(2):
+            ledger.begin_shard(clip, shard, worker())
+        ledger.commit_segment(clip, a_segment())
+        ledger.claim_assembly(clip, "s", 0)
+    ledger.finish({"exit_code": 1})
+    ledger.tidy({"bad"})
+    names = sorted(uri.removeprefix(f"{ledger.uri}/") for uri in storage.listing(ledger.uri))
+    assert names == [
+        "assembly/bad/s.json", "attempts/bad/0-1.json", "attempts/bad/1-1.json", "run.json",
+        "segments/bad/0.json", "segments/good/0.json", "summary.json",
+    ]  # fmt: skip
+    assert [attempt["shard"] for attempt in ledger.attempts("bad")] == [0, 1]

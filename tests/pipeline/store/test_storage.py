@@ -58,6 +58,17 @@ def test_listing_is_whole_ordered_and_empty_for_a_missing_folder(store_root: str
     assert set(storage.read_many(found).values()) == {b"runs/a/1", b"runs/b/1", b"runs/b/2"}
 
 
+def test_many_objects_are_deleted_at_once(store_root: str) -> None:
+    uris = [join(store_root, "old", f"{n % 3}", f"{n}.json") for n in range(30)]
+    for uri in uris:
+        storage.write_bytes(uri, b"x")
+    storage.delete_many([*uris[:20], join(store_root, "old", "0", "never.json")])
+    assert set(storage.listing(join(store_root, "old"))) == set(uris[20:])
+    storage.delete_many(uris)
+    storage.delete_many([])
+    assert not list(storage.listing(join(store_root, "old")))
+
+
 def test_create_has_exactly_one_winner_of_twelve(store_root: str) -> None:
     uri = join(store_root, "claim")
     start = threading.Barrier(12)
