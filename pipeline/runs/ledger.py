@@ -29,8 +29,8 @@ from pipeline.store import layout, storage
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from pipeline.store.storage import Store
 from schemas.errors import ArchiveError, ClipFault
+from schemas.keys import RUN_ID
 from schemas.reasons import Reason
-from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 STOP_SECONDS = 1.0  # between two looks of a process for a stop

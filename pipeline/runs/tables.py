@@ -25,6 +25,7 @@ _ORDER = {
     "clips": ("clip_id",),
     "shots": ("clip_id", "shot"),
     "frames": ("clip_id", "frame"),
+    "findings": ("clip_id", "rule"),
 }
 
 
@@ -39,6 +40,7 @@ def write_tables(
     store: Store = DIRECT,
     *,
     regions: Iterable[pa.Table] = (),
+    findings: Iterable[Mapping[str, object]] = (),
 ) -> None:
     """Write all tables of a run. `run_date` is YYYY-MM-DD.
 
@@ -51,6 +53,7 @@ def write_tables(
         "regions": _region_parts(regions),
         "frames": _row_parts("frames", frames, run),
         "shots": _row_parts("shots", shots, run),
+        "findings": _row_parts("findings", findings, run),
         "clips": _row_parts("clips", clips, run),
         "runs": _row_parts("runs", [run_row], run),
     }

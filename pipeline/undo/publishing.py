@@ -77,7 +77,8 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
     shots, day = row.get("shot_rows", []), work.started[:10]
     regions = standing(row, record["reverts"], store)
     write_tables(
-        out, work.run, day, [columns], shots, frames, work.run_row, store, regions=regions
+        out, work.run, day, [columns], shots, frames, work.run_row, store,
+        regions=regions, findings=row.get("finding_rows", []),
     )  # fmt: skip
     log = AuditLog(out, store)
     if not log.has("clip_reverted", work.run):

@@ -21,6 +21,7 @@ from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
 from pipeline.clip.segment import SegmentRecord
 from pipeline.detect.change_film import SUFFIX
+from pipeline.detect.verdict import FrameRow, verdict_columns
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
 from pipeline.media.segments import SegmentWriter
@@ -267,7 +268,8 @@ class _Work:
                 storage.read_bytes(f"{found.uri}.premis.xml"), facts
             ),
         }, {f"{staged}{SUFFIX}": change_map} if change_map else None)  # fmt: skip
-        series = series_json(found.clip_id, new.measure.frames())
+        frames = new.frames()
+        series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
         store.write_bytes(former, found.sealed)
@@ -276,7 +278,7 @@ class _Work:
             **found.record,
             "streams": [vars(stream) for stream in new.report.streams],
             "tags": dict(new.report.tags),
-            "row": self._row(new, digest, changes, reverts),
+            "row": self._row(new, digest, changes, reverts, frames),
             **files,
             "work_key": found.row["work_key"],
             "reverts": reverts,
@@ -286,16 +288,23 @@ class _Work:
         store.write_bytes(f"{staged}.json", sealed(record))
 
     def _row(
-        self, new: Master, digest: Digest, changes: Changes, reverts: Sequence[Mapping[str, Any]]
+        self,
+        new: Master,
+        digest: Digest,
+        changes: Changes,
+        reverts: Sequence[Mapping[str, Any]],
+        frames: Sequence[FrameRow],
     ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
         regions_uri = self.found.record["row"].get("regions_uri")
-        regions = standing({**row, "regions_uri": regions_uri}, reverts)
+        regions = list(standing({**row, "regions_uri": regions_uri}, reverts))
+        findings = new.findings(self.found.survey, frames, regions, self.settings.recipe)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
             **row, **unknown, **changes.shares, **new.measure.summary(),
+            **verdict_columns(findings, untouched=not changes.frames),
             **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published", "retries": 0,
             "digital_source_type": digital_source_type(changes.frames, 0),
@@ -304,6 +313,7 @@ class _Work:
             "seconds_total": round(spent.clock, 3), "seconds_cpu": round(spent.cpu, 3),
             **self.shares,
             "shot_rows": [vars(shot) for shot in self.found.shots],
+            "finding_rows": [vars(finding) for finding in findings],
         }  # fmt: skip
 
     def _entry(self, former: str) -> dict[str, object]:

@@ -92,6 +92,7 @@ def _check_papers(out: str, former: bytes) -> None:
     assert row["output_sha256"] == storage.sha256_file(master(out)) != was["output_sha256"]
     assert (row["frames_reverted"], row["frames_changed"]) == (2, CHANGED)
     assert was["source_share"] < row["source_share"] < 1
+    assert was["verdict"] == row["verdict"] == "pass"
     assert record["tags"]["RESTORATION_REVERTED"] == "1 to 2"
     root = ET.fromstring(storage.read_bytes(f"{master(out)}.premis.xml"))
     assert breaches(root) == []
@@ -123,6 +124,7 @@ def test_a_whole_clip_is_the_source_again_and_stays_so(
     assert [f.crc32 for f in frames(master(out))] == [f.crc32 for f in source]
     row = read_record(master(out))["row"]
     assert (row["frames_changed"], row["source_share"], row["defect_share"]) == (0, 1, 0)
+    assert row["verdict"] == "untouched"
     assert row["digital_source_type"].endswith("digitalCapture")
     again = revert_clip("reel", out, Request())
     assert (again.frames, again.sha256) == (0, row["output_sha256"])
