@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
-Why = Literal["one_frame", "upright", "shot_edge", "unlike_dust", "path", "edge", "swarm"]
+Why = Literal["one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm"]
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,17 @@ class FrameState:
     defects: Tensor | None = None  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None = None  # standard deviation in code values; None: not known
     predicted_error: float = 0.0  # mean error of the source, code values
-    differences: Tensor | None = None  # brighter than before and after, code values, (2, H, W)
-    neighbours: Image | None = None  # mean of the frame before and the frame after, aligned
+    # The frame is compared with the frame before and after, at a shot's end with two on one side.
+    differences: Tensor | None = None  # brighter than each of both, code values, (2, H, W)
+    neighbours: Image | None = None  # mean of both, aligned
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
     # evidence
     suspects: NDArray[np.bool_] | None = None  # repairs that may be real things, (H, W)
     fill: NDArray[np.float32] | None = None  # weight of the neighbours in the picture, (H, W)
     repairs: tuple[Repair, ...] = ()  # every region that the network would repair, and suspects
+    # grain
+    grain: Image | None = None  # what the network took, without what it repaired, (H, W, 3)
 
     @classmethod
     def read(cls, index: int, image: Image, payload: object = None) -> Self:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
 from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
+from models.fidelity.grain import find_grain, keep_grain
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -115,6 +116,7 @@ class Restorer:
         missing: Container[int] = (),
         wanted: range | None = None,
         keep_suspects: bool = True,
+        grain: float = 0.0,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
@@ -128,6 +130,7 @@ class Restorer:
             missing=missing,
             wanted=wanted,
             keep_suspects=keep_suspects,
+            grain=grain,
         )
 
     def run(
@@ -139,6 +142,7 @@ class Restorer:
         missing: Container[int] = (),
         wanted: range | None = None,
         keep_suspects: bool = True,
+        grain: float = 0.0,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -147,7 +151,8 @@ class Restorer:
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
         network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
         a real thing in motion keeps the pixels of the source. Without, it is repaired as well; its
-        record has the same reason.
+        record has the same reason. ``grain`` is the share of the source's grain that stays, in
+        [0, 1]: with 1, only repairs and the exposure differ from the source.
         """
         if missing:
             frames = interpolate(frames, missing)
@@ -156,11 +161,16 @@ class Restorer:
         frames = align_windows(frames, self.flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         frames = find_suspects(frames, keep=keep_suspects)
-        if self.steps == 1:  # samples of more steps differ between frames: a mean would blur them
+        if grain:
+            frames = find_grain(frames)
+        # With all of the grain nothing is averaged. Samples of more steps differ between frames.
+        if grain < 1 and self.steps == 1:
             frames = TemporalFilter().run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        for frame in apply_decisions(bound_changes(frames)):
-            yield Restored.of(frame)
+        frames = apply_decisions(bound_changes(frames))
+        if grain:
+            frames = keep_grain(frames, grain)
+        yield from map(Restored.of, frames)
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a

@@ -203,6 +203,7 @@ class ShardRestorer:
             missing=fill,
             wanted=range(span.start, span.stop),
             keep_suspects=self.recipe.suspects == "leave",
+            grain=self.recipe.grain,
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

@@ -86,7 +86,11 @@ Every run writes its results as Parquet tables. Ask them in SQL:
 ```sh
 archive-restore query "SELECT state, count(*) FROM clips GROUP BY state" --out restored
 archive-restore query --view worst_clips --out restored
+archive-restore query --describe clips
 ```
+
+`query --views` lists the views, `query --describe NAME` the columns of a table or a view with their
+units. A person gets at most 100 rows; `--limit 0` prints all of them.
 
 The files are `OUT/tables/<table>/run_date=YYYY-MM-DD/<run>/part-<n>.parquet`. A run writes them
 when it ends. They are derived from the ledger, so a second write gives the same rows.
@@ -98,6 +102,9 @@ pandas.read_parquet("restored/tables/clips")
 polars.read_parquet("restored/tables/clips")
 duckdb.sql("SELECT * FROM 'restored/tables/clips/**/*.parquet'")
 ```
+
+Unit and meaning of a column are also in the files: `unit` and `description` in the metadata of its
+Arrow field (`pyarrow.parquet.read_schema`).
 
 An unknown fact is null. A column never changes its name, type or unit. New columns may be added.
 """

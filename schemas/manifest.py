@@ -68,6 +68,13 @@ class ManifestColumn:
     rules: tuple[ValueRule, ...]
     schema: Mapping[str, object]
     required: bool = False
+    plain: re.Pattern[str] | None = None  # what matches keeps all rules: saves most of their time
+
+    def surely_accepts(self, text: str) -> bool:
+        """Whether a text keeps every rule."""
+        if self.plain is not None and self.plain.fullmatch(text):
+            return True
+        return all(rule.accepts(text) for rule in self.rules)
 
 
 # ---- addresses -----------------------------------------------------------------------------------
@@ -167,6 +174,13 @@ URI_RULES = (
     ValueRule(_names_an_object, "does not have the form s3://bucket/key"),
     ValueRule(_names_a_file, "is a folder, a device or a network share, not a file"),
 )
+# Most addresses of a manifest. A name starts with a letter or digit, so no segment is `..`.
+_PLAIN_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._ -]*[A-Za-z0-9])?"
+_PLAIN_URI = re.compile(
+    rf"(?=.{{1,{_MAX_URI_BYTES}}}\Z)(?!/(?:dev|proc|sys)/)"
+    r"(?:/|s3://(?!localhost/|metadata/|instance-data/)[a-z][a-z0-9-]{1,61}[a-z0-9]/)?"
+    rf"{_PLAIN_NAME}(?:/{_PLAIN_NAME})*"
+)
 
 
 # ---- other values --------------------------------------------------------------------------------
@@ -265,6 +279,7 @@ COLUMNS: dict[str, ManifestColumn] = {
         URI_RULES,
         {"type": "string", "minLength": 1, "maxLength": _MAX_URI_BYTES},
         required=True,
+        plain=_PLAIN_URI,
     ),
     "checksum": ManifestColumn(
         "Checksum of the source in hexadecimal digits. It is checked before the source is decoded.",
@@ -371,6 +386,7 @@ COLUMNS: dict[str, ManifestColumn] = {
         "clean/0042.mkv",
         URI_RULES,
         {"type": "string", "minLength": 1, "maxLength": _MAX_URI_BYTES},
+        plain=_PLAIN_URI,
     ),
 }
 

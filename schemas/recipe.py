@@ -61,6 +61,7 @@ class Recipe:
     name: str = "film"
     model: Model = "base"
     strength: float = 1.0  # 0 keeps the source, 1 gives the fully restored picture
+    grain: float = 1.0  # share of the source's grain that stays, in repairs as well
     deflicker: bool = True  # correct the exposure of shots that flicker
     clean: Clean = "leave"  # `restore` also restores shots that are found clean
     suspects: Suspects = "leave"  # `repair` also repairs what may be a real thing in motion
@@ -109,7 +110,9 @@ class Recipe:
         return "\n".join(lines) + "\n"
 
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Recipe(),)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (Recipe(), Recipe("clean", grain=0.0))
+}
 
 
 class _Setting(NamedTuple):
@@ -147,6 +150,7 @@ _SETTINGS: dict[str, _Setting] = {
     ),
     "model": _one_of(*MODELS),
     "strength": _Setting(_is_share, "a number from 0 to 1"),
+    "grain": _Setting(_is_share, "a number from 0 to 1"),
     "deflicker": _Setting(lambda v: type(v) is bool, "true or false"),
     "clean": _one_of(*CLEAN),
     "suspects": _one_of(*SUSPECTS),
@@ -241,14 +245,16 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
         faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
     if faults:
         raise ArchiveError(f"{where}: " + "; ".join(faults))
-    known = {item.name for item in fields(Recipe)} - {"limits", "strength", "profiles", "rules"}
+    special = {"limits", "strength", "grain", "profiles", "rules"}
+    known = {item.name for item in fields(Recipe)} - special
     values = {key: table[key] for key in known & table.keys()}
     wanted = cast(Collection[str], table.get("profiles", ()))
     # one order, always with the master, so that equal lists have equal digests
     values["profiles"] = tuple(name for name in PROFILES if name in wanted or name == PROFILES[0])
     strength = float(cast(float, table.get("strength", Recipe.strength)))
+    grain = float(cast(float, table.get("grain", Recipe.grain)))
     limits_table = cast(Mapping[str, int], limits)
-    made = Recipe(**values, strength=strength, limits=Limits(**limits_table))  # type: ignore[arg-type]
+    made = Recipe(**values, strength=strength, grain=grain, limits=Limits(**limits_table))  # type: ignore[arg-type]
     return replace(made, rules=rules)
 
 

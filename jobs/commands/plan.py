@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -73,9 +74,10 @@ def _counted(decisions: Iterator[Decision], steps: StepLines) -> Iterator[Row]:
 def _print_json(clips: Iterator[Row], totals: Callable[[], Row]) -> None:
     """Print one JSON object on one line, clip by clip: a manifest may have a million clips."""
     write, separator = sys.stdout.write, '{"decisions": ['
+    as_json = json.JSONEncoder(ensure_ascii=False).encode  # a decision holds only texts
     first = next(clips, None)  # a fault of the manifest is raised before anything is printed
     for clip in () if first is None else chain([first], clips):
-        write(separator + output.as_json(clip))
+        write(separator + as_json(clip))
         separator = ", "
     write(separator if first is None else "")
     with output.quiet_stdout(True):

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.console import output
 from jobs.console.options import Json, Out
 from schemas.errors import ArchiveError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN = 100  # rows of a result that a person reads, unless --limit says otherwise
+
+
+class Form(StrEnum):
+    """The forms of a result."""
+
+    table = "table"
+    vertical = "vertical"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+FOR_PEOPLE = (Form.table, Form.vertical)
 
 
 def query(
@@ -17,9 +37,21 @@ def query(
     view: Annotated[
         str | None, typer.Option(help="Print one of the program's views instead of a SELECT.")
     ] = None,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV that is safe to open in a spreadsheet.")
-    ] = False,
+    views: Annotated[bool, typer.Option("--views", help="List the views.")] = False,
+    describe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="List type, unit and meaning of a table's columns."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Print at most N rows; 0: all. table and vertical: 100."
+        ),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--output", help="Form of the result. CSV is safe in a spreadsheet.")
+    ] = Form.table,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The same as --output csv.")] = False,
     max_seconds: Annotated[
         float, typer.Option(min=0.1, help="Stop the query after this many seconds.")
     ] = 300.0,
@@ -30,23 +62,71 @@ def query(
 ) -> None:
     """Query the tables of an output folder in SQL.
 
-    DuckDB reads `runs`, `clips`, `shots`, `frames` and `regions`; it can write nothing. The view
-    `suspects` has what was left because it may be real. With --csv, an apostrophe precedes a text
-    that a spreadsheet would read as a formula. A query that takes more time or memory than its
-    limits ends with exit code 2.
+    DuckDB reads `runs`, `clips`, `shots`, `frames` and `regions`; it can write nothing. The views:
+    latest_clips, worst_clips, suspects, largest_repairs, review_queue, touched_pixels_over,
+    quarantine_by_reason, never_restored, stale_recipes, field_order_disagreements, format_census,
+    cost_by_collection, compare_runs, drift, model_history, last_restorations.
+
+    A cut result is told on stderr. In CSV, an apostrophe precedes a text that a spreadsheet would
+    read as a formula. A query that takes more time or memory than its limits ends with exit code 2.
 
     \b
     Example:
         archive-restore query "SELECT clip_id, state FROM clips" --out restored
+        archive-restore query --view review_queue --output vertical --out restored
+        archive-restore query --describe clips
     """
-    from jobs.console.query import VIEWS, QueryLimits
+    form = Form.json if as_json else Form.csv if as_csv else form
+    if views or describe is not None:
+        _print_rows(_listing(describe), form)
+        return
+    from jobs.console.query import QueryLimits
     from jobs.console.query import query as run_query
+    from jobs.console.views import VIEWS, selected
 
     if view is not None and view not in VIEWS:
         raise ArchiveError(f"no view {view!r}; the views are: {', '.join(VIEWS)}")
-    text = sql if view is None else f"SELECT * FROM {view}"
+    text = sql if view is None else selected(view)
     if text is None or (sql and view):
         raise ArchiveError("give either one SELECT or --view; views: " + ", ".join(VIEWS))
-    rows = run_query(out, text, QueryLimits(max_seconds, max_memory)).to_pylist()
-    show = output.csv_lines if as_csv else output.table
-    output.emit(rows) if as_json else output.say(show(rows))
+    most = SHOWN if limit is None and form in FOR_PEOPLE else limit or None
+    found = run_query(out, text, QueryLimits(max_seconds, max_memory), most and most + 1)
+    if most and len(found) > most:
+        found = found.slice(0, most)
+        output.log(f"only the first {most} rows are printed; --limit 0 prints all", as_json)
+    if form is Form.parquet:
+        _write_parquet(found)
+    else:
+        _print_rows(found.to_pylist(), form)
+
+
+def _listing(describe: str | None) -> list[dict[str, str]]:
+    """The views, or the columns of a table or a view. Raises ArchiveError for another name."""
+    from jobs.console.describe import described
+    from jobs.console.views import VIEWS
+    from schemas.tables import PUBLISHED
+
+    if describe is None:
+        return [{"view": name, "meaning": view.meaning} for name, view in VIEWS.items()]
+    if describe not in PUBLISHED and describe not in VIEWS:
+        names = ", ".join([*PUBLISHED, *VIEWS])
+        raise ArchiveError(f"no table or view {describe!r}; give one of {names}")
+    return list(described(describe))
+
+
+def _print_rows(rows: list[dict[str, object]] | list[dict[str, str]], form: Form) -> None:
+    if form is Form.json:
+        output.emit(rows)
+        return
+    show = {Form.csv: output.csv_lines, Form.vertical: output.vertical}.get(form, output.table)
+    output.say(show(rows))
+
+
+def _write_parquet(found: pa.Table) -> None:
+    """Write the result to stdout. Raises ArchiveError if that is a terminal."""
+    from pipeline.runs.tables import to_parquet
+
+    if sys.stdout.isatty():
+        raise ArchiveError("--output parquet writes bytes: send them to a file with > FILE")
+    sys.stdout.buffer.write(to_parquet(found))
+    sys.stdout.buffer.flush()

@@ -98,6 +98,16 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> 
     return "\n".join([line(names), rule, *map(line, cells)])
 
 
+def vertical(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return each row as lines of column and value: for rows that are wider than a screen."""
+    blocks = []
+    for number, row in enumerate(rows, start=1):
+        width = max(map(len, row), default=0)
+        lines = [f"{name.ljust(width)}  {cell(value)}".rstrip() for name, value in row.items()]
+        blocks.append("\n".join([f"row {number}", *lines]))
+    return "\n\n".join(blocks) or "(no rows)"
+
+
 def cell(value: object) -> str:
     """Return a table cell's text on one line, without control characters (names are untrusted)."""
     if value is None:

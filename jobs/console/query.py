@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import FileSystem, LocalFileSystem
 
+from jobs.console.views import create_views
 from pipeline.store import layout, storage
 from pipeline.store.address import is_s3
 from pipeline.store.local import local_path
@@ -50,99 +51,11 @@ class QueryLimits:
         return int(self.memory_gb * GIB)
 
 
-_LARGEST = """
-    SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
-    FROM regions
-    SEMI JOIN last_restorations USING (clip_id, run)
-    WHERE decision = '{decision}'
-    ORDER BY area DESC, clip_id, frame
-"""
-VIEWS: dict[str, str] = {
-    # The last run that restored each clip.
-    "last_restorations": """
-        SELECT clip_id, max(run) AS run FROM clips WHERE state IN ('published', 'untouched')
-        GROUP BY clip_id
-    """,
-    # The last row of every clip.
-    "latest_clips": """
-        SELECT * FROM clips
-        QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
-        ORDER BY clip_id
-    """,
-    # Restored clips: the least improved first, then those that differ most from their source.
-    "worst_clips": """
-        SELECT clip_id, collection, run,
-            ref_psnr_after_db - ref_psnr_before_db AS ref_psnr_gain_db,
-            psnr_to_source_db, ssim_to_source,
-            noise_sigma_after - noise_sigma_before AS noise_sigma_change,
-            flicker_after - flicker_before AS flicker_change,
-            output_uri
-        FROM latest_clips
-        WHERE state IN ('published', 'up_to_date')
-        ORDER BY ref_psnr_gain_db NULLS LAST, psnr_to_source_db NULLS LAST, clip_id
-    """,
-    # Regions that the last restoration of each clip left as in the source, since they may be real:
-    # the largest first.
-    "suspects": _LARGEST.format(decision="suspect"),
-    # Regions that the last restoration of each clip repaired, the largest first.
-    "largest_repairs": _LARGEST.format(decision="repair"),
-    # Restored clips to look at first: those with the largest repair, as a share of the frame.
-    "review_queue": """
-        SELECT clip_id, collection, run, largest_repair, largest_repair_frame,
-            100.0 * largest_repair / (width * height) AS largest_repair_percent,
-            regions_repaired, suspects, frames_changed, frames, output_uri
-        FROM clips
-        SEMI JOIN last_restorations USING (clip_id, run)
-        ORDER BY largest_repair_percent DESC NULLS LAST, suspects DESC, clip_id
-    """,
-    # Reasons why clips are not restored, the most frequent first.
-    "quarantine_by_reason": """
-        SELECT reason, state, count(*) AS clips, any_value(next_step) AS next_step,
-            min(clip_id) AS example, min_by(sentence, clip_id) AS example_sentence
-        FROM latest_clips
-        WHERE reason IS NOT NULL
-        GROUP BY reason, state
-        ORDER BY clips DESC, reason
-    """,
-    # Clips that no run has restored so far.
-    "never_restored": """
-        SELECT clip_id, max_by(collection, run) AS collection, max_by(state, run) AS state,
-            max_by(reason, run) AS reason, max_by(sentence, run) AS sentence, count(*) AS runs,
-            min(run_date) AS first_tried, max(run_date) AS last_tried
-        FROM clips
-        GROUP BY clip_id
-        HAVING bool_and(state NOT IN ('published', 'up_to_date', 'untouched'))
-        ORDER BY runs DESC, clip_id
-    """,
-    # Containers, codecs and picture sizes in the archive.
-    "format_census": """
-        SELECT container, codec, pix_fmt, width, height,
-            round(fps_num / nullif(fps_den, 0), 3) AS fps, field_order,
-            count(*) AS clips, sum(frames)::BIGINT AS frames,
-            round(sum(frames * fps_den / nullif(fps_num, 0)) / 3600, 3) AS hours
-        FROM latest_clips
-        WHERE pix_fmt IS NOT NULL
-        GROUP BY ALL
-        ORDER BY clips DESC, frames DESC
-    """,
-    # Mean scores of every model and recipe, to compare runs before and after a change.
-    "model_history": """
-        SELECT model, weights_sha256, recipe_sha256, min(run_date) AS first_used,
-            max(run_date) AS last_used, count(*) AS clips, sum(frames)::BIGINT AS frames,
-            avg(psnr_to_source_db) AS psnr_to_source_db,
-            avg(ref_psnr_after_db - ref_psnr_before_db) AS ref_psnr_gain_db,
-            sum(seconds_model) / nullif(sum(frames), 0) AS seconds_model_per_frame
-        FROM clips
-        WHERE state = 'published' AND frames_reverted IS NULL
-        GROUP BY ALL
-        ORDER BY last_used DESC, clips DESC
-    """,
-}
-
-
-def query(out: str, sql: str, limits: QueryLimits | None = None) -> pa.Table:
+def query(
+    out: str, sql: str, limits: QueryLimits | None = None, rows: int | None = None
+) -> pa.Table:
     """Return the result of one SELECT over `runs`, `clips`, `shots`, `frames`, `regions` and
-    the views.
+    the views: at most the first ``rows``.
 
     Raises ArchiveError for other statements, for SQL that fails, if there are no tables, and at a
     limit of time or memory.
@@ -154,12 +67,11 @@ def query(out: str, sql: str, limits: QueryLimits | None = None) -> pa.Table:
         _check_single_select(connection, sql)
         for name in PUBLISHED:
             connection.register(name, _dataset(out, name))
-        for name, text in VIEWS.items():
-            connection.execute(f"CREATE VIEW {name} AS {text}")
+        create_views(connection, sql)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
         with _memory_limited(limits), _interrupted(connection, limits):
-            return _fetch(connection, sql, limits)
+            return _fetch(connection, sql, limits, rows)
     except duckdb.InterruptException as error:
         raise ArchiveError(
             f"the query was stopped after {limits.seconds:g} seconds; select less, or raise "
@@ -182,9 +94,13 @@ def query(out: str, sql: str, limits: QueryLimits | None = None) -> pa.Table:
         connection.close()
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limits: QueryLimits) -> pa.Table:
-    """The whole result. Raises MemoryError if its rows are too many to print."""
-    reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+def _fetch(
+    connection: duckdb.DuckDBPyConnection, sql: str, limits: QueryLimits, rows: int | None
+) -> pa.Table:
+    """The result, or its first rows. Raises MemoryError if its rows are too many to print."""
+    relation = connection.sql(sql)
+    relation = relation if rows is None else relation.limit(rows)
+    reader = relation.to_arrow_reader(_BATCH_ROWS)
     batches, size = list[pa.RecordBatch](), 0
     for batch in reader:
         batches.append(batch)

@@ -38,14 +38,6 @@ def spike_log_odds(luma: Tensor, image: Tensor, noise: float) -> Tensor:
     return SPIKE_LOG_ODDS * (spike - SPIKE_LEAST - SPIKE_PER_NOISE * noise).clamp_min(0)
 
 
-def differences(luma: Tensor) -> Tensor:
-    """How much brighter each pixel is than in the nearest neighbours, code values (2, H, W).
-
-    ``luma`` (3, H, W) is the frame's and its nearest neighbours', the earlier one first.
-    """
-    return 255 * (luma[:1] - luma[1:])
-
-
 def defect_weight(defect_logits: Tensor) -> Tensor:
     """How far each pixel counts as a defect, (H, W) in [0, 1].
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +34,8 @@ DEVIATIONS = (0.191, 0.139, 0.429, 0.646, 0.091, 0.702)
 WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
 BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
-DEFECT_FROM = -0.4  # log odds from which a region is a defect
+DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
+CLEAR_FROM, CLEAR_LEAST = 1.5, 3  # log odds of a clear defect; as many in three frames
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
 STRONG = 60.0  # strength from which a region's path is looked for
@@ -49,8 +50,6 @@ REMOVED_FROM = 12.0, 3.0, 2.0
 LEAST_REMOVED = 6  # pixels
 LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
 AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
-DEFECT = 0.5  # the network's weight of a defect from which a scratch is looked for
-# A scratch stands upright and is narrow. It is there in the neighbouring frames as well.
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 MARGIN = 2  # pixels around a suspect that keep the source as well
 
@@ -68,7 +67,7 @@ class _Decided(NamedTuple):
     """What was decided about a frame."""
 
     found: Mask  # pixels of the regions with evidence of a defect, (H, W)
-    defects: Mask  # what is repaired: they and scratches, with their surroundings
+    defects: Mask  # what is repaired: they, with their surroundings
     left: Mask  # of those, what the network leaves
     suspects: Mask
     repairs: tuple[Repair, ...]
@@ -77,15 +76,11 @@ class _Decided(NamedTuple):
 def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
-    ``defects`` is then what is repaired, (H, W) in [0, 1]. A frame without a neighbour on one side
-    keeps the network's defects and has no suspects. Unless ``keep``, suspects are recorded as
-    repairs, no pixel is a suspect, and ``defects`` has the network's as well.
+    ``defects`` is then what is repaired, (H, W) in [0, 1]. Unless ``keep``, suspects are recorded
+    as repairs, no pixel is a suspect, and ``defects`` has the network's as well.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame
-        if -1 not in around or 1 not in around:
-            yield replace(frame, repairs=_at_shot_edge(frame))
-            continue
         decided = _decide(around)
         settled = _settled(frame, decided) if keep else _all_repaired(frame, decided)
         yield _filled(settled, around[0].seen, decided.left)
@@ -149,7 +144,7 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
 def _decide(around: Mapping[int, _Looked]) -> _Decided:
     """What is a defect in the middle frame, what is a suspect, and why."""
     frame, seen, odds, alarms = around[0]
-    swarm = _is_swarm(around.values())
+    swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
@@ -157,14 +152,16 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
+        elif value < CLEAR_FROM and not worn:
+            why[region.label] = "lone"
         elif _lies_along_edge(region.box, seen.labels.shape):
             why[region.label] = "edge"
         elif swarm:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
-    scratches, change = _scratches(frame), strip_exposure(frame.source, frame.image)
+    change = strip_exposure(frame.source, frame.image)
     pixels = np.isin(seen.labels, [region.label for region in found])
-    defects = _grown(pixels | scratches)
+    defects = _grown(pixels)
     left = [
         region.label
         for region, moved in zip(seen.regions, seen.measures.moved, strict=True)
@@ -175,12 +172,11 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
         Repair(region.box, region.area, region.bright, region.mean, "repair", "one_frame")
         for region in found
     ]
-    labels, parts = _parts(scratches, 1)
-    repairs += [_record(box, labels, label, change, "upright") for label, box in parts]
-    labels, parts = _parts(suspects, LEAST_REMOVED)
+    labels, parts = _parts(suspects)
     for label, box in parts:
-        reason: Why = why.get(_commonest(seen.labels, labels, label, box), "unlike_dust")
-        repairs.append(_record(box, labels, label, change, reason, "suspect"))
+        otherwise: Why = "upright" if _is_upright(box) else "unlike_dust"
+        reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
+        repairs.append(_suspect(box, labels, label, change, reason))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
@@ -203,22 +199,21 @@ def _is_swarm(frames: Collection[_Looked]) -> bool:
     return on_path >= max(SWARM_LEAST, SWARM * len(alarms))
 
 
+def _is_worn(frames: Collection[_Looked]) -> bool:
+    """Whether clear defects are near. Where none are, a doubtful one is rarely a defect."""
+    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
+
+
 def _removed_from(frame: FrameState) -> float:
     """Code values from which a change is more than less noise and fewer coding errors."""
     least, per_noise, per_error = REMOVED_FROM
     return max(least, per_noise * (frame.noise or 0.0), per_error * frame.predicted_error)
 
 
-def _scratches(frame: FrameState) -> Mask:
-    """The network's defects that are upright and narrow, (H, W)."""
-    assert frame.defects is not None  # the network stage found them
-    labels, parts = _parts(frame.defects.numpy() > DEFECT, 1)
-    upright = [
-        label
-        for label, (_, _, wide, high) in parts
-        if wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
-    ]
-    return np.isin(labels, upright)
+def _is_upright(box: Box) -> bool:
+    """Whether a box is narrow and upright, as a scratch is, and a pole, and the edge of a door."""
+    _, _, wide, high = box
+    return wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
 
 
 def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:
@@ -244,13 +239,13 @@ def _soft(mask: Mask) -> Plane:
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
 
 
-def _parts(mask: Mask, least: int) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:
+def _parts(mask: Mask) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:
     """The labels (H, W) of a mask's connected parts, and the label and box of each large one."""
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     parts: list[tuple[int, Box]] = []
     for label in range(1, count):
         x, y, wide, high, area = (int(value) for value in boxes[label])
-        if area >= least:
+        if area >= LEAST_REMOVED:
             parts.append((label, (x, y, wide, high)))
     return labels, parts
 
@@ -268,24 +263,8 @@ def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box
     return int(np.bincount(of[window][own]).argmax())
 
 
-def _record(
-    box: Box,
-    labels: NDArray[np.int32],
-    label: int,
-    change: Plane,
-    why: Why,
-    decision: Literal["repair", "suspect"] = "repair",
-) -> Repair:
+def _suspect(box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why) -> Repair:
     window, own = _own(labels, label, box)
     values = change[window][own]
     bright = bool(values.mean() > 0)
-    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), decision, why)
-
-
-def _at_shot_edge(frame: FrameState) -> tuple[Repair, ...]:
-    """A record of what the network removes in a frame without a neighbour on one side."""
-    assert frame.defects is not None
-    change = strip_exposure(frame.source, frame.image)
-    removed = (np.abs(change) > _removed_from(frame)) & (frame.defects.numpy() > DEFECT)
-    labels, parts = _parts(removed, LEAST_REMOVED)
-    return tuple(_record(box, labels, label, change, "shot_edge") for label, box in parts)
+    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), "suspect", why)

@@ -7,12 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from models.fidelity.damage_level import Nearest, noise_level
-from models.fidelity.defect_map import (
-    defect_weight,
-    differences,
-    match_weight,
-    spike_log_odds,
-)
+from models.fidelity.defect_map import defect_weight, match_weight, spike_log_odds
 from models.fidelity.predicted_error import predicted_error
 
 
@@ -23,7 +18,6 @@ class Judgement(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None  # standard deviation in code values; None: no block has a match
     predicted_error: float  # mean error of the source, code values
-    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def judge(
@@ -37,4 +31,4 @@ def judge(
     spikes = spike_log_odds(near.luma[0], image, predicted if noise is None else noise)
     logits = defect_logits + spikes
     defects = defect_weight(logits) * match_weight(trust)
-    return Judgement(logits, defects, noise, predicted, differences(near.luma[0]))
+    return Judgement(logits, defects, noise, predicted)

@@ -20,6 +20,7 @@ from models.motion.deflicker import LUMA_709, warp
 from models.motion.flow import dis_flow
 
 OFFSETS = (-2, -1, 1, 2)  # neighbours of a centre frame, in frames
+PAIRS = ((-1, 1), (1, 2), (-2, -1))  # offsets of two neighbours to compare with, the best first
 OUTERMOST = max(OFFSETS)
 SPAN = 2 * OUTERMOST  # frames each side used by a window: an outer neighbour is a mean of three
 MISMATCH = 14.0  # mean |difference| in code values over 7x7 pixels from which a match is replaced
@@ -65,6 +66,18 @@ def flow_search(preset: str) -> cv2.DISOpticalFlow:
     dis.setGradientDescentIterations(12)
     dis.setVariationalRefinementIterations(REFINEMENTS[preset])
     return dis
+
+
+def nearest_pair(trust: NDArray[np.float32]) -> tuple[int, int] | None:
+    """The two neighbours to compare a frame with: one each side, or at a shot's end two on one.
+
+    As indices of the confidences (len(OFFSETS), H, W). None in a shot of one or two frames.
+    """
+    there = {offset: k for k, offset in enumerate(OFFSETS) if trust[k].any()}
+    for one, other in PAIRS:
+        if one in there and other in there:
+            return there[one], there[other]
+    return None
 
 
 def flow_step(

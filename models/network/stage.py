@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
-from models.fidelity.damage_level import NEAREST, Nearest
+from models.fidelity.damage_level import Nearest
 from models.fidelity.judgement import judge
 from models.frame_state import AlignedWindow, FrameState
+from models.motion.alignment import nearest_pair
 from models.network.memory import Ladder
 from models.network.tiling import restore_in_tiles
 from models.network.unet import RestorationNet
@@ -27,7 +28,6 @@ class RestoredWindow(NamedTuple):
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
     noise: float | None  # standard deviation in code values; None: not known
     predicted_error: float  # mean error of the source, code values
-    differences: Tensor  # brighter than the frame before and after, code values, (2, H, W)
 
 
 def restore_window(
@@ -58,10 +58,11 @@ class NetworkStage:
             assert frame.window is not None  # the alignment made it
             ladder = ladder or self.ladder(frame.window)
             found = self.restore(ladder, frame.window, self._seed * 1_000_003 + frame.index)
-            nearest = frame.window.frames[[1 + k for k in NEAREST]].mean(0)
+            near = _nearest(frame.window)
             yield replace(
                 frame,
-                neighbours=np.ascontiguousarray(nearest.permute(1, 2, 0).numpy()),
+                neighbours=np.ascontiguousarray(near.mean(0).permute(1, 2, 0).numpy()),
+                differences=255 * (frame.window.frames[0].mean(0) - near.mean(1)),
                 image=np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
                 window=None,
                 rung=ladder.rung,
@@ -70,7 +71,6 @@ class NetworkStage:
                 defects=found.defects,
                 noise=found.noise,
                 predicted_error=found.predicted_error,
-                differences=found.differences,
                 noise_weight=noise_weight(found.noise),
                 filter_share=filter_share(found.noise, found.predicted_error),
             )
@@ -86,3 +86,9 @@ class NetworkStage:
             return restore_window(net, *window, steps=self._steps, seed=seed, side=side)
 
         return ladder.first_that_fits(attempt)
+
+
+def _nearest(window: AlignedWindow) -> Tensor:
+    """The two neighbours that a frame is compared with, (2, 3, H, W); without any, itself."""
+    pair = nearest_pair(window.trust.numpy())
+    return window.frames[[1 + k for k in pair] if pair else [0, 0]]

@@ -30,7 +30,7 @@ class Settings:
     def of(self, clip: Clip) -> Settings:
         """The settings with the recipe and the weights of one clip."""
         recipe = self.book.of(clip.recipe, clip.collection) if self.book else self.recipe
-        if recipe == self.recipe:
+        if recipe is self.recipe or recipe == self.recipe:
             return self
         same = recipe.model == self.recipe.model
         weights = self.weights_sha256 if same else pinned(recipe.model)

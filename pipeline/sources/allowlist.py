@@ -7,21 +7,21 @@ path. Without the variable every path and every bucket is allowed. Jobs on a clu
 variable as well.
 """
 
+import functools
 import os
 import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.clip.clip import Clip
 from pipeline.sources.formats import ManifestFault
 from pipeline.store.address import is_s3
 from pipeline.store.local import local_path
 from schemas.errors import ArchiveError
 
 VARIABLE = "ARCHIVE_RESTORE_ALLOW"
-URI_COLUMNS = ("source_uri", "reference_uri")
 _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?|/.*|file:///.*")
 
 
@@ -39,11 +39,17 @@ class Allowed:
         return any(address == place or address.startswith(_folder(place)) for place in self.places)
 
 
+ANYWHERE = Allowed()
+
+
 def allowed() -> Allowed:
     """The configured places. Raises ArchiveError with every place that is not valid."""
     text = os.environ.get(VARIABLE)
-    if text is None:
-        return Allowed()
+    return ANYWHERE if text is None else _allowed(text)
+
+
+@functools.cache  # a manifest may have a million rows
+def _allowed(text: str) -> Allowed:
     places = shlex.split(text)
     wrong = [place for place in places if not _PLACE.fullmatch(place) or ".." in place.split("/")]
     if wrong:
@@ -54,10 +60,10 @@ def allowed() -> Allowed:
 
 def reached(uri: str) -> bool:
     """Whether a source lies in an allowed place. Links are followed on both sides."""
-    places = allowed().places
-    if places is None or is_s3(uri):
-        return uri in Allowed(places)
-    return _real(uri) in Allowed(tuple(_real(place) for place in places))
+    places = allowed()
+    if places.places is None or is_s3(uri):
+        return uri in places
+    return _real(uri) in Allowed(tuple(_real(place) for place in places.places))
 
 
 def _normal(uri: str) -> str:
@@ -71,7 +77,17 @@ def _folder(place: str) -> str:
     return place if place.endswith("/") else f"{place}/"
 
 
-def overlaps(numbered: Iterable[tuple[int, Clip]], out: str) -> Iterator[ManifestFault]:
+class Original(NamedTuple):
+    """The addresses of a row of the manifest, absolute."""
+
+    source_uri: str
+    reference_uri: str | None = None
+
+
+URI_COLUMNS = Original._fields
+
+
+def overlaps(numbered: Iterable[tuple[int, Original]], out: str) -> Iterator[ManifestFault]:
     """Yield a fault for every original that the output would mix with.
 
     No source and no reference may lie in OUT, at any depth. OUT may not lie below the address of a

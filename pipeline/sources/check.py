@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clip.clip import Clip
 from pipeline.sources import allowlist
-from pipeline.sources.allowlist import URI_COLUMNS, overlaps
+from pipeline.sources.allowlist import URI_COLUMNS, Original, overlaps
 from pipeline.sources.formats import ROW, ManifestFault
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS
 from schemas.manifest_model import breaches
@@ -41,10 +40,12 @@ def part_faults(table: pa.Table) -> list[ManifestFault]:
     return [*_cell_faults(table), *_checksum_faults(table)]
 
 
-def place_faults(numbered: Iterable[tuple[int, Clip]], out: str | None) -> Iterator[ManifestFault]:
+def place_faults(
+    originals: Iterable[tuple[int, Original]], out: str | None
+) -> Iterator[ManifestFault]:
     """Yield a fault for every source outside of the allowed places, or in the output."""
-    places = allowlist.allowed()
-    for number, row in numbered:
+    places, numbered = allowlist.allowed(), list(originals)
+    for number, row in numbered if places.places is not None else ():
         for column in URI_COLUMNS:
             uri = getattr(row, column)
             if uri is not None and uri not in places:
@@ -84,6 +85,9 @@ def _cell_faults(table: pa.Table) -> Iterator[ManifestFault]:
 
 def _checksum_faults(table: pa.Table) -> Iterator[ManifestFault]:
     """Yield checksums of the wrong length, and algorithms without a checksum."""
+    given = {"checksum", "checksum_algo"} & set(table.column_names)
+    if all(table[name].null_count == len(table) for name in given):
+        return
     numbers, checksums, algorithms = (
         table[name].to_pylist() if name in table.column_names else [None] * len(table)
         for name in (ROW, "checksum", "checksum_algo")

@@ -14,7 +14,7 @@ from pipeline.sources.sequence import gaps, is_sequence, numbers
 from pipeline.store import local, storage
 from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
-from pipeline.store.local import local_path
+from pipeline.store.local import ObjectStat, local_path
 from pipeline.store.timely import Deadline, TooSlow
 from schemas.errors import ClipFault
 from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
@@ -63,16 +63,23 @@ def source_token(uri: str) -> str:
     if not reached(uri):
         raise ClipFault(Reason.URI_REFUSED, f"{uri} lies outside of the allowed places")
     if not is_sequence(uri):
-        with unreadable(uri):
-            stat = storage.stat(uri)
+        stat = _stat(uri)
         return f"{stat.size}:{stat.token}"
     digest, size = hashlib.sha256(), 0
     for member in members(uri):
-        with unreadable(member):
-            stat = storage.stat(member)
+        stat = _stat(member)
         size += stat.size
         digest.update(f"{stat.size}:{stat.token}\n".encode())
     return f"{size}:{digest.hexdigest()}"
+
+
+def _stat(uri: str) -> ObjectStat:
+    """Size and token of a file. Raises ClipFault as `unreadable` does."""
+    try:
+        return storage.stat(uri)
+    except (OSError, ClipFault):
+        with unreadable(uri):
+            raise
 
 
 @contextmanager
@@ -111,7 +118,7 @@ def unreadable(uri: str) -> Iterator[None]:
     output it stays a fault of the store.
     """
     try:
-        with local.faults(Path(uri)):
+        with local.faults(uri):
             yield
     except TooSlow as slow:
         raise ClipFault(Reason.STORE_ERROR, f"{uri}: {slow}") from slow

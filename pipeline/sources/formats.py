@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,31 +57,41 @@ class _Reading:
     """The rows and faults read so far and not yet taken."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, Cells]] = []
+        self.numbers: list[int] = []
         self.names: dict[str, None] = {}  # in order of appearance
+        self.header: dict[str, int] = {}  # with it, the rows are records: the place of each name
         self.faults: list[ManifestFault] = []
+        self._rows: list[Any] = []
         self._count = 0
 
     def add(self, number: int, cells: Cells) -> None:
+        self.names.update(dict.fromkeys(cells))
+        self.add_record(number, cells)
+
+    def add_record(self, number: int, record: list[str] | Cells) -> None:
         if self._count >= MAX_ROWS:
             raise ArchiveError(f"a manifest has at most {MAX_ROWS} rows: split it")
         self._count += 1
-        self.names.update(dict.fromkeys(cells))
-        self.rows.append((number, cells))
+        self.numbers.append(number)
+        self._rows.append(record)
 
     def fault(self, row: int, column: str, sentence: str, value: str | None = None) -> None:
         self.faults.append(ManifestFault(row, column, value, sentence))
 
     def take(self) -> tuple[pa.Table, list[ManifestFault]]:
         """The rows and faults since the last call."""
-        numbers = pa.array([number for number, _ in self.rows], pa.int64())
         columns = {
-            name: pa.array([cells.get(name) for _, cells in self.rows], pa.string())
-            for name in self.names
-            if name != ROW
+            name: pa.array(self._column(name), pa.string()) for name in self.names if name != ROW
         }
-        faults, self.rows, self.faults = self.faults, [], []
-        return pa.table({ROW: numbers, **columns}), faults
+        table = pa.table({ROW: pa.array(self.numbers, pa.int64()), **columns})
+        faults, self.numbers, self.faults, self._rows = self.faults, [], [], []
+        return table, faults
+
+    def _column(self, name: str) -> list[str | None]:
+        if not self.header:
+            return [cells.get(name) for cells in self._rows]
+        place = self.header[name]
+        return [_blank_as_none(record[place]) for record in self._rows]
 
 
 def format_of(uri: str) -> Format:
@@ -126,7 +136,7 @@ def batches(
     """
     reading = _Reading()
     for _ in _READERS[format_of(uri)](stream, reading):
-        if len(reading.rows) >= rows:
+        if len(reading.numbers) >= rows:
             yield reading.take()
     yield reading.take()
 
@@ -137,7 +147,7 @@ def _lines(stream: BinaryIO, reading: _Reading, newline: str) -> Iterator[str]:
     try:
         for number, line in enumerate(text, start=1):
             try:
-                line.encode()
+                line.isascii() or line.encode()
             except UnicodeEncodeError:
                 sentence = f"line {number} is not UTF-8 text; save the manifest as UTF-8"
                 reading.fault(0, "", sentence)
@@ -153,14 +163,16 @@ def _read_csv(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
     delimiter = max(",;\t", key=head.count)
     csv.field_size_limit(_MAX_CELL)
     records = csv.reader(itertools.chain([head], lines), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
+    names: list[str] = []
     number = 0
     try:
         for number, record in enumerate(records, start=1):
-            if header is None:
-                header = _header(record, reading)
+            if number == 1:
+                names = _header(record, reading)
             elif any(record):
-                _add_record(reading, number, header, record)
+                if len(record) != len(names):
+                    _fill_up(reading, number, names, record)
+                reading.add_record(number, record)
                 yield
     except csv.Error as error:
         reading.fault(number + 1, "", f"is not CSV: {error}")
@@ -169,21 +181,23 @@ def _read_csv(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
 
 
 def _header(record: list[str], reading: _Reading) -> list[str]:
+    """Take and return the names of the columns. Of two with one name, the last counts."""
     names = [name.strip() for name in record]
     for name in dict.fromkeys(names):
         if names.count(name) > 1 and name:
             reading.fault(1, name, "the column appears more than once")
+    reading.header = {name: place for place, name in enumerate(names)}
     reading.names.update(dict.fromkeys(name for name in names if name))
     return names
 
 
-def _add_record(reading: _Reading, number: int, header: list[str], record: list[str]) -> None:
-    extra = len(record) - len(header)
-    if extra < 0 or any(cell.strip() for cell in record[len(header) :]):
-        reading.fault(number, "", f"has {len(record)} cells, the header has {len(header)}")
-    cells = dict(zip(header, record, strict=False))
-    cells.pop("", None)
-    reading.add(number, {name: _blank_as_none(cell) for name, cell in cells.items()})
+def _fill_up(reading: _Reading, number: int, names: list[str], record: list[str]) -> None:
+    """Give a record of another length the cells that it lacks, and report it."""
+    if len(record) < len(names) or any(cell.strip() for cell in record[len(names) :]):
+        reading.fault(number, "", f"has {len(record)} cells, the header has {len(names)}")
+    for name in names[len(record) :]:
+        first = names.index(name)  # the same place, unless the name appears twice
+        record.append(record[first] if first < len(record) else "")
 
 
 def _read_json(stream: BinaryIO, reading: _Reading) -> Iterator[None]:
@@ -290,7 +304,7 @@ def _encodes(text: str) -> bool:
 
 
 def _blank_as_none(text: str) -> str | None:
-    return text if text.strip() else None
+    return text if text and not text.isspace() else None
 
 
 _READERS: dict[Format, Callable[[BinaryIO, _Reading], Iterator[None]]] = {

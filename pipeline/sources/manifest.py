@@ -4,14 +4,15 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO
+from itertools import repeat
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from pipeline.clip.clip import Clip
 from pipeline.sources import check
-from pipeline.sources.allowlist import URI_COLUMNS
-from pipeline.sources.formats import ROW, Cells, ManifestFault, batches, parse, readable
+from pipeline.sources.allowlist import URI_COLUMNS, Original
+from pipeline.sources.formats import ROW, ManifestFault, batches, parse, readable
 from pipeline.store import address, local, storage
 from schemas.errors import ArchiveError
 from schemas.manifest import CHECKSUM_DIGITS, COLUMNS, OVERRIDES, parse_rate
@@ -76,10 +77,9 @@ def inspect_manifest(
         faults += check.table_faults(table)
     if any(fault.severity == "error" for fault in faults):
         return [], sorted(faults, key=lambda fault: fault.row)
-    numbered = _numbered(table, folder)
-    if found := list(check.place_faults(numbered, out)):
+    if found := list(check.place_faults(_originals(table, folder), out)):
         return [], [*faults, *found]
-    return [clip for _, clip in numbered], faults
+    return _clips(table, folder), faults
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def stream_manifest(
         raise ManifestInvalid(uri, sorted(faults, key=lambda fault: fault.row))
     stream.seek(0)
     for table, _ in batches(stream, uri):
-        yield [clip for _, clip in _numbered(table, _folder(uri))]
+        yield _clips(table, _folder(uri))
 
 
 def _stream_faults(
@@ -126,7 +126,7 @@ def _stream_faults(
         errors = [fault for fault in found if fault.severity == "error"]
         yield from errors
         if not errors:
-            yield from check.place_faults(_numbered(table, _folder(uri)), out)
+            yield from check.place_faults(_originals(table, _folder(uri)), out)
         if "clip_id" in table.column_names:
             kept.append(table.select([ROW, "clip_id"]))
     if kept:
@@ -141,31 +141,46 @@ def _folder(uri: str) -> str:
     return plain.rsplit("/", 1)[0]
 
 
-def _numbered(table: pa.Table, folder: str) -> list[tuple[int, Clip]]:
-    """The clips of a table without faults, each with the number of its row."""
-    return [(int(row.pop(ROW)), _clip(row, folder)) for row in table.to_pylist()]
-
-
-def _clip(cells: Cells, folder: str) -> Clip:
-    """The clip of a row without faults.
+def _clips(table: pa.Table, folder: str) -> list[Clip]:
+    """The clips of a table without faults.
 
     `expected_fps` is a ratio, addresses are absolute, and a clip with a `checksum` has its
     `checksum_algo`.
     """
-    row = {name: cells.get(name) for name in COLUMNS}
-    for name in URI_COLUMNS:
-        if (uri := cells.get(name)) is not None:
-            row[name] = _absolute(uri, folder)
-    if (checksum := cells.get("checksum")) is not None:
-        by_length = {digits: name for name, digits in CHECKSUM_DIGITS.items()}
-        row["checksum"] = checksum.lower()
-        row["checksum_algo"] = by_length[len(checksum)]
-    for name in ("field_order", *OVERRIDES):
-        if (word := cells.get(name)) is not None:
-            row[name] = word.lower()
-    if (rate := cells.get("expected_fps")) is not None:
-        row["expected_fps"] = str(parse_rate(rate))
-    return Clip.from_dict(row)
+    cells: dict[str, list[Any]] = _addresses(table, folder)
+    for name in COLUMNS.keys() - cells.keys() & set(table.column_names):
+        if table[name].null_count < len(table):
+            values = table[name].to_pylist()
+            change = _CHANGES.get(name)
+            cells[name] = values if change is None else [v and change(v) for v in values]
+    cells["priority"] = [int(value or 0) for value in cells.get("priority", [0] * len(table))]
+    if (sums := cells.get("checksum")) is not None:
+        cells["checksum_algo"] = [value and _ALGORITHMS[len(value)] for value in sums]
+    rows = zip(*cells.values(), strict=True)
+    return [Clip(**dict(zip(cells, row, strict=True))) for row in rows]
+
+
+_ALGORITHMS = {digits: name for name, digits in CHECKSUM_DIGITS.items()}
+_CHANGES: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("checksum", "field_order", *OVERRIDES), str.lower),
+    "expected_fps": lambda text: str(parse_rate(text)),
+}
+
+
+def _addresses(table: pa.Table, folder: str) -> dict[str, list[str | None]]:
+    """The addresses of a table without faults, by column, absolute."""
+    return {
+        name: [uri and _absolute(uri, folder) for uri in table[name].to_pylist()]
+        for name in URI_COLUMNS
+        if name in table.column_names and table[name].null_count < len(table)
+    }
+
+
+def _originals(table: pa.Table, folder: str) -> Iterator[tuple[int, Original]]:
+    """Number and addresses of each row of a table without faults."""
+    found = _addresses(table, folder)
+    columns = (found.get(name, repeat(None, len(table))) for name in URI_COLUMNS)
+    return zip(table[ROW].to_pylist(), map(Original, *columns), strict=True)
 
 
 def _absolute(uri: str, folder: str) -> str:

@@ -35,7 +35,7 @@ _KINDS = {
 
 
 @contextmanager
-def faults(path: Path) -> Iterator[None]:
+def faults(path: str | Path) -> Iterator[None]:
     """Turn an error of the operating system into a `ClipFault` of that path."""
     try:
         yield
@@ -90,9 +90,13 @@ def exists(uri: str | Path) -> bool:
 
 def stat(uri: str | Path) -> ObjectStat:
     """Size and time of modification. Raises `ClipFault(NOT_FOUND)` for all but a regular file."""
-    path = local_path(uri)
-    with faults(path):
-        status = path.stat()
+    plain = isinstance(uri, str) and uri.startswith("/") and "\0" not in uri
+    path = uri if plain else local_path(uri)  # a Path costs more than the question itself
+    try:
+        status = os.stat(path)
+    except OSError:
+        with faults(path):
+            raise
     _refuse_irregular(path, status.st_mode)
     return ObjectStat(status.st_size, str(status.st_mtime_ns))
 
@@ -111,7 +115,7 @@ def open_regular(path: Path) -> BinaryIO:
     return stream
 
 
-def _refuse_irregular(path: Path, mode: int) -> None:
+def _refuse_irregular(path: str | Path, mode: int) -> None:
     if not stat_module.S_ISREG(mode):
         kind = _KINDS.get(stat_module.S_IFMT(mode), "a device")
         raise ClipFault(Reason.NOT_FOUND, f"{path} is {kind}, not a file")

@@ -35,7 +35,7 @@ def segment(
 ) -> SegmentRecord:
     """Write one segment with the whole clip; its first `changed` frames are one code value darker.
 
-    In the frame `erased`, a box of 32 x 24 pixels at 16,8 is grey. Returns its record.
+    In the frame `erased`, a box of 32 x 24 pixels at 16,8 is another picture. Returns its record.
     """
     with (
         Decoder(source, Recipe().limits) as decoder,
@@ -45,7 +45,7 @@ def segment(
             step = np.array(1 if frame.index < changed else 0, frame.planes[0].dtype)
             luma = frame.planes[0] - step
             if frame.index == erased:
-                luma[8:32, 16:48] = 128
+                luma[8:32, 16:48] ^= 128
             writer.write((luma, *frame.planes[1:]))
     return SegmentRecord(
         0, 0, len(survey.pts), tuple(writer.crcs), uri=str(path),

@@ -46,7 +46,13 @@ class Place:
 
 
 def restore_with_model(
-    film: Film, shot: range, wanted: range, size: str, steps: int = 1, weights: Path | None = None
+    film: Film,
+    shot: range,
+    wanted: range,
+    size: str,
+    steps: int = 1,
+    weights: Path | None = None,
+    grain: float = 1.0,
 ) -> Frames:
     """Restore ``wanted`` frames of a shot as the pipeline does, with the context they need."""
     from models.restorer import CONTEXT  # torch: imported only if it is used
@@ -58,6 +64,7 @@ def restore_with_model(
         deflicker=is_unsteady(np.stack(film.frames[shot.start : shot.stop])),
         first_index=first,
         wanted=wanted,
+        grain=grain,
     )
     pictures = (np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in stream)
     return dict(zip(wanted, pictures, strict=True))

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.console.query import VIEWS, QueryLimits, query
+from jobs.console.describe import described
+from jobs.console.query import QueryLimits, query
+from jobs.console.views import VIEWS, selected
 from pipeline.runs.tables import write_tables
 from pipeline.store import storage
 from schemas.errors import ArchiveError
-from schemas.tables import schema
+from schemas.tables import PUBLISHED, schema
 
 pytest_plugins = ("tests.support.environment.s3",)
 
@@ -26,19 +28,26 @@ def clip(name: str, state: str, reason: str | None = None, **more: object) -> Ro
 
 
 def write_lake(out: str) -> None:
-    """Two nights: `a` is restored in the second only, `b` in the first, `c` never."""
+    """Two nights: `a` is restored in the second only, `b` in the first, `c` never, `d` twice."""
     formats = {"codec": "ffv1", "container": "matroska", "pix_fmt": "yuv420p", "frames": 48}
     good = formats | {"width": 720, "height": 576, "fps_num": 24, "fps_den": 1}
+    twice = {"collection": "news", "share_changed": 0.2, "seconds_cpu": 1800.0, **good}
+    twice |= {"field_order": "progressive", "scan_measured": "tff"}
+    old, new = {"recipe_sha256": "1" * 64}, {"recipe_sha256": "2" * 64}
     nights = {
         FIRST: [
             clip("a", "failed", "STORE_ERROR"),
             clip("b", "published", psnr_to_source_db=30.0, largest_repair=4147, **good),
             clip("c", "quarantined", "TRUNCATED", sentence="first"),
+            clip("d", "published", psnr_to_source_db=40.0, **twice, **old),
+            clip("e", "published", collection="news", **old),
         ],
         SECOND: [
             clip("a", "published", psnr_to_source_db=20.0, largest_repair=20, **good),
             clip("b", "up_to_date", psnr_to_source_db=30.0, **good),
             clip("c", "quarantined", "DECODE_CRC", sentence="second"),
+            clip("d", "published", psnr_to_source_db=37.0, **twice, **new),
+            clip("e", "failed", "STORE_ERROR", collection="news", **new),
         ],
     }
     for run, clips in nights.items():
@@ -71,6 +80,8 @@ def test_query_reads_a_store_as_it_reads_a_disk(store_root: str) -> None:
         ("a", "published"),
         ("b", "up_to_date"),
         ("c", "quarantined"),
+        ("d", "published"),
+        ("e", "failed"),
     ]
     assert query(store_root, "FROM frames SELECT count(*) AS n").to_pylist() == [{"n": 6}]
 
@@ -83,30 +94,82 @@ def test_partitions_are_columns(lake: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_runs(lake: str, view: str) -> None:
-    assert len(query(lake, f"SELECT * FROM {view}")) > 0
+def test_every_view_runs_and_is_described(lake: str, view: str) -> None:
+    found = query(lake, selected(view))
+    assert len(found) > 0
+    assert [row["column"] for row in described(view)] == found.column_names
+    assert all(row["meaning"] for row in described(view))
+
+
+@pytest.mark.parametrize("table", PUBLISHED)
+def test_every_table_is_described_with_units(lake: str, table: str) -> None:
+    rows = described(table)
+    assert [row["column"] for row in rows] == query(lake, f"FROM {table}").column_names
+    units = {name: column.unit for name, column in PUBLISHED[table].items()}
+    assert {row["column"]: row["unit"] for row in rows} == units | {"run_date": ""}
+    assert all(row["meaning"] for row in rows)
+
+
+def test_a_result_is_cut_after_the_rows_asked_for(lake: str) -> None:
+    found = query(lake, "SELECT clip_id FROM latest_clips ORDER BY clip_id DESC", rows=2)
+    assert found["clip_id"].to_pylist() == ["e", "d"]
 
 
 def test_views_say_what_they_promise(lake: str) -> None:
     def rows(sql: str) -> list[tuple[object, ...]]:
         return [tuple(row.values()) for row in query(lake, sql).to_pylist()]
 
-    assert rows("SELECT clip_id, psnr_to_source_db FROM worst_clips") == [("a", 20.0), ("b", 30.0)]
+    assert rows("SELECT clip_id, psnr_to_source_db FROM worst_clips") == [
+        ("a", 20.0), ("b", 30.0), ("d", 37.0)
+    ]  # fmt: skip
     assert rows("SELECT reason, state, clips, example FROM quarantine_by_reason") == [
-        ("DECODE_CRC", "quarantined", 1, "c")
+        ("DECODE_CRC", "quarantined", 1, "c"), ("STORE_ERROR", "failed", 1, "e")
+    ]  # fmt: skip
+    assert rows("SELECT clip_id, later_run, psnr_to_source_change FROM compare_runs") == [
+        ("d", SECOND, -3.0)
     ]
+    assert rows("SELECT clip_id, run, newest_run FROM stale_recipes") == [("e", FIRST, SECOND)]
+    assert rows("SELECT clip_id FROM field_order_disagreements") == [("d",)]
+    assert rows("SELECT clip_id FROM touched_pixels_over(0.1)") == [("d",)]
+    assert rows("SELECT clip_id FROM touched_pixels_over(0.2)") == []
+    costs = "SELECT collection, clips, restorations, cpu_hours FROM cost_by_collection"
+    assert rows(costs)[0] == ("news", 2, 3, 1.0)
     assert rows("SELECT clip_id, reason, sentence, runs FROM never_restored") == [
         ("c", "DECODE_CRC", "second", 2)
     ]
-    assert rows("SELECT codec, fps, clips, frames FROM format_census") == [("ffv1", 24.0, 2, 96)]
+    assert rows("SELECT codec, fps, clips, frames FROM format_census") == [
+        ("ffv1", 24.0, 2, 96),
+        ("ffv1", 24.0, 1, 48),
+    ]
     areas = "SELECT clip_id, run, area FROM"
     sizes = "SELECT clip_id, largest_repair, largest_repair_percent FROM review_queue"
-    assert rows(sizes) == [
+    assert rows(sizes)[:3] == [
         ("b", 4147, pytest.approx(1, abs=0.001)),
         ("a", 20, pytest.approx(0.00482, abs=1e-5)),
+        ("d", None, None),
     ]
     assert rows(f"{areas} suspects") == [("b", FIRST, 40), ("a", SECOND, 30)]
     assert rows(f"{areas} largest_repairs") == [("b", FIRST, 25), ("a", SECOND, 20)]
+
+
+def test_drift_finds_a_planted_shift_and_no_other(tmp_path: Path) -> None:
+    """The second night has the first one's values in another order, the third has more noise."""
+    values = [5.0 + (7 * n % 40) / 40 for n in range(40)]
+    nights = [values, values[::-1], [value + 0.5 for value in values]]
+    for number, noise in enumerate(nights):
+        run, code = f"2026112{number}T010203-abcdef", "0.2" if number == 2 else "0.1"
+        clips = [
+            clip(f"c{n}", "published", noise_sigma_after=x, psnr_to_source_db=30 + n % 7)
+            for n, x in enumerate(noise)
+        ]
+        row: Row = {"run": run, "started": "2026-11-20T01:02:03+00:00", "clips": 40, "code": code}
+        write_tables(str(tmp_path), run, run[:8], clips, [], [], row)
+    found = query(str(tmp_path), "SELECT measure, run, drifted, changed FROM drift").to_pylist()
+    assert len(found) == 4
+    drifted = [row for row in found if row["drifted"]]
+    assert [(r["measure"], r["run"][:8], r["changed"]) for r in drifted] == [
+        ("noise_sigma_after", "20261122", "code")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,4 +293,4 @@ def test_a_query_that_takes_too_much_memory_ends(lake: str, sql: str) -> None:
     with pytest.raises(ArchiveError, match=r"more than 0.25 GiB of memory; .* --max-memory"):
         query(lake, sql, QueryLimits(seconds=60, memory_gb=0.25))
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
-    assert query(lake, "SELECT count(*) AS n FROM clips").to_pylist() == [{"n": 6}]
+    assert query(lake, "SELECT count(*) AS n FROM clips").to_pylist() == [{"n": 10}]

@@ -1,8 +1,10 @@
 """The plan: what would run and why not, in bounded memory, without a write; figures that hold."""
 
+import cProfile
 import hashlib
 import json
 import os
+import pstats
 import subprocess
 import sys
 from datetime import date, timedelta
@@ -31,6 +33,7 @@ from pipeline.plan.estimate import (
 from pipeline.plan.plan import RunPlan
 from pipeline.runs.order import embargo, in_order
 from pipeline.runs.results import unchanged
+from pipeline.sources.manifest import opened_manifest, stream_manifest
 from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
@@ -40,6 +43,7 @@ from tests.support.media.media_factory import Clip, write_clip
 from tests.support.published import publish, settings_for
 
 HEADER = "clip_id,source_uri,embargo_until\n"
+MOST_CALLS = 200
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -295,6 +299,27 @@ def peak_mb(folder: Path, rows: int) -> float:
     ).stdout.split()  # fmt: skip
     assert int(out[0]) == rows
     return float(out[1])
+
+
+def calls(folder: Path, rows: int) -> int:
+    """The calls of functions for a plan of so many rows."""
+    manifest = folder / f"{rows}.csv"
+    manifest.write_text(
+        "clip_id,source_uri,collection,priority,notes\n"
+        + "".join(f"reel-{n},/films/reel {n}.mkv,newsreels,0,\n" for n in range(rows))
+    )
+    work = RunPlan(str(folder / "out"), RecipeBook(Recipe()))
+    with cProfile.Profile() as profile, opened_manifest(str(manifest)) as stream:
+        for part in stream_manifest(stream, str(manifest), str(folder / "out")):
+            assert {decision.action for decision in work.add(part)} == {"refused"}
+    return pstats.Stats(profile).total_calls  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_row_of_a_plan_costs_few_calls(tmp_path: Path) -> None:
+    """A manifest may have a million rows: 420 calls each took two minutes."""
+    calls(tmp_path, 10)  # what happens once
+    more = calls(tmp_path, 1100) - calls(tmp_path, 100)
+    assert 10 < more / 1000 < MOST_CALLS
 
 
 @pytest.mark.slow

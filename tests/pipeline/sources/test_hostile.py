@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.sources.manifest import inspect_manifest
+from schemas.manifest import COLUMNS
 
 GOOD = {"clip_id": "a", "source_uri": "a.mkv"}
 URIS = [
@@ -120,3 +122,20 @@ def test_the_pattern_of_a_sequence_is_no_percent_encoding(uri: str) -> None:
     assert inspect_manifest("/mnt/m.jsonl", json.dumps(row).encode())[1] == []
     row["source_uri"] = f"{uri}%0a"
     assert inspect_manifest("/mnt/m.jsonl", json.dumps(row).encode())[1] != []
+
+
+PARTS = (
+    "s3://", "b-1", "Films", "a b", ".", "..", "/", "//", "dev", "proc", "localhost", "%2e", ":",
+    "%06d", "\\", "=", "-", "_", " ", "\n", "\u00e9", "@", "x" * 500, "file:",
+)  # fmt: skip
+
+
+def test_a_plain_address_keeps_every_rule() -> None:
+    """The short way through the rules of an address accepts nothing that the rules refuse."""
+    rows = random.Random(0)
+    found = ["".join(rows.choices(PARTS, k=rows.randint(1, 6))) for _ in range(20_000)]
+    column = COLUMNS["source_uri"]
+    assert column.plain is not None
+    plain = [uri for uri in (*found, *URIS) if column.plain.fullmatch(uri)]
+    assert len(plain) > 500
+    assert [uri for uri in plain if not all(rule.accepts(uri) for rule in column.rules)] == []

@@ -21,7 +21,7 @@ def test_what_a_finding_names_is_put_back(tmp_path: Path) -> None:
     assert (row["verdict"], row["verdict_frame"], finding["frame"]) == ("needs_review", 2, 2)
     assert row["verdict_sentence"].startswith("Frame 2: ")
     x, y, wide, high = map(int, finding["box"].split(","))
-    assert 12 <= x <= 20 and 4 <= y <= 12 and 44 <= x + wide <= 52 and y + high <= 36
+    assert 12 <= x <= 20 and 4 <= y <= 12 and 44 <= x + wide <= 52 and 28 <= y + high <= 36
     revert_clip("reel", settings.out, Request.parse(None, "2:2", finding["box"]))
     after = read_record(f"{settings.out}/clips/reel/reel_rst.mkv")["row"]
     assert after["verdict"] == "pass" and after["finding_rows"] == []
