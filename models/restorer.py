@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models.fidelity.change_bound import bound_changes
 from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
 from models.fidelity.grain import find_grain, keep_grain
-from models.frame_state import Curve, FrameState, Image, Repair, Rung, number_frames
+from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
 from models.motion.interpolate import interpolate
@@ -115,7 +115,7 @@ class Restorer:
         first_index: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
-        keep_suspects: bool = True,
+        suspects: Suspects = "leave",
         grain: float = 0.0,
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
@@ -129,7 +129,7 @@ class Restorer:
             seed=seed,
             missing=missing,
             wanted=wanted,
-            keep_suspects=keep_suspects,
+            suspects=suspects,
             grain=grain,
         )
 
@@ -141,7 +141,7 @@ class Restorer:
         seed: int = 0,
         missing: Container[int] = (),
         wanted: range | None = None,
-        keep_suspects: bool = True,
+        suspects: Suspects = "leave",
         grain: float = 0.0,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
@@ -149,8 +149,8 @@ class Restorer:
         ``seed`` and a frame's number fix the sampling noise, so a shard gets the noise that the
         whole clip would get. Frames whose numbers are ``missing`` are interpolated first. Only
         frames whose numbers are ``wanted`` are returned (default: all). The others are context; the
-        network runs on those up to NETWORK_REACH away. With ``keep_suspects``, a repair that may be
-        a real thing in motion keeps the pixels of the source. Without, it is repaired as well; its
+        network runs on those up to NETWORK_REACH away. ``suspects`` says what happens to a region
+        that may be a real thing: it keeps the pixels of the source, or it is repaired as well; its
         record has the same reason. ``grain`` is the share of the source's grain that stays, in
         [0, 1]: with 1, only repairs and the exposure differ from the source.
         """
@@ -160,7 +160,7 @@ class Restorer:
             frames = Deflicker().run(frames)
         frames = align_windows(frames, self.flow, _with_network_context(wanted))
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
-        frames = find_suspects(frames, keep=keep_suspects)
+        frames = find_suspects(frames, suspects)
         if grain:
             frames = find_grain(frames)
         # With all of the grain nothing is averaged. Samples of more steps differ between frames.

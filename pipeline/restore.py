@@ -202,7 +202,7 @@ class ShardRestorer:
             deflicker=span.shot.flickers,
             missing=fill,
             wanted=range(span.start, span.stop),
-            keep_suspects=self.recipe.suspects == "leave",
+            suspects=self.recipe.suspects,
             grain=self.recipe.grain,
         )
         for restored in stream:

@@ -26,7 +26,7 @@ Model = Literal["fast", "base", "large"]
 Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
 Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
-Suspects = Literal["leave", "repair"]
+Suspects = Literal["leave", "scratches", "repair"]
 Clean = Literal["leave", "restore"]
 Table = dict[str, object]
 
@@ -35,7 +35,7 @@ MODELS: tuple[Model, ...] = ("fast", "base", "large")
 PROFILES: tuple[Profile, ...] = ("preservation", "mezzanine", "mezzanine-mxf", "access")
 INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single", "ivtc")
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
-SUSPECTS: tuple[Suspects, ...] = ("leave", "repair")
+SUSPECTS: tuple[Suspects, ...] = ("leave", "scratches", "repair")
 CLEAN: tuple[Clean, ...] = ("leave", "restore")
 # Slice counts that the FFV1 encoder accepts: columns x rows, with rows <= columns <= 2 x rows.
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
@@ -64,7 +64,8 @@ class Recipe:
     grain: float = 1.0  # share of the source's grain that stays, in repairs as well
     deflicker: bool = True  # correct the exposure of shots that flicker
     clean: Clean = "leave"  # `restore` also restores shots that are found clean
-    suspects: Suspects = "leave"  # `repair` also repairs what may be a real thing in motion
+    # What may be real: `scratches` also repairs upright lines, `repair` all of it.
+    suspects: Suspects = "leave"
     interlace: Interlace = "keep"  # for interlaced clips, see docs/formats.md
     gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
     shard_frames: int = 120  # longest shard, in frames

@@ -76,9 +76,10 @@ def bare_loop(job: tuple[int, int]) -> float:
     limit_threads(1)
     restorer = Restorer(Recipe().model)
     images = [np.divide(f, 255, dtype=np.float32) for f in drawn(frames, WIDTH, HEIGHT, seed)]
-    list(restorer.stream(images[:6], deflicker=False))
+    grain = Recipe().grain
+    list(restorer.stream(images[:6], deflicker=False, grain=grain))
     started = time.perf_counter()
-    for _ in restorer.stream(images, deflicker=False):
+    for _ in restorer.stream(images, deflicker=False, grain=grain):
         pass
     return time.perf_counter() - started
 

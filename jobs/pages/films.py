@@ -41,6 +41,7 @@ def sheet(film: Path, index: int, size: str = "base") -> Still:
         [frame.astype(np.float32) / np.float32(255) for frame in frames],
         deflicker=is_unsteady(np.stack(frames)),
         wanted=range(place, place + 1),
+        grain=1.0,
     )
     restored = np.clip(np.rint(255 * next(stream).image), 0, 255).astype(np.uint8)
     return Still(index, frames[place], restored)

@@ -10,6 +10,7 @@ from jobs.console.output import grouped
 from jobs.report.entry import (
     ReportEntry,
     badge,
+    badges,
     card,
     change,
     counted,
@@ -18,9 +19,11 @@ from jobs.report.entry import (
     document,
     percent,
 )
+from jobs.report.frames_section import frames_section
 from jobs.report.plots import curves, timings
 from jobs.report.regions import regions_section
-from jobs.report.stills import DIFFERENCE_GAIN
+from jobs.report.words import commands_section, words_section
+from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.detect.metrics import PSNR_CAP_DB
 from schemas import strict_json
 from schemas.colour_names import ColourKind, colour_name
@@ -47,19 +50,18 @@ COLOURS: dict[str, tuple[str, ColourKind]] = {  # column, and table of names
     "Transfer characteristic": ("color_trc", "transfer"),
     "Colour matrix": ("colorspace", "matrix"),
 }
-KINDS = ("source", "restored", "difference")  # of pictures
-DIFFERENCE = f"Difference, multiplied by {DIFFERENCE_GAIN}. Grey means no change."
 SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
-def clip_page(entry: ReportEntry, previous: str, following: str) -> str:
-    sections = [_header(entry, previous, following), _reason(entry), _stills(entry)]
-    sections.append(regions_section(entry))
+def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT") -> str:
+    sections = [_header(entry, previous, following), _verdict(entry), _reason(entry)]
+    sections += [_withheld(entry), frames_section(entry), regions_section(entry)]
+    sections.append(commands_section(entry, out))
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
     sections.append(tag("section", *shown, class_="cards"))
-    sections.append(_raw(entry))
+    sections += [words_section(), _raw(entry)]
     style = f":root{{--ratio:{entry.pictures.ratio or 4 / 3:.5f}}}\n"
     return document(f"{entry.clip_id} · restoration report", *sections, style=style)
 
@@ -75,7 +77,7 @@ def _header(entry: ReportEntry, previous: str, following: str) -> Html:
     return tag(
         "header",
         tag("nav", *links, aria_label="Pages"),
-        tag("div", tag("h1", entry.clip_id), badge(entry.state), class_="title"),
+        tag("div", tag("h1", entry.clip_id), badges(entry), class_="title"),
         tag("p", what_was_done(entry), class_="lead"),
         tag("p", f"Notes: {notes}", class_="notes") if (notes := entry.text("notes")) else None,
     )
@@ -95,47 +97,41 @@ def _reason(entry: ReportEntry) -> Html | None:
     )
 
 
-def _stills(entry: ReportEntry) -> Html | None:
-    frames = entry.pictures.frames
-    if not frames:
+def _verdict(entry: ReportEntry) -> Html | None:
+    """Why the clip is suspicious: a sentence for each finding, with the frame that proves it."""
+    if not entry.findings:
         return None
-    names = ("Beginning", "Middle", "End") if len(frames) == 3 else tuple(frames)
-    pairs = [_pair(entry, n, i, f) for n, (i, f) in zip(names, frames.items(), strict=True)]
-    return tag(
-        "section",
-        tag("h2", "Before and after"),
+    lines = [
         tag(
-            "p",
-            "Drag over a picture to move the border, or select it and use the arrow keys.",
-        ),
-        *pairs,
-    )
+            "li",
+            badge(str(f["verdict"])),
+            f" {f['sentence']} ",
+            _to_frame(entry, int(str(f["frame"]))),
+        )
+        for f in entry.findings
+    ]
+    style = f"notice {css_class(entry.text('verdict'))}"
+    return tag("section", tag("h2", "Why to look at it"), tag("ul", *lines), class_=style)
 
 
-def _pair(entry: ReportEntry, name: str, index: str, names: Mapping[str, str]) -> Html:
-    folder = quote(entry.clip_id)
-    source, restored, change = (f"{folder}/{quote(names[kind])}" for kind in KINDS)
-    slider = tag(
-        "div",
-        tag("img", src=restored, alt=f"Frame {index}, restored", class_="still", loading="lazy"),
-        tag("img", src=source, alt=f"Frame {index}, source", class_="still over", loading="lazy"),
-        tag("span", "source", class_="side left"),
-        tag("span", "restored", class_="side right"),
-        tag("span", "⇔", class_="grip", aria_hidden="true"),
-        tag("input", type="range", min=0, max=100, value=50, aria_label=f"Border in frame {index}"),
-        class_="compare",
-    )
-    links = [tag("a", "source", href=source), Html(", "), tag("a", "restored", href=restored)]
-    image = tag(
-        "img", src=change, alt=f"Difference in frame {index}", class_="still", loading="lazy"
-    )
-    return tag(
-        "div",
-        tag("h3", name, " ", tag("small", f"frame {index}")),
-        tag("figure", slider, tag("figcaption", "Full-size pictures: ", *links)),
-        tag("figure", image, tag("figcaption", DIFFERENCE)),
-        class_="pair",
-    )
+def _to_frame(entry: ReportEntry, frame: int) -> Html | None:
+    if str(frame) not in entry.pictures.frames:
+        return None
+    return tag("a", f"See frame {frame}", href=f"#frame-{frame}")
+
+
+def _withheld(entry: ReportEntry) -> Html | None:
+    """What the page does not show, and what is not restored."""
+    lines = list(entry.unrestored)
+    if entry.text("access_class") in WITHOUT_PICTURES:
+        lines.append(
+            f"The clip is {entry.text('access_class')}: the report shows no picture of it."
+        )
+    elif entry.text("output_uri") and not entry.pictures.frames:
+        lines.append("No pictures: the source or the restored file could not be read.")
+    if not lines:
+        return None
+    return tag("section", *(tag("p", line) for line in lines), class_="notice held")
 
 
 def what_was_done(entry: ReportEntry) -> str:

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from jobs.console.html import Html, Part, page, tag
+from jobs.console.html import Html, Part, join, page, tag
 from jobs.console.output import grouped
 from pipeline.detect.metrics import PSNR_CAP_DB
 
 Row = Mapping[str, object]
 UNPUBLISHED = ("failed", "quarantined", "held")  # worst first
+VERDICTS = {  # the most suspicious first
+    "fail": "fail", "needs_review": "needs review", "pass": "pass", "untouched": "untouched"
+}  # fmt: skip
+FLAGGED = ("fail", "needs_review")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class ReportEntry:
     curves: Sequence[Row] = ()
     output_link: str = ""
     regions: Sequence[Row] = ()  # of tables/regions: those to show, suspects first
+    worst: Sequence[tuple[int, str]] = ()  # the worst frame of each measure, and its name
+    findings: Sequence[Row] = ()  # of tables/findings, the gravest first
+    unrestored: Sequence[str] = ()  # streams that are not restored, or not kept
 
     @property
     def clip_id(self) -> str:
@@ -67,20 +74,25 @@ def document(title: str, *body: Part, style: str = "") -> str:
 
 
 def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:
-    """Sort the clips: unpublished ones first, then those with the largest repair, as a share of the
-    frame; then those that differ most from their source.
+    """Sort the clips: those that fail or need review first, then unpublished ones, then those with
+    the largest repair, as a share of the frame; then those that differ most from their source.
 
     A large repair is what may have erased something real.
     """
-    ranks = {state: rank for rank, state in enumerate(UNPUBLISHED)}
+    ranks = {kind: rank for rank, kind in enumerate((*FLAGGED, *UNPUBLISHED))}
 
     def key(entry: ReportEntry) -> tuple[int, float, float, str]:
-        area = (entry.number("width") or math.inf) * (entry.number("height") or math.inf)
-        repaired = (entry.number("largest_repair") or 0.0) / area
         fidelity = entry.number("psnr_to_source_db") or math.inf
-        return ranks.get(entry.state, len(ranks)), -repaired, fidelity, entry.clip_id
+        rank = min(ranks.get(kind, len(ranks)) for kind in (entry.state, entry.text("verdict")))
+        return rank, -(repair_share(entry) or 0.0), fidelity, entry.clip_id
 
     return sorted(entries, key=key)
+
+
+def repair_share(entry: ReportEntry) -> float | None:
+    """The largest repair as a share of its frame; None if it is not known."""
+    repair, width, height = map(entry.number, ("largest_repair", "width", "height"))
+    return None if repair is None or not width or not height else repair / (width * height)
 
 
 def state_name(state: str) -> str:
@@ -93,6 +105,13 @@ def css_class(state: str) -> str:
 
 def badge(state: str) -> Html:
     return tag("span", state_name(state), class_=f"badge {css_class(state)}")
+
+
+def badges(entry: ReportEntry) -> Html:
+    """The verdict of a clip and its state; one of them if both are the same word."""
+    verdict = entry.text("verdict")
+    shown = [name for name in (verdict, entry.state) if name]
+    return join([badge(name) for name in dict.fromkeys(shown)])
 
 
 def counted(number: float, noun: str) -> str:

@@ -10,7 +10,14 @@ from jobs.console.plot import Box, Points
 from jobs.report.entry import ReportEntry, card
 
 STAGE_NAMES = {"decode": "decoding", "model": "restoring", "encode": "encoding"}
-CURVES = {"mean_luma": "Brightness", "noise_sigma": "Noise"}
+_SIDES = ("before", "after")
+# The heading of each plot, and its columns of tables/frames.
+CURVES: dict[str, tuple[str, dict[str, str]]] = {
+    "mean_luma": ("Brightness, code values", {side: f"mean_luma_{side}" for side in _SIDES}),
+    "noise_sigma": ("Noise, code values", {side: f"noise_sigma_{side}" for side in _SIDES}),
+    "psnr_to_source_db": ("PSNR to source, dB", {"after": "psnr_to_source_db"}),
+}
+LIMITS: dict[str, float] = {}  # of rules on the measure of a plot
 
 
 def timings(entry: ReportEntry) -> Html | None:
@@ -40,15 +47,12 @@ def timings(entry: ReportEntry) -> Html | None:
 
 
 def curves(entry: ReportEntry) -> Html | None:
-    """Draw measures of each frame before and after, with the cuts."""
+    """Draw measures of each frame before and after, with cuts, limits and the frames shown."""
     plots: list[Part] = []
-    for name, label in CURVES.items():
-        series = {side: _series(entry, f"{name}_{side}") for side in ("before", "after")}
-        if len(series["before"]) > 1 and len(series["after"]) > 1:
-            values = [y for points in series.values() for _, y in points]
-            bounds = f"{min(values):.2f} to {max(values):.2f}"
-            title = tag("h3", label, " ", tag("small", bounds))
-            plots += [title, _plot(f"{label}, {bounds}", series, _cuts(entry))]
+    for name, (label, columns) in CURVES.items():
+        series = {side: _series(entry, column) for side, column in columns.items()}
+        if all(len(points) > 1 for points in series.values()):
+            plots += [tag("h3", label), _plot(entry, label, series, LIMITS.get(name))]
     if not plots:
         return None
     key = tag(
@@ -56,7 +60,9 @@ def curves(entry: ReportEntry) -> Html | None:
         tag("span", "— before", class_="ink-before"),
         "  ",
         tag("span", "— after", class_="ink-after"),
-        "  ┊ cut",
+        "  ┊ cut  ",
+        tag("span", "▎", class_="ink-worst"),
+        "a frame shown above: select it to see it",
     )
     return card("Frame by frame", *plots, key)
 
@@ -77,19 +83,39 @@ def _cuts(entry: ReportEntry) -> list[float]:
     return [float(str(b["frame"])) for a, b in pairs if a.get("shot") != b.get("shot")]
 
 
-def _plot(label: str, series: dict[str, Points], cuts: list[float]) -> Html:
+def _plot(entry: ReportEntry, label: str, series: dict[str, Points], limit: float | None) -> Html:
+    """A plot with its axes: the values beside it, the frames below it."""
     values = [y for points in series.values() for _, y in points]
-    last = max(x for points in series.values() for x, _ in points) or 1.0
-    box = Box((0, last), (min(values), max(values)), left=0, right=1000, top=5, bottom=95)
-    lines = [tag("line", x1=box.across(x), x2=box.across(x), y1=0, y2=100) for x in cuts]
-    curves = [box.curve(points, class_=side) for side, points in series.items()]
-    return tag(
+    low, high = min(values), max(values)
+    if limit is not None:
+        low, high = min(low, limit), max(high, limit)
+    last = max(float(str(row["frame"])) for row in entry.curves) or 1.0
+    box = Box((0, last), (low, high), left=0, right=1000, top=5, bottom=95)
+    lines: list[Part] = [
+        tag("line", x1=box.across(x), x2=box.across(x), y1=0, y2=100) for x in _cuts(entry)
+    ]
+    if limit is not None:
+        at = box.up(limit)
+        lines.append(tag("line", x1=0, x2=1000, y1=at, y2=at, class_="limit"))
+    drawing = tag(
         "svg",
         *lines,
-        *curves,
+        *(_mark(box, int(frame)) for frame in entry.pictures.frames if int(frame) <= last),
+        *(box.curve(points, class_=side) for side, points in series.items()),
         class_="curve",
         viewBox="0 0 1000 100",
         preserveAspectRatio="none",
-        role="img",
-        aria_label=f"{label}, over {grouped(last + 1)} frames",
+        role="group" if entry.pictures.frames else "img",
+        aria_label=f"{label}, {low:.2f} to {high:.2f}, over {grouped(last + 1)} frames",
     )
+    up = tag("div", tag("span", f"{high:.2f}"), tag("span", f"{low:.2f}"), class_="up")
+    frames = tag("span", "frame 0"), tag("span", f"frame {grouped(last)}")
+    return tag("div", up, drawing, tag("div", *frames, class_="across"), class_="plot")
+
+
+def _mark(box: Box, frame: int) -> Html:
+    """A line at a frame whose pictures are on the page, as a link to them."""
+    at = box.across(frame)
+    line = tag("line", x1=at, x2=at, y1=0, y2=100, class_="worst")
+    words = f"Frame {frame}"  # the heading of that frame is reached by keys
+    return tag("a", line, href=f"#frame-{frame}", aria_label=words, tabindex=-1)

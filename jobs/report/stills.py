@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.colour import PixelFormat
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
+from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, Map, reasons
 from pipeline.media.decoder import Decoder
 from schemas.recipe import Limits
 
@@ -29,6 +30,10 @@ CUT_SIDE, CUT_MOST = 120, 480  # pixels of the frame in a cut: at least, at most
 CUT_SCALE = 2  # a cut is shown at this size if it is small enough
 CUT_GAP = 4  # pixels between its halves
 BOX_GAP, BOX_COLOUR = 4, (255, 220, 0)  # pixels around the region; RGB
+MAP_COLOURS = {ADJUSTED: (70, 140, 255), REPAIRED: (255, 120, 0), FILLED: (250, 230, 90)}  # RGB
+MAP_GROUND = 0.4  # brightness of the picture below a change map
+MAP_FAINTEST = {ADJUSTED: 0.05, REPAIRED: 0.5, FILLED: 0.3}  # opacity of the smallest change
+MAP_DIGITS = 8  # of the largest change
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,25 @@ class Still:
     index: int
     source: Picture
     restored: Picture
+    changes: Map | None = None  # its change map, one byte for 2 x 2 pixels
+
+    @property
+    def change_map(self) -> Picture | None:
+        """The change map over the dark grey source: colour is the reason, opacity the amount."""
+        if self.changes is None:
+            return None
+        height, width = self.source.shape[:2]
+        found = self.changes.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        grey = MAP_GROUND * self.source.mean(axis=2, keepdims=True)
+        shown = np.repeat(grey, 3, axis=2)
+        amount = (found & 63) / MAP_DIGITS
+        for reason, colour in MAP_COLOURS.items():
+            faintest = MAP_FAINTEST[reason]
+            opacity = faintest + (1 - faintest) * amount
+            share = (opacity * ((found > 0) & (reasons(found) == reason)))[..., None]
+            shown = shown * (1 - share) + share * np.array(colour)
+        picture: Picture = shown.astype(np.uint8)
+        return picture
 
     @property
     def difference(self) -> Picture:
@@ -115,27 +139,34 @@ def stills(
     limits: Limits,
     conversion: Conversion | None = None,
     places: Sequence[Place] = (),
+    changes: str | Path | None = None,
 ) -> Stills:
     """Return the frames at ``indices`` of both files, and a cut of each place.
 
-    Each file is decoded once. The source's frames are taken after the conversion of the clip, such
-    as deinterlacing.
+    ``changes`` is the film with the change map, if there is one. Each file is decoded once. The
+    source's frames are taken after the conversion of the clip, such as deinterlacing.
     """
     wanted = sorted({*indices, *(place.frame for place in places)})
     count = max(wanted, default=-1) + 1
     found: list[Still] = []
     cuts: dict[Place, Picture] = {}
+    mapped = dict(_maps(changes, indices, limits)) if changes else {}
     with (
         Decoder(source, limits, count=count, conversion=conversion) as before,
         Decoder(restored, limits, count=count) as after,
     ):
         pairs = zip(pictures(before, wanted), pictures(after, wanted), strict=True)
         for index, pair in zip(wanted, pairs, strict=True):
-            still = Still(index, *pair)
+            still = Still(index, *pair, mapped.get(index))
             cuts |= {place: still.cut(place) for place in places if place.frame == index}
             if index in indices:
                 found.append(still)
         return Stills(found, before.probe, after.probe, [cuts[place] for place in places])
+
+
+def _maps(film: str | Path, indices: Sequence[int], limits: Limits) -> Iterator[tuple[int, Map]]:
+    with Decoder(film, limits, count=max(indices, default=-1) + 1) as decoder:
+        yield from ((f.index, f.planes[0]) for f in decoder if f.index in indices)
 
 
 def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:

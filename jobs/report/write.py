@@ -2,6 +2,7 @@
 
 The pages are static and load nothing but the JPEGs beside them. Facts come from the tables.
 Pictures come from the source and the restored file. They are kept from one report to the next.
+The index is written at once, and again when there are pictures.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ import posixpath
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
+
+import pyarrow as pa
 
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.index_page import index_page
 from jobs.report.regions import picture_name, worst_regions
-from jobs.report.stills import Place, Still, begin_middle_end, jpeg, stills
+from jobs.report.stills import Place, Still, jpeg, stills
+from jobs.report.worst import findings_of, frames_to_show, worst_frames
 from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
+from pipeline.detect.change_film import SUFFIX
 from pipeline.sources.fetch import fetched
 from pipeline.store import layout, storage
 from pipeline.store.cache import local_copy
@@ -54,7 +60,8 @@ WITH latest AS (
 SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
     arg_min(mean_luma_before, frame) AS mean_luma_before,
     arg_min(mean_luma_after, frame) AS mean_luma_after,
-    avg(noise_sigma_before) AS noise_sigma_before, avg(noise_sigma_after) AS noise_sigma_after
+    avg(noise_sigma_before) AS noise_sigma_before, avg(noise_sigma_after) AS noise_sigma_after,
+    min(psnr_to_source_db) AS psnr_to_source_db
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
@@ -69,38 +76,76 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
 
     step(f"reading the tables of {out}")
     rows = query(out, LATEST).to_pylist()
-    curves = _curves(out, [str(row["clip_id"]) for row in rows if row["output_uri"]])
-    regions = worst_regions(rows, lambda sql: query(out, sql))
-    found = []
-    for number, row in enumerate(rows, start=1):
-        step(f"clip {number} of {len(rows)}: {row['clip_id']}")
-        found.append(_entry(out, row, curves, regions.get(str(row["clip_id"]), ())))
-    entries = worst_first(found)
-    names = ["", *(entry.clip_id for entry in entries), ""]
-    for position, entry in enumerate(entries):
-        html = clip_page(entry, names[position], names[position + 2])
-        storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
+    entries = worst_first([ReportEntry(row) for row in rows])
     index = layout.report_index(out)
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    storage.write_bytes(index, index_page(entries, out, written).encode())
+    entries = _with_tables(out, entries)
+    names = ["", *(entry.clip_id for entry in entries), ""]
+    for position, found in enumerate(entries):
+        step(f"clip {position + 1} of {len(entries)}: {found.clip_id}")
+        entries[position] = entry = _with_files(out, found)
+        html = clip_page(entry, names[position], names[position + 2], out)
+        storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
     storage.write_bytes(index, index_page(entries, out, written).encode())
     return index
 
 
-def _entry(
-    out: str, row: Row, curves: Mapping[str, list[Row]], regions: Sequence[Row]
-) -> ReportEntry:
-    entry = ReportEntry(row)
+def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
+    """The clips with what other tables say of the published ones."""
+    from jobs.console.query import query
+
+    def ask(sql: str) -> pa.Table:
+        return query(out, sql)
+
+    rows = [entry.row for entry in entries if entry.text("output_uri")]
+    curves = _curves(out, [str(row["clip_id"]) for row in rows])
+    regions, worst, findings = (
+        worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
+    )  # fmt: skip
+    return [
+        replace(
+            entry,
+            curves=curves.get(entry.clip_id, ()),
+            regions=regions.get(entry.clip_id, ()),
+            worst=worst.get(entry.clip_id, ()),
+            findings=findings.get(entry.clip_id, ()),
+        )
+        for entry in entries
+    ]
+
+
+def _with_files(out: str, entry: ReportEntry) -> ReportEntry:
+    """The clip with what is in its files: pictures, and the streams of its record."""
     folder = layout.report_pictures(out, entry.clip_id)
     if not entry.text("output_uri"):
         _without_pictures(folder)
         return entry
-    series = curves.get(entry.clip_id, [])
-    address = link(out, entry.text("output_uri"))
-    entry = replace(entry, curves=series, output_link=address, regions=regions)
+    address, unrestored = link(out, entry.text("output_uri")), _unrestored(entry)
+    entry = replace(entry, output_link=address, unrestored=unrestored)
     if entry.text("access_class") in WITHOUT_PICTURES:
         _without_pictures(folder)
         return entry
     return replace(entry, pictures=_pictures(entry, folder))
+
+
+def _unrestored(entry: ReportEntry) -> list[str]:
+    """Sentences about streams that are in the file unrestored, or that it lacks."""
+    try:
+        record = json.loads(storage.read_bytes(f"{entry.text('output_uri')}.json"))
+        streams = list(record["streams"])
+    except (ClipFault, ValueError, KeyError, TypeError):
+        return []
+    found = []
+    for stream in streams:
+        name = f"Stream {stream['index']} ({stream['codec']} {stream['kind']})"
+        if stream["action"] != "kept":
+            found.append(f"{name} was {stream['action']}: {stream['note']}.")
+        elif stream["kind"] == "video":
+            found.append(
+                f"{name} is a second picture. It is not restored: it is the source's, bit for bit."
+            )
+    return found
 
 
 def _without_pictures(folder: str) -> None:
@@ -143,7 +188,9 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
     try:
         if storage.exists(note):
             kept = ClipPictures(**json.loads(storage.read_bytes(note)))
-            if kept.regions.keys() == {picture_name(row) for row in entry.regions}:
+            regions = {picture_name(row) for row in entry.regions}
+            frames = {str(shown.frame) for shown in frames_to_show(entry)}
+            if kept.regions.keys() == regions and kept.frames.keys() == frames:
                 return kept
         with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
             pictures = _take(entry, folder, mark, Path(cache))
@@ -154,15 +201,16 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
 
 
 def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictures:
-    indices = begin_middle_end(int(entry.number("frames") or 0))
+    indices = sorted(shown.frame for shown in frames_to_show(entry))
     places = [Place(*(int(str(row[name])) for name in Place._fields)) for row in entry.regions]
     done = entry.text("conversion")
     conversion = Conversion.parse(done) if done else None
     with (
         fetched(entry.text("source_uri"), cache) as source,
         local_copy(entry.text("output_uri"), cache) as restored,
+        _change_film(entry, cache) as changes,
     ):
-        taken = stills(source, restored, indices, Limits(), conversion, places)
+        taken = stills(source, restored, indices, Limits(), conversion, places, changes)
     frames = {str(still.index): _save(still, folder, mark) for still in taken.frames}
     thumbnail, sar = f"{mark}-thumb.jpg", taken.source.sar
     middle = taken.frames[len(taken.frames) // 2].thumbnail(sar)
@@ -174,6 +222,17 @@ def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictur
         storage.write_bytes(layout.report_picture(folder, name), jpeg(cut))
     streams = kept_streams(taken.source, taken.restored)
     return ClipPictures(ratio, frames, thumbnail, streams, regions)
+
+
+@contextmanager
+def _change_film(entry: ReportEntry, cache: Path) -> Iterator[Path | None]:
+    """The film of the clip's change map on this disk; None without one."""
+    uri = f"{entry.text('output_uri')}{SUFFIX}"
+    if not storage.exists(uri):
+        yield None
+        return
+    with local_copy(uri, cache) as film:
+        yield film
 
 
 def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
@@ -194,6 +253,8 @@ def kept_streams(source: Probe, restored: Probe) -> dict[str, str]:
 
 def _save(still: Still, folder: str, mark: str) -> dict[str, str]:
     kinds = {"source": still.source, "restored": still.restored, "difference": still.difference}
+    if (mapped := still.change_map) is not None:
+        kinds["map"] = mapped
     names = {kind: f"{mark}-{still.index}-{kind}.jpg" for kind in kinds}
     for kind, picture in kinds.items():
         storage.write_bytes(layout.report_picture(folder, names[kind]), jpeg(picture))

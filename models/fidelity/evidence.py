@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
-from models.frame_state import FrameState, Repair, Why
+from models.frame_state import FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
 
 TRAVELLERS_REACH = 1  # frames each side in which things in motion are counted
@@ -36,6 +36,7 @@ BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
 DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
 CLEAR_FROM, CLEAR_LEAST = 1.5, 3  # log odds of a clear defect; as many in three frames
+LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
 STRONG = 60.0  # strength from which a region's path is looked for
@@ -73,16 +74,20 @@ class _Decided(NamedTuple):
     repairs: tuple[Repair, ...]
 
 
-def find_suspects(frames: Iterable[FrameState], keep: bool = True) -> Iterator[FrameState]:
+def find_suspects(
+    frames: Iterable[FrameState], suspects: Suspects = "leave"
+) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
-    ``defects`` is then what is repaired, (H, W) in [0, 1]. Unless ``keep``, suspects are recorded
-    as repairs, no pixel is a suspect, and ``defects`` has the network's as well.
+    ``defects`` is then what is repaired, (H, W) in [0, 1]. With `scratches`, upright suspects are
+    repaired. With `repair`, suspects are recorded as repairs, no pixel is a suspect, and
+    ``defects`` has the network's as well.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame
-        decided = _decide(around)
-        settled = _settled(frame, decided) if keep else _all_repaired(frame, decided)
+        decided = _decide(around, lines=suspects == "scratches")
+        settle = _all_repaired if suspects == "repair" else _settled
+        settled = settle(frame, decided)
         yield _filled(settled, around[0].seen, decided.left)
 
 
@@ -141,10 +146,14 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
         yield _Looked(frame, here, odds, alarms)
 
 
-def _decide(around: Mapping[int, _Looked]) -> _Decided:
-    """What is a defect in the middle frame, what is a suspect, and why."""
+def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
+    """What is a defect in the middle frame, what is a suspect, and why.
+
+    With ``lines``, an upright suspect is a defect: a scratch that is there in several frames.
+    """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
@@ -152,10 +161,10 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
-        elif value < CLEAR_FROM and not worn:
-            why[region.label] = "lone"
         elif _lies_along_edge(region.box, seen.labels.shape):
             why[region.label] = "edge"
+        elif not worn and (value < CLEAR_FROM or region.area > most):
+            why[region.label] = "lone"
         elif swarm:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
@@ -173,12 +182,17 @@ def _decide(around: Mapping[int, _Looked]) -> _Decided:
         for region in found
     ]
     labels, parts = _parts(suspects)
+    kept: list[int] = []
     for label, box in parts:
         otherwise: Why = "upright" if _is_upright(box) else "unlike_dust"
         reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
-        repairs.append(_suspect(box, labels, label, change, reason))
-    kept = np.isin(labels, [label for label, _ in parts])
-    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+        repaired = lines and reason == "upright"
+        repairs.append(_record(box, labels, label, change, reason, repaired))
+        kept += [] if repaired else [label]
+    if lines:
+        defects |= _grown((labels > 0) & ~np.isin(labels, kept))
+    standing = np.isin(labels, kept)
+    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), standing, tuple(repairs))
 
 
 def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
@@ -200,7 +214,7 @@ def _is_swarm(frames: Collection[_Looked]) -> bool:
 
 
 def _is_worn(frames: Collection[_Looked]) -> bool:
-    """Whether clear defects are near. Where none are, a doubtful one is rarely a defect."""
+    """Whether clear defects are near. Where none are, a doubtful or large one is often a thing."""
     return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
 
 
@@ -263,8 +277,10 @@ def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box
     return int(np.bincount(of[window][own]).argmax())
 
 
-def _suspect(box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why) -> Repair:
+def _record(
+    box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why, repaired: bool
+) -> Repair:
     window, own = _own(labels, label, box)
     values = change[window][own]
-    bright = bool(values.mean() > 0)
-    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), "suspect", why)
+    bright, far = bool(values.mean() > 0), float(np.abs(values).mean())
+    return Repair(box, int(own.sum()), bright, far, "repair" if repaired else "suspect", why)

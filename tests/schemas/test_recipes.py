@@ -45,8 +45,8 @@ def invoke(*arguments: str) -> Any:
 
 ALL_SETTINGS = Recipe(
     name="all.1", model="fast", strength=0.25, grain=0.5, deflicker=False, clean="restore",
-    suspects="repair", interlace="ivtc", gaps="allowed", shard_frames=60,
-    profiles=("preservation", "access"),
+    suspects="repair",
+    interlace="ivtc", gaps="allowed", shard_frames=60, profiles=("preservation", "access"),
     slices=24, change_map=True,
     limits=Limits(max_pixels=1_000_000, max_frames=99, wall_seconds=60, address_space_mb=1024),
     rules=(

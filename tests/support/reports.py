@@ -14,10 +14,11 @@ import pytest
 
 from jobs.report.plots import CURVES
 from pipeline.media.rgb import write_rgb
+from schemas.tables import schema
 
 FRAMES, SIZE = 20, (48, 64)
 HOSTILE = '<script>alert("1")</script>&'
-SERIES = [f"{name}_{side}" for name in CURVES for side in ("before", "after")]
+SERIES = [column for _, columns in CURVES.values() for column in columns.values()]
 MEASURES = {
     "noise_sigma_before": 4.0,
     "noise_sigma_after": 1.0,
@@ -107,7 +108,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
         connection = duckdb.connect()
         for name, content in rows.items():
             if content:
-                connection.register(name, pa.Table.from_pylist(content))
+                typed = schema(name) if name == "frames" else None
+                connection.register(name, pa.Table.from_pylist(content, typed))
         return connection.sql(sql).to_arrow_table()
 
     fake = types.ModuleType("jobs.console.query")

@@ -31,12 +31,13 @@ if (table) {
       body.append(...rows);
     });
   });
-  const text = document.querySelector("#find"), state = document.querySelector("#state");
+  const text = document.querySelector("#find");
+  const choices = [...document.querySelectorAll("select[data-filter]")];
   const shown = document.querySelector("#shown");
   const filter = () => {
     let count = 0;
     for (const row of body.rows) {
-      const hit = (!state.value || row.dataset.state === state.value) &&
+      const hit = choices.every(c => !c.value || row.dataset[c.dataset.filter] === c.value) &&
         row.textContent.toLowerCase().includes(text.value.toLowerCase());
       row.hidden = !hit;
       count += hit;
@@ -44,6 +45,6 @@ if (table) {
     shown.textContent = count + " of " + body.rows.length + " clips shown";
   };
   text.addEventListener("input", filter);
-  state.addEventListener("change", filter);
+  choices.forEach(choice => choice.addEventListener("change", filter));
   filter();
 }

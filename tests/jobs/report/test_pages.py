@@ -2,12 +2,16 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
 from jobs.report.clip_page import clip_page, what_was_done
-from jobs.report.entry import ClipPictures, ReportEntry, percent, worst_first
+from jobs.report.entry import ClipPictures, ReportEntry, percent, state_name, worst_first
 from jobs.report.index_page import index_page
+from jobs.report.words import WORDS
+from jobs.report.worst import frames_to_show
+from schemas.reasons import STATES
 from tests.support.reports import HOSTILE, MEASURES, Page, refused
 
 
@@ -134,10 +138,77 @@ def test_a_share_of_nothing_has_no_sign(share: float, words: str) -> None:
 
 
 def test_every_column_of_the_index_has_a_name_on_a_narrow_window() -> None:
-    """There the rows are cards, and the style sheet names each number."""
+    """There the rows are cards, and each number is named by its column."""
     row = refused("a", state="published", reason=None, ref_psnr_before_db=1.0)
     text = index_page([ReportEntry(row | {"ref_psnr_after_db": 2.0})], "out", "now")
     heads = re.findall(r'<th scope="col" class="num"><button type="button">([^<]+)<', text)
-    assert len(heads) == 6
-    for number, head in enumerate(heads, start=4):
-        assert f'.wide td:nth-child({number})::before {{ content: "{head}"; }}' in text
+    assert len(heads) == 5
+    assert [cell["data-head"] for cell in Page(text).all("td") if "data-head" in cell] == heads
+    assert "content: attr(data-head)" in text
+
+
+FINDING = {"rule": "region_changed", "verdict": "needs_review", "frame": 7, "box": "1,2,30,40"}
+FINDING |= {"sentence": "frame 7: 2.7 % of the frame changed strongly"}
+
+
+def flagged(clip_id: str, verdict: str, **more: object) -> ReportEntry:
+    row = refused(clip_id, state="published", reason=None, output_uri="x", **more)
+    row |= {"verdict": verdict, "verdict_frame": 7, "verdict_sentence": FINDING["sentence"]}
+    return ReportEntry(row | {"width": 64, "height": 48}, findings=[FINDING])
+
+
+def test_the_index_says_why_a_clip_is_flagged_and_leads_to_the_proof() -> None:
+    entries = [ReportEntry(refused("gone")), flagged("b", "needs_review"), flagged("a", "fail")]
+    text = index_page(entries, "out", "now")
+    page = Page(text)
+    assert [row["data-verdict"] for row in page.all("tr")[1:]] == ["fail", "needs_review", "-"]
+    assert "3 clips: 2 ready (1 fail, 1 needs review), 1 quarantined." in page.text
+    assert "2.7 % of the frame changed strongly" in page.text
+    assert "clips/a.html#frame-7" in page.addresses()
+
+
+def test_the_index_filters_by_each_property_in_which_clips_differ() -> None:
+    rows = [refused("a", collection="news"), refused("b", collection="home")]
+    page = Page(index_page([ReportEntry(row) for row in rows], "out", "now"))
+    assert [box["data-filter"] for box in page.all("select")] == ["state", "collection"]
+    assert [row["data-collection"] for row in page.all("tr")[1:]] == ["news", "home"]
+
+
+def test_the_page_of_a_flagged_clip_shows_the_finding_and_its_box() -> None:
+    names = {kind: f"7-{kind}.jpg" for kind in ("source", "restored", "difference", "map")}
+    entry = flagged("a", "needs_review", frames=1)
+    text = clip_page(replace(entry, pictures=ClipPictures(1.5, {"7": names})), "", "", "out dir")
+    page = Page(text.partition("The clip&#x27;s row in the tables")[0])
+    assert page.text.count(FINDING["sentence"]) == 2  # why to look, and above the pictures
+    assert "#frame-7" in page.addresses() and 'id="frame-7"' in text
+    assert len(page.all("rect")) == 4  # one on each picture
+    assert page.all("rect")[0] == {"x": "-2", "y": "-1", "width": "36", "height": "46"}
+    assert [link["href"] for link in page.all("a") if "boxed" == link.get("class")] == [
+        f"a/{name}" for name in names.values()
+    ]
+    assert "archive-restore revert a --out 'out dir'" in page.text
+
+
+def test_the_worst_frame_of_each_measure_is_shown_once() -> None:
+    worst = [(4, "furthest from the source (PSNR 30.0 dB)"), (4, "most noise added"), (9, "x")]
+    repair = {"decision": "repair", "frame": 9, "x": 1, "y": 2, "width": 3, "height": 4}
+    row = refused("a", frames=20)
+    shown = frames_to_show(ReportEntry(row, worst=worst, regions=[repair]))
+    assert [(s.frame, s.boxes) for s in shown] == [
+        (9, ((1, 2, 3, 4),)), (4, ()), (2, ()), (10, ()), (17, ()),
+    ]  # fmt: skip
+    assert shown[0].why == ("largest repair", "x")
+    assert shown[1].why == ("furthest from the source (PSNR 30.0 dB)", "most noise added")
+    assert [s.why for s in shown[2:]] == [("beginning",), ("middle",), ("end",)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_is_explained(state: str) -> None:
+    assert state_name(state) in WORDS
+
+
+def test_the_page_names_what_is_not_restored() -> None:
+    entry = ReportEntry(refused("a", output_uri="x"), unrestored=["Stream 1 is not restored."])
+    assert "Stream 1 is not restored." in Page(clip_page(entry, "", "")).text
+    closed = ReportEntry(refused("a", output_uri="x", access_class="restricted"))
+    assert "the report shows no picture of it" in Page(clip_page(closed, "", "")).text

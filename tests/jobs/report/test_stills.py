@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.report.stills import JPEG_BYTES, Still, begin_middle_end, jpeg, stills
+from jobs.report.stills import (
+    JPEG_BYTES,
+    MAP_COLOURS,
+    MAP_GROUND,
+    Still,
+    begin_middle_end,
+    jpeg,
+    stills,
+)
+from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED
 from schemas.recipe import Limits
 from tests.support.reports import grey_clip
 
@@ -28,6 +37,19 @@ def test_the_difference_is_grey_where_nothing_changed() -> None:
     difference = Still(0, source, restored).difference
     assert difference[0, :3, 0].tolist() == [128 + 40, 128 - 40, 255]
     assert np.unique(difference[1:]).tolist() == [128]
+
+
+def test_the_change_map_shows_reason_and_amount() -> None:
+    source = np.full((4, 6, 3), 100, np.uint8)
+    small, large = ADJUSTED << 6 | 1, REPAIRED << 6 | 8
+    changes = np.array([[0, small, large], [0, 0, FILLED << 6 | 1]], np.uint8)
+    shown = Still(0, source, source, changes).change_map
+    assert shown is not None and shown.shape == source.shape
+    assert (shown[:2, :2] == round(MAP_GROUND * 100)).all()
+    assert tuple(shown[1, 5]) == MAP_COLOURS[REPAIRED]
+    red, _, blue = (int(value) for value in shown[0, 2])
+    assert 40 < blue < MAP_COLOURS[ADJUSTED][2] // 2 and blue > red
+    assert Still(0, source, source).change_map is None
 
 
 def test_the_thumbnail_is_half_and_half_in_display_shape() -> None:

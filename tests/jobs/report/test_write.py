@@ -1,5 +1,6 @@
 """A whole report: a page for each clip, nothing loaded from elsewhere, pictures if allowed."""
 
+import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 
 from jobs.report import write
+from jobs.report.entry import ReportEntry
 from jobs.report.stills import stills
+from jobs.report.worst import FRAME_MEASURES, worst_frames
 from jobs.report.write import kept_streams, link, write_report
 from pipeline.runs.tables import write_tables
 from schemas.recipe import Limits
+from schemas.tables import FRAMES
 from tests.support.reports import (
     HOSTILE,
     MEASURES,
@@ -73,10 +77,16 @@ def test_pages_can_be_read_without_seeing_or_a_mouse(folder: Path) -> None:
         assert found.all("html")[0]["lang"] == "en"
 
 
-def test_every_clip_is_a_step(tables: Any, tmp_path: Path) -> None:
+def test_every_clip_is_a_step_and_the_index_comes_first(tables: Any, tmp_path: Path) -> None:
     tables["clips"] += [refused("a"), refused("b")]
     steps: list[str] = []
-    write_report(str(tmp_path), steps.append)
+
+    def step(sentence: str) -> None:
+        steps.append(sentence)
+        if sentence.startswith("clip 1"):
+            assert "2 clips" in (tmp_path / "report" / "index.html").read_text()
+
+    write_report(str(tmp_path), step)
     assert steps == [f"reading the tables of {tmp_path}", "clip 1 of 2: a", "clip 2 of 2: b"]
 
 
@@ -92,7 +102,7 @@ def test_pictures_are_taken_once(
     monkeypatch.setattr(write, "stills", again)
     write_report(str(tmp_path))
     text = (tmp_path / "report" / "clips" / "good.html").read_text()
-    assert len(Page(text).all("img")) == 9
+    assert len(Page(text).all("img")) == 5 * 3
     tables["clips"][0]["output_sha256"] = "cd" * 32  # restored anew
     with pytest.raises(AssertionError, match="decoded again"):
         write_report(str(tmp_path))
@@ -194,9 +204,53 @@ def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
     write_report(out)
     good = Page((tmp_path / "report" / "clips" / "good.html").read_text())
     assert "75% less noise" in good.text
-    assert len(good.all("polyline")) == 4
-    assert len(good.all("line")) == 2
+    assert len(good.all("polyline")) == 5
+    assert len(good.all("line")) == 3
     assert "2 clips: 1 ready, 1 failed." in (tmp_path / "report" / "index.html").read_text()
+
+
+WORSE = {  # a value that is the worst, of each measure of a frame
+    "psnr_to_source_db": 10.0, "ssim_to_source": 0.1, "mean_luma_after": 90.0,
+    "gain_step_after": -1.5, "noise_sigma_after": 9.0, "blur_after": 1.9, "blockiness_after": 3.0,
+    "temporal_diff_after": 9.0, "ref_psnr_after_db": 0.5,
+}  # fmt: skip
+
+
+def test_the_worst_frame_of_every_measure_is_found(tables: Any) -> None:
+    """Each measure is bad in one frame. In the other clip nothing got worse."""
+    even = dict.fromkeys((name for name, c in FRAMES.items() if c.unit), 1.0)
+    even |= {"psnr_to_source_db": 100.0, "ssim_to_source": 1.0}
+    even |= {name: None for name in set(FRAME_MEASURES) - set(WORSE) if name in FRAMES}
+    row = {"run": "r2", "shot": 0} | even
+    bad = {3 * n: name for n, name in enumerate(WORSE)}
+    for frame in range(3 * len(WORSE)):
+        worse = {bad[frame]: WORSE[bad[frame]]} if frame in bad else {}
+        tables["frames"] += [
+            {"clip_id": "a", "frame": frame} | row | worse,
+            {"clip_id": "b", "frame": frame} | row,
+        ]
+    from jobs.console.query import query  # the stand-in
+
+    clips = [{"clip_id": name, "run": "r2"} for name in ("a", "b")]
+    found = worst_frames(clips, lambda sql: query("", sql))
+    words = {FRAME_MEASURES[name].words: frame for frame, name in bad.items()}
+    assert {text.partition(" (")[0]: frame for frame, text in found["a"]} == {
+        text.partition(" (")[0]: frame for text, frame in words.items()
+    }
+    assert "b" not in found
+
+
+def test_a_second_picture_is_told(tmp_path: Path) -> None:
+    """The record of a file names its streams; without a record nothing is said."""
+    entry = ReportEntry(published_row("a", restored=str(tmp_path / "a_rst.mkv")))
+    assert write._unrestored(entry) == []
+    sound = {"index": 1, "kind": "audio", "codec": "flac", "action": "kept", "note": ""}
+    streams = [sound, sound | {"index": 2, "kind": "video", "codec": "h264"}]
+    streams.append(sound | {"index": 3, "kind": "data", "action": "dropped", "note": "no room"})
+    (tmp_path / "a_rst.mkv.json").write_text(json.dumps({"streams": streams}))
+    first, second = write._unrestored(entry)
+    assert first.startswith("Stream 2 (h264 video) is a second picture. It is not restored")
+    assert second == "Stream 3 (flac data) was dropped: no room."
 
 
 def test_streams_that_were_not_kept_are_told(tmp_path: Path) -> None:

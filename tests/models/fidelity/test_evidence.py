@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.fidelity.evidence import apply_decisions, find_suspects
-from models.frame_state import FrameState, Repair
+from models.frame_state import FrameState, Repair, Suspects
 from schemas.repairs import WHY
 
 SIDE = 160
@@ -41,13 +41,13 @@ DUST = ((110, 90), (130, 40), (20, 120))  # in one frame, clear of what the test
 
 
 def decided(
-    *places: Place, keep: bool = True, removed: float = 1.0, worn: bool = False
+    *places: Place, suspects: Suspects = "leave", removed: float = 1.0, worn: bool = False
 ) -> list[FrameState]:
     frames = [
         frame(index, place, removed, DUST if worn and index == 1 else ())
         for index, place in enumerate(places)
     ]
-    return list(apply_decisions(find_suspects(frames, keep)))
+    return list(apply_decisions(find_suspects(frames, suspects)))
 
 
 def of(state: FrameState) -> list[tuple[str, str]]:
@@ -91,10 +91,24 @@ def test_a_doubtful_region_stays_where_no_clear_defect_is_near() -> None:
     assert of(alone) == [("suspect", "lone")]
 
 
+def test_a_large_region_stays_where_no_clear_defect_is_near() -> None:
+    """It may be a shadow in fast motion. In worn film it is a blotch."""
+    for worn, decision in ((False, "suspect"), (True, "repair")):
+        states = [frame(i, None, dust=DUST if worn and i == 1 else ()) for i in range(5)]
+        source = states[2].source.copy()
+        source[30:60, 30:60] = 0.8
+        brighter = torch.from_numpy(255 * (source - np.float32(0.3))[..., 0])
+        states[2] = replace(states[2], source=source, differences=torch.stack([brighter] * 2))
+        assert [d for d, _ in of(list(find_suspects(states))[2])] == [decision]
+
+
 def test_a_filled_defect_is_recorded_as_far_as_it_stands_out() -> None:
     """The network leaves nearly half of it, with and without suspects."""
-    for keep in (True, False):
-        state = decided(None, None, (40, 28), None, None, removed=0.55, keep=keep, worn=True)[2]
+    policies: tuple[Suspects, ...] = ("leave", "repair")
+    for policy in policies:
+        state = decided(None, None, (40, 28), None, None, removed=0.55, suspects=policy, worn=True)[
+            2
+        ]
         (record,) = state.repairs
         assert record.decision == "repair" and record.bright and record.change > 60
         assert np.abs(state.image[33, 45] - 0.3).max() < 0.01
@@ -155,10 +169,14 @@ def test_an_upright_line_that_is_there_in_every_frame_stays() -> None:
     middle = list(apply_decisions(find_suspects(states)))[2]
     assert np.abs(middle.image - middle.source).max() < 0.01
     assert of(middle) == [("suspect", "upright")]
+    scratch = list(apply_decisions(find_suspects(states, "scratches")))[2]
+    assert np.abs(scratch.image - 0.3).max() < 0.01
+    assert of(scratch) == [("repair", "upright")]
+    assert scratch.defects is not None and float(scratch.defects[80, 71]) > 0.9
 
 
 def test_an_upright_line_of_one_frame_is_repaired() -> None:
-    states = [frame(index, None) for index in range(5)]
+    states = [frame(index, None, dust=DUST if index == 1 else ()) for index in range(5)]
     source = states[2].source.copy()
     source[20:140, 70:73] = 0.8
     brighter = torch.from_numpy(255 * (source - np.float32(0.3))[..., 0])
@@ -226,7 +244,7 @@ def test_the_ends_of_a_shot_are_judged_by_two_frames_on_one_side() -> None:
 
 
 def test_suspects_that_are_not_kept_are_repaired_and_recorded() -> None:
-    state = decided(*TRAVELLING, keep=False)[1]
+    state = decided(*TRAVELLING, suspects="repair")[1]
     assert np.abs(state.image - 0.3).max() == 0
     assert of(state) == [("repair", "path")]
 

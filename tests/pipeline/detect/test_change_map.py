@@ -118,7 +118,7 @@ def test_planted_damage_is_found_by_the_amount(footage: Path) -> None:
     images = [shown.to_rgb(picture) for picture in source]
     maps, truth = [], []
     # suspects keep the source: the map would show them unchanged, as they are
-    stream = Restorer("base").stream(images, deflicker=False, keep_suspects=False)
+    stream = Restorer("base").stream(images, deflicker=False, suspects="repair")
     for restored in stream:
         before, rgb = source[restored.index], images[restored.index]
         after = shown.apply(before, rgb, restored.image)
