@@ -1,7 +1,8 @@
-"""The columns and tables of what is judged: measures of a change, verdicts, findings."""
+"""The columns and tables of what is judged: measures of a change, verdicts, findings, reviews."""
 
-from schemas.columns import Columns, integer, real, text
-from schemas.keys import clip_id, run
+from schemas.columns import SHA256, Columns, integer, real, text
+from schemas.columns import time as instant
+from schemas.keys import RUN_ID, clip_id, run
 from schemas.verdict_rules import MEASURES, TO_REVIEW, VERDICTS
 
 # Of a frame against its source. Null for frames that the source lacks.
@@ -53,4 +54,27 @@ FINDINGS: Columns = {
     "box": text("Where in the frame: x,y,width,height in pixels. Null for the whole frame."),
     "frames": integer("Frames beyond the limit.", "frames", required=True, low=1),
     "sentence": text("The finding as a sentence.", required=True),
+}
+
+DECISIONS = {
+    "accept": "the restored clip is right",
+    "revert": "the source was put back",
+    "rerun": "the next run restores the clip again",
+    "question": "somebody else has to look",
+}
+REVIEWS: Columns = {
+    "clip_id": clip_id,
+    "run": text(
+        "Id of the review: its time in UTC and a random part.", required=True, pattern=RUN_ID
+    ),
+    "restored_by": text(
+        "Run whose version of the clip was reviewed.", required=True, pattern=RUN_ID
+    ),
+    "decision": text("What was decided.", required=True, values=tuple(DECISIONS)),
+    "by": text("Who decided.", required=True),
+    "note": text("Why, in the person's words."),
+    "at": instant("When."),
+    "verdict": text("Verdict of the version that was reviewed.", values=VERDICTS),
+    "verdict_rule": text("The rule that decided this verdict."),
+    "output_sha256": text("SHA-256 of the restored file that was reviewed.", pattern=SHA256),
 }

@@ -92,15 +92,25 @@ def revert_clip(clip: str, out: str, request: Request, *, by: str = "", note: st
 
 
 def reverted(
-    clip: str, out: str, request: Request, mine: lease.Lease, *, by: str = "", note: str = ""
+    clip: str,
+    out: str,
+    request: Request,
+    mine: lease.Lease,
+    *,
+    by: str = "",
+    note: str = "",
+    review: Mapping[str, object] | None = None,
 ) -> Reverted:
-    """`revert_clip` for a caller that holds the lease of the output."""
+    """`revert_clip` for a caller that holds the lease of the output.
+
+    `review` is the row of tables/reviews that asks for it. It is recorded if a frame is changed.
+    """
     finish(out)
     found = published(clip, out)
     refuse(found, out)
     survey = found.survey
     selection = request.of(survey.probe, survey.by_fields, len(survey.pts), found.shots)
-    work = _Work(found, out, selection, by or Process.here().actor, note)
+    work = _Work(found, out, selection, by or Process.here().actor, note, review)
     try:
         with temporary("revert-") as folder:
             return work.done(Path(folder), mine)
@@ -130,9 +140,16 @@ class _Work:
     """One revert."""
 
     def __init__(
-        self, found: PublishedClip, out: str, selection: Selection, by: str, note: str
+        self,
+        found: PublishedClip,
+        out: str,
+        selection: Selection,
+        by: str,
+        note: str,
+        review: Mapping[str, object] | None,
     ) -> None:
         self.found, self.out, self.selection, self.by, self.note = found, out, selection, by, note
+        self.review = review
         self.begun = Usage.now()
         self.shares: dict[str, Cell] = {}  # of the change map, if there is one
         self.cache = private_folder("sources")
@@ -283,6 +300,8 @@ class _Work:
             "work_key": found.row["work_key"],
             "reverts": reverts,
         }
+        if self.review is not None:
+            record["reviews"] = [*found.record.get("reviews", ()), self.review]
         for name in ("record_sha256", "released"):
             record.pop(name, None)
         store.write_bytes(f"{staged}.json", sealed(record))
@@ -345,4 +364,4 @@ class _Work:
             "code": self.settings.code, "published": 1, "frames": changes.of_frames,
             "seconds": round(self.begun.spent().clock, 3), "exit_code": 0,
         }  # fmt: skip
-        return Commit(found.clip_id, self.run, found.uri, self.at, audit, row)
+        return Commit(found.clip_id, self.run, found.uri, self.at, audit, row, self.review)
