@@ -48,7 +48,8 @@ def revert(
     Example:
         archive-restore revert reel-0042 --out restored --frames 120:180 --region 300,80,64,48
     """
-    from pipeline.undo.revert import release_clip, revert_clip
+    from pipeline.undo.revert import revert_clip
+    from pipeline.undo.review import release_clip
     from pipeline.undo.selection import Request
 
     if release:

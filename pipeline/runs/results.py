@@ -185,7 +185,7 @@ def unchanged(
         return ClipResult({**published, **now})
     if not record.get("reverts") or record["source_sha256"] != source_sha256:
         return None
-    if record["work_key"] is None:  # released: `pipeline.undo.revert`
+    if record["work_key"] is None:  # released: `pipeline.undo.review`
         return None
     made_with = {name: published[name] for name in ("model", "weights_sha256", "recipe_sha256")}
     return ClipResult({**published, **now, **made_with, "sentence": _HELD})

@@ -33,7 +33,6 @@ from pipeline.proof.premis_revert import PutBack, amended
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import Digest, listed, sealed
 from pipeline.runs import lease
-from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.process import Process
 from pipeline.runs.results import series_json
@@ -45,7 +44,7 @@ from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
 from pipeline.undo.changes import reverted_map
-from pipeline.undo.published import PublishedClip, published, record_of, refuse
+from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.regions import standing, sums
 from pipeline.undo.selection import Request, Selection, put_back
@@ -116,24 +115,6 @@ def reverted(
             return work.done(Path(folder), mine)
     finally:
         cache.discard(survey.source_uri, work.cache)
-
-
-def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
-    """Let the next run restore a published clip again. Takes the output's lease.
-
-    Without it, a run leaves a clip alone after a revert. Raises ArchiveError if the clip is not
-    published, or Locked.
-    """
-    with lease.held(out, "revert --release"):
-        finish(out)
-        uri, _, record = record_of(clip, out)
-        person = by or Process.here().actor
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        record.pop("record_sha256", None)
-        record |= {"work_key": None, "released": {"at": at, "by": person, "note": note}}
-        run = str(record["row"]["run"])
-        storage.write_bytes(f"{uri}.json", sealed(record))
-        AuditLog(out).append("clip_released", run=run, clip_id=clip, asked_by=person, note=note)
 
 
 class _Work:

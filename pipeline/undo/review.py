@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.proof.premis_review import Looked, reviewed
 from pipeline.proof.record import Digest, listed, sealed
 from pipeline.runs import lease
+from pipeline.runs.audit import AuditLog
 from pipeline.runs.process import Process
 from pipeline.store import layout, storage
 from pipeline.undo.published import record_of
@@ -66,6 +67,24 @@ def review_clip(clip: str, out: str, decision: str, *, by: str = "", note: str =
         if put_back is None or not put_back.frames:  # else it is recorded with what was put back
             _record(out, uri, record, row, mine)
     return Review(clip, decision, person, note, str(row["run"]), put_back)
+
+
+def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
+    """Let the next run restore a published clip again. Takes the output's lease.
+
+    Without it, a run leaves a clip alone after a revert. Raises ArchiveError if the clip is not
+    published, or Locked.
+    """
+    with lease.held(out, "revert --release"):
+        finish(out)
+        uri, _, record = record_of(clip, out)
+        person = by or Process.here().actor
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        record.pop("record_sha256", None)
+        record |= {"work_key": None, "released": {"at": at, "by": person, "note": note}}
+        run = str(record["row"]["run"])
+        storage.write_bytes(f"{uri}.json", sealed(record))
+        AuditLog(out).append("clip_released", run=run, clip_id=clip, asked_by=person, note=note)
 
 
 def _row(

@@ -24,7 +24,8 @@ from pipeline.runs.settings import Settings
 from pipeline.store import layout, storage
 from pipeline.undo import publishing
 from pipeline.undo import revert as undo
-from pipeline.undo.revert import release_clip, revert_clip
+from pipeline.undo.revert import revert_clip
+from pipeline.undo.review import release_clip
 from pipeline.undo.selection import Request
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason

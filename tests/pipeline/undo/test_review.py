@@ -69,9 +69,8 @@ def test_a_decision_is_on_record(out: str) -> None:
     root = ET.fromstring(storage.read_bytes(f"{master(out)}.premis.xml"))
     assert breaches(root) == []
     assert "quality review" in texts(root, "eventType")
-    assert any(
-        "question: " in note and "a foot" in note for note in texts(root, "eventOutcomeDetailNote")
-    )
+    notes = texts(root, "eventOutcomeInformation/eventOutcomeDetail/eventOutcomeDetailNote")
+    assert "question: somebody else has to look; note: a foot" in notes
     assert texts(root, "agentName").count("A. Curator") == 1
     (entry,) = log(out)
     assert (entry["asked_by"], entry["decision"]) == ("A. Curator", "question")
