@@ -44,6 +44,14 @@ class AlignedWindow(NamedTuple):
 
     frames: Tensor  # (1 + neighbours, 3, H, W), centre first
     trust: Tensor  # confidence in each neighbour's match, (neighbours, H, W) in [0, 1]
+    offsets: tuple[int, ...]  # of the neighbours that the shot has, in frames
+
+
+class OnDevice(NamedTuple):
+    """The pictures of a frame as tensors (3, H, W), where the network is."""
+
+    source: Tensor
+    image: Tensor
 
 
 class Repair(NamedTuple):
@@ -80,6 +88,8 @@ class FrameState:
     source: Image  # what the network gets: the frame as read, then with its exposure corrected
     image: Image  # the picture as the last stage left it
     payload: object = None  # of the caller; no stage reads it
+    # Of the tensor engine. Until the network has run, `source` and `image` above are older.
+    on_device: OnDevice | None = None
     # deflicker
     curve: Curve = Curve()
     # alignment; the network stage drops the window, which is most of a frame's memory

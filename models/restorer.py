@@ -24,6 +24,7 @@ from models.fidelity.grain import find_grain, keep_grain
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
+from models.motion.engines import engine_of
 from models.motion.interpolate import interpolate
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
@@ -96,7 +97,11 @@ class Restorer:
         steps: int = 1,
         device: str | None = None,
         weights: Path | None = None,
+        tensors: bool | None = None,
     ) -> None:
+        """``tensors`` says that motion is followed by tensors, not by OpenCV; by default it is on a
+        GPU.
+        """
         keep_freed_memory()
         path = weights or checkpoint.shipped(size)
         self.device = torch.device(device) if device else checkpoint.device_default()
@@ -104,6 +109,7 @@ class Restorer:
         self.net: RestorationNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.flow = SIZES[self.net.size].flow
         self.steps = steps
+        self.engine = engine_of(self.device, tensors)
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
@@ -158,14 +164,16 @@ class Restorer:
             frames = interpolate(frames, missing)
         if deflicker:
             frames = Deflicker().run(frames)
-        frames = align_windows(frames, self.flow, _with_network_context(wanted))
+        engine = self.engine
+        frames = engine.raised(frames)
+        frames = align_windows(frames, self.flow, _with_network_context(wanted), engine)
         frames = NetworkStage(self.net, self.steps, seed).run(frames)
         frames = find_suspects(frames, suspects)
         if grain:
             frames = find_grain(frames)
         # With all of the grain nothing is averaged. Samples of more steps differ between frames.
         if grain < 1 and self.steps == 1:
-            frames = TemporalFilter().run(frames)
+            frames = TemporalFilter(engine).run(frames)
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
         frames = apply_decisions(bound_changes(frames))
         if grain:
@@ -176,12 +184,13 @@ class Restorer:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
         blotch, (H, W).
         """
-        frames = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        numbered = number_frames(images, first=-(len(images) // 2))  # the middle one is number 0
+        frames = self.engine.raised(numbered)
         network = NetworkStage(self.net, self.steps)
-        window = next(align_windows(frames, self.flow, wanted=(0,))).window
+        window = next(align_windows(frames, self.flow, (0,), self.engine)).window
         assert window is not None
         found = network.restore(network.ladder(window), window, seed=0)
-        mask: NDArray[np.bool_] = (found.defect_logits > 0).numpy()
+        mask: NDArray[np.bool_] = (found.defect_logits > 0).cpu().numpy()
         return mask
 
 

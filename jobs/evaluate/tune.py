@@ -26,7 +26,7 @@ from jobs.evaluate.samples import Clip, Options, find_clips, make_sample, one_sh
 from jobs.evaluate.scores import Interval, bootstrap, psnr_of
 from models.damage.presets import PRESETS
 from models.motion.alignment import SPAN, FlowFrame
-from models.motion.deflicker import warp
+from models.motion.flow import warp
 from pipeline.detect.metrics import psnr_from_mean_square
 from pipeline.media.rgb import read_rgb
 from schemas.errors import ArchiveError

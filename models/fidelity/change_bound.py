@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.frame_state import FrameState
+from models.frame_state import FrameState, OnDevice
+from models.transfer import landed, sent
 
 NOISE_OF_FULL_BOUND = 2.0  # code values of noise up to which the bound is the noise itself
 NOISE_WITHOUT_BOUND = 3.0  # code values of noise from which there is no bound; it widens in between
@@ -34,14 +35,22 @@ EDGES = np.s_[:, :2], np.s_[:, -2:], np.s_[:, :, :2], np.s_[:, :, -2:]
 
 
 def bound_changes(frames: Iterable[FrameState]) -> Iterator[FrameState]:
-    """The frames with the change from ``source`` to ``image`` bounded, in order."""
-    for frame in frames:
-        assert frame.defects is not None  # the network stage found them
-        image, source = (
-            torch.from_numpy(picture).permute(2, 0, 1) for picture in (frame.image, frame.source)
-        )
-        held = bound_change(image, source, frame.defects, frame.noise, frame.predicted_error)
-        yield replace(frame, image=np.ascontiguousarray(held.permute(1, 2, 0).numpy()))
+    """The frames with the change from ``source`` to ``image`` bounded, in order, on the CPU."""
+    for frame, (image,) in landed((frame, [_held(frame)]) for frame in frames):
+        yield replace(frame, image=np.ascontiguousarray(image.numpy()), on_device=None)
+
+
+def _held(frame: FrameState) -> Tensor:
+    """The picture (H, W, 3) with its change bounded, where the frame's pictures are."""
+    assert frame.defects is not None  # the network stage found them
+    pictures = frame.on_device or OnDevice(
+        *(torch.from_numpy(picture).permute(2, 0, 1) for picture in (frame.source, frame.image))
+    )
+    defects = sent(frame.defects, pictures.image.device)
+    held = bound_change(
+        pictures.image, pictures.source, defects, frame.noise, frame.predicted_error
+    )
+    return held.permute(1, 2, 0)
 
 
 def bound_change(

@@ -29,6 +29,7 @@ LEAST_DETAIL = 0.25  # code values added to detail, so that its logarithm has a 
 BELIEVED = 0.5  # mean trust of a block above which its match counts
 EXPOSED = 16, 239  # code values between which noise is not clipped
 NEAREST = tuple(k for k, offset in enumerate(OFFSETS) if abs(offset) == 1)
+NEAREST_PART = slice(NEAREST[0], NEAREST[-1] + 1)  # they adjoin: a list would wait for the device
 
 
 class Nearest(NamedTuple):
@@ -46,7 +47,7 @@ class Nearest(NamedTuple):
         frames = [window[:, k].float() for k in (0, *(1 + k for k in NEAREST))]
         luma = torch.stack([_luma(frame) for frame in frames], 1)
         colour = torch.stack([frame[:, 0] - frame[:, 2] for frame in frames], 1)
-        believed = F.avg_pool2d(trust[:, list(NEAREST)].float(), NOISE_BLOCK) > BELIEVED
+        believed = F.avg_pool2d(trust[:, NEAREST_PART].float(), NOISE_BLOCK) > BELIEVED
         return cls(luma, _between(luma), _between(colour), believed)
 
 
@@ -77,20 +78,35 @@ def coding_features(luma: Tensor) -> Tensor:
     cross = whole[..., :-1, :-1] - whole[..., 1:, :-1] - whole[..., :-1, 1:] + whole[..., 1:, 1:]
     diagonal = _detail(F.pad(cross / 2, (0, 1, 0, 1)), DETAIL_BLOCK)
     rich = medium >= medium.median(1, keepdim=True).values
-    rows = []
-    for i in range(len(luma)):
-        near, far, skew = (
-            (fine - medium)[i][rich[i]],
-            (medium - coarse)[i][rich[i]],
-            (diagonal - fine)[i][rich[i]],
-        )
-        ratios = [near.mean(), skew.mean(), far.mean(), near.quantile(0.2), near.quantile(0.8)]
-        levels = [fine[i][rich[i]].mean(), medium[i][rich[i]].mean()]
-        levels += [fine[i].quantile(0.2), diagonal[i].quantile(0.2)]
-        flat = (diagonal[i] < math.log2(FLAT + LEAST_DETAIL)).float().mean()
-        rows.append(torch.stack([*(2 * r for r in ratios), *(v / 2 for v in levels), 4 * flat]))
+    near, far, skew = fine - medium, medium - coarse, diagonal - fine
+    ratios = [_mean_of(part, rich) for part in (near, skew, far)]
+    ratios += [_quantile_of(near, rich, share) for share in (0.2, 0.8)]
+    everywhere = torch.ones_like(rich)
+    levels = [_mean_of(part, rich) for part in (fine, medium)]
+    levels += [_quantile_of(part, everywhere, 0.2) for part in (fine, diagonal)]
+    flat = (diagonal < math.log2(FLAT + LEAST_DETAIL)).float().mean(1)
+    rows = torch.stack([*(2 * r for r in ratios), *(v / 2 for v in levels), 4 * flat], 1)
     grids = [_grid(luma), _grid(luma.transpose(-1, -2))]
-    return torch.cat([torch.stack(rows), torch.log2(1 + 16 * torch.stack(grids, 1))], 1)
+    return torch.cat([rows, torch.log2(1 + 16 * torch.stack(grids, 1))], 1)
+
+
+def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values of each row (B, N), at least one, (B,)."""
+    return torch.where(chosen, values, 0).sum(1) / chosen.sum(1)
+
+
+def _quantile_of(values: Tensor, chosen: Tensor, share: float) -> Tensor:
+    """Quantile of the chosen values of each row (B, N), (B,), as Tensor.quantile finds it; 0
+    without any.
+
+    Neither it nor `_mean_of` waits for the device, as an index by ``chosen`` would.
+    """
+    ordered = torch.where(chosen, values, math.inf).sort(1).values
+    count = chosen.sum(1, keepdim=True)
+    rank = (count - 1).clamp_min(0) * torch.full_like(ordered[:, :1], share)
+    below, above = ordered.gather(1, rank.long()), ordered.gather(1, rank.ceil().long())
+    found = torch.lerp(below, above, rank - rank.floor())
+    return torch.where(count > 0, found, 0)[:, 0]
 
 
 def _detail(planes: Tensor, block: int) -> Tensor:
@@ -127,29 +143,29 @@ def noise_features(near: Nearest) -> Tensor:
     without any such block the first three are 0.
     """
     within = _deviation(_laplacian(near.luma[:, :1])[..., 1:-1, 1:-1]).flatten(1)
-    rows = []
-    for i, known in enumerate(near.believed):
-        luma, colour = near.apart[i][known], near.colour_apart[i][known]
-        if known.any():
-            values = [luma.quantile(0.2), luma.quantile(0.5), colour.quantile(0.2)]
-        else:
-            values = [luma.new_zeros(())] * 3
-        levels = torch.stack([*values, within[i].quantile(0.2)])
-        rows.append(torch.cat([torch.log2(1 + 255 * levels) / 4, known.float().mean()[None]]))
-    return torch.stack(rows)
+    known = near.believed.flatten(1)
+    luma, colour = near.apart.flatten(1), near.colour_apart.flatten(1)
+    levels = [_quantile_of(luma, known, share) for share in (0.2, 0.5)]
+    levels += [
+        _quantile_of(colour, known, 0.2),
+        _quantile_of(within, torch.ones_like(within, dtype=torch.bool), 0.2),
+    ]
+    measured = torch.log2(1 + 255 * torch.stack(levels, 1)) / 4
+    return torch.cat([measured, known.float().mean(1, keepdim=True)], 1)
 
 
 @torch.no_grad()
-def noise_level(near: Nearest) -> float | None:
-    """Standard deviation of luma noise of one frame in code values; None if it is not known.
+def noise_level(near: Nearest) -> Tensor:
+    """Standard deviation of luma noise of one frame in code values, of no dimension.
 
-    The 20 % quantile over blocks with a believed match that are neither black nor white. None
-    without such a block.
+    The 20 % quantile over blocks with a believed match that are neither black nor white. Not a
+    number without such a block.
     """
     level = F.avg_pool2d(near.luma[:, :1], NOISE_BLOCK)
     usable = (level > EXPOSED[0] / 255) & (level < EXPOSED[1] / 255) & near.believed
-    apart = near.apart[usable] / 2**0.5  # a difference has the noise of two frames
-    return float(255 * apart.quantile(0.2)) if usable.any() else None
+    apart = near.apart / 2**0.5  # a difference has the noise of two frames
+    level = 255 * _quantile_of(apart.flatten(1), usable.flatten(1), 0.2)
+    return torch.where(usable.any(), level[0], math.nan).double()
 
 
 def _luma(frames: Tensor) -> Tensor:

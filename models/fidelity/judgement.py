@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from models.fidelity.damage_level import Nearest, noise_level
@@ -16,8 +17,8 @@ class Judgement(NamedTuple):
 
     defect_logits: Tensor  # (H, W), the network's and those of the neighbouring frames together
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
-    noise: float | None  # standard deviation in code values; None: no block has a match
-    predicted_error: float  # mean error of the source, code values
+    noise: Tensor  # standard deviation in code values; not a number: no block has a match
+    predicted_error: Tensor  # mean error of the source, code values; neither has a dimension
 
 
 def judge(
@@ -28,7 +29,7 @@ def judge(
     ``trust`` is (neighbours, H, W); ``near`` holds the frame before the network.
     """
     noise, predicted = noise_level(near), predicted_error(error)
-    spikes = spike_log_odds(near.luma[0], image, predicted if noise is None else noise)
+    spikes = spike_log_odds(near.luma[0], image, torch.where(noise.isnan(), predicted, noise))
     logits = defect_logits + spikes
     defects = defect_weight(logits) * match_weight(trust)
     return Judgement(logits, defects, noise, predicted)

@@ -14,7 +14,10 @@ def error_scale(error: Tensor) -> Tensor:
     return torch.log2(1 + 255 * error) / 4
 
 
-def predicted_error(planes: Tensor) -> float:
-    """Mean error of a frame in code values from the network's plane (H, W): median over squares."""
+def predicted_error(planes: Tensor) -> Tensor:
+    """Mean error of a frame in code values from the network's plane (H, W): median over squares.
+
+    It has no dimension.
+    """
     block = min(ERROR_BLOCK, *planes.shape)
-    return float(2 ** (4 * F.avg_pool2d(planes[None], block).median()) - 1)
+    return (2 ** (4 * F.avg_pool2d(planes[None], block).median()) - 1).double()

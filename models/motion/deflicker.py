@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frame_state import Curve, FrameState, Image
-from models.motion.flow import dis_flow
+from models.motion.engine import LUMA_709
+from models.motion.flow import dis_flow, warp
 
 LIGHT_REACH = 12  # frames each side whose exposures estimate the light
 RHO = 0.3  # correlation of flicker from frame to frame
@@ -31,7 +32,6 @@ FLOW_MISS = 0.5  # pixels of the half-size frame by which flow there and back ma
 FINEST = 1  # finest scale of the flow, as a power of two below the half-size frame
 ENOUGH = 0.05  # share of matched pixels below which all pixels count
 PIVOT = float(np.log(100.0))  # log code value the curves turn around: gain and gamma uncorrelated
-LUMA_709 = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 
 
 def log_quantiles(luma: NDArray[Any]) -> NDArray[np.float64]:
@@ -210,18 +210,3 @@ class Deflicker:
         # u' = shift + gamma * u about PIVOT, u = log(255 x) - PIVOT
         gain = float(np.exp(shift + (1 - gamma) * (PIVOT - np.log(255.0))))
         return Curve(gain, gamma)
-
-
-@lru_cache(maxsize=8)
-def _grid(height: int, width: int) -> NDArray[np.float32]:
-    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-
-
-def warp(image: NDArray[Any], flow: NDArray[np.float32], cubic: bool = False) -> NDArray[Any]:
-    """``image`` sampled at ``x + flow(x)``; flow is (H, W, 2) in pixels.
-
-    Bilinear, or ``cubic``, which keeps the finest detail. Edges are replicated.
-    """
-    where, kernel = _grid(*flow.shape[:2]) + flow, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    moved: NDArray[Any] = cv2.remap(image, where, None, kernel, borderMode=cv2.BORDER_REPLICATE)
-    return moved

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frame_state import FrameState, Image
-from models.motion.alignment import Flow, FlowFrame, confidence, residual
-from models.motion.deflicker import warp
-from models.motion.flow import dis_flow
+from models.motion.alignment import FlowFrame
+from models.motion.engine import confidence
+from models.motion.flow import Flow, dis_flow, warp
+from models.motion.opencv import residual
 
 HOLE_SIGMA = 6.0  # pixels over which flow is spread into places where no pixel has landed
 HOLE_WEIGHT = 1e-3  # weight below which a place counts as a hole

@@ -5,33 +5,31 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
-import numpy as np
-import torch
-
 from models.frame_state import AlignedWindow, FrameState, Image, number_frames
-from models.motion.alignment import SPAN, Aligner, FlowFrame
+from models.motion.alignment import LUMA_SIGMA, SPAN, Aligner, FlowFrame
+from models.motion.engine import Engine
 from models.motion.neighbourhood import neighbourhoods
+from models.motion.opencv import OPENCV
 
 
 def align_windows(
-    frames: Iterable[FrameState], preset: str = "medium", wanted: Container[int] | None = None
+    frames: Iterable[FrameState],
+    preset: str = "medium",
+    wanted: Container[int] | None = None,
+    engine: Engine = OPENCV,
 ) -> Iterator[FrameState]:
     """The frames with their aligned windows, in order, SPAN frames late.
 
-    ``preset`` is the flow's (`models.motion.alignment.flow_search`). Only frames whose numbers are
+    ``preset`` is the flow's (`models.motion.flow.flow_search`). Only frames whose numbers are
     ``wanted`` are returned (default: all); the others serve as neighbours.
     """
-    aligner = Aligner(preset)
-    pairs = ((frame, FlowFrame.of(frame.source)) for frame in frames)
+    aligner = Aligner(preset, engine)
+    pairs = ((frame, FlowFrame.of(engine.source(frame), LUMA_SIGMA, engine)) for frame in frames)
     for around in neighbourhoods(pairs, SPAN):
         frame, centre = around[0]
         if wanted is None or frame.index in wanted:
             others = {offset: flow for offset, (_, flow) in around.items() if offset}
-            warped, trust = aligner.neighbours(centre, others)
-            stacked = torch.from_numpy(np.stack([centre.image, *warped]))
-            channels_last = stacked.permute(0, 3, 1, 2)  # (5, 3, H, W)
-            window = AlignedWindow(channels_last, torch.from_numpy(trust))
-            yield replace(frame, window=window)
+            yield replace(frame, window=aligner.window(centre, others))
 
 
 def windows(images: Iterable[Image], preset: str = "medium") -> Iterator[AlignedWindow]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
@@ -17,6 +19,7 @@ from models.motion.alignment import nearest_pair
 from models.network.memory import Ladder
 from models.network.tiling import restore_in_tiles
 from models.network.unet import RestorationNet
+from models.transfer import landed
 
 
 class RestoredWindow(NamedTuple):
@@ -26,8 +29,8 @@ class RestoredWindow(NamedTuple):
     alpha: Tensor  # share of the source, (H, W) in [0, 1]
     defect_logits: Tensor  # (H, W)
     defects: Tensor  # how far each pixel counts as a defect, (H, W) in [0, 1]
-    noise: float | None  # standard deviation in code values; None: not known
-    predicted_error: float  # mean error of the source, code values
+    noise: Tensor  # standard deviation in code values; not a number: not known
+    predicted_error: Tensor  # mean error of the source, code values; neither has a dimension
 
 
 def restore_window(
@@ -52,28 +55,49 @@ class NetworkStage:
         self._net, self._steps, self._seed = net, steps, seed
 
     def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        """The frames restored and judged, in order. Raises OutOfMemory."""
+        """The frames restored and judged, in order. Raises OutOfMemory.
+
+        From here on `source`, `image` and what was judged are on the CPU, however the frame came.
+        """
+        for frame, found in landed(self._restored(frames)):
+            image, nearest, defects, differences, facts = found
+            alpha, defect_share, noise, error = facts.tolist()
+            known = None if math.isnan(noise) else noise
+            yield replace(
+                frame,
+                neighbours=np.ascontiguousarray(nearest.numpy()),
+                image=np.ascontiguousarray(image.numpy()),
+                source_share=alpha,
+                defect_share=defect_share,
+                defects=defects,
+                noise=known,
+                predicted_error=error,
+                differences=differences,
+                noise_weight=noise_weight(known),
+                filter_share=filter_share(known, error),
+            )
+
+    def _restored(
+        self, frames: Iterable[FrameState]
+    ) -> Iterator[tuple[FrameState, Sequence[Tensor]]]:
+        """The frames with what comes to the CPU, on the window's device.
+
+        The picture and the mean of the nearest neighbours, (H, W, 3); defects (H, W), differences
+        (2, H, W) and four numbers.
+        """
         ladder: Ladder | None = None
         for frame in frames:
             assert frame.window is not None  # the alignment made it
             ladder = ladder or self.ladder(frame.window)
             found = self.restore(ladder, frame.window, self._seed * 1_000_003 + frame.index)
             near = _nearest(frame.window)
-            yield replace(
-                frame,
-                neighbours=np.ascontiguousarray(near.mean(0).permute(1, 2, 0).numpy()),
-                differences=255 * (frame.window.frames[0].mean(0) - near.mean(1)),
-                image=np.ascontiguousarray(found.image.permute(1, 2, 0).numpy()),
-                window=None,
-                rung=ladder.rung,
-                source_share=float(found.alpha.mean()),
-                defect_share=float((found.defect_logits > 0).float().mean()),
-                defects=found.defects,
-                noise=found.noise,
-                predicted_error=found.predicted_error,
-                noise_weight=noise_weight(found.noise),
-                filter_share=filter_share(found.noise, found.predicted_error),
-            )
+            differences = 255 * (frame.window.frames[0].mean(0) - near.mean(1))
+            shares = found.alpha.mean(), (found.defect_logits > 0).float().mean()
+            facts = torch.stack([*shares, found.noise, found.predicted_error])
+            there = frame.on_device and frame.on_device._replace(image=found.image)
+            kept = replace(frame, window=None, rung=ladder.rung, on_device=there)
+            pictures = [picture.permute(1, 2, 0) for picture in (found.image, near.mean(0))]
+            yield kept, [*pictures, found.defects, differences, facts]
 
     def ladder(self, window: AlignedWindow) -> Ladder:
         """A ladder for frames of the size of this window."""
@@ -83,12 +107,14 @@ class NetworkStage:
         """One window restored on the first rung that has memory for it. Raises OutOfMemory."""
 
         def attempt(net: RestorationNet, side: int) -> RestoredWindow:
-            return restore_window(net, *window, steps=self._steps, seed=seed, side=side)
+            return restore_window(
+                net, window.frames, window.trust, steps=self._steps, seed=seed, side=side
+            )
 
         return ladder.first_that_fits(attempt)
 
 
 def _nearest(window: AlignedWindow) -> Tensor:
     """The two neighbours that a frame is compared with, (2, 3, H, W); without any, itself."""
-    pair = nearest_pair(window.trust.numpy())
-    return window.frames[[1 + k for k in pair] if pair else [0, 0]]
+    one, other = nearest_pair(window.offsets) or (-1, -1)
+    return torch.stack([window.frames[1 + one], window.frames[1 + other]])

@@ -26,7 +26,7 @@ KAPPA = 0.2  # bridge noise with more than one step, in units of [0, 1] images
 
 
 class NetworkPlanes(NamedTuple):
-    """The network's planes of one frame, on the CPU in float32."""
+    """The network's planes of one frame, in float32, on the window's device."""
 
     image: Tensor  # (3, H, W)
     alpha: Tensor  # share of the source, (H, W) in [0, 1]
@@ -88,7 +88,7 @@ def restore_in_tiles(
     height, width = window.shape[-2:]
     window, trust, levels = padded(window)[None], padded(trust)[None], levels.to(device)
     size = window.shape[-2:]
-    planes = torch.empty(6, *size)
+    planes = window.new_empty(6, *size)
     kappa = KAPPA if steps > 1 else 0.0
     for tile in tiles(size[0], size[1], side):
         part = (..., *tile.computed)
@@ -97,7 +97,7 @@ def restore_in_tiles(
             here = window[part].to(device), trust[part].to(device)
             out = net.restore(*here, steps, kappa, noise, levels)
         found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
-        planes[(..., *tile.kept)] = found[(..., *tile.inside)].cpu()
+        planes[(..., *tile.kept)] = found[(..., *tile.inside)].to(planes.device)
     planes = planes[..., :height, :width]
     return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
 

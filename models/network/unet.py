@@ -27,7 +27,7 @@ class ModelSize:
     """Channels of one model size at half and quarter resolution and at the three denoiser levels.
 
     ``blocks`` is the number of Res blocks per level, ``flow`` a preset of
-    models/motion/alignment.py that takes a fitting share of the time.
+    models/motion/flow.py that takes a fitting share of the time.
     """
 
     half: int

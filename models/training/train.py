@@ -338,7 +338,7 @@ def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, obj
 
 def _windows(net: RestorationNet, frames: list[Image], every: int) -> Iterator[tuple[int, Image]]:
     device = next(net.parameters()).device
-    for i, (window, trust) in enumerate(windows(frames, SIZES[net.size].flow)):
+    for i, (window, trust, _) in enumerate(windows(frames, SIZES[net.size].flow)):
         if i % every == 1:
             out = net.restore(
                 window[None].to(device), trust[None].to(device), steps=1, kappa=0.0, seed=0

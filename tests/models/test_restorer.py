@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.motion.alignment import SPAN
 from models.network import checkpoint
 from models.network.unet import RestorationNet
 from models.restorer import CONTEXT, NETWORK_REACH, Restorer
+from tests.support.media.scenes import scene
 from tests.support.networks import randomised
 
 
@@ -47,6 +49,27 @@ def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
     )[CONTEXT:]
     for whole_frame, part in zip(whole, [*left, *right], strict=True):
         assert np.array_equal(whole_frame, part.image)
+
+
+def test_tensors_restore_as_opencv_does(restorer: Restorer, tmp_path: Path) -> None:
+    """The same picture but for the flow's last digits, and the same from a shard."""
+    path = tmp_path / "micro.safetensors"
+    checkpoint.save(restorer.net, path, {})
+    by_tensors = Restorer(weights=path, device="cpu", tensors=True)
+    view = [plane[:64, :96, None].astype(np.float32) / 255 for plane in scene(2, 12, 1.0)]
+    frames = [np.repeat(plane, 3, -1) for plane in view]
+    whole = list(by_tensors.stream(frames, deflicker=False))
+    for one, other in zip(restorer.stream(frames, deflicker=False), whole, strict=True):
+        assert other.image.shape == one.image.shape and other.rung == one.rung
+        assert 255 * np.abs(one.image - other.image).mean() < 0.5
+        assert one.defect_share == pytest.approx(other.defect_share, abs=0.05)
+    reach = SPAN + NETWORK_REACH
+    part = by_tensors.stream(frames, deflicker=False, wanted=range(reach, len(frames)))
+    for one, other in zip(part, whole[reach:], strict=True):
+        assert np.array_equal(one.image, other.image)
+    part = by_tensors.stream(frames[1:], deflicker=False, first_index=1)
+    for one, other in list(zip(part, whole[1:], strict=True))[reach:]:
+        assert np.array_equal(one.image, other.image)
 
 
 @pytest.mark.parametrize("deflicker", [False, True])

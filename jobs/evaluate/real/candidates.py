@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.evaluate.real.film import Film
 from jobs.evaluate.real.stand_out import Box, Plane, Trio, smaller
-from models.motion.deflicker import warp
+from models.motion.flow import warp
 
 RUNS, RUN_FRAMES = 4, 12  # of a film: candidates come from runs of consecutive frames
 FLOOR = 9.0  # code values: least stand-out of a candidate

@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.evaluate.real.film import Picture
-from models.motion.alignment import Flow, FlowFrame, flow_search
-from models.motion.deflicker import LUMA_709, warp
+from models.motion.alignment import FlowFrame
+from models.motion.engine import LUMA_709
+from models.motion.flow import Flow, flow_search, warp
 
 REPAIRED_FROM = 0.6  # share of a defect that must be gone
 HARMED_FROM = 0.5  # share of a real thing that must be gone

@@ -134,7 +134,8 @@ def test_shipped_weights_leave_clean_texture_alone(size: str) -> None:
     window, trust = moving(0.0, soft=3)
     found = restore_window(net, window, trust, steps=1, seed=0)
     outside = found.defects < 0.01
-    image = bound_change(found.image, window[0], found.defects, found.noise, found.predicted_error)
+    noise, error = float(found.noise), float(found.predicted_error)
+    image = bound_change(found.image, window[0], found.defects, noise, error)
     change = 255 * (image - window[0]).abs().amax(0)
     assert outside.float().mean() > 0.5
     assert change[outside].max() < 3 * LEAST_BOUND  # what is left of the defects' share included

@@ -16,8 +16,8 @@ from models.motion.deflicker import (
     light_weights,
     region_levels,
     small_luma,
-    warp,
 )
+from models.motion.flow import warp
 from tests.support.media.pictures import rng, texture
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import pytest
 from jobs.evaluate.baselines import ffmpeg_binary
 from jobs.training.dataset import read_clip
 from models.frame_state import number_frames
-from models.motion.deflicker import warp
+from models.motion.flow import warp
 from models.motion.interpolate import LONGEST, between, interpolate
 from pipeline.clip.changes import GENERATED
 from pipeline.media.decoder import Decoder

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from models.frame_state import number_frames
-from models.motion.temporal_filter import FILTER_REACH, TemporalFilter, softness
+from models.motion.opencv import softness
+from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 
 HEIGHT, WIDTH, SPEED = 96, 128, 2  # pixels, pixels a frame
 

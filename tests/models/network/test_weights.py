@@ -38,7 +38,7 @@ def model(request: pytest.FixtureRequest) -> Restorer:
 
 def middle(model: Restorer, clip: np.ndarray) -> np.ndarray:
     """The middle one of five frames, restored."""
-    window, trust = list(windows(clip.astype(np.float32) / 255))[2]
+    window, trust, _ = list(windows(clip.astype(np.float32) / 255))[2]
     image = restore_window(model.net, window, trust, steps=1, seed=0).image
     return np.clip(np.rint(255 * image.permute(1, 2, 0).numpy()), 0, 255).astype(np.uint8)
 

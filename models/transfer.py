@@ -1,0 +1,63 @@
+"""How a frame's tensors get from the CPU to a GPU and back: copies that nothing waits for in vain.
+
+A copy reads or writes memory that the GPU reaches by itself (pinned), while both go on working. On
+a CPU nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from models.frame_state import FrameState
+
+IN_FLIGHT = 2  # frames whose results are on their way back from a GPU
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def landed(
+    pairs: Iterable[tuple[FrameState, Sequence[Tensor]]],
+) -> Iterator[tuple[FrameState, Sequence[Tensor]]]:
+    """The frames in order, each with its tensors (float32) on the CPU.
+
+    From a GPU they come in one copy for each frame, and IN_FLIGHT frames late: the GPU works on the
+    later frames while an earlier one lands.
+    """
+    waiting: deque[tuple[FrameState, Callable[[], Sequence[Tensor]]]] = deque()
+    for frame, tensors in pairs:
+        if not any(tensor.is_cuda for tensor in tensors):
+            yield frame, tensors
+            continue
+        waiting.append((frame, _begun(tensors)))
+        if len(waiting) > IN_FLIGHT:
+            first, wait = waiting.popleft()
+            yield first, wait()
+    while waiting:
+        first, wait = waiting.popleft()
+        yield first, wait()
+
+
+def _begun(tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
+    """Begin one copy of tensors of a GPU; what comes back waits for it and returns them."""
+    together = torch.cat([tensor.float().flatten() for tensor in tensors])
+    host = torch.empty(together.shape, pin_memory=True)
+    host.copy_(together, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record()
+    shapes = [tensor.shape for tensor in tensors]
+
+    def wait() -> Sequence[Tensor]:
+        copied.synchronize()
+        parts = torch.split(host, [shape.numel() for shape in shapes])
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    return wait
