@@ -7,6 +7,7 @@ each side of it, so a shot cut into shards gives the picture of the whole shot.
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +25,12 @@ from models.fidelity.grain import find_grain, keep_grain
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
-from models.motion.engines import engine_of
+from models.motion.engines import engine_of, with_room
 from models.motion.interpolate import interpolate
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
 from models.network import checkpoint
+from models.network.memory import OutOfMemory
 from models.network.stage import NetworkStage
 from models.network.unet import SIZES, RestorationNet
 
@@ -175,8 +177,11 @@ class Restorer:
             frames = watch("missing", interpolate(frames, missing))
         if deflicker:
             frames = watch("deflicker", Deflicker().run(frames))
-        engine = self.engine
-        frames = watch("to the device", engine.raised(frames))
+        first = next(frames, None)
+        if first is None:
+            return
+        engine = with_room(self.engine, *first.source.shape[:2])
+        frames = watch("to the device", engine.raised(itertools.chain([first], frames)))
         network_frames = _with_network_context(wanted)
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
         frames = watch("network", NetworkStage(self.net, self.steps, seed).run(frames))
@@ -190,7 +195,10 @@ class Restorer:
         frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
             frames = watch("kept grain", keep_grain(frames, grain))
-        yield from map(Restored.of, frames)
+        try:
+            yield from map(Restored.of, frames)
+        except torch.OutOfMemoryError as error:  # beside the network, which has a ladder
+            raise OutOfMemory("the GPU has no room for the frames around a frame") from error
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a
