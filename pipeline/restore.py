@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from itertools import islice, tee
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from models.colour import PixelFormat
 from models.frame_state import FrameState, Repair
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.blanking import Blanking
+from pipeline.clip.box import Box, put_back
 from pipeline.clip.fields import fields_of, in_frame, woven
 from pipeline.clip.frames import Frame, Planes, Probe
 from pipeline.clip.regions import RegionWriter
@@ -52,7 +53,29 @@ class _Lines(NamedTuple):
     """The lines of the frames that one stream of pictures has: all, or those of one parity."""
 
     blanking: Blanking
+    protect: tuple[Box, ...]  # they keep the source, and so do the edges
     parity: int | None = None
+
+    @classmethod
+    def of(cls, survey: Survey, parity: int | None = None) -> Self:
+        """The lines of a clip's frames, or of its fields of one parity."""
+        boxes = tuple(Box.parse(box) for box in survey.protect)
+        if parity is None:
+            return cls(survey.blanking, boxes)
+        edges = survey.blanking.of_field(parity, survey.probe.height)
+        return cls(edges, tuple(box.of_field(parity) for box in boxes), parity)
+
+    def kept(self, source: Planes, restored: Planes, pix_fmt: str) -> Planes:
+        """The restored planes with the source's samples in the edges and boxes."""
+        restored = self.blanking.kept(source, restored)
+        for box in self.protect:
+            restored = put_back(restored, source, pix_fmt, box)
+        return restored
+
+    def hide(self, box: tuple[int, int, int, int], width: int, height: int) -> bool:
+        """Whether a box of a picture (x, y, width, height) lies in what keeps the source."""
+        inside = any(one.holds(box) for one in self.protect)
+        return inside or self.blanking.hides(box, width, height)
 
 
 class ShardRestorer:
@@ -154,8 +177,7 @@ class ShardRestorer:
             elif survey.by_fields:
                 yield from self._woven(read, survey, span, tally, regions)
             else:
-                lines = _Lines(survey.blanking)
-                yield from self._span(read, survey, lines, span, tally, regions)
+                yield from self._span(read, survey, _Lines.of(survey), span, tally, regions)
 
     def _woven(
         self,
@@ -173,7 +195,7 @@ class ShardRestorer:
             self._span(
                 fields_of(same, parity),
                 survey,
-                _Lines(survey.blanking.of_field(parity, survey.probe.height), parity),
+                _Lines.of(survey, parity),
                 span,
                 tally,
                 regions,
@@ -212,7 +234,7 @@ class ShardRestorer:
             filled = restored.index in fill
             if not filled:  # nothing of a source was there to repair
                 regions.add(shot, restored.index, _regions(restored, lines))
-                applied = lines.blanking.kept(planes, applied)
+                applied = lines.kept(planes, applied, survey.probe.pix_fmt)
             change = None
             if self.recipe.change_map:
                 depth = survey.probe.bit_depth
@@ -252,10 +274,10 @@ class ShardRestorer:
 
 
 def _regions(restored: Restored, lines: _Lines) -> Iterator[Repair]:
-    """The regions of a picture that its blanking does not hide, in pixels of the frame."""
+    """The regions of a picture that do not lie in what keeps the source, in pixels of the frame."""
     height, width = restored.image.shape[:2]
     for repair in restored.repairs:
-        if not lines.blanking.hides(repair.box, width, height):
+        if not lines.hide(repair.box, width, height):
             yield repair if lines.parity is None else in_frame(repair, lines.parity)
 
 

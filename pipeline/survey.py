@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.motion.deflicker import flickers, region_levels
 from models.motion.interpolate import LONGEST
+from pipeline.clip.box import Box
 from pipeline.clip.clip import Clip
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Frame, Probe, to_ms
@@ -109,6 +110,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
             field_order=seen.probe.field_order,
             conversion=conversion, source_pts=[] if conversion is None else seen.pts,
             blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
+            protect=protected(clip.protect, made, by_fields),
             recipe_sha256=recipe.digest, source_md5=sums["md5"],
         )  # fmt: skip
 
@@ -116,6 +118,18 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path) -> Survey:
 def runs_of(text: str | None) -> list[range]:
     """The runs of frames that a column of the manifest names."""
     return parse_frames(text) if text else []
+
+
+def protected(text: str | None, probe: Probe, by_fields: bool) -> list[str]:
+    """The boxes that a manifest protects, widened to whole chroma samples.
+
+    Raises ClipFault(MANIFEST_INVALID) for a box that is not inside the picture.
+    """
+    try:
+        boxes = [Box.parse(part) for part in (text or "").split()]
+        return [str(box.widened(probe, by_fields)) for box in boxes]
+    except ValueError as error:
+        raise ClipFault(Reason.MANIFEST_INVALID, f"protect: {error}") from error
 
 
 def check_fill(wanted: Sequence[range], shots: Sequence[Shot]) -> None:

@@ -20,7 +20,7 @@ CLIP_ID = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 # A value in these columns overrides the recipe's setting of the same name.
 OVERRIDES = ("interlace", "gaps")
 # Columns that change the restored pictures of a clip.
-DECISIVE = ("field_order", "expected_fps", "fill", "leave", *OVERRIDES)
+DECISIVE = ("field_order", "expected_fps", "fill", "leave", "protect", *OVERRIDES)
 SCAN_TYPES = ("progressive", "tff", "bff")
 CHECKSUM_DIGITS = {"md5": 32, "sha256": 64}
 PRIORITIES = range(-1000, 1001)
@@ -40,6 +40,7 @@ _HOMOGLYPHS = "\u2044\u2215\u2571\u29f8\u29f5\u2216\u2572\u29f9\ua789\u2236"
 _FORMULA = "=+-@"  # a spreadsheet reads a cell that starts with one of these as a formula
 _MAX_URI_BYTES = 1024
 _MAX_TEXT = 4096
+_BOXES = r"\d{1,6}(,\d{1,6}){3}( \d{1,6}(,\d{1,6}){3}){0,63}"
 _FRAMES = r"\d{1,8}(-\d{1,8})?( \d{1,8}(-\d{1,8})?){0,199}"
 # Exact rates of decimals: television rates are multiples of 1000/1001.
 _DECIMAL_RATES = {
@@ -373,6 +374,18 @@ COLUMNS: dict[str, ManifestColumn] = {
             ),
         ),
         {"type": "string", "pattern": f"^{_FRAMES}$"},
+    ),
+    "protect": ManifestColumn(
+        "Boxes of the picture to leave unchanged in all frames, such as a title or a face: x,y,w,h "
+        "in pixels of the published file, from the top left corner.",
+        "120,80,64,48",
+        (
+            ValueRule(
+                lambda text: bool(re.fullmatch(_BOXES, text, re.ASCII)),
+                "is not a list of boxes x,y,w,h, such as 120,80,64,48 0,400,720,76",
+            ),
+        ),
+        {"type": "string", "pattern": f"^{_BOXES}$"},
     ),
     "notes": ManifestColumn(
         "Free text for your own use. It is in the clip's row of `tables/clips` and on its page "

@@ -98,5 +98,14 @@ def _described(clip: dict[str, Any]) -> str:
     if "reason" in clip:
         held = "held: " if clip["kind"] == "held" else ""
         return f"{clip['clip_id']}: {held}{clip['reason']}: {clip['sentence']}\n"
-    rows = [shot | {"damage": ", ".join(shot["damage"])} for shot in clip["shots"]]
+    rows = [
+        {
+            "first frame": shot["start"],
+            "last frame": shot["stop"] - 1,
+            "begins at (s)": shot["seconds"],
+            "kind": shot["kind"],
+            "damage": ", ".join(shot["damage"]),
+        }
+        for shot in clip["shots"]
+    ]
     return f"{clip['clip_id']}: {clip['kind']}\n{output.table(rows)}\n"

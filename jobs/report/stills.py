@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from models.colour import PixelFormat
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
-from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, Map, reasons
+from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, Map
 from pipeline.media.decoder import Decoder
 from schemas.recipe import Limits
 
@@ -61,17 +62,10 @@ class Still:
         if self.changes is None:
             return None
         height, width = self.source.shape[:2]
+        kept, added = _map_tables()
         found = self.changes.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        grey = MAP_GROUND * self.source.mean(axis=2, keepdims=True)
-        shown = np.repeat(grey, 3, axis=2)
-        amount = (found & 63) / MAP_DIGITS
-        for reason, colour in MAP_COLOURS.items():
-            faintest = MAP_FAINTEST[reason]
-            opacity = faintest + (1 - faintest) * amount
-            share = (opacity * ((found > 0) & (reasons(found) == reason)))[..., None]
-            shown = shown * (1 - share) + share * np.array(colour)
-        picture: Picture = shown.astype(np.uint8)
-        return picture
+        grey = cv2.cvtColor(self.source, cv2.COLOR_RGB2GRAY).astype(np.float32) * kept[found]
+        return cv2.merge([(grey + channel[found]).astype(np.uint8) for channel in added.T])
 
     @property
     def difference(self) -> Picture:
@@ -110,6 +104,20 @@ class Still:
         shown = round(THUMB_WIDTH * height / (width * float(sar)))
         small = cv2.resize(both, (THUMB_WIDTH, max(1, shown)), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8)
+
+
+@cache
+def _map_tables() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each byte of a change map: the share of the grey picture (256), and the colour that is
+    added to it (256, 3)."""
+    values = np.arange(256)
+    opacity, colour = np.zeros(256, np.float32), np.zeros((256, 3), np.float32)
+    for reason, shown in MAP_COLOURS.items():
+        faintest, of_reason = MAP_FAINTEST[reason], (values >> 6 == reason) & (values > 0)
+        amount = np.minimum((values & 63) / MAP_DIGITS, 1)
+        opacity[of_reason] = (faintest + (1 - faintest) * amount)[of_reason]
+        colour[of_reason] = shown
+    return MAP_GROUND * (1 - opacity), opacity[:, None] * colour
 
 
 def _within(start: int, length: int, whole: int) -> int:

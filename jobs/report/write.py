@@ -8,13 +8,16 @@ The index is written at once, and again when there are pictures.
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,6 +68,7 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
+MOST_AT_ONCE = 4  # clips whose pictures are taken at the same time
 
 
 def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
@@ -82,11 +86,16 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     storage.write_bytes(index, index_page(entries, out, written).encode())
     entries = _with_tables(out, entries)
     names = ["", *(entry.clip_id for entry in entries), ""]
-    for position, found in enumerate(entries):
-        step(f"clip {position + 1} of {len(entries)}: {found.clip_id}")
-        entries[position] = entry = _with_files(out, found)
-        html = clip_page(entry, names[position], names[position + 2], out)
-        storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_ONCE))
+    try:
+        made = pool.map(partial(_with_files, out), entries)
+        for position, found in enumerate(entries):
+            step(f"clip {position + 1} of {len(entries)}: {found.clip_id}")
+            entries[position] = entry = next(made)
+            html = clip_page(entry, names[position], names[position + 2], out)
+            storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
+    finally:
+        pool.shutdown(cancel_futures=True)
     storage.write_bytes(index, index_page(entries, out, written).encode())
     return index
 

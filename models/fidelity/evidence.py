@@ -35,7 +35,7 @@ WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
 BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
 DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
-CLEAR_FROM, CLEAR_LEAST = 1.5, 3  # log odds of a clear defect; as many in three frames
+CLEAR_FROM, CLEAR_LEAST = 1.5, 2  # log odds of a clear defect; as many in three frames
 LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path

@@ -30,6 +30,7 @@ class Clip:
     gaps: str | None = None
     fill: str | None = None
     leave: str | None = None
+    protect: str | None = None
     notes: str | None = None
     reference_uri: str | None = None
 

@@ -171,6 +171,7 @@ def _restoration_event(work: Restoration) -> ET.Element:
         "weights_sha256": work.settings.weights_sha256,
         "strength": recipe.strength, "deflicker": recipe.deflicker,
         "interlace": work.survey.interlace, "frames_left": work.survey.frames_left,
+        "protected": " ".join(work.survey.protect) or "none",
         "frames_filled": work.survey.filled or "none",
         "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
         "work_key": work.settings.work_key(work.source.sha256, work.clip),

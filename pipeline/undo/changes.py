@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.clip.box import Box
 from pipeline.clip.frames import Probe
 from pipeline.detect.change_film import ChangeWriter, join, maps
 from pipeline.detect.change_map import SIDE, ChangeSums, Map
 from pipeline.media.verify import plane_md5
-from pipeline.undo.selection import Region, Selection
+from pipeline.undo.selection import Selection
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -41,7 +42,7 @@ def reverted_map(
     return sums
 
 
-def cleared(found: Map, region: Region | None, probe: Probe) -> Map:
+def cleared(found: Map, region: Box | None, probe: Probe) -> Map:
     """The map of a frame without the bytes that lie in the region; None: without any."""
     new = found.copy()
     if region is None:

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clip.box import Box
 from pipeline.clip.regions import read_regions
 from pipeline.clip.segment import RegionSums
 from pipeline.runs.tables import PART_ROWS
 from pipeline.store.storage import DIRECT, Store
-from pipeline.undo.selection import parse_region
 
 
 def standing(
@@ -42,7 +42,7 @@ def _inside(part: pa.Table, revert: Mapping[str, Any]) -> pa.Array:
     )
     if revert["region"] is None:
         return found
-    box = parse_region(revert["region"])
+    box = Box.parse(revert["region"])
     for first, size, least, most in (
         ("x", "width", box.x, box.x + box.width),
         ("y", "height", box.y, box.y + box.height),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.assemble import Master, verified_files
+from pipeline.clip.box import put_back
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
@@ -47,7 +48,7 @@ from pipeline.undo.changes import reverted_map
 from pipeline.undo.published import PublishedClip, published, record_of, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.regions import standing, sums
-from pipeline.undo.selection import Request, Selection, put_back
+from pipeline.undo.selection import Request, Selection
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe

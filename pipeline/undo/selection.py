@@ -6,49 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.clip.frames import Planes, Probe
+from pipeline.clip.box import Box
+from pipeline.clip.frames import Probe
 from pipeline.clip.result import ShotRow
-from pipeline.media.planes import chroma_steps
 from schemas.errors import ArchiveError
 
 _FRAMES = re.compile(r"(\d{1,9})(?::(\d{1,9}))?", re.ASCII)
-_REGION = re.compile(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box in luma samples of the stored picture, from its top left corner."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def __str__(self) -> str:
-        return f"{self.x},{self.y},{self.width},{self.height}"
-
-    @property
-    def pixels(self) -> int:
-        """Luma samples in the box."""
-        return self.width * self.height
-
-    def widened(self, probe: Probe, by_fields: bool) -> Region:
-        """The smallest box around this one that cuts no chroma sample, inside the picture.
-
-        If a clip is restored by fields and chroma has fewer lines, the box holds whole pairs of
-        chroma lines: one line of each field. Raises ArchiveError if the box is empty or reaches
-        out of the picture.
-        """
-        right, down = self.x + self.width, self.y + self.height
-        size = f"{probe.width}x{probe.height}"
-        if not (self.pixels and right <= probe.width and down <= probe.height):
-            raise ArchiveError(f"--region {self}: no box inside a picture of {size}: x,y,w,h")
-        across, along = chroma_steps(probe.pix_fmt)
-        along = 2 * along if by_fields and along > 1 else along
-        x, y = self.x // across * across, self.y // along * along
-        right = min(probe.width, -(-right // across) * across)
-        down = min(probe.height, -(-down // along) * along)
-        return Region(x, y, right - x, down - y)
 
 
 @dataclass(frozen=True)
@@ -56,9 +19,9 @@ class Selection:
     """Frames of a clip, and a region of them that cuts no chroma sample. None: whole pictures."""
 
     frames: range
-    region: Region | None
+    region: Box | None
     shot: int | None = None
-    asked: Region | None = None  # the region before it was widened
+    asked: Box | None = None  # the region before it was widened
 
     @property
     def widened(self) -> bool:
@@ -82,7 +45,7 @@ class Request:
 
     shot: int | None = None
     frames: range | None = None
-    region: Region | None = None
+    region: Box | None = None
 
     @classmethod
     def parse(cls, shot: int | None, frames: str | None, region: str | None) -> Request:
@@ -92,7 +55,7 @@ class Request:
         return cls(
             shot,
             None if frames is None else parse_range(frames),
-            None if region is None else parse_region(region),
+            None if region is None else _box(region),
         )
 
     def of(self, probe: Probe, by_fields: bool, count: int, shots: Sequence[ShotRow]) -> Selection:
@@ -106,29 +69,8 @@ class Request:
         if frames.stop > count:
             last = frames.stop - 1
             raise ArchiveError(f"frame {last} is not in the clip: its last frame is {count - 1}")
-        region = self.region and self.region.widened(probe, by_fields)
+        region = self.region and _widened(self.region, probe, by_fields)
         return Selection(frames, region, self.shot, self.region)
-
-
-def put_back(published: Planes, source: Planes, pix_fmt: str, region: Region | None) -> Planes:
-    """The published planes with the source's samples in the region; without one, the source's.
-
-    The region cuts no chroma sample.
-    """
-    if region is None:
-        return source
-    across, along = chroma_steps(pix_fmt)
-    planes = []
-    for number, (after, before) in enumerate(zip(published, source, strict=True)):
-        right, down = (across, along) if number else (1, 1)
-        inside = (
-            slice(region.y // down, -(-(region.y + region.height) // down)),
-            slice(region.x // right, -(-(region.x + region.width) // right)),
-        )
-        plane = after.copy()
-        plane[inside] = before[inside]
-        planes.append(plane)
-    return tuple(planes)
 
 
 def parse_range(text: str) -> range:
@@ -141,9 +83,15 @@ def parse_range(text: str) -> range:
     return range(first, last + 1)
 
 
-def parse_region(text: str) -> Region:
-    """The box of `x,y,w,h`. Raises ArchiveError."""
-    match = _REGION.fullmatch(text)
-    if match is None:
-        raise ArchiveError(f"--region {text}: give x,y,w,h in pixels, such as 120,80,64,48")
-    return Region(*(int(part) for part in match.groups()))
+def _box(text: str) -> Box:
+    try:
+        return Box.parse(text)
+    except ValueError as error:
+        raise ArchiveError(f"--region {error}") from error
+
+
+def _widened(box: Box, probe: Probe, by_fields: bool) -> Box:
+    try:
+        return box.widened(probe, by_fields)
+    except ValueError as error:
+        raise ArchiveError(f"--region {error}") from error

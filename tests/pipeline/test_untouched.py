@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from pipeline.clip.blanking import Blanking
-from pipeline.clip.fields import field_of
+from pipeline.clip.box import Box, put_back
+from pipeline.clip.fields import field_of, woven
 from pipeline.detect.blanking import BlankingMeter
 from pipeline.detect.leader_and_bars import LeaderMeter
 from pipeline.detect.leader_and_bars import NonPicture as Left
 from pipeline.media.decoder import Decoder
+from pipeline.media.planes import plane_layout
 from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
 from tests.support.media.interlaced import write_planes
@@ -161,7 +163,7 @@ def test_left_frames_and_blanking_are_published_unchanged(tmp_path: Path) -> Non
     size = HEIGHT // 2, WIDTH // 2
     frames = [(y, *(rng.integers(120, 136, size).astype(np.uint8) for _ in "uv")) for y in lumas]
     probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
-    studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6, grain=0.0))
     restored = studio.publish(write_planes(tmp_path / "clip.mkv", probe, frames))
     row = restored.row
     assert (row["frames_left"], row["blanking"], row["frames_changed"]) == (16, "8 10 6 0", 10)
@@ -189,7 +191,7 @@ def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
     frames = [(luma.astype(np.uint8), chroma, chroma) for luma in lumas]
     probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
     source = write_planes(tmp_path / "clip.mkv", probe, frames)
-    studio = Studio(tmp_path / "out", Recipe(shard_frames=6))
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6, grain=0.0))
     restored = studio.publish(source, leave="6-13 19")
     shots = [(shot.start, shot.stop, shot.left) for shot in restored.result.shots]
     assert shots == [(0, 6, "flat"), (6, 14, "asked"), (14, 19, None), (19, 20, "asked")]
@@ -198,3 +200,37 @@ def test_frames_that_the_manifest_names_are_left(tmp_path: Path) -> None:
     assert restored.row["work_key"] != plain
     with pytest.raises(ClipFault, match="leave names frame 20, but the last frame is 19"):
         studio.survey(source, leave="3 20")
+
+
+def test_boxes_that_the_manifest_protects_keep_the_source(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    chroma = rng.integers(120, 136, (HEIGHT // 2, WIDTH // 2)).astype(np.uint8)
+    frames = [(picture(index, rng), chroma, chroma) for index in range(5)]
+    probe = replace(PROBE, width=WIDTH, height=HEIGHT, field_order="progressive", color_range=0)
+    source = write_planes(tmp_path / "clip.mkv", probe, frames)
+    studio = Studio(tmp_path / "out", Recipe(shard_frames=6, grain=0.0))
+    made = studio.publish(source, protect="21,11,30,20 0,90,160,6")
+    with Decoder(made.path, Limits()) as after:
+        for before, frame in zip(frames, after, strict=True):
+            same = before[0] == frame.planes[0]
+            assert same[10:32, 20:52].all() and same[90:].all()
+            assert (before[1] == frame.planes[1])[5:16, 10:26].all()
+            assert not same[40:80].all()
+    assert made.survey.protect == ["20,10,32,22", "0,90,160,6"]
+    with pytest.raises(ClipFault, match="protect: 100,0,61,5: no box inside a picture of 160x96"):
+        studio.survey(source, protect="100,0,61,5")
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p"])
+def test_a_protected_box_of_fields_is_the_box_of_the_frame(pix_fmt: str) -> None:
+    probe = replace(PROBE, pix_fmt=pix_fmt, width=WIDTH, height=HEIGHT)
+    box = Box.parse("21,13,30,19").widened(probe, by_fields=True)
+    shapes = plane_layout(pix_fmt, WIDTH, HEIGHT).shapes
+    source, changed = (tuple(np.full(s, value, np.uint8) for s in shapes) for value in (0, 1))
+    fields = [
+        put_back(field_of(changed, p), field_of(source, p), pix_fmt, box.of_field(p))
+        for p in (0, 1)
+    ]
+    whole = put_back(changed, source, pix_fmt, box)
+    for one, other in zip(woven(*fields), whole, strict=True):
+        assert np.array_equal(one, other)

@@ -82,13 +82,21 @@ class Assembly:
                 self._plan(out, stream, first_ms.get(stream.index, 0))
             self._add_attachments(out, source)
             originals = texts(source.metadata)
-            self.tags = beside(self.tags, originals)
+            self.tags = beside(self._with_unrestored(), originals)
             out.metadata.update(originals | self.tags)
             out.set_chapters([self._chapter(chapter) for chapter in source.chapters()])
             self._interleave(out, video, source)
         self._patch()
         streams = [entry.to_dict() for entry in self.carried]
         return {"shift_ms": self.shift_ms, "streams": streams, "tags": self.tags}
+
+    def _with_unrestored(self) -> dict[str, str]:
+        """The tags; of a file with further pictures also that these are not restored."""
+        others = [str(e.index) for e in self.carried if e.kind == "video" and e.target is not None]
+        if not others or "RESTORATION" not in self.tags:
+            return dict(self.tags)
+        text = f"only the first picture is restored; streams {', '.join(others)} are the source's"
+        return {**self.tags, "RESTORATION_UNRESTORED": text}
 
     def _look_ahead(self) -> dict[int, int]:
         """The first timestamp of each stream in ms. Sets the shift and reads cover pictures."""

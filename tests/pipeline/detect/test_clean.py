@@ -76,7 +76,7 @@ def test_a_clean_shot_is_published_bit_for_bit(tmp_path: Path) -> None:
     parts = [in_colour(clean(1)), in_colour(clean(2)[:3])]
     source = tmp_path / "reel.mkv"
     write_rgb(source, np.concatenate(parts), Fraction(24), pix_fmt="yuv420p")
-    published = Studio(tmp_path / "out", Recipe(model="fast")).publish(source)
+    published = Studio(tmp_path / "out", Recipe(model="fast", grain=0.0)).publish(source)
     assert published.survey.shots == [
         Shot(0, FRAMES, left="clean"), Shot(FRAMES, FRAMES + 3, found="short"),
     ]  # fmt: skip

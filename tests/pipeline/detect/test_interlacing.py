@@ -140,7 +140,7 @@ def test_fields_are_woven_as_they_were(pix_fmt: str, height: int) -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    return Studio(tmp_path_factory.mktemp("model"), Recipe(deflicker=False))
+    return Studio(tmp_path_factory.mktemp("model"), Recipe(deflicker=False, grain=0.0))
 
 
 def restore(model: Studio, frames: Sequence[Planes], folder: Path, by_fields: bool) -> list[Any]:
@@ -195,7 +195,7 @@ def test_interlaced_motion_combs_no_more_than_in_the_source(model: Studio, tmp_p
 
 
 def test_interlaced_clips_are_published_with_their_field_order(tmp_path: Path) -> None:
-    studio = Studio(tmp_path / "out", Recipe())
+    studio = Studio(tmp_path / "out", Recipe(grain=0.0))
     clip = Clip(
         codec="ffv1", pix_fmt="yuv422p10le", scan="bff", field_order=3, width=WIDTH, height=HEIGHT
     )

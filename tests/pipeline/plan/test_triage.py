@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli import app
+from jobs.commands.triage import _described
 from models.damage.defects import dust, scratches
 from pipeline import survey
 from pipeline.clip.shards import Shot
@@ -40,6 +41,13 @@ def told(folder: Path, clips: dict[str, np.ndarray], *more: dict[str, str]) -> t
     answer = json.loads(result.stdout)
     assert answer["exit_code"] == result.exit_code
     return result.exit_code, {clip["clip_id"]: clip for clip in answer["clips"]}
+
+
+def test_a_person_reads_the_first_and_the_last_frame_of_a_shot() -> None:
+    shot = {"start": 24, "stop": 48, "seconds": 0.96, "kind": "clean", "damage": ["short"]}
+    lines = _described({"clip_id": "reel", "kind": "clean", "shots": [shot]}).splitlines()
+    assert lines[1].split("  ")[:2] == ["first frame", "last frame"]
+    assert lines[3].split() == ["24", "47", "0.96", "clean", "short"]
 
 
 def test_clean_and_scratched_shots_of_one_clip_are_told_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,27 @@ def test_the_file_says_what_was_done_by_what_and_to_what(tmp_path: Path) -> None
     assert (row["frames_changed"], row["digital_source_type"]) == (3, ENHANCED)
     record = json.loads(Path(f"{restored(tmp_path)}.json").read_bytes())
     assert record["tags"] == {key: value for key, value in tags.items() if key.startswith(OURS)}
+
+
+def test_a_file_says_that_its_second_picture_is_not_restored(tmp_path: Path) -> None:
+    """The second one may be the larger. It stays as it is."""
+    source, parts = tmp_path / "reel.mkv", [tmp_path / "small.mkv", tmp_path / "large.mkv"]
+    for path, clip in zip(
+        parts, (Clip(frames=4), Clip(frames=4, width=256, height=192)), strict=True
+    ):
+        write_clip(path, clip)
+    with ExitStack() as opened:
+        joined = opened.enter_context(av.open(str(source), "w"))
+        pictures = [opened.enter_context(av.open(str(path))).streams.video[0] for path in parts]
+        streams = [joined.add_stream_from_template(picture) for picture in pictures]
+        for picture, stream in zip(pictures, streams, strict=True):
+            for packet in picture.container.demux(picture):
+                if packet.size:
+                    packet.stream = stream
+                    joined.mux(packet)
+    publish(tmp_path, source, settings_for(tmp_path), changed=4)
+    told = "only the first picture is restored; streams 1 are the source's"
+    assert tags_of(restored(tmp_path))["RESTORATION_UNRESTORED"] == told
 
 
 def test_equal_work_makes_equal_files_whenever_and_in_whatever_run(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.clip.box import Box, put_back
 from pipeline.clip.result import ShotRow
 from pipeline.media.planes import chroma_steps, plane_layout
-from pipeline.undo.selection import Region, Request, put_back
+from pipeline.undo.selection import Request
 from schemas.errors import ArchiveError
 from tests.support.media.probes import PROBE
 
@@ -82,4 +83,4 @@ def test_what_a_clip_does_not_have_is_refused(asked: dict[str, object], sentence
 
 
 def test_a_region_is_text() -> None:
-    assert str(Region(1, 2, 3, 4)) == "1,2,3,4"
+    assert str(Box(1, 2, 3, 4)) == "1,2,3,4"

@@ -1,0 +1,47 @@
+"""Real things that the model once erased stay, in real films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from jobs.evaluate.real.benchmark import Place, measure_film, restore_with_model
+from jobs.evaluate.real.labels import Label, load
+
+KEPT = 0.1  # share of a real thing that may be gone
+# Film: what is to be seen there, with the numbers of its frames.
+NAMED: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "nasa_launch2.mp4": {"falling ice and debris": (12, 13, 14, 38, 39, 43)},
+    "moviepy_chaplin.mp4": {"a runner's foot, its shadow, and a hand": (2, 9)},
+    "deepremaster_abomb_blast_effects.mp4": {"the edge of the windscreen's pillar": (2, 12)},
+}
+# A telegraph pole: it stands out of the picture beside it, not out of the neighbouring frames.
+POLE = Label("deepremaster_abomb_blast_effects.mp4", 125, (18, 140, 11, 60), "scratch_standing")
+
+
+def restored(data: Path, labels: tuple[Label, ...]) -> list[Place]:
+    path = data / "archive" / labels[0].clip
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    return measure_film((path, labels), partial(restore_with_model, size="base"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("film", NAMED)
+def test_what_was_once_erased_stays(footage: Path, film: str) -> None:
+    frames = {number for numbers in NAMED[film].values() for number in numbers}
+    labels = tuple(label for label in load() if label.clip == film and label.frame in frames)
+    real = tuple(label for label in labels if label.kind == "real")
+    assert {label.frame for label in real} == frames
+    gone = {place.label: place.gone for place in restored(footage, real)}
+    assert {label: share for label, share in gone.items() if share > KEPT} == {}
+
+
+@pytest.mark.slow
+def test_a_pole_stays(footage: Path) -> None:
+    (place,) = restored(footage, (POLE,))
+    assert place.stand_out > 20
+    assert place.gone < KEPT
