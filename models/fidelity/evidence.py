@@ -10,7 +10,7 @@ is a suspect, and keeps the pixels of the source.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.paths import PATH_REACH, false_alarms
-from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
+from models.fidelity.regions import Box, Mask, Measures, Plane, Region, Seen, strip_exposure
 from models.frame_state import FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
 
@@ -44,6 +44,7 @@ SWARM = 0.2  # share of the strong regions on a path from which all of them may 
 SWARM_LEAST = 2  # regions on a path
 
 EDGE, ALONG = 1, 2  # pixels from the frame's edge; times as long as wide
+AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
 
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
@@ -153,6 +154,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    shifted = _at_shifted_edges(seen.regions, seen.labels.shape)
     most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
@@ -161,7 +163,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
-        elif _lies_along_edge(region.box, seen.labels.shape):
+        elif region.label in shifted:
             why[region.label] = "edge"
         elif not worn and (value < CLEAR_FROM or region.area > most):
             why[region.label] = "lone"
@@ -195,15 +197,26 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), standing, tuple(repairs))
 
 
-def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
-    """Whether a box touches an edge of the frame (H, W) and is longest along it.
+def _at_shifted_edges(regions: Sequence[Region], shape: tuple[int, ...]) -> set[int]:
+    """The labels of regions at an edge of the frame (H, W) where the picture shifted in the gate.
 
-    There the gate shows what lies outside the picture in other frames.
+    The gate then shows what lies outside the picture in other frames: a region that is longest
+    along the edge, or several regions at one edge.
     """
-    x, y, wide, high = box
-    sideways, upright = min(x, shape[1] - x - wide), min(y, shape[0] - y - high)
-    at_side = sideways <= EDGE and high >= ALONG * wide
-    return at_side or (upright <= EDGE and wide >= ALONG * high)
+    at = {
+        "left": [region for region in regions if region.box[0] <= EDGE],
+        "right": [r for r in regions if r.box[0] + r.box[2] >= shape[1] - EDGE],
+        "upper": [region for region in regions if region.box[1] <= EDGE],
+        "lower": [r for r in regions if r.box[1] + r.box[3] >= shape[0] - EDGE],
+    }
+    shifted: set[int] = set()
+    for side, ones in at.items():
+        for region in ones:
+            _, _, wide, high = region.box
+            along, across = (high, wide) if side in ("left", "right") else (wide, high)
+            if along >= ALONG * across or len(ones) >= AT_ONE_EDGE:
+                shifted.add(region.label)
+    return shifted
 
 
 def _is_swarm(frames: Collection[_Looked]) -> bool:
