@@ -56,7 +56,7 @@ def test_tensors_restore_as_opencv_does(restorer: Restorer, tmp_path: Path) -> N
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net, path, {})
     by_tensors = Restorer(weights=path, device="cpu", tensors=True)
-    view = [plane[:64, :96, None].astype(np.float32) / 255 for plane in scene(2, 12, 1.0)]
+    view = [plane[:48, :64, None].astype(np.float32) / 255 for plane in scene(2, 11, 1.0)]
     frames = [np.repeat(plane, 3, -1) for plane in view]
     whole = list(by_tensors.stream(frames, deflicker=False))
     for one, other in zip(restorer.stream(frames, deflicker=False), whole, strict=True):
