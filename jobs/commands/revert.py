@@ -117,7 +117,7 @@ def review(
     note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Record what a person decided about a restored clip, and do it.
+    """Record what a person decided about a clip, and do it.
 
     accept: the clip is right; it leaves the review queue. revert: the whole source is put back.
     rerun: the next submit restores the clip again. question: somebody else has to look; it needs a

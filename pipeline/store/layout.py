@@ -14,7 +14,7 @@
       lease/<n>.json                        the n-th holder of the output
       audit/<thousands>/<n>.json            the n-th entry of the audit log
       former/<clip>/<run>.json              the record that a revert has replaced
-      publishing/<clip>/                    files of a revert, until they are published
+      publishing/<clip>/                    files of a revert or a review, until they are published
                         commit.json           all of them are there: they will be published
       runs/<run>/                           the ledger of a run:
         run.json                              identity, sessions

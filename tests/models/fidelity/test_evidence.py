@@ -237,9 +237,15 @@ def test_what_lies_along_the_frames_edge_stays() -> None:
 
 
 @pytest.mark.parametrize(("count", "why"), [(2, "one_frame"), (3, "edge")])
-def test_several_regions_at_one_edge_are_a_shift_in_the_gate(count: int, why: str) -> None:
-    places = [(0, 30 + 40 * number) for number in range(count)]
+@pytest.mark.parametrize("bar", [0, 4])
+def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
+    count: int, why: str, bar: int
+) -> None:
+    """Also beside a black bar."""
+    places = [(bar, 30 + 40 * number) for number in range(count)]
     states = [frame(index, None, dust=places if index == 2 else ()) for index in range(5)]
+    for state in states:
+        state.source[:, :bar] = state.image[:, :bar] = 0
     assert {reason for _, reason in of(list(find_suspects(states))[2])} == {why}
 
 

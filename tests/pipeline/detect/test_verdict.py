@@ -165,6 +165,20 @@ def test_a_shift_of_colour_is_caught_in_every_depth(source: Clip, depth: int, pi
     assert found(source, source, [(before[1], before[1])], depth) == {}
 
 
+def interlaced(frames: Clip) -> Clip:
+    """Every two frames as the fields of one."""
+    woven = frames[::2].copy()
+    woven[:, 1::2] = frames[1::2, 1::2]
+    return woven
+
+
+def test_combing_of_fields_is_no_finding(source: Clip) -> None:
+    """Restored by fields, the lines comb as in the source. Restored as frames, they would not."""
+    before, after = interlaced(source), interlaced(benign(source))
+    assert found(before, after) == {}
+    assert "out_of_step" in found(before, np.concatenate([after[:2], after[1:-1]]))
+
+
 def test_the_gravest_finding_stands_for_the_clip(source: Clip) -> None:
     caught = found(source, frame_repeated(noise_in_a_corner(benign(source))))
     columns = verdict_columns(list(caught.values()), untouched=False)
