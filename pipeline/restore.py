@@ -6,7 +6,7 @@ It runs in a GPU actor of Ray or in this process, and knows neither.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from itertools import islice, tee
@@ -92,22 +92,36 @@ class ShardRestorer:
         """Whether the model runs on a GPU."""
         return self.restorer.device.type != "cpu"
 
-    def restore(self, source: Path, survey: Survey, shard: Shard, segment: Path) -> SegmentRecord:
+    def restore(
+        self,
+        source: Path,
+        survey: Survey,
+        shard: Shard,
+        segment: Path,
+        told: Callable[[int], None] = lambda frames: None,
+    ) -> SegmentRecord:
         """Write the shard's segment and its regions; return its record. Raises ClipFault.
 
         The regions lie beside the segment, at `regions_beside`. Without any there is no file.
+        `told` gets the number of restored frames after each one.
         """
         try:
             try:
-                return self._restore(source, survey, shard, segment, seek=True)
+                return self._restore(source, survey, shard, segment, told, seek=True)
             except SeekMismatch:
-                return self._restore(source, survey, shard, segment, seek=False)
+                return self._restore(source, survey, shard, segment, told, seek=False)
         except MemoryError as error:
             size = f"{survey.probe.width}x{survey.probe.height}"
             raise ClipFault(Reason.GPU_OOM, f"{size}: {error or 'out of memory'}") from error
 
     def _restore(
-        self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
+        self,
+        source: Path,
+        survey: Survey,
+        shard: Shard,
+        segment: Path,
+        told: Callable[[int], None],
+        seek: bool,
     ) -> SegmentRecord:
         tally = Tally()
         decoded = decode(source, survey, shard, self.recipe.limits, seek)
@@ -130,6 +144,7 @@ class ShardRestorer:
                     changes.write(change)
                     sums.add(change)
                 tally.seconds["encode"] += time.perf_counter() - started
+                told(len(writer.crcs))
         crcs = writer.crcs
         if len(crcs) != len(shard):
             raise ClipFault(

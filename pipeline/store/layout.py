@@ -284,6 +284,16 @@ def segment_changes(run: str, clip: str, shard: int) -> str:
     return join(segments(run, clip), f"{shard}.changes.mkv")
 
 
+def told(run: str) -> str:
+    """The folder in which workers say how far their shards are."""
+    return join(run, "told")
+
+
+def told_frames(run: str, clip: str, shard: int) -> str:
+    """How many frames of a shard are restored."""
+    return join(told(run), clip, f"{shard}.json")
+
+
 def assembly_claim(run: str, clip: str, session: str) -> str:
     """The claim of the worker that assembles a clip in a session."""
     return join(run, "assembly", clip, f"{session}.json")
