@@ -73,7 +73,7 @@ class Check:
     compared: tuple[int, int, int] = (320, 240, 7)  # width, height, frames, for the pictures
 
 
-SMALL = Check(frames=3, staged=3, repeated=2, compared=(160, 120, 6))  # for a CPU
+SMALL = Check(frames=2, staged=2, repeated=1, compared=(160, 120, 6))  # for a CPU
 TINY = Check(("fast",), ((96, 64),), 2, 20.0, 2, 1, (64, 48, 3))
 
 
