@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults test-fuzz test-plain test-other check format \
-	docs films bench bench-small
+	docs films bench bench-small gpu-check
 
 setup: $(READY)
 
@@ -85,6 +85,10 @@ films: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m jobs.evaluate.bench
+
+# On a bare machine with a GPU: PyTorch, NumPy, OpenCV, safetensors and PyAV are all that it needs.
+gpu-check:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m jobs.evaluate.gpu_check $(GPU_CHECK)
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips

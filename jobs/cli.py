@@ -12,7 +12,7 @@ from jobs.commands.doctor import doctor
 from jobs.commands.plan import plan
 from jobs.commands.query import query
 from jobs.commands.report import report
-from jobs.commands.revert import compare, revert
+from jobs.commands.revert import compare, revert, review
 from jobs.commands.status import status
 from jobs.commands.submit import submit
 from jobs.commands.summary import summary
@@ -60,6 +60,7 @@ app.command()(report)
 app.command()(query)
 app.command()(revert)
 app.command()(compare)
+app.command()(review)
 app.command()(package.package)
 app.command()(package.verify)
 app.command()(package.policy)

@@ -7,7 +7,8 @@ each side of it, so a shot cut into shards gives the picture of the whole shot.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Container, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,11 +25,12 @@ from models.fidelity.grain import find_grain, keep_grain
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
-from models.motion.engines import engine_of
+from models.motion.engines import engine_of, with_room
 from models.motion.interpolate import interpolate
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
 from models.network import checkpoint
+from models.network.memory import OutOfMemory
 from models.network.stage import NetworkStage
 from models.network.unet import SIZES, RestorationNet
 
@@ -36,6 +38,15 @@ NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the n
 CONTEXT = DEFLICKER_CONTEXT + SPAN + NETWORK_REACH  # frames each side that a shard depends on
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from <malloc.h>
 KEPT_BUFFER, KEPT_TOTAL = 32 << 20, 1 << 30  # bytes; 32 MiB is the most glibc takes for a buffer
+
+
+# Passes on the frames of a stage, given the stage's name.
+Watch = Callable[[str, Iterator[FrameState]], Iterator[FrameState]]
+
+
+def unwatched(stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
+    """The frames themselves."""
+    return frames
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,7 @@ class Restorer:
         suspects: Suspects = "leave",
         grain: float = 0.0,
         side: int = 0,
+        watch: Watch = unwatched,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -160,27 +172,36 @@ class Restorer:
         that may be a real thing: it keeps the pixels of the source, or it is repaired as well; its
         record has the same reason. ``grain`` is the share of the source's grain that stays, in
         [0, 1]: with 1, only repairs and the exposure differ from the source. ``side`` is that of
-        the first tiles to try; 0 is whole frames.
+        the first tiles to try; 0 is whole frames. ``watch`` may pass on the frames of every stage,
+        to measure it.
         """
         if missing:
-            frames = interpolate(frames, missing)
+            frames = watch("missing", interpolate(frames, missing))
         if deflicker:
-            frames = Deflicker().run(frames)
-        engine = self.engine
-        frames = engine.raised(frames)
-        frames = align_windows(frames, self.flow, _with_network_context(wanted), engine)
-        frames = NetworkStage(self.net, self.steps, seed, side).run(frames)
-        frames = find_suspects(frames, suspects)
+            frames = watch("deflicker", Deflicker().run(frames))
+        first = next(frames, None)
+        if first is None:
+            return
+        engine = with_room(self.engine, *first.source.shape[:2])
+        frames = watch("to the device", engine.raised(itertools.chain([first], frames)))
+        network_frames = _with_network_context(wanted)
+        frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
+        network = NetworkStage(self.net, self.steps, seed, side)
+        frames = watch("network", network.run(frames))
+        frames = watch("evidence", find_suspects(frames, suspects))
         if grain:
-            frames = find_grain(frames)
+            frames = watch("grain", find_grain(frames))
         # With all of the grain nothing is averaged. Samples of more steps differ between frames.
         if grain < 1 and self.steps == 1:
-            frames = TemporalFilter(engine).run(frames)
+            frames = watch("temporal filter", TemporalFilter(engine).run(frames))
         frames = (frame for frame in frames if wanted is None or frame.index in wanted)
-        frames = apply_decisions(bound_changes(frames))
+        frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
-            frames = keep_grain(frames, grain)
-        yield from map(Restored.of, frames)
+            frames = watch("kept grain", keep_grain(frames, grain))
+        try:
+            yield from map(Restored.of, frames)
+        except torch.OutOfMemoryError as error:  # beside the network, which has a ladder
+            raise OutOfMemory("the GPU has no room for the frames around a frame") from error
 
     def defects(self, images: Sequence[Image]) -> NDArray[np.bool_]:
         """Where the middle one of a few frames (H, W, 3) of one shot has a scratch, dust or a

@@ -52,7 +52,7 @@ def _begun(tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
     host = torch.empty(together.shape, pin_memory=True)
     host.copy_(together, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    copied.record()
+    torch.cuda.current_stream(together.device).record_event(copied)
     shapes = [tensor.shape for tensor in tensors]
 
     def wait() -> Sequence[Tensor]:

@@ -5,22 +5,26 @@ Every step is safe to repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
 from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
-from pipeline.clip.regions import join_regions
-from pipeline.clip.result import ClipResult
+from pipeline.clip.regions import batches, join_regions, largest_repairs
+from pipeline.clip.result import ClipResult, FindingRow
 from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
 from pipeline.clip.survey import Survey
 from pipeline.detect import change_film
+from pipeline.detect.frame_changes import ChangeMeter, chroma_of
 from pipeline.detect.measure import ClipMeasure, planes_to_luma
+from pipeline.detect.verdict import Evidence, FrameRow, judged
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
@@ -40,7 +44,8 @@ from pipeline.store.local import local_path
 from pipeline.store.private import temporary
 from pipeline.store.storage import Store
 from schemas.errors import ClipFault
-from schemas.recipe import Limits
+from schemas.recipe import Limits, Recipe
+from schemas.verdict_rules import rules_with
 
 
 def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Settings) -> ClipResult:
@@ -59,18 +64,22 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
         series = layout.series(settings.ledger.uri, clip.clip_id)
-        regions = _join_regions(clip, segments, settings, Path(folder))
+        joined = Path(folder) / "regions.parquet"
+        regions = _join_regions(clip, segments, settings, joined)
+        repaired = batches(joined) if regions else ()
+        frames = master.frames()
+        findings = master.findings(survey, frames, repaired, settings.recipe)
         files = outputs.publish(settings.store, uri, {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
             f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
-            series: series_json(clip.clip_id, master.measure.frames()),
+            series: series_json(clip.clip_id, frames),
         }, _change_map(segments, survey, settings, uri, path))  # fmt: skip
     result = published(
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
         output=(uri, digest.sha256, digest.size), series_uri=series,
-        regions_uri=regions,
+        regions_uri=regions, findings=findings,
     )  # fmt: skip
     row = result_to_record(result)
     first = not settings.may_be_published(clip.clip_id)
@@ -87,7 +96,27 @@ class Master(NamedTuple):
     probe: Probe
     report: AssemblyReport
     measure: ClipMeasure
+    departures: ChangeMeter
     md5s: list[str]
+
+    def frames(self) -> list[dict[str, float]]:
+        """The measurements of every frame, for tables/frames."""
+        rows = zip(self.measure.frames(), self.departures.rows(), strict=True)
+        return [{**measured, **departed} for measured, departed in rows]
+
+    def findings(
+        self,
+        survey: Survey,
+        frames: Sequence[FrameRow],
+        regions: Iterable[pa.Table],
+        recipe: Recipe,
+    ) -> tuple[FindingRow, ...]:
+        """The rules of the recipe that the clip breaks. `regions` are those that stand in it."""
+        pixels = survey.probe.width * survey.probe.height // (2 if survey.by_fields else 1)
+        evidence = Evidence(
+            frames, self.departures.box, largest_repairs(regions, pixels), set(survey.fill)
+        )
+        return judged(survey.clip_id, evidence, rules_with(recipe.rules))
 
 
 def verified_files(
@@ -132,17 +161,17 @@ def _master(
                 decoder, survey.probe, survey.pts, crcs, hashes, report, limits
             )
             # `measured` reads the frames, and each is verified as it is read
-            measure, md5s = measured(verified, source, reference, survey, limits)
-    return Master(out, decoder.probe, report, measure, md5s)
+            found = measured(verified, source, reference, survey, limits)
+    return Master(out, decoder.probe, report, *found)
 
 
-def _join_regions(clip: Clip, segments: Segments, settings: Settings, folder: Path) -> str | None:
-    """Put the regions of all shards into one file of the ledger. Returns its address, if any."""
+def _join_regions(clip: Clip, segments: Segments, settings: Settings, joined: Path) -> str | None:
+    """Put the regions of all shards into the file `joined` and the ledger. Returns its address."""
     store, found = settings.store, [s for s in segments.values() if s.regions_uri]
     if not found:
         return None
-    joined = folder / "regions.parquet"
-    join_regions((_local(s.regions_uri, folder / "part.parquet", store) for s in found), joined)
+    part = joined.with_name("part.parquet")
+    join_regions((_local(s.regions_uri, part, store) for s in found), joined)
     uri = layout.regions(settings.ledger.uri, clip.clip_id)
     store.upload(joined, uri)
     return uri
@@ -193,21 +222,22 @@ def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
 
 def measured(
     output: Iterator[Frame], source: Path, reference: Path | None, survey: Survey, limits: Limits
-) -> tuple[ClipMeasure, list[str]]:
+) -> tuple[ClipMeasure, ChangeMeter, list[str]]:
     """The measurements of source and output, and the MD5 of every output frame."""
     left = [index for index, shot in enumerate(survey.shots) if shot.left]
-    measure = ClipMeasure([shot.start for shot in survey.shots], left=left)
+    starts = [shot.start for shot in survey.shots]
+    measure, departures = ClipMeasure(starts, left=left), ChangeMeter(starts, survey.fill)
+    pix_fmt, depth = survey.probe.pix_fmt, survey.probe.bit_depth
     md5s: list[str] = []
     with Decoder(source, limits, conversion=survey.conversion) as decoder:
         truths = _lumas(reference, survey.probe, limits)
         for before, after in zip(decoder, output, strict=True):
-            lumas = [
-                planes_to_luma(f.planes, survey.probe.pix_fmt, survey.probe.bit_depth)
-                for f in (before, after)
-            ]
-            measure.add(lumas[0], lumas[1], next(truths, None))
+            one, other = (planes_to_luma(f.planes, pix_fmt, depth) for f in (before, after))
+            measure.add(one, other, next(truths, None))
+            colours = zip(*(chroma_of(f.planes, pix_fmt) for f in (before, after)), strict=True)
+            departures.add(one, other, list(colours), depth)
             md5s.append(plane_md5(after.planes))
-    return measure, md5s
+    return measure, departures, md5s
 
 
 def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Luma]:

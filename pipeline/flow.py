@@ -58,13 +58,15 @@ def run(
     *,
     executor: Executor | None = None,
     stop: Stop | None = None,
+    max_review: int | None = None,
     retry: RetryPolicy = NIGHTLY,
     progress: Callable[[Event], None],
 ) -> RunSummary:
     """Restore every clip of a manifest into ``out`` and return the summary.
 
     An interrupted run is resumed. The default executor is an embedded Ray. After a ``stop`` no new
-    work starts, work in progress ends, and the summary counts the clips that are left.
+    work starts, work in progress ends, and the summary counts the clips that are left. If more
+    clips need review than `max_review`, the summary has the exit code REVIEW.
 
     Raises before any work: ManifestInvalid if the manifest has faults or ``out`` is a place of
     originals, Locked if another process writes to ``out``. Raises ArchiveError before any clip is
@@ -90,7 +92,7 @@ def run(
                     for item in executor.items(work):
                         work.take(item)
         with_retries(mine.check, retry)
-        return {**work.close(), "warnings": [warning._asdict() for warning in warnings]}
+        return {**work.close(max_review), "warnings": [warning._asdict() for warning in warnings]}
 
 
 @contextmanager

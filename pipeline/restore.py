@@ -6,7 +6,7 @@ It runs in a GPU actor of Ray or in this process, and knows neither.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from itertools import islice, tee
@@ -95,12 +95,19 @@ class ShardRestorer:
         return self.restorer.device.type != "cpu"
 
     def restore(
-        self, source: Path, survey: Survey, shard: Shard, segment: Path, room: int | None = None
+        self,
+        source: Path,
+        survey: Survey,
+        shard: Shard,
+        segment: Path,
+        told: Callable[[int], None] = lambda frames: None,
+        room: int | None = None,
     ) -> SegmentRecord:
         """Write the shard's segment and its regions; return its record. Raises ClipFault.
 
         The regions lie beside the segment, at `regions_beside`. Without any there is no file.
-        `room` is the memory in bytes that this process may take: the model works in tiles that fit.
+        `told` gets the number of restored frames after each one. `room` is the memory in bytes
+        that this process may take: the model works in tiles that fit.
         """
         self._side = 0
         if room is not None and not self.on_gpu:  # a GPU tells when its memory is full
@@ -108,15 +115,21 @@ class ShardRestorer:
             self._side = tiles_within(room, self.recipe, probe.width, probe.height)
         try:
             try:
-                return self._restore(source, survey, shard, segment, seek=True)
+                return self._restore(source, survey, shard, segment, told, seek=True)
             except SeekMismatch:
-                return self._restore(source, survey, shard, segment, seek=False)
+                return self._restore(source, survey, shard, segment, told, seek=False)
         except MemoryError as error:
             size = f"{survey.probe.width}x{survey.probe.height}"
             raise ClipFault(Reason.GPU_OOM, f"{size}: {error or 'out of memory'}") from error
 
     def _restore(
-        self, source: Path, survey: Survey, shard: Shard, segment: Path, seek: bool
+        self,
+        source: Path,
+        survey: Survey,
+        shard: Shard,
+        segment: Path,
+        told: Callable[[int], None],
+        seek: bool,
     ) -> SegmentRecord:
         tally = Tally()
         decoded = decode(source, survey, shard, self.recipe.limits, seek)
@@ -139,6 +152,7 @@ class ShardRestorer:
                     changes.write(change)
                     sums.add(change)
                 tally.seconds["encode"] += time.perf_counter() - started
+                told(len(writer.crcs))
         crcs = writer.crcs
         if len(crcs) != len(shard):
             raise ClipFault(

@@ -34,6 +34,7 @@ from pipeline.store.outage import patiently
 from pipeline.store.private import temporary
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
+from pipeline.told import Told
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -197,7 +198,8 @@ class RestoreStage:
             temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
-            segment = restorer.restore(source, survey, shard, path, self.nodes.room())
+            told, room = Told(settings.ledger, task.clip_id, task.shard), self.nodes.room()
+            segment = restorer.restore(source, survey, shard, path, told, room)
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
             regions, regions_uri = regions_beside(path), ""

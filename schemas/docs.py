@@ -122,7 +122,8 @@ archive-restore query --view review_queue --out restored
 ```
 
 The views show the last restoration of each clip, the largest regions first. `review_queue` has the
-clips, those with the largest repair for their frame first. The codes of `why`:
+clips that the [rules](metrics.md#verdicts) do not pass and that no person has accepted, with the
+sentence why. The codes of `why`:
 
 | code | meaning |
 |---|---|"""

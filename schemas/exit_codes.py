@@ -28,7 +28,11 @@ class ExitCode(IntEnum):
         "The command finished and found faults: quarantined, failed or held clips (an embargo does "
         "not count), altered files, an altered audit log, or broken rules.",
     )
-    REVIEW = 4, "The run finished, and more clips need review than the limit allows.", True
+    REVIEW = (
+        4,
+        "The run finished, and more of the clips that it published need review than "
+        "`--max-review` allows.",
+    )
     STOPPED = 5, "The run stopped at its deadline or its budget. Clips are left."
     LOCKED = 6, "Another process writes to the output. Nothing was started."
     INTERRUPTED = 130, "Ctrl-C interrupted the command. Finished work is kept."

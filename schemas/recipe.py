@@ -2,9 +2,11 @@
 
 A recipe file is TOML. It has the fields of `Recipe` at the top and the fields of `Limits` below
 `[limits]`. A missing field keeps its default, or the value of the recipe that the file extends.
-`extends` is a file in the same folder (`extends = "tape.toml"`) or a built-in name.
+`extends` is a file in the same folder (`extends = "tape.toml"`) or a built-in name. The rules of
+the verdict are tables below `[[rules]]`, or a file in the same folder (`rules = "strict.toml"`).
 
 The digest of the recipe is part of the work key. If a recipe changes, its clips are restored again.
+Rules judge a clip and do not change it, so they are not in the digest.
 """
 
 import hashlib
@@ -12,12 +14,13 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from schemas.errors import ArchiveError
+from schemas.verdict_rules import Rules, load_rules, parse_rules, rules_toml
 
 Model = Literal["fast", "base", "large"]
 Profile = Literal["preservation", "mezzanine", "mezzanine-mxf", "access"]
@@ -70,6 +73,7 @@ class Recipe:
     change_map: bool = False  # keep beside the master how much each pixel was changed, and why
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
     limits: Limits = field(default_factory=Limits)
+    rules: Rules = ()  # of the verdict, in the place of built-in rules with the same name
 
     @cached_property
     def digest(self) -> str:
@@ -78,11 +82,13 @@ class Recipe:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values with nested limits. `parse_recipe_table` is the inverse."""
-        return asdict(self)
+        return {**asdict(self), "rules": [rule.to_dict() for rule in self.rules]}
 
     def to_json(self) -> str:
-        """Return the canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """Return the canonical JSON of what decides the picture: sorted keys, no spaces."""
+        table = self.to_dict()
+        del table["rules"]
+        return json.dumps(table, sort_keys=True, separators=(",", ":"))
 
     def to_toml(self, *, whole: bool = True) -> str:
         """Return the text of a recipe file. `load_recipe` reads it back to an equal recipe.
@@ -90,6 +96,7 @@ class Recipe:
         Unless `whole`, the text has the name and the settings that are not the defaults.
         """
         table, defaults = self.to_dict(), Recipe().to_dict()
+        del table["rules"]
         limits = cast(Table, table.pop("limits"))
         default_limits = cast(Table, defaults.pop("limits"))
         if not whole:
@@ -99,6 +106,8 @@ class Recipe:
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         if limits:
             lines += ["", "[limits]", *(f"{key} = {value}" for key, value in limits.items())]
+        if self.rules:
+            lines += ["", rules_toml(self.rules).rstrip()]
         return "\n".join(lines) + "\n"
 
 
@@ -153,6 +162,7 @@ _SETTINGS: dict[str, _Setting] = {
     "change_map": _Setting(lambda v: type(v) is bool, "true or false"),
     "slices": _one_of(*SLICES),
     "limits": _Setting(lambda v: isinstance(v, Mapping), "a table"),
+    "rules": _Setting(lambda v: True, ""),  # `parse_rules` finds their faults
     "limits.max_pixels": _integer(256, 2**28),
     "limits.max_frames": _integer(1, 2**31 - 1),
     "limits.wall_seconds": _integer(1, 7 * 24 * 3600),
@@ -182,6 +192,8 @@ def _inherited(path: Path, heirs: tuple[Path, ...]) -> Table:
     if path.resolve() in heirs:
         raise ArchiveError(f"{where}: the recipe extends itself; remove `extends`")
     table = _table(_text(path, where), where)
+    if isinstance(rules := table.get("rules"), str):
+        table["rules"] = [rule.to_dict() for rule in load_rules(path.parent / rules)]
     parent = table.pop("extends", None)
     if parent is None:
         return table
@@ -228,11 +240,14 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
     """Return the recipe of a nested table. Raises ArchiveError with every wrong key and value."""
     limits = table.get("limits", {})
     faults = [fault for key, value in table.items() if (fault := _fault("", key, value))]
+    rules, wrong = parse_rules(table.get("rules", ()))
+    faults += wrong
     if isinstance(limits, Mapping):
         faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
     if faults:
         raise ArchiveError(f"{where}: " + "; ".join(faults))
-    known = {item.name for item in fields(Recipe)} - {"limits", "strength", "grain", "profiles"}
+    special = {"limits", "strength", "grain", "profiles", "rules"}
+    known = {item.name for item in fields(Recipe)} - special
     values = {key: table[key] for key in known & table.keys()}
     wanted = cast(Collection[str], table.get("profiles", ()))
     # one order, always with the master, so that equal lists have equal digests
@@ -240,7 +255,8 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
     strength = float(cast(float, table.get("strength", Recipe.strength)))
     grain = float(cast(float, table.get("grain", Recipe.grain)))
     limits_table = cast(Mapping[str, int], limits)
-    return Recipe(**values, strength=strength, grain=grain, limits=Limits(**limits_table))  # type: ignore[arg-type]
+    made = Recipe(**values, strength=strength, grain=grain, limits=Limits(**limits_table))  # type: ignore[arg-type]
+    return replace(made, rules=rules)
 
 
 def _fault(prefix: str, key: str, value: object) -> str | None:

@@ -1,7 +1,10 @@
-"""The decisions about a region that the model would repair, and the codes of their reasons.
+"""The regions that the model would repair: decisions, the codes of their reasons, their table.
 
 A reason code is a column of tables/regions. People read its sentence.
 """
+
+from schemas.columns import Columns, flag, integer, real, text
+from schemas.keys import clip_id, run
 
 DECISIONS: dict[str, str] = {
     "repair": "The region was repaired.",
@@ -16,3 +19,28 @@ WHY: dict[str, str] = {
     "swarm": "Many regions in these frames are on paths: it may be one more thing in motion.",
     "path": "Regions like it lie on a straight path before and after: it may be a thing in motion.",
 }
+
+# A region is a connected part of the picture that the model takes for a defect: 20 pixels or more.
+REGIONS: Columns = {
+    "clip_id": clip_id,
+    "run": run,
+    "shot": integer("Number of its shot, from 0.", required=True),
+    "frame": integer("Number of its frame, from 0.", required=True),
+    "x": integer("Left edge of its box.", "pixels", required=True),
+    "y": integer("Upper edge of its box.", "pixels", required=True),
+    "width": integer("Width of its box.", "pixels", required=True, low=1),
+    "height": integer("Height of its box.", "pixels", required=True, low=1),
+    "area": integer(
+        "Pixels in the region. In a clip restored by fields, those of one field.", "pixels",
+        required=True, low=1,
+    ),
+    "bright": flag("True if it is brighter than its repair, false if darker.", required=True),
+    "change": real(
+        "Mean difference from its repair at full strength.", "code values", required=True, low=0
+    ),
+    "decision": text(
+        "`repair`: it was repaired. `suspect`: it keeps the source, for it may be a real thing.",
+        required=True, values=tuple(DECISIONS),
+    ),
+    "why": text("Why, as a code. See below.", required=True, values=tuple(WHY)),
+}  # fmt: skip

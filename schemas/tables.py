@@ -1,8 +1,8 @@
 """The tables: every column with its unit and its bounds.
 
-`runs`, `clips`, `shots`, `frames` and `regions` are published as Parquet. `flow` and `segments` are
-the rows and records that pass between the stages of a run. An unknown fact is null: a failed clip
-has its state and its reason, but no measures.
+`PUBLISHED` are Parquet tables. `flow` and `segments` are the rows and records that pass between the
+stages of a run. An unknown fact is null: a failed clip has its state and its reason, but no
+measures.
 """
 
 from functools import cache
@@ -12,10 +12,13 @@ import pyarrow as pa
 
 from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
 from schemas.columns import time as instant
-from schemas.manifest import CLIP_ID, SCAN_TYPES
+from schemas.judgement import CHANGES, FINDINGS, REVIEWS, VERDICT
+from schemas.keys import clip_id as _clip_id
+from schemas.keys import run as _run
 from schemas.manifest import COLUMNS as MANIFEST
+from schemas.manifest import SCAN_TYPES
 from schemas.reasons import ENDED_WELL, STATES, Reason
-from schemas.repairs import DECISIONS, WHY
+from schemas.repairs import REGIONS
 
 if TYPE_CHECKING:
     import pandera.pyarrow as pap
@@ -27,11 +30,7 @@ DIGITAL_SOURCE_TYPES = (
     f"{_IPTC}algorithmicallyEnhanced",
     f"{_IPTC}compositeWithTrainedAlgorithmicMedia",
 )
-RUN_ID = r"\d{8}T\d{6}-[0-9a-f]{6}"
 _BEFORE_AFTER = (("before", "of the source"), ("after", "of the restored clip"))
-
-_clip_id = text("Name of the clip, as in the manifest.", required=True, pattern=CLIP_ID)
-_run = text("Id of the run: its start in UTC and a random part.", required=True, pattern=RUN_ID)
 
 
 def _before_after(name: str, meaning: str, unit: str, low: float | None = 0) -> Columns:
@@ -178,6 +177,7 @@ CLIPS: Columns = {
     **_before_after("flicker", "Fast variation of brightness", "percent"),
     **_LEVELS,
     **_PAIRS,
+    **VERDICT,
 }
 
 SHOTS: Columns = {
@@ -210,32 +210,8 @@ FRAMES: Columns = {
     ),
     **_LEVELS,
     **_PAIRS,
+    **CHANGES,
 }
-
-# A region is a connected part of the picture that the model takes for a defect: 20 pixels or more.
-REGIONS: Columns = {
-    "clip_id": _clip_id,
-    "run": _run,
-    "shot": integer("Number of its shot, from 0.", required=True),
-    "frame": integer("Number of its frame, from 0.", required=True),
-    "x": integer("Left edge of its box.", "pixels", required=True),
-    "y": integer("Upper edge of its box.", "pixels", required=True),
-    "width": integer("Width of its box.", "pixels", required=True, low=1),
-    "height": integer("Height of its box.", "pixels", required=True, low=1),
-    "area": integer(
-        "Pixels in the region. In a clip restored by fields, those of one field.", "pixels",
-        required=True, low=1,
-    ),
-    "bright": flag("True if it is brighter than its repair, false if darker.", required=True),
-    "change": real(
-        "Mean difference from its repair at full strength.", "code values", required=True, low=0
-    ),
-    "decision": text(
-        "`repair`: it was repaired. `suspect`: it keeps the source, for it may be a real thing.",
-        required=True, values=tuple(DECISIONS),
-    ),
-    "why": text("Why, as a code. See below.", required=True, values=tuple(WHY)),
-}  # fmt: skip
 
 RUNS: Columns = {
     "run": _run,
@@ -324,6 +300,7 @@ FLOW: Columns = {
 
 PUBLISHED: dict[str, Columns] = {
     "runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES, "regions": REGIONS,
+    "findings": FINDINGS, "reviews": REVIEWS,
 }  # fmt: skip
 TABLES: dict[str, Columns] = {**PUBLISHED, "segments": SEGMENTS, "flow": FLOW}
 

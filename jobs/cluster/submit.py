@@ -58,6 +58,7 @@ def submit_job(
     recipes: Recipe | RecipeBook,
     *,
     stop: Stop | None = None,
+    max_review: int | None = None,
     wait: bool = True,
     progress: Report = lambda event: None,
 ) -> Summary:
@@ -69,7 +70,7 @@ def submit_job(
     client, book = _connect(address), as_book(recipes)
     job = _running(client, _base_id(manifest, out, book))
     if job is None:
-        job = _start(client, manifest, out, book, stop)
+        job = _start(client, manifest, out, book, _limits(stop, max_review))
     progress(Event(kind="note", sentence=f"job {job} on {address}"))
     if not wait:
         return {"job": job, "address": address, "exit_code": 0}
@@ -127,7 +128,7 @@ def _start(
     manifest: str,
     out: str,
     book: RecipeBook,
-    stop: Stop | None,
+    limits: list[str],
 ) -> str:
     """Submit the job and return its id. Its working directory holds the recipes and nothing else.
 
@@ -138,7 +139,7 @@ def _start(
     taken = {job.submission_id or "" for job in client.list_jobs()}
     number = 1 + sum(name.rpartition("-")[0] == base for name in taken)
     words = ["archive-restore", "submit", manifest, "--out", out, "--recipe", RECIPE_FILE]
-    words += _limits(stop) if stop else []
+    words += limits
     words += ["--recipes", RECIPES_FOLDER] if book.named else []
     with tempfile.TemporaryDirectory(prefix="archive-restore-") as folder:
         _write_recipes(Path(folder), book)
@@ -152,12 +153,14 @@ def _start(
         return _submitted(submit)
 
 
-def _limits(stop: Stop) -> list[str]:
-    """Return the options that stop the job at the limits of this command."""
+def _limits(stop: Stop | None, max_review: int | None) -> list[str]:
+    """Return the options that give the job the limits of this command."""
+    until = stop.until if stop else None
     limits = {
-        "--until": stop.until.isoformat() if stop.until else None,
-        "--max-gpu-hours": stop.max_gpu_hours,
-        "--max-cpu-hours": stop.max_cpu_hours,
+        "--until": until.isoformat() if until else None,
+        "--max-gpu-hours": stop.max_gpu_hours if stop else None,
+        "--max-cpu-hours": stop.max_cpu_hours if stop else None,
+        "--max-review": max_review,
     }
     options = [(name, str(value)) for name, value in limits.items() if value is not None]
     return [word for option in options for word in option]

@@ -1,4 +1,4 @@
-"""The commands revert and compare: take a change back, and show it in a film."""
+"""The commands revert, compare and review: take a change back, show it in a film, decide on it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def revert(
     Example:
         archive-restore revert reel-0042 --out restored --frames 120:180 --region 300,80,64,48
     """
-    from pipeline.undo.revert import release_clip, revert_clip
+    from pipeline.undo.revert import revert_clip
+    from pipeline.undo.review import release_clip
     from pipeline.undo.selection import Request
 
     if release:
@@ -106,6 +107,36 @@ def compare(
         return
     more = f", shown {factor} times as strong" if kind == "difference" else ""
     output.say(f"{to}: {kind} of {output.grouped(count)} frames{more}")
+
+
+def review(
+    decision: Annotated[str, typer.Argument(help="accept, revert, rerun or question.")],
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decides; default: the user.")] = "",
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Record what a person decided about a clip, and do it.
+
+    accept: the clip is right; it leaves the review queue. revert: the whole source is put back.
+    rerun: the next submit restores the clip again. question: somebody else has to look; it needs a
+    note. The tables, the record, the PREMIS document and the audit log say who decided what, and
+    when. The last decision counts: accept also takes a rerun back.
+
+    \b
+    Example:
+        archive-restore review accept reel-0042 --by "A. Curator" --out restored
+    """
+    from pipeline.undo.review import review_clip
+    from schemas.judgement import DECISIONS
+
+    done = review_clip(clip, out, decision, by=by, note=note)
+    if as_json:
+        output.emit(done.to_dict())
+        return
+    lines = [f"{clip}, {decision} by {done.by}: {DECISIONS[decision]}"]
+    output.say("\n".join([*lines, *([_described(done.put_back)] if done.put_back else [])]))
 
 
 def _described(done: Reverted) -> str:

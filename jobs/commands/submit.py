@@ -56,6 +56,14 @@ def submit(
     until: Until = None,
     max_gpu_hours: GpuHours = None,
     max_cpu_hours: CpuHours = None,
+    max_review: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Exit code 4 if the verdicts ask for a review of more clips; default: never.",
+        ),
+    ] = None,
     metrics_file: MetricsFile = None,
     pushgateway: Pushgateway = None,
     webhook: Webhook = None,
@@ -95,11 +103,14 @@ def submit(
         sigterm_handled(exporter, None if cluster else stop) as report,
     ):
         if cluster is None:
-            result = _run_here(manifest, out, book, stop, report, on_cluster=on_cluster)
+            result = _run_here(manifest, out, book, stop, report, max_review, on_cluster=on_cluster)
         else:
             from jobs.cluster.submit import submit_job
 
-            result = submit_job(cluster, manifest, out, book, stop=stop, wait=wait, progress=report)
+            result = submit_job(
+                cluster, manifest, out, book,
+                stop=stop, max_review=max_review, wait=wait, progress=report,
+            )  # fmt: skip
         exporter.end(cast(int, result["exit_code"]))
         if webhook is not None and "run" in result:
             from jobs.monitor.summary import deliver
@@ -110,7 +121,14 @@ def submit(
 
 
 def _run_here(
-    manifest: str, out: str, book: RecipeBook, stop: Stop, report: Report, *, on_cluster: bool
+    manifest: str,
+    out: str,
+    book: RecipeBook,
+    stop: Stop,
+    report: Report,
+    max_review: int | None,
+    *,
+    on_cluster: bool,
 ) -> dict[str, object]:
     """Run on an embedded Ray or, with ``on_cluster``, on the cluster of this machine."""
     from pipeline.flow import RayExecutor, run
@@ -118,5 +136,8 @@ def _run_here(
 
     executor = RayExecutor("auto" if on_cluster else None)
     retry = RetryPolicy.of(os.environ)
-    summary = run(manifest, out, book, executor=executor, stop=stop, retry=retry, progress=report)
+    summary = run(
+        manifest, out, book,
+        executor=executor, stop=stop, max_review=max_review, retry=retry, progress=report,
+    )  # fmt: skip
     return dict(summary)

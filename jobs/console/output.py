@@ -146,11 +146,12 @@ def describe_summary(summary: dict[str, object]) -> str:
     clips = cast(dict[str, int], summary["clips"])
     counts = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in clips.items() if n)
     seconds, fps = cast(float, summary["seconds"]), cast(float, summary["fps"])
-    left = summary.get("left")
+    left, review = summary.get("left"), summary.get("review")
     return (
         f"run {summary['run']}: {counts or 'no clips'}\n"
         + (f"{summary['stopped']}\n" if "stopped" in summary else "")
         + (f"stopped with {left} clips left: run it again to continue\n" if left else "")
+        + (f"{review} clips need review: see `query --view review_queue`\n" if review else "")
         + f"{summary['frames']} frames in {clock(seconds)} ({fps:.2f} frames/s)\n"
         f"results in {summary['out']}"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from schemas.columns import INTEGER, REAL, TEXT, Column
+from schemas.judgement import REVIEWS
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,35 @@ VIEWS: dict[str, View] = {
         "Regions that the last restoration of each clip repaired, the largest first.",
         _LARGEST.format(decision="repair"),
     ),
-    "review_queue": View(
-        "Restored clips to look at first: those with the largest repair for their frame.",
+    "last_reviews": View(
+        "The last decision of a person about each restoration of a clip.",
         """
-        SELECT clip_id, collection, run, largest_repair, largest_repair_frame,
+        SELECT * FROM reviews
+        QUALIFY row_number() OVER (PARTITION BY clip_id, restored_by ORDER BY run DESC) = 1
+        ORDER BY clip_id, restored_by
+        """,
+    ),
+    "review_queue": View(
+        "Restored clips that need a person, and why: `fail` first, then those with the largest "
+        "repair for their frame. Clips that were accepted, or that will run again, are left out.",
+        """
+        SELECT clip_id, collection, run, verdict, verdict_sentence, verdict_rule, verdict_frame,
+            largest_repair, largest_repair_frame,
             100.0 * largest_repair / (width * height) AS largest_repair_percent,
-            regions_repaired, suspects, frames_changed, frames, output_uri
+            regions_repaired, suspects, frames_changed, frames, decision, note, output_uri
         FROM clips
         SEMI JOIN last_restorations USING (clip_id, run)
-        ORDER BY largest_repair_percent DESC NULLS LAST, suspects DESC, clip_id
+        LEFT JOIN (SELECT clip_id, restored_by AS run, decision, note FROM last_reviews)
+        USING (clip_id, run)
+        WHERE coalesce(verdict, '') NOT IN ('pass', 'untouched')
+            AND coalesce(decision, '') NOT IN ('accept', 'rerun')
+        ORDER BY verdict = 'fail' DESC NULLS LAST, largest_repair_percent DESC NULLS LAST,
+            suspects DESC, clip_id
         """,
         columns={
-            "largest_repair_percent": _number("Largest repair as a share of its frame.", "percent")
+            "largest_repair_percent": _number("Largest repair as a share of its frame.", "percent"),
+            "decision": REVIEWS["decision"],
+            "note": REVIEWS["note"],
         },
     ),
     "touched_pixels_over": View(

@@ -19,6 +19,7 @@ from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.measures import clip_measures, shard_measures
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import layout, storage
+from pipeline.told import frames_told
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE
@@ -69,9 +70,12 @@ def _underway(ledger: Ledger, info: Facts, results: Mapping[str, ClipResult]) ->
     surveys = _surveys(ledger, set(results))
     recipes = _recipes(ledger) if surveys else {}
     segments = {clip: ledger.segments(clip) for clip in surveys}
+    told = frames_told(ledger)
     pace = _pace(results, surveys, segments)
     at_work = [
-        _clip(ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip])
+        _clip(
+            ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip], told
+        )
         for clip, survey in surveys.items()
     ]
     pace.workers = max(1, sum(clip["workers"] for clip in at_work))
@@ -123,9 +127,18 @@ def _recipes(ledger: Ledger) -> dict[str, Recipe]:
     return {recipe.digest: recipe for recipe in recipes.values()} | {"": recipes[default]}
 
 
-def _clip(ledger: Ledger, survey: Survey, recipe: Recipe, done: Segments) -> Facts:
+def _clip(
+    ledger: Ledger,
+    survey: Survey,
+    recipe: Recipe,
+    done: Segments,
+    told: Mapping[tuple[str, int], int],
+) -> Facts:
     shards = plan_shards(survey.shots, recipe.shard_frames)
-    frames = sum(len(shard) for shard in shards if shard.index in done)
+    frames = sum(
+        len(shard) if shard.index in done else told.get((survey.clip_id, shard.index), 0)
+        for shard in shards
+    )
     attempts = [a for a in ledger.attempts(survey.clip_id) if cast(int, a["shard"]) >= 0]
     workers = sum(a["session"] == ledger.session for a in attempts if not a["ended"])
     return {

@@ -54,8 +54,8 @@ SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
 def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT") -> str:
-    sections = [_header(entry, previous, following), _verdict(entry), _reason(entry)]
-    sections += [_withheld(entry), frames_section(entry), regions_section(entry)]
+    sections = [_header(entry, previous, following), _review(entry), _verdict(entry)]
+    sections += [_reason(entry), _withheld(entry), frames_section(entry), regions_section(entry)]
     sections.append(commands_section(entry, out))
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
@@ -112,6 +112,17 @@ def _verdict(entry: ReportEntry) -> Html | None:
     ]
     style = f"notice {css_class(entry.text('verdict'))}"
     return tag("section", tag("h2", "Why to look at it"), tag("ul", *lines), class_=style)
+
+
+def _review(entry: ReportEntry) -> Html | None:
+    """What a person decided last, and whether this version was meant."""
+    if entry.review is None:
+        return None
+    row = entry.review
+    note = f": {row['note']}" if row["note"] else ""
+    older = "" if entry.decision else " It was about an earlier version of the file."
+    words = f"Reviewed by {row['by']} on {str(row['at'])[:10]}: {row['decision']}{note}.{older}"
+    return tag("section", tag("p", words), class_="notice held")
 
 
 def _to_frame(entry: ReportEntry, frame: int) -> Html | None:

@@ -42,6 +42,7 @@ class ReportEntry:
     regions: Sequence[Row] = ()  # of tables/regions: those to show, suspects first
     worst: Sequence[tuple[int, str]] = ()  # the worst frame of each measure, and its name
     findings: Sequence[Row] = ()  # of tables/findings, the gravest first
+    review: Row | None = None  # of tables/reviews: the last one
     unrestored: Sequence[str] = ()  # streams that are not restored, or not kept
 
     @property
@@ -51,6 +52,12 @@ class ReportEntry:
     @property
     def state(self) -> str:
         return str(self.row["state"])
+
+    @property
+    def decision(self) -> str:
+        """What a person decided about this version of the clip; empty if nobody did."""
+        same = self.review is not None and self.review["output_sha256"] == self.row["output_sha256"]
+        return str(self.review["decision"]) if same and self.review is not None else ""
 
     def number(self, column: str) -> float | None:
         """Return the value of a column; None if it is absent, empty or not a number."""
@@ -83,7 +90,8 @@ def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:
 
     def key(entry: ReportEntry) -> tuple[int, float, float, str]:
         fidelity = entry.number("psnr_to_source_db") or math.inf
-        rank = min(ranks.get(kind, len(ranks)) for kind in (entry.state, entry.text("verdict")))
+        verdict = "" if entry.decision == "accept" else entry.text("verdict")
+        rank = min(ranks.get(kind, len(ranks)) for kind in (entry.state, verdict))
         return rank, -(repair_share(entry) or 0.0), fidelity, entry.clip_id
 
     return sorted(entries, key=key)
@@ -108,9 +116,10 @@ def badge(state: str) -> Html:
 
 
 def badges(entry: ReportEntry) -> Html:
-    """The verdict of a clip and its state; one of them if both are the same word."""
+    """The verdict of a clip, or its state if it has none, and what a person decided."""
     verdict = entry.text("verdict")
-    shown = [name for name in (verdict, entry.state) if name]
+    decided = {"accept": "accepted", "rerun": "runs again"}.get(entry.decision, entry.decision)
+    shown = [name for name in (verdict or entry.state, decided) if name]
     return join([badge(name) for name in dict.fromkeys(shown)])
 
 

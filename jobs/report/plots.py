@@ -8,6 +8,7 @@ from jobs.console.html import Html, Part, tag
 from jobs.console.output import clock, grouped
 from jobs.console.plot import Box, Points
 from jobs.report.entry import ReportEntry, card
+from schemas.verdict_rules import built_in_rules
 
 STAGE_NAMES = {"decode": "decoding", "model": "restoring", "encode": "encoding"}
 _SIDES = ("before", "after")
@@ -16,8 +17,9 @@ CURVES: dict[str, tuple[str, dict[str, str]]] = {
     "mean_luma": ("Brightness, code values", {side: f"mean_luma_{side}" for side in _SIDES}),
     "noise_sigma": ("Noise, code values", {side: f"noise_sigma_{side}" for side in _SIDES}),
     "psnr_to_source_db": ("PSNR to source, dB", {"after": "psnr_to_source_db"}),
+    "largest_change": ("Largest region changed, share of frame", {"after": "largest_change"}),
+    "pixels_changed": ("Pixels changed strongly, share of frame", {"after": "pixels_changed"}),
 }
-LIMITS: dict[str, float] = {}  # of rules on the measure of a plot
 
 
 def timings(entry: ReportEntry) -> Html | None:
@@ -52,7 +54,7 @@ def curves(entry: ReportEntry) -> Html | None:
     for name, (label, columns) in CURVES.items():
         series = {side: _series(entry, column) for side, column in columns.items()}
         if all(len(points) > 1 for points in series.values()):
-            plots += [tag("h3", label), _plot(entry, label, series, LIMITS.get(name))]
+            plots += [tag("h3", label), _plot(entry, label, series, _limit(entry, name))]
     if not plots:
         return None
     key = tag(
@@ -61,10 +63,19 @@ def curves(entry: ReportEntry) -> Html | None:
         "  ",
         tag("span", "— after", class_="ink-after"),
         "  ┊ cut  ",
+        tag("span", "╌", class_="ink-limit"),
+        " limit of a rule  ",
         tag("span", "▎", class_="ink-worst"),
         "a frame shown above: select it to see it",
     )
     return card("Frame by frame", *plots, key)
+
+
+def _limit(entry: ReportEntry, measure: str) -> float | None:
+    """The limit of the rule on a measure: that of the clip's finding, else the built-in one."""
+    broken = [float(str(f["rule_limit"])) for f in entry.findings if f["measure"] == measure]
+    built_in = [rule.limit for rule in built_in_rules() if rule.measure == measure]
+    return next(iter([*broken, *built_in]), None)
 
 
 def _series(entry: ReportEntry, column: str) -> Points:

@@ -8,6 +8,10 @@ from jobs.console.html import Html, Part, tag
 from jobs.report.entry import ReportEntry
 
 WORDS = {
+    "pass": "No rule found anything to look at.",
+    "needs review": "A rule found something that a person should look at.",
+    "fail": "A rule found a change that should not be there.",
+    "accepted": "A person has looked at the clip and found it right.",
     "published": "The restored file is written, decoded again, compared and proved.",
     "untouched": "Every frame is the source's, bit for bit: nothing was found to repair.",
     "up to date": "An earlier run made the file, and nothing has changed since.",
@@ -43,13 +47,18 @@ def _dd(meaning: str) -> Html:
 
 
 def commands_section(entry: ReportEntry, out: str) -> Html | None:
-    """Commands to look closer at a published clip, and to undo what was done to it."""
+    """Commands to decide on a published clip, to look closer, and to undo what was done."""
     if not entry.text("output_uri"):
         return None
     clip, where = shlex.quote(entry.clip_id), shlex.quote(out)
-    lines: list[tuple[str, str]] = []
+    who = f"--by NAME --out {where}"
+    lines = [
+        ("Accept the clip", f"review accept {clip} {who}"),
+        ("Ask somebody else", f"review question {clip} --note TEXT {who}"),
+        ("Restore it again in the next run", f"review rerun {clip} {who}"),
+    ]
     if entry.text("frames_changed") != "0":
-        lines.append(("Put the whole source back", f"revert {clip} --out {where}"))
+        lines.append(("Put the whole source back", f"review revert {clip} {who}"))
         if (repair := entry.number("largest_repair_frame")) is not None:
             at = int(repair)
             words = f"Put back frame {at}, with the largest repair"
@@ -65,4 +74,4 @@ def commands_section(entry: ReportEntry, out: str) -> Html | None:
     for words, command in lines:
         code = tag("code", f"archive-restore {command}", tabindex=0)
         rows += [tag("dt", words), tag("dd", code)]
-    return tag("section", tag("h2", "If you do not agree"), tag("dl", *rows, class_="commands"))
+    return tag("section", tag("h2", "Decide"), tag("dl", *rows, class_="commands"))

@@ -44,14 +44,14 @@ FRAME_MEASURES: dict[str, Measure] = {
     "ssim_to_source": Measure(
         "least like the source in structure", "-ssim_to_source", -0.9999, "SSIM {0:.4f}"
     ),
-    "largest_change": Measure("largest region that changed strongly", "largest_change", 0, ""),
-    "pixels_changed": Measure("most pixels changed strongly", "pixels_changed", 0, ""),
-    "chroma_shift": Measure("colour moved most", "chroma_shift", 0.5, "{0:.1f} code values"),
+    "largest_change": Measure("largest region that changed strongly", "largest_change", 0.001, ""),
+    "pixels_changed": Measure("most pixels changed strongly", "pixels_changed", 0.005, ""),
+    "chroma_shift": Measure("colour moved most", "chroma_shift", 1, "{0:.1f} code values"),
     "texture_added": Measure(
-        "most fine detail or noise added in one part", "texture_added", 0.5, "{0:.1f} code values"
+        "most fine detail or noise added in one part", "texture_added", 1, "{0:.1f} code values"
     ),
-    "edges_kept": Measure("edges weakened most", "-edges_kept", -0.99, ""),
-    "out_of_step": Measure("most like another frame of the source", "out_of_step", 0, ""),
+    "edges_kept": Measure("edges weakened most", "-edges_kept", -0.9, ""),
+    "out_of_step": Measure("most like another frame of the source", "out_of_step", 0.25, ""),
     "mean_luma_after": Measure(
         "brightness moved most", "abs(mean_luma_after - mean_luma_before)", 0.5,
         "{0:.1f} code values",
@@ -83,6 +83,10 @@ _FINDINGS_OF = """
 SELECT * FROM findings WHERE (clip_id, run) IN ({clips})
 ORDER BY clip_id, verdict = 'fail' DESC, rule
 """
+_LAST_REVIEWS_OF = """
+SELECT * FROM reviews WHERE clip_id IN (SELECT clip_id FROM clips WHERE (clip_id, run) IN ({clips}))
+QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
+"""
 _CLIPS_PER_QUERY = 50
 
 Ask = Callable[[str], pa.Table]
@@ -113,6 +117,11 @@ def findings_of(clips: Sequence[Row], query: Ask) -> dict[str, list[Row]]:
     for row in _rows(flagged, query, _FINDINGS_OF):
         found[str(row["clip_id"])].append(row)
     return dict(found)
+
+
+def reviews_of(clips: Sequence[Row], query: Ask) -> dict[str, Row]:
+    """The last decision of a person about each clip."""
+    return {str(row["clip_id"]): row for row in _rows(clips, query, _LAST_REVIEWS_OF)}
 
 
 def _rows(clips: Sequence[Row], query: Ask, sql: str, **more: str) -> Iterable[Row]:

@@ -28,7 +28,7 @@ from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.index_page import index_page
 from jobs.report.regions import picture_name, worst_regions
 from jobs.report.stills import Place, Still, jpeg, stills
-from jobs.report.worst import findings_of, frames_to_show, worst_frames
+from jobs.report.worst import findings_of, frames_to_show, reviews_of, worst_frames
 from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
@@ -64,7 +64,8 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
     arg_min(mean_luma_before, frame) AS mean_luma_before,
     arg_min(mean_luma_after, frame) AS mean_luma_after,
     avg(noise_sigma_before) AS noise_sigma_before, avg(noise_sigma_after) AS noise_sigma_after,
-    min(psnr_to_source_db) AS psnr_to_source_db
+    min(psnr_to_source_db) AS psnr_to_source_db, max(largest_change) AS largest_change,
+    max(pixels_changed) AS pixels_changed
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
@@ -112,6 +113,7 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
     regions, worst, findings = (
         worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
     )  # fmt: skip
+    reviews = reviews_of(rows, ask)
     return [
         replace(
             entry,
@@ -119,6 +121,7 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
             regions=regions.get(entry.clip_id, ()),
             worst=worst.get(entry.clip_id, ()),
             findings=findings.get(entry.clip_id, ()),
+            review=reviews.get(entry.clip_id),
         )
         for entry in entries
     ]

@@ -10,7 +10,7 @@ is a suspect, and keeps the pixels of the source.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.paths import PATH_REACH, false_alarms
-from models.fidelity.regions import Box, Mask, Measures, Plane, Seen, strip_exposure
+from models.fidelity.regions import (
+    Box,
+    Mask,
+    Measures,
+    Plane,
+    Region,
+    Seen,
+    luma_of,
+    strip_exposure,
+)
 from models.frame_state import FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
 
@@ -43,7 +52,9 @@ STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
 
-EDGE, ALONG = 1, 2  # pixels from the frame's edge; times as long as wide
+EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
+AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
+BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side that bars may have
 
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
@@ -153,6 +164,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    shifted = _at_shifted_edges(seen.regions, luma_of(frame.source))
     most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
@@ -161,7 +173,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
-        elif _lies_along_edge(region.box, seen.labels.shape):
+        elif region.label in shifted:
             why[region.label] = "edge"
         elif not worn and (value < CLEAR_FROM or region.area > most):
             why[region.label] = "lone"
@@ -195,15 +207,37 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), standing, tuple(repairs))
 
 
-def _lies_along_edge(box: Box, shape: tuple[int, ...]) -> bool:
-    """Whether a box touches an edge of the frame (H, W) and is longest along it.
+def _at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
+    """The labels of regions at an edge of the picture where it shifted in the gate.
 
-    There the gate shows what lies outside the picture in other frames.
+    The gate then shows what lies outside the picture in other frames: a region that is longest
+    along the edge, or several regions at one edge. ``luma`` is (H, W) in code values.
     """
-    x, y, wide, high = box
-    sideways, upright = min(x, shape[1] - x - wide), min(y, shape[0] - y - high)
-    at_side = sideways <= EDGE and high >= ALONG * wide
-    return at_side or (upright <= EDGE and wide >= ALONG * high)
+    height, width = luma.shape
+    left, right, top, bottom = _black_lines(luma)
+    at_sides = [
+        [r for r in regions if r.box[0] <= left + EDGE],
+        [r for r in regions if r.box[0] + r.box[2] >= width - right - EDGE],
+    ]
+    above_below = [
+        [r for r in regions if r.box[1] <= top + EDGE],
+        [r for r in regions if r.box[1] + r.box[3] >= height - bottom - EDGE],
+    ]
+    shifted = [one for ones in at_sides for one in ones if one.box[3] >= ALONG * one.box[2]]
+    shifted += [one for ones in above_below for one in ones if one.box[2] >= ALONG * one.box[3]]
+    for ones in at_sides + above_below:
+        shifted += ones if len(ones) >= AT_ONE_EDGE else []
+    return {region.label for region in shifted}
+
+
+def _black_lines(luma: Plane) -> tuple[int, int, int, int]:
+    """Black columns at the left and right, and black lines above and below, of a frame (H, W)."""
+    counts = []
+    for means in (luma.mean(0), luma.mean(0)[::-1], luma.mean(1), luma.mean(1)[::-1]):
+        part = means[: int(BARS * len(means))] < BLACK
+        counts.append(len(part) if part.all() else int(part.argmin()))
+    left, right, top, bottom = counts
+    return left, right, top, bottom
 
 
 def _is_swarm(frames: Collection[_Looked]) -> bool:

@@ -90,7 +90,7 @@ class Seen:
     def of(cls, frame: FrameState) -> Self:
         """What stands out in a frame that the network has restored."""
         assert frame.differences is not None
-        luma, restored = _luma(frame.source), _luma(frame.image)
+        luma, restored = luma_of(frame.source), luma_of(frame.image)
         raw: NDArray[np.float32] = frame.differences.numpy()
         neighbours = luma - raw
         noise = frame.predicted_error if frame.noise is None else frame.noise
@@ -137,12 +137,12 @@ def smaller(first: Plane, second: Plane) -> Plane:
 
 def strip_exposure(source: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
     """How much brighter a picture (H, W, 3) is than another, without exposure, code values."""
-    difference = _blurred(_luma(source) - _luma(image))
+    difference = _blurred(luma_of(source) - luma_of(image))
     without: Plane = difference - _exposure(difference)
     return without
 
 
-def _luma(image: NDArray[np.float32]) -> Plane:
+def luma_of(image: NDArray[np.float32]) -> Plane:
     """Mean of the channels, code values (H, W)."""
     mean: Plane = cv2.transform(image, np.full((1, 3), 255 / 3))
     return mean

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from models.motion.engine import Engine
 from models.motion.opencv import OPENCV
 from models.motion.tensors import Tensors
+
+# Bytes of a GPU for each pixel of a picture: some twenty pictures of the frames around, their flows
+# and warped neighbours, and what one operation takes for a moment. An estimate.
+BYTES_A_PIXEL = 2000
+log = logging.getLogger(__name__)
 
 
 def engine_of(device: torch.device, tensors: bool | None = None) -> Engine:
@@ -18,3 +25,23 @@ def engine_of(device: torch.device, tensors: bool | None = None) -> Engine:
     # A GPU would round factors to 10 bits, and the flow of a CPU and of a GPU would part.
     torch.backends.cudnn.allow_tf32 = False
     return Tensors(device)
+
+
+def with_room(engine: Engine, height: int, width: int) -> Engine:
+    """The engine, or OpenCV's if the GPU has no room for pictures of this size."""
+    if not isinstance(engine, Tensors) or engine.device.type != "cuda":
+        return engine
+    free = torch.cuda.mem_get_info(engine.device)[0]
+    held = torch.cuda.memory_reserved(engine.device) - torch.cuda.memory_allocated(engine.device)
+    return engine if fits(height, width, free + held) else OPENCV
+
+
+def fits(height: int, width: int, free: int) -> bool:
+    """Whether what follows motion in pictures of this size fits into ``free`` bytes of a GPU."""
+    if height * width * BYTES_A_PIXEL <= free:
+        return True
+    log.warning(
+        "%dx%d: %d MiB of the GPU are free, too few: motion is followed on the CPU",
+        width, height, free >> 20,
+    )  # fmt: skip
+    return False

@@ -29,7 +29,7 @@ class Tensors:
     """Pictures (3, H, W) float32, lumas (H, W) float32, flows (2, H, W); see `Engine`."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures on the device."""
@@ -48,7 +48,7 @@ class Tensors:
         return replace(frame, on_device=_there(frame)._replace(image=image))
 
     def picture(self, image: Image) -> Tensor:
-        return sent(torch.from_numpy(image), self._device).permute(2, 0, 1).contiguous()
+        return sent(torch.from_numpy(image), self.device).permute(2, 0, 1).contiguous()
 
     def luma(self, picture: Tensor, sigma: float) -> Tensor:
         luma = blurred(_luma(picture)[None], sigma, SIGMAS)[0]

@@ -5,10 +5,10 @@ A frame may have a hundred regions. They go from stage to stage as files, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _OF_THE_CLIP = ("clip_id", "run")  # columns that the file of a shard lacks
 _BUFFERED = 20_000  # rows
 SCHEMA = pa.schema([f for f in schema("regions") if f.name not in _OF_THE_CLIP])
+
+
+class LargestRepair(NamedTuple):
+    """The largest repaired region of a frame: its share of the frame, and its box."""
+
+    share: float
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 class RegionWriter:
@@ -88,3 +95,26 @@ def read_regions(data: bytes, clip: str, run: str, rows: int) -> Iterator[pa.Tab
             for position, (name, value) in enumerate(zip(_OF_THE_CLIP, (clip, run), strict=True)):
                 whole = whole.add_column(position, name, pa.repeat(value, len(whole)))
             yield whole.cast(schema("regions"))
+
+
+def batches(path: Path) -> Iterator[pa.Table]:
+    """The regions of a file in parts."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BUFFERED):
+            yield pa.table(batch)
+
+
+def largest_repairs(parts: Iterable[pa.Table], pixels: int) -> Mapping[int, LargestRepair]:
+    """The largest repaired region of each frame that has one. `pixels` are those of a picture.
+
+    In a clip restored by fields, a region has the pixels of one field: so has the picture.
+    """
+    names = ("decision", "frame", "area", "x", "y", "width", "height")
+    found: dict[int, LargestRepair] = {}
+    for part in parts:
+        columns = (part[name].to_pylist() for name in names)
+        for decision, frame, area, *box in zip(*columns, strict=True):
+            share = area / pixels
+            if decision == "repair" and (frame not in found or share > found[frame].share):
+                found[frame] = LargestRepair(share, tuple(box))
+    return found

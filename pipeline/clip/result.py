@@ -1,4 +1,4 @@
-"""The result of a clip: its row of tables/clips, and the rows of its shots."""
+"""The result of a clip: its row of tables/clips, and the rows of its shots and findings."""
 
 from __future__ import annotations
 
@@ -27,6 +27,22 @@ class ShotRow:
 
 
 @dataclass(frozen=True)
+class FindingRow:
+    """A row of tables/findings: a rule that a clip breaks, and the frame that proves it."""
+
+    clip_id: str
+    rule: str
+    verdict: str
+    measure: str
+    number: float
+    rule_limit: float
+    frame: int
+    box: str | None  # x,y,width,height in pixels; None for the whole frame
+    frames: int  # that break the rule
+    sentence: str
+
+
+@dataclass(frozen=True)
 class ClipResult:
     """How a clip ended. `columns` are the columns of tables/clips (schemas/tables.py) by name.
 
@@ -37,6 +53,7 @@ class ClipResult:
     shots: tuple[ShotRow, ...] = ()
     series_uri: str | None = None  # address of the measurements of every frame, as JSON
     regions_uri: str | None = None  # address of its regions, as Parquet; None without any
+    findings: tuple[FindingRow, ...] = ()
 
     @property
     def clip_id(self) -> str:

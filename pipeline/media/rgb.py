@@ -1,4 +1,4 @@
-"""Trusted media as RGB pictures, in this process: read, write, and a round trip through a codec.
+"""Trusted media as pictures, in this process: read, write, and a round trip through a codec.
 
 Damage simulation, the demo and the evaluation use it. Untrusted media goes to `decoder`.
 """
@@ -39,6 +39,19 @@ def read_rgb(
                 return
             if index >= start:
                 yield cast("NDArray[np.uint8]", frame.to_ndarray(format="rgb24"))
+
+
+def read_planes(path: str | Path, threads: int = 1) -> Iterator[tuple[NDArray[np.uint8], ...]]:
+    """The planes of every frame of a trusted local file of 8 bits, (h, w) each."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = threads
+        for frame in container.decode(stream):
+            rows = [np.frombuffer(memoryview(plane), np.uint8) for plane in frame.planes]
+            yield tuple(
+                row.reshape(plane.height, plane.line_size)[:, : plane.width].copy()
+                for row, plane in zip(rows, frame.planes, strict=True)
+            )
 
 
 def write_rgb(

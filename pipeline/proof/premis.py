@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from xml.etree import ElementTree as ET
 
 from pipeline.clip.changes import Changes, digital_source_type
@@ -228,13 +228,24 @@ def derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
     ]  # fmt: skip
 
 
+class Subject(Protocol):
+    """What an event is about: it names the event and the program."""
+
+    @property
+    def program(self) -> str:
+        """Name and version of the program."""
+
+    def event_id(self, event: str) -> str:
+        """The identifier of an event."""
+
+
 def event(
     name: str,
     kind: ET.Element,
     at: str,
     detail: str,
     note: str,
-    work: Restoration,
+    work: Subject,
     *links: ET.Element,
 ) -> ET.Element:
     """A successful event: only successful work is published. Links: agents, then objects."""
@@ -265,13 +276,18 @@ def linked_object(file: Digest, role: str) -> ET.Element:
 
 
 def program_agent(work: Restoration) -> ET.Element:
+    return agent_of(work.program, work.settings.code)
+
+
+def agent_of(program: str, code: str) -> ET.Element:
+    """This program as an agent."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return node(
         "agent",
-        identifier("agent", "local", work.program),
+        identifier("agent", "local", program),
         node("agentName", "archive-restore"),
         term("agentType", "software", "agentType", "sof"),
-        node("agentVersion", work.settings.code),
+        node("agentVersion", code),
         node("agentNote", f"Python {platform.python_version()}, {libraries}"),
     )
 

@@ -41,10 +41,6 @@ def amended(former: bytes, facts: PutBack) -> bytes:
 
     Nothing of the former document is left out.
     """
-    try:
-        root = ET.fromstring(former)
-    except ET.ParseError as error:
-        raise ValueError(f"the PREMIS document is not XML: {error}") from error
     work = facts.work
     new = [
         restored_object(
@@ -56,9 +52,21 @@ def amended(former: bytes, facts: PutBack) -> bytes:
         _revert_event(facts),
         *proof_events(work),
         *(one for derived in work.derived for one in derived_events(derived, work)),
-        *(agent for agent in (program_agent(work), _person(facts)) if _is_new(agent, root)),
     ]
-    parts = [*root, *new]
+    return merged(parsed(former), new, [program_agent(work), person(facts.by)])
+
+
+def parsed(document: bytes) -> ET.Element:
+    """The root of a document. Raises ValueError if it is not XML."""
+    try:
+        return ET.fromstring(document)
+    except ET.ParseError as error:
+        raise ValueError(f"the PREMIS document is not XML: {error}") from error
+
+
+def merged(root: ET.Element, new: list[ET.Element], agents: list[ET.Element]) -> bytes:
+    """The document with new parts, and with those agents that it does not have."""
+    parts = [*root, *new, *(agent for agent in agents if _is_new(agent, root))]
     root[:] = [part for kind in ("object", "event", "agent", "rights") for part in _of(kind, parts)]
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
@@ -82,11 +90,12 @@ def _revert_event(facts: PutBack) -> ET.Element:
     )
 
 
-def _person(facts: PutBack) -> ET.Element:
+def person(name: str) -> ET.Element:
+    """A person as an agent."""
     return node(
         "agent",
-        identifier("agent", "local", facts.by),
-        node("agentName", facts.by),
+        identifier("agent", "local", name),
+        node("agentName", name),
         term("agentType", "person", "agentType", "per"),
     )
 

@@ -14,12 +14,13 @@ import pyarrow as pa
 from pipeline.clip.regions import read_regions
 from pipeline.clip.result import ClipResult
 from pipeline.runs.quarantine import FAULTY
-from pipeline.runs.row import Record, shot_rows
+from pipeline.runs.row import Record, finding_rows, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import PART_ROWS, write_tables
 from schemas.exit_codes import ExitCode
 from schemas.reasons import STATES, Reason
+from schemas.verdict_rules import TO_REVIEW
 
 AT_ONCE = 200  # clips whose measurements are read at once
 
@@ -48,6 +49,7 @@ class RunSummary(TypedDict):
     exit_code: int
     clips: dict[str, int]  # by state
     left: int  # clips that another session takes up
+    review: int  # clips published by this run that the rules do not pass
     frames: int  # of the published clips
     seconds: float  # of the session
     fps: float
@@ -66,6 +68,7 @@ class Closing:
     seconds: float  # of the session
     devices: Devices | None  # None if nothing was restored
     stopped: str = ""  # why the circuit breaker ended the session
+    max_review: int | None = None  # clips that may need review without exit code 4
 
     def summary(self) -> RunSummary:
         """The summary of the session."""
@@ -77,6 +80,7 @@ class Closing:
             "exit_code": int(self._exit_code(states)),
             "clips": {state: states[state] for state in STATES},
             "left": len(self.left),
+            "review": self._to_review(),
             "frames": frames,
             "seconds": self.seconds,
             "fps": round(frames / self.seconds, 3) if self.seconds else 0.0,
@@ -87,12 +91,25 @@ class Closing:
         return summary
 
     def _exit_code(self, states: Mapping[str, int]) -> ExitCode:
-        """The code of the stop if clips were left, FAULTS if a clip did not end well, else DONE."""
+        """The code of the stop if clips were left, FAULTS if a clip did not end well, else DONE.
+
+        REVIEW stands for DONE if more clips need review than `max_review`.
+        """
         if self.left:
             return max(EXIT_CODES[reason] for reason in self.left.values())
         faults = sum(states.get(state, 0) for state in FAULTY)
         faults -= sum(r.reason is Reason.EMBARGOED for r in self.results.values())
-        return ExitCode.FAULTS if faults else ExitCode.DONE
+        if faults:
+            return ExitCode.FAULTS
+        too_many = self.max_review is not None and self._to_review() > self.max_review
+        return ExitCode.REVIEW if too_many else ExitCode.DONE
+
+    def _to_review(self) -> int:
+        """Clips published by this run whose verdict is `needs_review` or `fail`."""
+        return sum(
+            result.state == "published" and result.columns.get("verdict") in TO_REVIEW
+            for result in self.results.values()
+        )
 
     def write_tables(self, summary: RunSummary) -> None:
         """Write the run's part of every table."""
@@ -109,6 +126,7 @@ class Closing:
             run,
             store,
             regions=self._regions(results),
+            findings=finding_rows(results),
         )
 
     def _frames(self, results: Iterable[ClipResult]) -> Iterator[Mapping[str, object]]:

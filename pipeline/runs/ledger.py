@@ -29,8 +29,8 @@ from pipeline.store import layout, storage
 from pipeline.store.retry import NO_RETRIES, RetryPolicy
 from pipeline.store.storage import Store
 from schemas.errors import ArchiveError, ClipFault
+from schemas.keys import RUN_ID
 from schemas.reasons import Reason
-from schemas.tables import RUN_ID
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 STOP_SECONDS = 1.0  # between two looks of a process for a stop
@@ -232,14 +232,14 @@ class Ledger:
         """Whether the clip is committed. Takes one request, even in a large run."""
         return clip in self._results or self.store.exists(self._done_uri(clip))
 
-    def reopen(self, clip: str) -> None:
+    def reopen(self, clip: str, *, ended_well: bool = False) -> None:
         """Delete the result and the segments of a clip with a reason code: the run tries it again.
 
-        A clip that ended well is not reopened.
+        A clip without one is only reopened if it may have `ended_well`.
         """
         uri = self._done_uri(clip)
         data = self.store.find(uri)
-        if data is None or load(data).get("reason") is None:
+        if data is None or (load(data).get("reason") is None and not ended_well):
             return
         for segment in list(self.store.listing(layout.segments(self.uri, clip))):
             self.store.delete(segment)
@@ -315,6 +315,14 @@ class Ledger:
 def runs(out: str) -> list[str]:
     """The ids of all runs below OUT, oldest first."""
     return [name for name in storage.folders(layout.runs(out)) if re.fullmatch(RUN_ID, name)]
+
+
+def unfinished(out: str, retry: RetryPolicy = NO_RETRIES) -> Iterator[Ledger]:
+    """The runs that the next `submit` may resume."""
+    for run in runs(out)[::-1][:_RUNS_SEARCHED]:
+        ledger = Ledger(out, run, retry=retry)
+        if ledger.summary() is None:
+            yield ledger
 
 
 def _newest_runs(out: str, retry: RetryPolicy) -> Iterator[tuple[str, Record]]:

@@ -8,9 +8,10 @@ from typing import cast
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
-from pipeline.clip.result import Cell, ClipResult, ShotRow
+from pipeline.clip.result import Cell, ClipResult, FindingRow, ShotRow
 from pipeline.clip.segment import RegionSums, Segments
 from pipeline.clip.survey import Survey
+from pipeline.detect.verdict import verdict_columns
 from pipeline.runs.measures import STAGES
 from pipeline.runs.row import Record, load, result_from_record
 from pipeline.runs.settings import Settings
@@ -59,6 +60,7 @@ def published(
     output: tuple[str, str, int],
     series_uri: str,
     regions_uri: str | None,
+    findings: tuple[FindingRow, ...],
 ) -> ClipResult:
     """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
@@ -70,12 +72,14 @@ def published(
         **_work(segments, usage),
         **changes.shares,
         **measures,
+        **verdict_columns(findings, untouched=not changes.frames),
         "work_key": work_key,
         "digital_source_type": digital_source_type(changes.frames, len(survey.fill)),
         "frames_changed": changes.frames,
         **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
     }
-    return ClipResult(columns, _shot_rows(clip.clip_id, survey), series_uri, regions_uri)
+    shots = _shot_rows(clip.clip_id, survey)
+    return ClipResult(columns, shots, series_uri, regions_uri, findings)
 
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
@@ -181,7 +185,7 @@ def unchanged(
         return ClipResult({**published, **now})
     if not record.get("reverts") or record["source_sha256"] != source_sha256:
         return None
-    if record["work_key"] is None:  # released: `pipeline.undo.revert`
+    if record["work_key"] is None:  # released: `pipeline.undo.review`
         return None
     made_with = {name: published[name] for name in ("model", "weights_sha256", "recipe_sha256")}
     return ClipResult({**published, **now, **made_with, "sentence": _HELD})

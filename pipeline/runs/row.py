@@ -16,7 +16,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from pipeline.clip.clip import Clip
-from pipeline.clip.result import ClipResult, ShotRow
+from pipeline.clip.result import ClipResult, FindingRow, ShotRow
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.runs.measures import SHARD_FIGURES
@@ -28,7 +28,7 @@ from schemas.tables import schema
 Row = dict[str, Any]  # of a table
 Record = dict[str, object]  # a JSON object of the ledger
 
-BESIDE_COLUMNS = ("series_uri", "regions_uri", "shot_rows")  # of a clip's record
+BESIDE_COLUMNS = ("series_uri", "regions_uri", "shot_rows", "finding_rows")  # of a clip's record
 _TASK = ("shard", "frames", "shards", "clip_frames")
 
 
@@ -116,6 +116,8 @@ def result_to_record(result: ClipResult) -> Row:
             "regions_uri": result.regions_uri,
             "shot_rows": [asdict(shot) for shot in result.shots],
         }
+    if result.findings:
+        record["finding_rows"] = [asdict(finding) for finding in result.findings]
     return record
 
 
@@ -123,12 +125,18 @@ def result_from_record(record: Mapping[str, Any]) -> ClipResult:
     """The inverse of `result_to_record`."""
     columns = {k: v for k, v in record.items() if k not in BESIDE_COLUMNS}
     shots = tuple(ShotRow(**shot) for shot in record.get("shot_rows", ()))
-    return ClipResult(columns, shots, record.get("series_uri"), record.get("regions_uri"))
+    findings = tuple(FindingRow(**finding) for finding in record.get("finding_rows", ()))
+    return ClipResult(columns, shots, record.get("series_uri"), record.get("regions_uri"), findings)
 
 
 def shot_rows(results: Iterable[ClipResult]) -> list[Row]:
     """The rows of tables/shots."""
     return [asdict(shot) for result in results for shot in result.shots]
+
+
+def finding_rows(results: Iterable[ClipResult]) -> list[Row]:
+    """The rows of tables/findings."""
+    return [asdict(finding) for result in results for finding in result.findings]
 
 
 def dump(record: Mapping[str, object]) -> bytes:

@@ -189,8 +189,10 @@ class Run:
             run = self.settings.ledger.run
             self._audit.note(f"clip_{result.state}", run=run, clip_id=result.clip_id, **facts)
 
-    def close(self) -> RunSummary:
+    def close(self, max_review: int | None = None) -> RunSummary:
         """Check that every clip has ended, write the tables and return the summary.
+
+        Its exit code is REVIEW if all is well, but more than `max_review` clips need review.
 
         If a stop has left clips, the run stays unfinished and the next session resumes it. The rows
         of these clips are in the tables, but not in the ledger.
@@ -205,7 +207,7 @@ class Run:
                 result = failed(clip, fault, self.settings)
                 ledger.commit_clip(result)
                 self._end(result)
-        closing = self._closing()
+        closing = self._closing(max_review)
         summary = closing.summary()
         closing.write_tables(summary)
         self._audit.append(
@@ -228,7 +230,7 @@ class Run:
         except ClipFault as fault:  # the run has ended all the same
             self._progress(Event(kind="note", sentence=f"old attempts were not deleted: {fault}"))
 
-    def _closing(self) -> Closing:
+    def _closing(self, max_review: int | None) -> Closing:
         left = {clip.clip_id: self._left[clip.clip_id] for clip in self._waiting()}
         ends = {
             name: failed(
@@ -238,7 +240,10 @@ class Run:
         }
         seconds = round(time.monotonic() - self._started, 3)
         stopped = self._breaker.sentence if self._breaker.tripped else ""
-        return Closing(self.settings, self._ended | ends, left, seconds, self.devices, stopped)
+        results = self._ended | ends
+        return Closing(
+            self.settings, results, left, seconds, self.devices, stopped, max_review
+        )  # fmt: skip
 
 
 def aborted(why: str) -> ArchiveError:

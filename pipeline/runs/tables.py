@@ -25,6 +25,8 @@ _ORDER = {
     "clips": ("clip_id",),
     "shots": ("clip_id", "shot"),
     "frames": ("clip_id", "frame"),
+    "findings": ("clip_id", "rule"),
+    "reviews": ("clip_id",),
 }
 
 
@@ -39,6 +41,7 @@ def write_tables(
     store: Store = DIRECT,
     *,
     regions: Iterable[pa.Table] = (),
+    findings: Iterable[Mapping[str, object]] = (),
 ) -> None:
     """Write all tables of a run. `run_date` is YYYY-MM-DD.
 
@@ -51,6 +54,7 @@ def write_tables(
         "regions": _region_parts(regions),
         "frames": _row_parts("frames", frames, run),
         "shots": _row_parts("shots", shots, run),
+        "findings": _row_parts("findings", findings, run),
         "clips": _row_parts("clips", clips, run),
         "runs": _row_parts("runs", [run_row], run),
     }
@@ -59,6 +63,18 @@ def write_tables(
         for folder in (layout.table_folder, layout.former_table_folder):
             for uri in set(store.listing(folder(out, name, day, run))) - written:
                 store.delete(uri)  # of an earlier, longer table, or in the former place
+
+
+def write_review(out: str, row: Mapping[str, object], store: Store = DIRECT) -> None:
+    """Write a review as its part of tables/reviews. Its column `run` is the id of the review.
+
+    Raises ValueError for a row that breaks the schema.
+    """
+    run = str(row["run"])
+    day = date.fromisoformat(str(row["at"])[:10])
+    _write_table(
+        store, layout.table_folder(out, "reviews", day, run), [to_table("reviews", [row], run)]
+    )
 
 
 def to_table(name: str, rows: Sequence[Mapping[str, object]], run: str) -> pa.Table:

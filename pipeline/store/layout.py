@@ -14,7 +14,7 @@
       lease/<n>.json                        the n-th holder of the output
       audit/<thousands>/<n>.json            the n-th entry of the audit log
       former/<clip>/<run>.json              the record that a revert has replaced
-      publishing/<clip>/                    files of a revert, until they are published
+      publishing/<clip>/                    files of a revert or a review, until they are published
                         commit.json           all of them are there: they will be published
       runs/<run>/                           the ledger of a run:
         run.json                              identity, sessions
@@ -293,6 +293,16 @@ def segment_changes(run: str, clip: str, shard: int) -> str:
 def assembly_claims(run: str) -> str:
     """The folder with the claims of all clips."""
     return join(run, "assembly")
+
+
+def told(run: str) -> str:
+    """The folder in which workers say how far their shards are."""
+    return join(run, "told")
+
+
+def told_frames(run: str, clip: str, shard: int) -> str:
+    """How many frames of a shard are restored."""
+    return join(told(run), clip, f"{shard}.json")
 
 
 def assembly_claim(run: str, clip: str, session: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any, cast
 from pipeline.proof.fixity import local_file
 from pipeline.proof.record import listed, unsealed
 from pipeline.runs.audit import AuditLog
-from pipeline.runs.tables import write_tables
+from pipeline.runs.ledger import unfinished
+from pipeline.runs.tables import write_review, write_tables
 from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from pipeline.undo.regions import standing
@@ -35,7 +36,8 @@ class Commit:
     uri: str  # of the master
     started: str  # ISO 8601 in UTC
     audit: Mapping[str, object]  # facts of the entry in the audit log
-    run_row: Mapping[str, object]  # of tables/runs
+    run_row: Mapping[str, object] | None  # of tables/runs; None if the pictures stay as they are
+    review: Mapping[str, object] | None = None  # of tables/reviews
 
     def to_json(self) -> bytes:
         return strict_json.dumps(asdict(self), sort_keys=True).encode()
@@ -67,21 +69,44 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
     place, _, master = work.uri.rpartition("/")
     sealed = store.read_bytes(layout.publishing_file(folder, f"{master}.json"))
     record = unsealed(sealed)
+    new = {uri.rpartition("/")[2] for uri in store.listing(folder)}
     for file in listed(record):
-        with local_file(layout.publishing_file(folder, file.name)) as path:
-            store.upload(path, f"{place}/{file.name}")
+        if file.name in new or work.run_row is not None:
+            with local_file(layout.publishing_file(folder, file.name)) as path:
+                store.upload(path, f"{place}/{file.name}")
     store.write_bytes(f"{work.uri}.json", sealed)
+    if work.run_row is not None:
+        _write_tables(out, folder, work, record, store)
+    if work.review is not None:
+        _note_review(out, work, work.review, store)
+    action = "clip_reviewed" if work.run_row is None else "clip_reverted"
+    log = AuditLog(out, store)
+    if not log.has(action, work.run):
+        log.append(action, run=work.run, clip_id=work.clip_id, **work.audit)
+
+
+def _note_review(out: str, work: Commit, review: Mapping[str, object], store: Store) -> None:
+    """Write the row of a review. A clip to run again is taken out of runs that may be resumed."""
+    write_review(out, review, store)
+    if review["decision"] == "rerun":
+        for ledger in unfinished(out, store.retry):
+            ledger.reopen(work.clip_id, ended_well=True)
+
+
+def _write_tables(
+    out: str, folder: str, work: Commit, record: Mapping[str, Any], store: Store
+) -> None:
+    """Write the rows of new pictures."""
+    assert work.run_row is not None
     row = cast(Mapping[str, Any], record["row"])
     frames = json.loads(store.read_bytes(layout.publishing_file(folder, SERIES)))
     columns = {name: value for name, value in row.items() if name in CLIPS}
     shots, day = row.get("shot_rows", []), work.started[:10]
     regions = standing(row, record["reverts"], store)
     write_tables(
-        out, work.run, day, [columns], shots, frames, work.run_row, store, regions=regions
+        out, work.run, day, [columns], shots, frames, work.run_row, store,
+        regions=regions, findings=row.get("finding_rows", []),
     )  # fmt: skip
-    log = AuditLog(out, store)
-    if not log.has("clip_reverted", work.run):
-        log.append("clip_reverted", run=work.run, clip_id=work.clip_id, **work.audit)
 
 
 def _delete(folder: str, store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +52,7 @@ def _inside(part: pa.Table, revert: Mapping[str, Any]) -> pa.Array:
     return found
 
 
-def sums(parts: Iterator[pa.Table]) -> RegionSums:
+def sums(parts: Iterable[pa.Table]) -> RegionSums:
     """The regions in numbers."""
     total = RegionSums()
     for part in parts:

@@ -22,6 +22,7 @@ from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
 from pipeline.clip.segment import SegmentRecord
 from pipeline.detect.change_film import SUFFIX
+from pipeline.detect.verdict import FrameRow, verdict_columns
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
 from pipeline.media.segments import SegmentWriter
@@ -33,7 +34,6 @@ from pipeline.proof.premis_revert import PutBack, amended
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import Digest, listed, sealed
 from pipeline.runs import lease
-from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.process import Process
 from pipeline.runs.results import series_json
@@ -45,7 +45,7 @@ from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
 from pipeline.undo.changes import reverted_map
-from pipeline.undo.published import PublishedClip, published, record_of, refuse
+from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.regions import standing, sums
 from pipeline.undo.selection import Request, Selection
@@ -92,15 +92,25 @@ def revert_clip(clip: str, out: str, request: Request, *, by: str = "", note: st
 
 
 def reverted(
-    clip: str, out: str, request: Request, mine: lease.Lease, *, by: str = "", note: str = ""
+    clip: str,
+    out: str,
+    request: Request,
+    mine: lease.Lease,
+    *,
+    by: str = "",
+    note: str = "",
+    review: Mapping[str, object] | None = None,
 ) -> Reverted:
-    """`revert_clip` for a caller that holds the lease of the output."""
+    """`revert_clip` for a caller that holds the lease of the output.
+
+    `review` is the row of tables/reviews that asks for it. It is recorded if a frame is changed.
+    """
     finish(out)
     found = published(clip, out)
     refuse(found, out)
     survey = found.survey
     selection = request.of(survey.probe, survey.by_fields, len(survey.pts), found.shots)
-    work = _Work(found, out, selection, by or Process.here().actor, note)
+    work = _Work(found, out, selection, by or Process.here().actor, note, review)
     try:
         with temporary("revert-") as folder:
             return work.done(Path(folder), mine)
@@ -108,31 +118,20 @@ def reverted(
         cache.discard(survey.source_uri, work.cache)
 
 
-def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
-    """Let the next run restore a published clip again. Takes the output's lease.
-
-    Without it, a run leaves a clip alone after a revert. Raises ArchiveError if the clip is not
-    published, or Locked.
-    """
-    with lease.held(out, "revert --release"):
-        finish(out)
-        uri, _, record = record_of(clip, out)
-        person = by or Process.here().actor
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        record.pop("record_sha256", None)
-        record |= {"work_key": None, "released": {"at": at, "by": person, "note": note}}
-        run = str(record["row"]["run"])
-        storage.write_bytes(f"{uri}.json", sealed(record))
-        AuditLog(out).append("clip_released", run=run, clip_id=clip, asked_by=person, note=note)
-
-
 class _Work:
     """One revert."""
 
     def __init__(
-        self, found: PublishedClip, out: str, selection: Selection, by: str, note: str
+        self,
+        found: PublishedClip,
+        out: str,
+        selection: Selection,
+        by: str,
+        note: str,
+        review: Mapping[str, object] | None,
     ) -> None:
         self.found, self.out, self.selection, self.by, self.note = found, out, selection, by, note
+        self.review = review
         self.begun = Usage.now()
         self.shares: dict[str, Cell] = {}  # of the change map, if there is one
         self.cache = private_folder("sources")
@@ -268,7 +267,8 @@ class _Work:
                 storage.read_bytes(f"{found.uri}.premis.xml"), facts
             ),
         }, {f"{staged}{SUFFIX}": change_map} if change_map else None)  # fmt: skip
-        series = series_json(found.clip_id, new.measure.frames())
+        frames = new.frames()
+        series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
         store.write_bytes(former, found.sealed)
@@ -277,26 +277,35 @@ class _Work:
             **found.record,
             "streams": [vars(stream) for stream in new.report.streams],
             "tags": dict(new.report.tags),
-            "row": self._row(new, digest, changes, reverts),
+            "row": self._row(new, digest, changes, reverts, frames),
             **files,
             "work_key": found.row["work_key"],
             "reverts": reverts,
         }
+        if self.review is not None:
+            record["reviews"] = [*found.record.get("reviews", ()), self.review]
         for name in ("record_sha256", "released"):
             record.pop(name, None)
         store.write_bytes(f"{staged}.json", sealed(record))
 
     def _row(
-        self, new: Master, digest: Digest, changes: Changes, reverts: Sequence[Mapping[str, Any]]
+        self,
+        new: Master,
+        digest: Digest,
+        changes: Changes,
+        reverts: Sequence[Mapping[str, Any]],
+        frames: Sequence[FrameRow],
     ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
         regions_uri = self.found.record["row"].get("regions_uri")
-        regions = standing({**row, "regions_uri": regions_uri}, reverts)
+        regions = list(standing({**row, "regions_uri": regions_uri}, reverts))
+        findings = new.findings(self.found.survey, frames, regions, self.settings.recipe)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
             **row, **unknown, **changes.shares, **new.measure.summary(),
+            **verdict_columns(findings, untouched=not changes.frames),
             **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published", "retries": 0,
             "digital_source_type": digital_source_type(changes.frames, 0),
@@ -305,6 +314,7 @@ class _Work:
             "seconds_total": round(spent.clock, 3), "seconds_cpu": round(spent.cpu, 3),
             **self.shares,
             "shot_rows": [vars(shot) for shot in self.found.shots],
+            "finding_rows": [vars(finding) for finding in findings],
         }  # fmt: skip
 
     def _entry(self, former: str) -> dict[str, object]:
@@ -336,4 +346,4 @@ class _Work:
             "code": self.settings.code, "published": 1, "frames": changes.of_frames,
             "seconds": round(self.begun.spent().clock, 3), "exit_code": 0,
         }  # fmt: skip
-        return Commit(found.clip_id, self.run, found.uri, self.at, audit, row)
+        return Commit(found.clip_id, self.run, found.uri, self.at, audit, row, self.review)

@@ -31,6 +31,12 @@ def clip(count: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(wide[:, i : i + 72]) * np.float32(g) for i, g in enumerate(gains)]
 
 
+def view(count: int) -> list[np.ndarray]:
+    """A view that pans, in which flow finds its way."""
+    planes = [plane[:48, :64, None].astype(np.float32) / 255 for plane in scene(2, count, 1.0)]
+    return [np.repeat(plane, 3, -1) for plane in planes]
+
+
 @pytest.mark.parametrize("deflicker", [False, True])
 def test_a_stream_keeps_count_and_size(restorer: Restorer, deflicker: bool) -> None:
     found = list(restorer.stream(clip(9), deflicker=deflicker))
@@ -56,8 +62,7 @@ def test_tensors_restore_as_opencv_does(restorer: Restorer, tmp_path: Path) -> N
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net, path, {})
     by_tensors = Restorer(weights=path, device="cpu", tensors=True)
-    view = [plane[:64, :96, None].astype(np.float32) / 255 for plane in scene(2, 12, 1.0)]
-    frames = [np.repeat(plane, 3, -1) for plane in view]
+    frames = view(11)
     whole = list(by_tensors.stream(frames, deflicker=False))
     for one, other in zip(restorer.stream(frames, deflicker=False), whole, strict=True):
         assert other.image.shape == one.image.shape and other.rung == one.rung
@@ -97,12 +102,13 @@ def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> N
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net.cpu(), path, {})
     on_gpu = Restorer(weights=path, device="cuda")
+    on_cpu = Restorer(weights=path, device="cpu", tensors=True)
     for a, b in zip(
-        restorer.stream(clip(3), deflicker=False),
-        on_gpu.stream(clip(3), deflicker=False),
+        on_cpu.stream(view(7), deflicker=False),
+        on_gpu.stream(view(7), deflicker=False),
         strict=True,
     ):
-        assert np.abs(a.image - b.image).max() < 2 / 255  # bf16 autocast on the GPU
+        assert 255 * np.abs(a.image - b.image).mean() < 0.5  # bf16 autocast on the GPU
 
 
 FAULTS = """

@@ -1,13 +1,15 @@
 """The local executor gives the results that Ray gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline import flow
+from pipeline import flow, told
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.local import LocalExecutor, ThisProcess
 from pipeline.runs.run import Run
+from pipeline.sources.manifest import read_manifest
 from pipeline.store import storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -55,6 +57,17 @@ def test_a_fault_becomes_a_result(tmp_path: Path) -> None:
     assert fault.value.reason is Reason.NOT_FOUND
     result = work.settings.ledger.result("missing")
     assert (result.state, result.reason) == ("quarantined", Reason.NOT_FOUND)
+
+
+def test_a_worker_tells_how_far_a_shard_is(
+    manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "PAUSE_SECONDS", 0)
+    recipe = replace(RECIPE, strength=0.0)
+    clip = read_manifest(manifest)[0]
+    work = Run.open("m.csv", [clip], str(tmp_path / "out"), recipe, quiet)
+    LocalExecutor().result(work, clip)
+    assert told.frames_told(work.settings.ledger) == {("a", 0): 6, ("a", 1): 6}
 
 
 def test_this_process_is_the_only_node() -> None:

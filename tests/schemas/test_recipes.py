@@ -22,6 +22,7 @@ from schemas.errors import ArchiveError
 from schemas.reasons import Reason
 from schemas.recipe import RECIPES, Limits, Recipe, load_recipe
 from schemas.recipe_book import RecipeBook, load_book
+from schemas.verdict_rules import VerdictRule
 from tests.support.results import end, published
 
 
@@ -48,6 +49,10 @@ ALL_SETTINGS = Recipe(
     interlace="ivtc", gaps="allowed", shard_frames=60, profiles=("preservation", "access"),
     slices=24, change_map=True,
     limits=Limits(max_pixels=1_000_000, max_frames=99, wall_seconds=60, address_space_mb=1024),
+    rules=(
+        VerdictRule("soft", "edges_kept", "fail", 'it is "soft"', below=0.5),
+        VerdictRule("region_changed", "largest_change", "pass", "never", above=1.0),
+    ),
 )  # fmt: skip
 
 
@@ -116,7 +121,7 @@ def test_a_cluster_gets_the_same_recipes(folder: Path, tmp_path: Path) -> None:
     _write_recipes(there, book)
     again = load_book(str(there / "recipe.toml"), there / "recipes")
     assert again.digest == book.digest
-    assert _limits(Stop(max_gpu_hours=2.5)) == ["--max-gpu-hours", "2.5"]
+    assert _limits(Stop(max_gpu_hours=2.5), 7) == ["--max-gpu-hours", "2.5", "--max-review", "7"]
 
 
 def test_a_change_of_one_recipe_affects_only_its_collection(folder: Path, tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ def settings_for(folder: Path, recipe: Recipe | None = None, out: str = "") -> S
     return Settings(ledger, recipe or Recipe(), WEIGHTS, "0.1.0", str(folder / "cache"))
 
 
-def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRecord:
+def segment(
+    survey: Survey, source: Path, path: Path, changed: int, erased: int | None = None
+) -> SegmentRecord:
     """Write one segment with the whole clip; its first `changed` frames are one code value darker.
 
-    Returns its record.
+    In the frame `erased`, a box of 32 x 24 pixels at 16,8 is another picture. Returns its record.
     """
     with (
         Decoder(source, Recipe().limits) as decoder,
@@ -41,7 +43,10 @@ def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRe
     ):
         for frame in decoder:
             step = np.array(1 if frame.index < changed else 0, frame.planes[0].dtype)
-            writer.write((frame.planes[0] - step, *frame.planes[1:]))
+            luma = frame.planes[0] - step
+            if frame.index == erased:
+                luma[8:32, 16:48] ^= 128
+            writer.write((luma, *frame.planes[1:]))
     return SegmentRecord(
         0, 0, len(survey.pts), tuple(writer.crcs), uri=str(path),
         seconds_decode=0.1, seconds_model=0.1, seconds_encode=0.1, source_share=0.9,
@@ -50,11 +55,17 @@ def segment(survey: Survey, source: Path, path: Path, changed: int) -> SegmentRe
 
 
 def publish(
-    folder: Path, source: Path, settings: Settings, changed: int = 2, **columns: Any
+    folder: Path,
+    source: Path,
+    settings: Settings,
+    changed: int = 2,
+    erased: int | None = None,
+    **columns: Any,
 ) -> dict[str, Any]:
     """Publish `source` under its file name. `columns` are more manifest columns."""
     clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
     storage.write_bytes(layout.survey(settings.ledger.uri, clip.clip_id), survey.to_json())
-    record = segment(survey, source, folder / f"{source.stem}-segment.mkv", changed)
+    path = folder / f"{source.stem}-segment.mkv"
+    record = segment(survey, source, path, changed, erased)
     return result_to_record(assemble_clip(clip, survey, {0: record}, settings))

@@ -110,6 +110,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
             if content:
                 typed = schema(name) if name == "frames" else None
                 connection.register(name, pa.Table.from_pylist(content, typed))
+        for name in ("findings", "reviews"):
+            found = pa.Table.from_pylist(rows.get(name, []), schema(name))
+            connection.register(name, found)
         return connection.sql(sql).to_arrow_table()
 
     fake = types.ModuleType("jobs.console.query")

@@ -12,7 +12,7 @@ import pytest
 from jobs.console.describe import described
 from jobs.console.query import QueryLimits, query
 from jobs.console.views import VIEWS, selected
-from pipeline.runs.tables import write_tables
+from pipeline.runs.tables import write_review, write_tables
 from pipeline.store import storage
 from schemas.errors import ArchiveError
 from schemas.tables import PUBLISHED, schema
@@ -58,6 +58,13 @@ def write_lake(out: str) -> None:
         found += [region(run, "b", 25, "repair"), region(run, "b", 40, "suspect")]
         regions = pa.Table.from_pylist(found, schema("regions"))
         write_tables(out, run, day, clips, [], frames, run_row, regions=[regions])
+    write_review(out, review("d", SECOND, "question"))
+
+
+def review(clip: str, restored_by: str, decision: str, number: int = 0) -> Row:
+    facts = {"by": "A. Curator", "note": "a foot", "at": "2026-11-23T01:02:03+00:00"}
+    row = {"clip_id": clip, "run": f"20261123T01020{number}-abcdef", "restored_by": restored_by}
+    return {**row, "decision": decision, **facts}
 
 
 def region(run: str, clip: str, area: int, decision: str) -> Row:
@@ -150,6 +157,35 @@ def test_views_say_what_they_promise(lake: str) -> None:
     ]
     assert rows(f"{areas} suspects") == [("b", FIRST, 40), ("a", SECOND, 30)]
     assert rows(f"{areas} largest_repairs") == [("b", FIRST, 25), ("a", SECOND, 20)]
+
+
+def test_the_review_queue_has_what_nobody_decided_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runs.tables.check", lambda name, table: table)  # slow
+    out, verdicts = str(tmp_path), {
+        "bad": "fail", "doubtful": "needs_review", "good": "pass", "same": "untouched",
+        "older": None, "accepted": "fail", "again": "fail", "rerun": "fail", "asked": "fail",
+        "undecided": "needs_review",
+    }  # fmt: skip
+    clips = [
+        clip(name, "published", verdict=verdict, verdict_sentence=f"Why {name}.")
+        for name, verdict in verdicts.items()
+    ]
+    later = [clip("again", "published", verdict="needs_review")]
+    for run, rows in ((FIRST, clips), (SECOND, later)):
+        day = f"{run[:4]}-{run[4:6]}-{run[6:8]}"
+        write_tables(out, run, day, rows, [], [], {"run": run, "started": day, "clips": 1})
+    decided = [
+        ("accepted", "question"), ("accepted", "accept"), ("again", "accept"), ("rerun", "rerun"),
+        ("asked", "question"), ("undecided", "accept"), ("undecided", "question"),
+    ]  # fmt: skip
+    for number, (name, decision) in enumerate(decided):
+        write_review(out, review(name, FIRST, decision, number))
+    asked = "SELECT clip_id, verdict_sentence, decision FROM review_queue"
+    found = [tuple(row.values()) for row in query(out, asked).to_pylist()]
+    assert found[:2] == [("asked", "Why asked.", "question"), ("bad", "Why bad.", None)]
+    assert [row[0] for row in found[2:]] == ["again", "doubtful", "undecided", "older"]
 
 
 def test_drift_finds_a_planted_shift_and_no_other(tmp_path: Path) -> None:

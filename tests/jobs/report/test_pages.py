@@ -186,7 +186,29 @@ def test_the_page_of_a_flagged_clip_shows_the_finding_and_its_box() -> None:
     assert [link["href"] for link in page.all("a") if "boxed" == link.get("class")] == [
         f"a/{name}" for name in names.values()
     ]
-    assert "archive-restore revert a --out 'out dir'" in page.text
+    for decision in ("accept", "rerun", "revert"):
+        command = f"archive-restore review {decision} a --by NAME --out 'out dir'"
+        assert command in page.text
+
+
+def test_an_accepted_clip_is_no_longer_among_the_first() -> None:
+    accept = {
+        "decision": "accept",
+        "by": "A. Curator",
+        "note": "as in the print",
+        "at": "2026-11-30",
+    }
+    entry = flagged("a", "fail", output_sha256="1")
+    done = replace(entry, review=accept | {"output_sha256": "1"})
+    older = replace(entry, review=accept | {"output_sha256": "0"})
+    other = flagged("b", "needs_review")
+    assert [e.clip_id for e in worst_first([other, done])] == ["b", "a"]
+    assert [e.clip_id for e in worst_first([other, older])] == ["a", "b"]
+    words = "Reviewed by A. Curator on 2026-11-30: accept: as in the print."
+    assert words in Page(clip_page(done, "", "")).text
+    assert "It was about an earlier version" in Page(clip_page(older, "", "")).text
+    shown = Page(index_page([done], "out", "now")).text
+    assert "failaccepted" in shown  # the verdict and the decision, without the state
 
 
 def test_the_worst_frame_of_each_measure_is_shown_once() -> None:

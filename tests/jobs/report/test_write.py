@@ -195,7 +195,7 @@ def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
     run, out = "20261122T010203-abcdef", str(tmp_path)
     row = published_row("good") | {"run": run}
     frames = [
-        {"clip_id": "good", "frame": i, "shot": i // 5} | dict.fromkeys(SERIES, float(i))
+        {"clip_id": "good", "frame": i, "shot": i // 5} | dict.fromkeys(SERIES, i / 10)
         for i in range(10)
     ]
     bad = {"clip_id": "bad", "state": "failed", "reason": "STORE_ERROR", "source_uri": "s3://b/x"}
@@ -204,15 +204,17 @@ def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
     write_report(out)
     good = Page((tmp_path / "report" / "clips" / "good.html").read_text())
     assert "75% less noise" in good.text
-    assert len(good.all("polyline")) == 5
-    assert len(good.all("line")) == 3
+    assert len(good.all("polyline")) == 7
+    assert len(good.all("line")) == 5 + 3  # cuts, and limits of rules
     assert "2 clips: 1 ready, 1 failed." in (tmp_path / "report" / "index.html").read_text()
 
 
 WORSE = {  # a value that is the worst, of each measure of a frame
     "psnr_to_source_db": 10.0, "ssim_to_source": 0.1, "mean_luma_after": 90.0,
     "gain_step_after": -1.5, "noise_sigma_after": 9.0, "blur_after": 1.9, "blockiness_after": 3.0,
-    "temporal_diff_after": 9.0, "ref_psnr_after_db": 0.5,
+    "temporal_diff_after": 9.0, "ref_psnr_after_db": 0.5, "largest_change": 0.5,
+    "pixels_changed": 0.5, "chroma_shift": 9.0, "texture_added": 9.0, "edges_kept": 0.1,
+    "out_of_step": 0.9,
 }  # fmt: skip
 
 
@@ -220,7 +222,8 @@ def test_the_worst_frame_of_every_measure_is_found(tables: Any) -> None:
     """Each measure is bad in one frame. In the other clip nothing got worse."""
     even = dict.fromkeys((name for name, c in FRAMES.items() if c.unit), 1.0)
     even |= {"psnr_to_source_db": 100.0, "ssim_to_source": 1.0}
-    even |= {name: None for name in set(FRAME_MEASURES) - set(WORSE) if name in FRAMES}
+    even |= dict.fromkeys(("largest_change", "pixels_changed", "chroma_shift"), 0.0)
+    even |= dict.fromkeys(("texture_added", "out_of_step"), 0.0)
     row = {"run": "r2", "shot": 0} | even
     bad = {3 * n: name for n, name in enumerate(WORSE)}
     for frame in range(3 * len(WORSE)):
@@ -233,6 +236,7 @@ def test_the_worst_frame_of_every_measure_is_found(tables: Any) -> None:
 
     clips = [{"clip_id": name, "run": "r2"} for name in ("a", "b")]
     found = worst_frames(clips, lambda sql: query("", sql))
+    assert set(WORSE) == set(FRAME_MEASURES)
     words = {FRAME_MEASURES[name].words: frame for frame, name in bad.items()}
     assert {text.partition(" (")[0]: frame for frame, text in found["a"]} == {
         text.partition(" (")[0]: frame for text, frame in words.items()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from models.fidelity.evidence import apply_decisions, find_suspects
@@ -233,6 +234,19 @@ def test_what_lies_along_the_frames_edge_stays() -> None:
     middle = list(apply_decisions(find_suspects(states)))[2]
     assert of(middle) == [("suspect", "edge")]
     assert np.abs(middle.image - middle.source).max() < 0.01
+
+
+@pytest.mark.parametrize(("count", "why"), [(2, "one_frame"), (3, "edge")])
+@pytest.mark.parametrize("bar", [0, 4])
+def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
+    count: int, why: str, bar: int
+) -> None:
+    """Also beside a black bar."""
+    places = [(bar, 30 + 40 * number) for number in range(count)]
+    states = [frame(index, None, dust=places if index == 2 else ()) for index in range(5)]
+    for state in states:
+        state.source[:, :bar] = state.image[:, :bar] = 0
+    assert {reason for _, reason in of(list(find_suspects(states))[2])} == {why}
 
 
 def test_the_ends_of_a_shot_are_judged_by_two_frames_on_one_side() -> None:

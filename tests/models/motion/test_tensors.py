@@ -14,7 +14,7 @@ import torch
 from models import transfer
 from models.fidelity import change_bound, damage_level, defect_map, judgement, predicted_error
 from models.frame_state import FrameState, number_frames
-from models.motion import alignment, engine, opencv, temporal_filter, tensor_flow, tensors
+from models.motion import alignment, engine, engines, opencv, temporal_filter, tensor_flow, tensors
 from models.motion.alignment import SPAN, Aligner, FlowFrame
 from models.motion.engines import engine_of
 from models.motion.opencv import OPENCV
@@ -50,6 +50,7 @@ def coloured(planes: list[np.ndarray]) -> list[np.ndarray]:
 def clean(request: pytest.FixtureRequest) -> list[np.ndarray]:
     """A view that pans, with noise of 4 code values."""
     planes = scene(3, 9, 1.5) if request.param == "soft" else sharp_scene(3, 9)
+    planes = [plane[:88, :112] for plane in planes]
     rng = np.random.default_rng(1)
     return [
         (one + rng.normal(0, 4 / 255, one.shape)).astype(np.float32) for one in coloured(planes)
@@ -114,7 +115,7 @@ def test_pictures_flows_and_planes_are_warped_alike(
     pictures: list[np.ndarray], cubic: bool
 ) -> None:
     rng = np.random.default_rng(0)
-    flow = cv2.GaussianBlur(rng.normal(0, 40, (120, 160, 2)).astype(np.float32), (0, 0), 6)
+    flow = cv2.GaussianBlur(rng.normal(0, 40, (88, 112, 2)).astype(np.float32), (0, 0), 6)
     flow[:20, :20] += 50  # from beyond the edge
     for array in (pictures[0], flow, pictures[0][..., 0]):
         one = OPENCV.warp(array, flow, cubic)
@@ -198,7 +199,7 @@ def test_pictures_are_filtered_alike(pictures: list[np.ndarray]) -> None:
         filtered = list(TemporalFilter(which).run(which.raised(frames)))
         made.append(which.image(filtered[2]))
     assert 255 * np.abs(made[0] - pictures[2])[INNER].mean() > 0.5
-    assert 255 * np.abs(made[0] - as_array(made[1]))[INNER].mean() < 0.25
+    assert 255 * np.abs(made[0] - as_array(made[1]))[INNER].mean() < 0.4
 
 
 def test_the_highest_around_a_pixel_is_alike() -> None:
@@ -212,6 +213,14 @@ def test_the_device_chooses_the_engine() -> None:
     assert isinstance(engine_of(CPU, tensors=True), Tensors)
     assert isinstance(engine_of(torch.device("cuda")), Tensors)
     assert engine_of(torch.device("cuda"), tensors=False) is OPENCV
+
+
+def test_a_gpu_without_room_leaves_motion_to_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
+    assert engines.fits(1080, 1920, 8 << 30) and not caplog.records
+    assert not engines.fits(2160, 3840, 8 << 30)
+    assert "3840x2160: 8192 MiB" in caplog.text
+    assert engines.with_room(TENSORS, 2160, 3840) is TENSORS  # not on a GPU
+    assert engines.with_room(OPENCV, 2160, 3840) is OPENCV
 
 
 # Modules whose functions work on tensors of a device. Left out: what runs on the CPU alone.

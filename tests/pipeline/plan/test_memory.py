@@ -91,7 +91,7 @@ def test_a_clip_that_fits_in_tiles_is_restored_in_tiles(tmp_path: Path) -> None:
     write_clip(path, Clip(frames=2, width=640, height=32))
     survey = survey_clip(clip_of(path), recipe, tmp_path)
     room, (shard,) = predicted("fast", 640, 32, 256), plan_shards(survey.shots, 120)
-    made = ShardRestorer(recipe, 1).restore(path, survey, shard, tmp_path / "s.mkv", room)
+    made = ShardRestorer(recipe, 1).restore(path, survey, shard, tmp_path / "s.mkv", room=room)
     assert made.tile == 256
 
 

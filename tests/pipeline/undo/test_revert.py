@@ -22,15 +22,16 @@ from pipeline.runs import audit, lease
 from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
 from pipeline.store import layout, storage
-from pipeline.store.storage import Store
 from pipeline.undo import publishing
 from pipeline.undo import revert as undo
-from pipeline.undo.revert import release_clip, revert_clip
+from pipeline.undo.revert import revert_clip
+from pipeline.undo.review import release_clip
 from pipeline.undo.selection import Request
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from tests.support.command_line import invoke
+from tests.support.environment.failing import Killed, Mortal
 from tests.support.media.media_factory import Clip, write_clip
 from tests.support.premis_schema import breaches, texts
 from tests.support.published import settings_for
@@ -92,6 +93,7 @@ def _check_papers(out: str, former: bytes) -> None:
     assert row["output_sha256"] == storage.sha256_file(master(out)) != was["output_sha256"]
     assert (row["frames_reverted"], row["frames_changed"]) == (2, CHANGED)
     assert was["source_share"] < row["source_share"] < 1
+    assert was["verdict"] == row["verdict"] == "pass"
     assert record["tags"]["RESTORATION_REVERTED"] == "1 to 2"
     root = ET.fromstring(storage.read_bytes(f"{master(out)}.premis.xml"))
     assert breaches(root) == []
@@ -123,6 +125,7 @@ def test_a_whole_clip_is_the_source_again_and_stays_so(
     assert [f.crc32 for f in frames(master(out))] == [f.crc32 for f in source]
     row = read_record(master(out))["row"]
     assert (row["frames_changed"], row["source_share"], row["defect_share"]) == (0, 1, 0)
+    assert row["verdict"] == "untouched"
     assert row["digital_source_type"].endswith("digitalCapture")
     again = revert_clip("reel", out, Request())
     assert (again.frames, again.sha256) == (0, row["output_sha256"])
@@ -135,39 +138,6 @@ def test_a_whole_clip_is_the_source_again_and_stays_so(
     release_clip("reel", out, by="A. Curator")
     assert unchanged(clip, here) is None and unchanged(clip, other) is None
     assert check_published(master(out)).faults == []
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Mortal(Store):
-    """A store that ends the process at one of its writes."""
-
-    def __init__(self, lives: int) -> None:
-        super().__init__()
-        object.__setattr__(self, "lives", [lives])
-
-    def _spend(self) -> None:
-        self.lives[0] -= 1
-        if self.lives[0] < 0:
-            raise Killed
-
-    def upload(self, path: Path, uri: str | Path) -> None:
-        self._spend()
-        super().upload(path, uri)
-
-    def write_bytes(self, uri: str | Path, data: bytes) -> None:
-        self._spend()
-        super().write_bytes(uri, data)
-
-    def create(self, uri: str | Path, data: bytes) -> bool:
-        self._spend()
-        return super().create(uri, data)
-
-    def delete(self, uri: str | Path) -> None:
-        self._spend()
-        super().delete(uri)
 
 
 def test_killed_at_any_point_the_old_or_the_new_version_stands(

@@ -1,13 +1,15 @@
-"""Steps that fail, and a clock that does not wait."""
+"""Steps and stores that fail, and a clock that does not wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pipeline.store import retry
+from pipeline.store.storage import Store
 
 
 @pytest.fixture
@@ -31,3 +33,36 @@ def failing(*faults: BaseException | None) -> Callable[[], str]:
         return "done"
 
     return step
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Mortal(Store):
+    """A store that ends the process at one of its writes."""
+
+    def __init__(self, lives: int) -> None:
+        super().__init__()
+        object.__setattr__(self, "lives", [lives])
+
+    def _spend(self) -> None:
+        self.lives[0] -= 1
+        if self.lives[0] < 0:
+            raise Killed
+
+    def upload(self, path: Path, uri: str | Path) -> None:
+        self._spend()
+        super().upload(path, uri)
+
+    def write_bytes(self, uri: str | Path, data: bytes) -> None:
+        self._spend()
+        super().write_bytes(uri, data)
+
+    def create(self, uri: str | Path, data: bytes) -> bool:
+        self._spend()
+        return super().create(uri, data)
+
+    def delete(self, uri: str | Path) -> None:
+        self._spend()
+        super().delete(uri)

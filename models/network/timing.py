@@ -1,0 +1,153 @@
+"""What a device is, and how long it takes for the network and for what follows motion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from models.frame_state import FrameState
+from models.motion.alignment import LUMA_SIGMA, OFFSETS
+from models.motion.engine import Engine
+from models.network.precision import half
+from models.network.tiling import padded
+from models.network.unet import RestorationNet
+
+
+@dataclass(frozen=True)
+class Device:
+    """Facts of a device, for a report."""
+
+    name: str
+    kind: str  # "cuda" or "cpu"
+    memory_gib: float | None  # of a GPU
+    pytorch: str  # its version
+    threads: int  # of PyTorch on the CPU
+    bfloat16: bool  # whether convolutions run in it
+
+    @classmethod
+    def of(cls, device: torch.device) -> Device:
+        gpu = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+        return cls(
+            gpu.name if gpu else "CPU",
+            device.type,
+            round(gpu.total_memory / 2**30, 1) if gpu else None,
+            torch.__version__,
+            torch.get_num_threads(),
+            half(device)._enabled,
+        )
+
+
+def settled(device: torch.device) -> float:
+    """The time in seconds once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def peak_mib(device: torch.device) -> float | None:
+    """Most memory of a GPU that tensors held since the last call, in MiB; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated(device) / 2**20
+    torch.cuda.reset_peak_memory_stats(device)
+    return round(peak, 1)
+
+
+def utilization(device: torch.device) -> float | None:
+    """Share of the last moment in which a GPU worked, in [0, 1]; None if it cannot be read."""
+    if device.type != "cuda":
+        return None
+    try:
+        return torch.cuda.utilization(device) / 100
+    except (ImportError, RuntimeError):  # without NVIDIA's library for it
+        return None
+
+
+class StageClock:
+    """Milliseconds of each stage, one after the other: the device is waited for at every frame."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds: dict[str, float] = {}
+        self._frames: dict[str, int] = {}
+        self._inner: list[float] = []  # seconds of the stages before, for every stage at work
+
+    def watch(self, stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
+        """The frames of a stage, with its own time added up."""
+        while True:
+            started = settled(self._device)
+            self._inner.append(0.0)
+            frame = next(frames, None)
+            taken = settled(self._device) - started
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + taken - self._inner.pop()
+            if self._inner:
+                self._inner[-1] += taken
+            if frame is None:
+                return
+            self._frames[stage] = self._frames.get(stage, 0) + 1
+            yield frame
+
+    def milliseconds(self) -> dict[str, float]:
+        """For each stage, of one frame, in the order of the stages."""
+        return {
+            stage: round(1000 * seconds / max(self._frames.get(stage, 0), 1), 2)
+            for stage, seconds in self._seconds.items()
+        }
+
+
+def network_seconds(net: RestorationNet, height: int, width: int, count: int) -> float:
+    """Seconds of the bare network for one frame, the mean of ``count`` after a first one."""
+    parameter = next(net.parameters())
+    random = torch.Generator(parameter.device).manual_seed(0)
+    window = torch.rand(
+        1, 1 + len(OFFSETS), 3, height, width, device=parameter.device, generator=random
+    )
+    trust = torch.ones(1, len(OFFSETS), height, width, device=parameter.device)
+    window, trust = padded(window[0])[None], padded(trust[0])[None]
+
+    def once() -> None:
+        with half(parameter.device):
+            net.restore(window, trust, 1, 0.0, 0)
+
+    return _mean_seconds(once, parameter.device, count)
+
+
+def motion_milliseconds(
+    engine: Engine, preset: str, height: int, width: int, device: torch.device, count: int
+) -> dict[str, float]:
+    """Milliseconds of each operation of an engine on a picture of a size; see `Engine`."""
+    random = torch.Generator().manual_seed(0)
+    rough = torch.rand(1, 3, height // 8 + 2, width // 8 + 2, generator=random)
+    large = torch.nn.functional.interpolate(rough, (height, width + 2), mode="bicubic")[0]
+    arrays = [large[..., at : at + width].permute(1, 2, 0).contiguous().numpy() for at in (0, 2)]
+    here, there = (engine.picture(array) for array in arrays)
+    lumas = engine.luma(here, LUMA_SIGMA), engine.luma(there, LUMA_SIGMA)
+    search = engine.search(preset)
+    flow = search(*lumas)
+    _, trust = engine.matched(*lumas, flow)
+    moved = engine.warp(there, flow, cubic=True)
+    operations: dict[str, Callable[[], object]] = {
+        "luma": lambda: engine.luma(here, LUMA_SIGMA),
+        f"flow, {preset}": lambda: search(*lumas),
+        "flow, ultrafast": lambda: engine.search("ultrafast")(*lumas),
+        "warp, cubic": lambda: engine.warp(there, flow, cubic=True),
+        "matched": lambda: engine.matched(*lumas, flow),
+        "keep_edges": lambda: engine.keep_edges(here, moved, there),
+        "weighted_mean": lambda: engine.weighted_mean(here, [(moved, trust)]),
+        "agreement": lambda: engine.agreement(here, moved),
+    }
+    return {
+        name: round(1000 * _mean_seconds(operation, device, count), 2)
+        for name, operation in operations.items()
+    }
+
+
+def _mean_seconds(operation: Callable[[], object], device: torch.device, count: int) -> float:
+    operation()
+    started = settled(device)
+    for _ in range(count):
+        operation()
+    return (settled(device) - started) / count

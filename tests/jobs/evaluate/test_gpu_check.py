@@ -1,0 +1,134 @@
+"""One command measures a device, with nothing but what a bare machine with a GPU has."""
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.evaluate.gpu_check import COLUMNS, PERIOD, Rates, drawn, table
+from models.frame_state import FrameState
+from models.network import timing
+from pipeline.media.rgb import read_planes, write_rgb
+
+BARE = "torch", "numpy", "opencv-python-headless", "safetensors", "av"
+ALONE = """
+import sys
+for name in sys.argv[2].split(","):
+    sys.modules[name] = None  # an import of it fails
+from jobs.evaluate.gpu_check import main
+sys.exit(main(["--tiny", "--device", "cpu", "--threads", "1", "--out", sys.argv[1]]))
+"""
+
+
+def needed(package: str, known: set[str]) -> set[str]:
+    """A package and all that it needs."""
+    if package not in known:
+        known.add(package)
+        try:
+            wanted = requires(package) or []
+        except PackageNotFoundError:  # for another machine
+            return known
+        for line in wanted:
+            if "extra ==" not in line and (name := re.match(r"[\w.-]+", line)):
+                needed(name[0].lower().replace("_", "-"), known)
+    return known
+
+
+def not_on_a_bare_machine() -> list[str]:
+    """Modules of installed packages that none of BARE needs."""
+    there: set[str] = set()
+    for package in BARE:
+        needed(package, there)
+    return [
+        name
+        for name, packages in packages_distributions().items()
+        if not {package.lower().replace("_", "-") for package in packages} & there
+        and name.isidentifier()
+        and name not in ("jobs", "models", "pipeline", "schemas")
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """The report of a tiny check on a bare machine, and what it printed."""
+    out, without = tmp_path_factory.mktemp("check") / "found.json", not_on_a_bare_machine()
+    assert {"ray", "pydantic", "pandera", "boto3", "pyarrow", "typer"} <= set(without)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(out), ",".join(without)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"PATH": "", "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text()), done.stdout
+
+
+def test_everything_is_measured_on_a_bare_machine(made: tuple[dict[str, Any], str]) -> None:
+    report, printed = made
+    assert report["device"]["kind"] == "cpu" and "No GPU was used" in printed
+    (row,) = report["rates"]
+    assert set(row) == {column.name for column in fields(Rates)}
+    for name in ("through", "restore", "network", "decode", "encode", "core_seconds"):
+        assert row[name] > 0
+    assert row["busy"] is None and row["gpu_mib"] is None and row["frames"] == 2
+    assert {"colour", "alignment", "network", "evidence", "change bound"} <= set(row["stages_ms"])
+    assert min(row["stages_ms"].values()) >= 0 and min(row["motion_ms"].values()) > 0
+    (found,) = report["pictures"].values()
+    assert 0 < found["mean"] < found["largest"]
+    assert printed == table(report) + "\n"
+    assert all(str(row[name]) in printed for name in COLUMNS if row[name] is not None)
+
+
+def test_pictures_that_differ_are_named(made: tuple[dict[str, Any], str]) -> None:
+    report = json.loads(json.dumps(made[0]))
+    (name,) = report["pictures"]
+    report["pictures"][name]["alike"] = False
+    assert f"| {name} " in table(report) and "| no |" in table(report)
+
+
+def test_what_is_drawn_begins_anew_without_a_jump() -> None:
+    frames = [frame.astype(int) for frame in drawn(PERIOD + 1, 48, 32)]
+    steps = [np.abs(b - a).mean() for a, b in itertools.pairwise(frames)]
+    assert steps[-1] < 1.5 * np.median(steps)
+
+
+def test_planes_are_those_that_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mkv"
+    write_rgb(path, drawn(3, 50, 38), 25, pix_fmt="yuv420p")  # type: ignore[arg-type]
+    found = list(read_planes(path))
+    assert [plane.shape for plane in found[0]] == [(38, 50), (19, 25), (19, 25)]
+    assert len(found) == 3 and np.ptp(found[0][0]) > 50
+
+
+def test_a_stage_has_its_own_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that is set by hand: 20 ms a frame in the first stage, 5 in the second."""
+    now = [0.0]
+    monkeypatch.setattr(timing, "settled", lambda device: now[0])
+    clock = timing.StageClock(torch.device("cpu"))
+
+    def taking(frames: Iterable[FrameState], seconds: float) -> Iterator[FrameState]:
+        for frame in frames:
+            now[0] += seconds
+            yield frame
+
+    read = (FrameState.read(k, np.zeros((4, 4, 3), np.float32)) for k in range(3))
+    first = clock.watch("first", taking(read, 0.02))
+    assert len(list(clock.watch("second", taking(first, 0.005)))) == 3
+    assert clock.milliseconds() == {"first": 20.0, "second": 5.0}
+
+
+def test_a_cpu_has_no_figures_of_a_gpu() -> None:
+    device = torch.device("cpu")
+    assert timing.peak_mib(device) is None and timing.utilization(device) is None
