@@ -25,6 +25,10 @@ CHANGES: Columns = {
     "edges_kept": real(
         "Strength of the source's edges that is left. Null without edges.", "1 is all"
     ),
+    "detail_kept": real(
+        "Least part of the source's detail that is left in a window of an eighth of the width and "
+        "height. Null without detail.", "1 is all",
+    ),
     "out_of_step": real(
         "Share of what moves that looks like another frame of the source. Null if little moves.",
         "0 to 1", low=0, high=1,

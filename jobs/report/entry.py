@@ -116,10 +116,10 @@ def badge(state: str) -> Html:
 
 
 def badges(entry: ReportEntry) -> Html:
-    """The verdict of a clip and its state; one of them if both are the same word."""
+    """The verdict of a clip, or its state if it has none, and what a person decided."""
     verdict = entry.text("verdict")
     decided = {"accept": "accepted", "rerun": "runs again"}.get(entry.decision, entry.decision)
-    shown = [name for name in (verdict, entry.state, decided) if name]
+    shown = [name for name in (verdict or entry.state, decided) if name]
     return join([badge(name) for name in dict.fromkeys(shown)])
 
 

@@ -29,10 +29,12 @@ NEARER = 2.0  # how much nearer another frame must be
 ENOUGH = 0.1  # share of blocks that must move
 EDGES = 0.9  # quantile of the gradient above which a pixel lies on an edge
 LEAST_EDGE = 4.0  # code values of gradient
+LEAST_DETAIL = 2.0  # code values of gradient: finer detail may be grain
+FULL = 0.4  # share of a window that must have detail
 NAN = float("nan")
 MEASURES = (
     "pixels_changed", "largest_change", "chroma_shift", "texture_added", "edges_kept",
-    "out_of_step",
+    "detail_kept", "out_of_step",
 )  # fmt: skip
 
 Grid = NDArray[np.float32]  # a number for each tile or block
@@ -73,7 +75,6 @@ class ChangeMeter:
             self._near.append(None)
             return
         pair = _Pair(_small(before), _small(after))
-        width = before.shape[1] / pair.source.shape[1]
         for name, number, box in _changes(before, after, pair, chroma, depth):
             self._rows[-1][name] = number
             if box is not None:
@@ -82,9 +83,8 @@ class ChangeMeter:
             share, largest, box = changed
             self._rows[-1] |= {"pixels_changed": share, "largest_change": largest}
             if box:
-                x, y, wide, high = (round(side * width) for side in box)
-                wide, high = min(wide, before.shape[1] - x), min(high, before.shape[0] - y)
-                self._boxes[-1]["largest_change"] = x, y, wide, high
+                found = _scaled(box, pair.source.shape, before.shape)
+                self._boxes[-1]["largest_change"] = found
         self._near.append(pair)
         if len(self._near) == 3:
             first, middle, last = self._near
@@ -133,7 +133,11 @@ def _changes(
     fine = _texture(after[::2]) - _texture(before[::2])
     coarse = _texture(pair.restored) - _texture(pair.source)
     yield "texture_added", *_worst(np.maximum(fine, coarse), before.shape)
-    yield "edges_kept", _edges_kept(pair), None
+    source, restored = (np.diff(cv2.blur(image, (3, 3)), axis=1) for image in pair)
+    yield "edges_kept", _edges_kept(source, restored), None
+    if worst := _detail_kept(source, restored):
+        kept, box = worst
+        yield "detail_kept", kept, _scaled(box, pair.source.shape, before.shape)
 
 
 def _worst(tiles: Grid, shape: tuple[int, ...]) -> tuple[float, Box]:
@@ -164,19 +168,44 @@ def _texture(luma: Luma) -> Grid:
     return np.sqrt(_tiles(detail * detail) / 6)
 
 
-def _edges_kept(pair: _Pair) -> float:
-    """The part of the strength of the source's edges that the restored frame has.
+def _edges_kept(source: Luma, restored: Luma) -> float:
+    """The part of the strength of the source's edges that the restored frame has, of gradients.
 
     Noise averages out, because the sign of an edge counts. NaN on a frame without edges.
     """
-    source = np.diff(cv2.blur(pair.source, (3, 3)), axis=1)
     strength = np.abs(source)
     on_edge = strength > max(float(np.quantile(strength[::3, ::3], EDGES)), LEAST_EDGE)
     if np.count_nonzero(on_edge) < on_edge.size // 100:
         return NAN
-    restored = np.diff(cv2.blur(pair.restored, (3, 3)), axis=1)
     kept = np.dot(np.sign(source[on_edge]), restored[on_edge]) / strength[on_edge].sum()
     return float(kept)
+
+
+def _detail_kept(source: Luma, restored: Luma) -> tuple[float, Box] | None:
+    """The least part of the source's detail that is left in a window, and the window in pixels.
+
+    A window has the size of a tile, and is full of detail. None on a frame without such windows.
+    """
+    strength = np.abs(source)
+    fine = (strength > LEAST_DETAIL).astype(np.float32)
+    size = max(source.shape[1] // TILES, 3), max(source.shape[0] // TILES, 3)
+    full, had, has = (
+        cv2.blur(values, size, borderType=cv2.BORDER_CONSTANT)
+        for values in (fine, fine * strength, fine * np.sign(source) * restored)
+    )
+    kept = np.where(full > FULL, has / np.maximum(had, 1e-6), np.inf)
+    row, column = divmod(int(kept.argmin()), kept.shape[1])
+    if not np.isfinite(kept[row, column]):
+        return None
+    x, y = max(column - size[0] // 2, 0), max(row - size[1] // 2, 0)
+    return float(kept[row, column]), (x, y, *size)
+
+
+def _scaled(box: Box, small: tuple[int, ...], shape: tuple[int, ...]) -> Box:
+    """A box of the small frame in pixels of a frame of this shape."""
+    factor = shape[1] / small[1]
+    x, y, wide, high = (round(side * factor) for side in box)
+    return x, y, min(wide, shape[1] - x), min(high, shape[0] - y)
 
 
 def _largest_region(pair: _Pair) -> tuple[float, float, Box | None]:

@@ -207,7 +207,8 @@ def test_an_accepted_clip_is_no_longer_among_the_first() -> None:
     words = "Reviewed by A. Curator on 2026-11-30: accept: as in the print."
     assert words in Page(clip_page(done, "", "")).text
     assert "It was about an earlier version" in Page(clip_page(older, "", "")).text
-    assert "accepted" in Page(index_page([done], "out", "now")).text
+    shown = Page(index_page([done], "out", "now")).text
+    assert "failaccepted" in shown  # the verdict and the decision, without the state
 
 
 def test_the_worst_frame_of_each_measure_is_shown_once() -> None:

@@ -113,6 +113,19 @@ def test_an_adversary_is_caught_by_the_frame_that_proves_it(
     assert {one.frame for one in caught.values()} <= frames
 
 
+def test_a_part_that_lost_its_fine_detail_is_caught() -> None:
+    """Ripples of 9 code values go in one part: no pixel changes strongly."""
+    ripples = 128 + 9 * np.sin(np.arange(160) / 1.1)[None, :] * np.ones((120, 1))
+    before = np.repeat(ripples[None], 4, axis=0).astype(np.float32)
+    after = before.copy()
+    after[2, 30:70, 50:110] = 128.0
+    caught = found(before, after)
+    assert set(caught) == {"detail_erased"}
+    assert caught["detail_erased"].frame == 2
+    x, y, wide, high = map(int, str(caught["detail_erased"].box).split(","))
+    assert x >= 45 and y >= 27 and x + wide <= 115 and y + high <= 73
+
+
 def test_the_box_shows_where(source: Clip) -> None:
     region = found(source, erased(benign(source)))["region_changed"]
     x, y, wide, high = map(int, str(region.box).split(","))

@@ -57,6 +57,16 @@ def region_rows(run: str = RUN, count: int = 4) -> pa.Table:
     return pa.Table.from_pylist([row | {"frame": n} for n in range(count)], schema("regions"))
 
 
+FINDING: Row = {
+    "clip_id": "b", "rule": "region_changed", "verdict": "fail", "measure": "largest_change",
+    "number": 0.1, "rule_limit": 0.01, "frame": 3, "box": "1,2,3,4", "frames": 1, "sentence": "Why."
+}  # fmt: skip
+REVIEW: Row = {
+    "clip_id": "b", "restored_by": RUN, "decision": "accept", "by": "A. Curator", "verdict": "fail",
+    "at": f"{DAY}T01:02:03+00:00", "output_sha256": "0" * 64,
+}  # fmt: skip
+
+
 def write(out: str, frames: int = 10) -> None:
     clips = [PUBLISHED_CLIP, FAILED_CLIP]
     shots = [{"clip_id": "b", "shot": 0, "start": 0, "stop": 10, "flickers": True}]
@@ -80,7 +90,8 @@ def test_tables_written_twice_are_the_same(store_root: str) -> None:
     write(store_root)
     first = content(store_root)
     assert list(first) == [
-        f"/tables/{name}/run_date={DAY}/{RUN}/part-0.parquet" for name in sorted(PUBLISHED)
+        f"/tables/{name}/run_date={DAY}/{RUN}/part-0.parquet"
+        for name in sorted(PUBLISHED.keys() - {"reviews"})  # a person writes these
     ]
     write(store_root)
     assert content(store_root) == first
@@ -182,10 +193,14 @@ def test_every_table_is_read_as_documented(tmp_path: Path, library: str) -> None
     tables.write_tables(
         str(tmp_path), OTHER_RUN, "2026-11-23", [PUBLISHED_CLIP], [], frame_rows(3),
         RUN_ROW | {"run": OTHER_RUN, "clips": 1}, regions=[region_rows(OTHER_RUN)],
+        findings=[FINDING],
     )  # fmt: skip
+    for run in (RUN, OTHER_RUN):
+        tables.write_review(str(tmp_path), REVIEW | {"run": run})
     (line,) = re.findall(rf"^{library}\..*$", tables_markdown(), re.MULTILINE)
     module = importlib.import_module(library)
-    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8}
+    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8, "findings": 1}
+    rows |= {"reviews": 2}
     for name, count in rows.items():
         code = line.replace("restored/tables/clips", f"{tmp_path}/tables/{name}")
         found = eval(code, {library: module})
