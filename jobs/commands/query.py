@@ -74,8 +74,6 @@ def query(
     \b
     Example:
         archive-restore query "SELECT clip_id, state FROM clips" --out restored
-        archive-restore query --view review_queue --output vertical --out restored
-        archive-restore query --describe clips
     """
     form = Form.json if as_json else Form.csv if as_csv else form
     if views or describe is not None:

@@ -109,6 +109,11 @@ def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> N
         strict=True,
     ):
         assert 255 * np.abs(a.image - b.image).mean() < 0.5  # bf16 autocast on the GPU
+    torch.cuda.set_sync_debug_mode("error")  # what is made once was made above
+    try:
+        assert len(list(on_gpu.stream(view(7), deflicker=False))) == 7
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 FAULTS = """

@@ -6,21 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clip.result import ClipResult, FindingRow
+from pipeline.runs.closing import Closing
 from pipeline.runs.results import common_columns
 from pipeline.runs.run import Run
 from schemas.reasons import Reason
-from tests.support.results import end, run_of
-
-
-def ended(work: Run, clip: str, verdict: str | None, state: str = "published") -> None:
-    """End a clip with a verdict and, if it is to be reviewed, a finding."""
-    known = next(one for one in work.todo if one.clip_id == clip)
-    columns = common_columns(known, work.settings, state) | {"verdict": verdict}
-    finding = FindingRow(
-        clip, "region_changed", str(verdict), "largest_change", 0.1, 0.01, 3, "1,2,3,4", 1, "Why."
-    )
-    findings = (finding,) if verdict in ("needs_review", "fail") else ()
-    end(work, ClipResult(columns, series_uri=None, findings=findings))
+from tests.support.published import settings_for
+from tests.support.results import a_result, end, run_of
 
 
 @pytest.mark.parametrize(
@@ -29,29 +20,33 @@ def ended(work: Run, clip: str, verdict: str | None, state: str = "published") -
 def test_too_many_clips_to_review_end_with_4(
     tmp_path: Path, allowed: int | None, code: int, failed: int
 ) -> None:
-    work = run_of(tmp_path, 6)
-    for clip, verdict in {"c0": "needs_review", "c1": "fail", "c2": "pass"}.items():
-        ended(work, clip, verdict)
-    ended(work, "c3", "untouched", state="untouched")
-    ended(work, "c4", "fail", state="up_to_date")  # judged by an earlier run
-    if failed:
-        known = common_columns(work.todo[5], work.settings, "failed")
-        end(work, ClipResult(known | {"reason": str(Reason.TRUNCATED)}))
-    else:
-        ended(work, "c5", None)
-    summary = work.close(allowed)
+    results = [
+        a_result("c0", verdict="needs_review"), a_result("c1", verdict="fail"),
+        a_result("c2", verdict="pass"), a_result("c3", "untouched", verdict="untouched"),
+        a_result("c4", "up_to_date", verdict="fail"),  # judged by an earlier run
+        a_result("c5", "failed", reason=str(Reason.TRUNCATED)) if failed else a_result("c5"),
+    ]  # fmt: skip
+    by_clip = {result.clip_id: result for result in results}
+    closing = Closing(settings_for(tmp_path), by_clip, {}, 1.0, None, max_review=allowed)
+    summary = closing.summary()
     assert (summary["review"], summary["exit_code"]) == (2, code)
 
 
 def test_findings_are_a_table(tmp_path: Path) -> None:
     work = run_of(tmp_path, 2)
-    ended(work, "c1", "fail")
-    ended(work, "c0", "pass")
-    work.close()
-    (row,) = pq.read_table(tmp_path / "out" / "tables" / "findings").to_pylist()
-    assert (row["clip_id"], row["run"], row["rule"]) == (
-        "c1",
-        work.settings.ledger.run,
-        "region_changed",
+    finding = FindingRow(
+        "c1", "region_changed", "fail", "largest_change", 0.1, 0.01, 3, "1,2,3,4", 1, "Why."
     )
+    for clip, findings in (("c1", (finding,)), ("c0", ())):
+        end(work, ClipResult(columns_of(work, clip), findings=findings))
+    assert work.close(max_review=0)["exit_code"] == 4
+    (row,) = pq.read_table(tmp_path / "out" / "tables" / "findings").to_pylist()
+    assert (row["clip_id"], row["run"]) == ("c1", work.settings.ledger.run)
+    assert row["rule"] == "region_changed"
     assert (row["verdict"], row["box"], row["sentence"]) == ("fail", "1,2,3,4", "Why.")
+
+
+def columns_of(work: Run, clip: str) -> dict[str, object]:
+    """The columns of a published clip that fails."""
+    known = next(one for one in work.todo if one.clip_id == clip)
+    return common_columns(known, work.settings, "published") | {"verdict": "fail"}
