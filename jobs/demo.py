@@ -31,7 +31,7 @@ def main(out: str, progress: Report) -> dict[str, object]:
     folder = Path(out).resolve()
     manifest = make_manifest(folder / "footage")
     results = folder / "restored"
-    summary = flow.run(str(manifest), str(results), load_recipe("film"), progress=progress)
+    summary = flow.run(str(manifest), str(results), load_recipe("clean"), progress=progress)
     index = write_report(str(results))
     columns = (
         "clip_id, frames, ref_psnr_before_db, ref_psnr_after_db, ref_ssim_before, ref_ssim_after, "

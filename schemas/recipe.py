@@ -112,7 +112,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (Recipe(), Recipe("clean", grain=0.0))
+    recipe.name: recipe for recipe in (Recipe(), Recipe("clean", grain=0.0, suspects="scratches"))
 }
 
 

@@ -67,10 +67,11 @@ def restorer_of(size: str, steps: int, weights: Path | None) -> Restorer:
 def restore_with_model(
     clip: Clip, size: str, steps: int = 1, weights: Path | None = None, deflicker: bool = True
 ) -> Clip:
-    """Restore one shot with the model as the pipeline does. Deflicker runs if the shot flickers."""
+    """Restore one shot as the recipe `clean` does. Deflicker runs if the shot flickers."""
     restorer = restorer_of(size, steps, weights)
     images = (frame.astype(np.float32) / 255 for frame in clip)
-    restored = restorer.stream(images, deflicker=deflicker and is_unsteady(clip))
+    unsteady = deflicker and is_unsteady(clip)
+    restored = restorer.stream(images, deflicker=unsteady, suspects="scratches")
     frames = [np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in restored]
     return np.stack(frames)
 

@@ -214,8 +214,8 @@ def _best(means: Scores) -> Candidate:
 def recipe_text(tuned: Tuned, base: str, name: str, how: str) -> str:
     """Return a recipe with the winner's settings, and the folds in comments above them."""
     winner = asdict(tuned.winner)
-    # Every candidate was scored without grain.
-    recipe = replace(load_recipe(base), name=name, grain=0.0, **winner)
+    # Every candidate was scored as the recipe `clean`.
+    recipe = replace(load_recipe(base), name=name, grain=0.0, suspects="scratches", **winner)
     lines = [f"# Chosen by `archive-restore tune` {how}.", "#"]
     lines += [f"# {line}" for line in _table(tuned).splitlines()]
     return "\n".join(lines) + "\n\n" + recipe.to_toml()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,6 +60,8 @@ BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side 
 # times the noise and times the predicted error.
 REMOVED_FROM = 12.0, 3.0, 2.0
 LEAST_REMOVED = 6  # pixels
+DEFECT = 0.5  # the network's weight of a defect from which a scratch is looked for
+SCRATCH_SHARES = 1 / 8, 1 / 6  # of the height: the largest gap in a scratch, and its least length
 LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
 AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
@@ -160,7 +162,8 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
 def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     """What is a defect in the middle frame, what is a suspect, and why.
 
-    With ``lines``, an upright suspect is a defect: a scratch that is there in several frames.
+    With ``lines``, what the network takes for a scratch is a defect, also if it is there in several
+    frames.
     """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
@@ -181,8 +184,9 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
             why[region.label] = "swarm"
     found = [region for region in seen.regions if region.label not in why]
     change = strip_exposure(frame.source, frame.image)
+    scratches = _scratches(frame, change) if lines else np.zeros(seen.labels.shape, bool)
     pixels = np.isin(seen.labels, [region.label for region in found])
-    defects = _grown(pixels)
+    defects = _grown(pixels | scratches)
     left = [
         region.label
         for region, moved in zip(seen.regions, seen.measures.moved, strict=True)
@@ -193,18 +197,15 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
         Repair(region.box, region.area, region.bright, region.mean, "repair", "one_frame")
         for region in found
     ]
+    labels, parts = _parts(scratches)
+    repairs += [_record(box, labels, label, change, "upright", "repair") for label, box in parts]
     labels, parts = _parts(suspects)
-    kept: list[int] = []
     for label, box in parts:
         otherwise: Why = "upright" if _is_upright(box) else "unlike_dust"
         reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
-        repaired = lines and reason == "upright"
-        repairs.append(_record(box, labels, label, change, reason, repaired))
-        kept += [] if repaired else [label]
-    if lines:
-        defects |= _grown((labels > 0) & ~np.isin(labels, kept))
-    standing = np.isin(labels, kept)
-    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), standing, tuple(repairs))
+        repairs.append(_record(box, labels, label, change, reason, "suspect"))
+    kept = np.isin(labels, [label for label, _ in parts])
+    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
 
 def _at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
@@ -256,6 +257,18 @@ def _removed_from(frame: FrameState) -> float:
     """Code values from which a change is more than less noise and fewer coding errors."""
     least, per_noise, per_error = REMOVED_FROM
     return max(least, per_noise * (frame.noise or 0.0), per_error * frame.predicted_error)
+
+
+def _scratches(frame: FrameState, change: Plane) -> Mask:
+    """Long upright lines that the network removes, whole, also where it leaves parts, (H, W)."""
+    assert frame.defects is not None  # the network stage found them
+    removed = (frame.defects.numpy() > DEFECT) | (np.abs(change) > _removed_from(frame))
+    gap, long = (max(int(share * len(change)), 1) for share in SCRATCH_SHARES)
+    upright = removed.astype(np.uint8)
+    for way, side in ((cv2.MORPH_CLOSE, gap), (cv2.MORPH_OPEN, long)):
+        upright = cv2.morphologyEx(upright, way, np.ones((side, 1), np.uint8))
+    labels, parts = _parts(upright > 0)
+    return np.isin(labels, [label for label, box in parts if _is_upright(box)])
 
 
 def _is_upright(box: Box) -> bool:
@@ -312,9 +325,14 @@ def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box
 
 
 def _record(
-    box: Box, labels: NDArray[np.int32], label: int, change: Plane, why: Why, repaired: bool
+    box: Box,
+    labels: NDArray[np.int32],
+    label: int,
+    change: Plane,
+    why: Why,
+    decision: Literal["repair", "suspect"],
 ) -> Repair:
     window, own = _own(labels, label, box)
     values = change[window][own]
-    bright, far = bool(values.mean() > 0), float(np.abs(values).mean())
-    return Repair(box, int(own.sum()), bright, far, "repair" if repaired else "suspect", why)
+    bright = bool(values.mean() > 0)
+    return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), decision, why)
