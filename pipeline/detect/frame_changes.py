@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import Luma, Plane, Planes
+from pipeline.detect.verdict import Box
 
 WIDTH = 320  # columns at which frames are compared; smaller frames keep their size
 STRONG = 16.0  # code values of 8 bits by which a pixel changed strongly
@@ -38,7 +39,6 @@ MEASURES = (
 )  # fmt: skip
 
 Grid = NDArray[np.float32]  # a number for each tile or block
-Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the source
 
 
 class _Pair(NamedTuple):

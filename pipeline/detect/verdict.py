@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from pipeline.clip.regions import LargestRepair
 from pipeline.clip.result import Cell, FindingRow
-from pipeline.detect.frame_changes import Box
 from schemas.verdict_rules import MEASURES, OF_A_RULE, VerdictRule
 
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the source
 FrameRow = Mapping[str, Any]  # a row of tables/frames
 # Columns of which the difference counts: after less before.
 DIFFERENCES = {"noise_added": "noise_sigma", "blur_added": "blur", "blocks_added": "blockiness"}

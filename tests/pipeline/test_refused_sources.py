@@ -94,8 +94,11 @@ def test_a_disk_that_cannot_read_the_source_is_not_tried_again(
 
     source = tmp_path / "reel.mkv"
     source.write_bytes(b"x")
+    sound = os.stat
     if step == "stat":
-        monkeypatch.setattr(Path, "stat", broken)
+        monkeypatch.setattr(
+            os, "stat", lambda path, **more: (broken if path == str(source) else sound)(path, **more)
+        )
     else:
         monkeypatch.setattr(local, "open_regular", broken)
     fault = refused(source, tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Studio:
         clip = clip_of(source, **row)
         work = self._open(clip)
         result = self.executor.result(work, clip)
-        self.settings = work.settings
+        self.settings = replace(work.settings, published=None)  # as a later session sees it
         survey = Survey.from_json(
             storage.read_bytes(layout.survey(work.settings.ledger.uri, clip.clip_id))
         )

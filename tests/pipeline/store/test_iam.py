@@ -29,6 +29,7 @@ KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234"
 ACTIONS = {
     "put_object": "s3:PutObject", "get_object": "s3:GetObject", "head_object": "s3:GetObject",
     "list_objects_v2": "s3:ListBucket", "delete_object": "s3:DeleteObject",
+    "delete_objects": "s3:DeleteObject",
     "create_multipart_upload": "s3:PutObject", "upload_part": "s3:PutObject",
     "complete_multipart_upload": "s3:PutObject",
     "abort_multipart_upload": "s3:AbortMultipartUpload",
@@ -75,6 +76,9 @@ def policy(role: str) -> list[dict[str, Any]]:
 
 def allows(role: str, call: Call) -> bool:
     operation, parameters = call
+    if operation == "delete_objects":  # each object needs the permission
+        keys = [{"Bucket": parameters["Bucket"]} | o for o in parameters["Delete"]["Objects"]]
+        return all(allows(role, ("delete_object", one)) for one in keys)
     action, bucket = ACTIONS[operation], parameters["Bucket"]
     key = parameters.get("Key", "")
     arn = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
