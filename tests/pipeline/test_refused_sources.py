@@ -95,10 +95,12 @@ def test_a_disk_that_cannot_read_the_source_is_not_tried_again(
     source = tmp_path / "reel.mkv"
     source.write_bytes(b"x")
     sound = os.stat
+
+    def stat(path: object, **more: Any) -> Any:
+        return (broken if path == str(source) else sound)(path, **more)  # type: ignore[operator]
+
     if step == "stat":
-        monkeypatch.setattr(
-            os, "stat", lambda path, **more: (broken if path == str(source) else sound)(path, **more)
-        )
+        monkeypatch.setattr(os, "stat", stat)
     else:
         monkeypatch.setattr(local, "open_regular", broken)
     fault = refused(source, tmp_path)
