@@ -61,6 +61,7 @@ BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side 
 REMOVED_FROM = 12.0, 3.0, 2.0
 LEAST_REMOVED = 6  # pixels
 DEFECT = 0.5  # the network's weight of a defect from which a scratch is looked for
+MARKED = 0.5  # share of a scratch's pixels that the network marks as a defect
 SCRATCH_SHARES = 1 / 8, 1 / 6  # of the height: the largest gap in a scratch, and its least length
 LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
 AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
@@ -262,13 +263,19 @@ def _removed_from(frame: FrameState) -> float:
 def _scratches(frame: FrameState, change: Plane) -> Mask:
     """Long upright lines that the network removes, whole, also where it leaves parts, (H, W)."""
     assert frame.defects is not None  # the network stage found them
-    removed = (frame.defects.numpy() > DEFECT) | (np.abs(change) > _removed_from(frame))
+    marked = frame.defects.numpy() > DEFECT
+    removed = marked | (np.abs(change) > _removed_from(frame))
     gap, long = (max(int(share * len(change)), 1) for share in SCRATCH_SHARES)
     upright = removed.astype(np.uint8)
     for way, side in ((cv2.MORPH_CLOSE, gap), (cv2.MORPH_OPEN, long)):
         upright = cv2.morphologyEx(upright, way, np.ones((side, 1), np.uint8))
     labels, parts = _parts(upright > 0)
-    return np.isin(labels, [label for label, box in parts if _is_upright(box)])
+    lines = [
+        label
+        for label, box in parts
+        if _is_upright(box) and marked[labels == label].mean() >= MARKED
+    ]
+    return np.isin(labels, lines)
 
 
 def _is_upright(box: Box) -> bool:

@@ -174,6 +174,9 @@ def test_an_upright_line_that_is_there_in_every_frame_stays() -> None:
     assert np.abs(scratch.image - 0.3).max() < 0.01
     assert of(scratch) == [("repair", "upright")]
     assert scratch.defects is not None and float(scratch.defects[80, 71]) > 0.9
+    unmarked = [replace(state, defects=torch.zeros(SIDE, SIDE)) for state in states]
+    left = list(apply_decisions(find_suspects(unmarked, "scratches")))[2]
+    assert of(left) == [("suspect", "upright")]
 
 
 def test_an_upright_line_of_one_frame_is_repaired() -> None:
