@@ -8,12 +8,14 @@ The stages are written once. What they do to pixels is in an engine, with one me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from models.frame_state import FrameState, Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # An engine's own array. Of OpenCV: pictures (H, W, 3), flows (H, W, 2), planes (H, W).
 # Of tensors: pictures (3, H, W), flows (2, H, W), planes (H, W), on the device.

@@ -6,16 +6,19 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from models.frame_state import FrameState, Image
 from models.motion import engine
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
 from models.motion.flow import Flow, Luma, dis_flow, flow_search, warp
+
+if TYPE_CHECKING:
+    import torch
 
 Trust = NDArray[np.float32]  # confidence in a match, (H, W) in [0, 1]
 
@@ -105,6 +108,8 @@ class OpenCV:
     def window(
         self, pictures: list[Image], trust: NDArray[np.float32]
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch  # here only: a survey works without it
+
         stacked = torch.from_numpy(np.stack(pictures))
         return stacked.permute(0, 3, 1, 2), torch.from_numpy(trust)
 
