@@ -1,4 +1,4 @@
-"""How a frame's tensors get from the CPU to a GPU and back: copies that nothing waits for in vain.
+"""How a frame's tensors get from the CPU to a GPU and back: copies beside the work.
 
 A copy reads or writes memory that the GPU reaches by itself (pinned), while both go on working. On
 a CPU nothing is copied.

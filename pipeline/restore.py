@@ -100,13 +100,13 @@ class ShardRestorer:
         survey: Survey,
         shard: Shard,
         segment: Path,
-        told: Callable[[int], None] = lambda frames: None,
+        progress: Callable[[int], None] = lambda frames: None,
         room: int | None = None,
     ) -> SegmentRecord:
         """Write the shard's segment and its regions; return its record. Raises ClipFault.
 
         The regions lie beside the segment, at `regions_beside`. Without any there is no file.
-        `told` gets the number of restored frames after each one. `room` is the memory in bytes
+        `progress` gets the number of restored frames after each one. `room` is the memory in bytes
         that this process may take: the model works in tiles that fit.
         """
         self._side = 0
@@ -115,9 +115,9 @@ class ShardRestorer:
             self._side = tiles_within(room, self.recipe, probe.width, probe.height)
         try:
             try:
-                return self._restore(source, survey, shard, segment, told, seek=True)
+                return self._restore(source, survey, shard, segment, progress, seek=True)
             except SeekMismatch:
-                return self._restore(source, survey, shard, segment, told, seek=False)
+                return self._restore(source, survey, shard, segment, progress, seek=False)
         except MemoryError as error:
             size = f"{survey.probe.width}x{survey.probe.height}"
             raise ClipFault(Reason.GPU_OOM, f"{size}: {error or 'out of memory'}") from error
@@ -128,7 +128,7 @@ class ShardRestorer:
         survey: Survey,
         shard: Shard,
         segment: Path,
-        told: Callable[[int], None],
+        progress: Callable[[int], None],
         seek: bool,
     ) -> SegmentRecord:
         tally = Tally()
@@ -152,7 +152,7 @@ class ShardRestorer:
                     changes.write(change)
                     sums.add(change)
                 tally.seconds["encode"] += time.perf_counter() - started
-                told(len(writer.crcs))
+                progress(len(writer.crcs))
         crcs = writer.crcs
         if len(crcs) != len(shard):
             raise ClipFault(

@@ -27,6 +27,7 @@ from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import failed, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
+from pipeline.shard_progress import ShardProgress
 from pipeline.sources.fetch import fetched, source_token
 from pipeline.store import cache, layout, storage
 from pipeline.store.local import is_full
@@ -34,7 +35,6 @@ from pipeline.store.outage import patiently
 from pipeline.store.private import temporary
 from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
-from pipeline.told import Told
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -198,8 +198,9 @@ class RestoreStage:
             temporary("shard-") as folder,
         ):
             path = Path(folder) / f"{task.shard}.mkv"
-            told, room = Told(settings.ledger, task.clip_id, task.shard), self.nodes.room()
-            segment = restorer.restore(source, survey, shard, path, told, room)
+            progress = ShardProgress(settings.ledger, task.clip_id, task.shard)
+            room = self.nodes.room()
+            segment = restorer.restore(source, survey, shard, path, progress, room)
             uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
             store.upload(path, uri)
             regions, regions_uri = regions_beside(path), ""

@@ -17,9 +17,9 @@ from pipeline.plan.estimate import MEGA
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.measures import clip_measures, shard_measures
+from pipeline.shard_progress import frames_restored
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import layout, storage
-from pipeline.told import frames_told
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE
@@ -70,11 +70,15 @@ def _underway(ledger: Ledger, info: Facts, results: Mapping[str, ClipResult]) ->
     surveys = _surveys(ledger, set(results))
     recipes = _recipes(ledger) if surveys else {}
     segments = {clip: ledger.segments(clip) for clip in surveys}
-    told = frames_told(ledger)
+    restored = frames_restored(ledger)
     pace = _pace(results, surveys, segments)
     at_work = [
         _clip(
-            ledger, survey, recipes.get(survey.recipe_sha256) or recipes[""], segments[clip], told
+            ledger,
+            survey,
+            recipes.get(survey.recipe_sha256) or recipes[""],
+            segments[clip],
+            restored,
         )
         for clip, survey in surveys.items()
     ]
@@ -132,11 +136,11 @@ def _clip(
     survey: Survey,
     recipe: Recipe,
     done: Segments,
-    told: Mapping[tuple[str, int], int],
+    restored: Mapping[tuple[str, int], int],
 ) -> Facts:
     shards = plan_shards(survey.shots, recipe.shard_frames)
     frames = sum(
-        len(shard) if shard.index in done else told.get((survey.clip_id, shard.index), 0)
+        len(shard) if shard.index in done else restored.get((survey.clip_id, shard.index), 0)
         for shard in shards
     )
     attempts = [a for a in ledger.attempts(survey.clip_id) if cast(int, a["shard"]) >= 0]

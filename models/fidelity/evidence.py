@@ -93,9 +93,9 @@ def find_suspects(
 ) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
-    ``defects`` is then what is repaired, (H, W) in [0, 1]. With `scratches`, upright suspects are
-    repaired. With `repair`, suspects are recorded as repairs, no pixel is a suspect, and
-    ``defects`` has the network's as well.
+    ``defects`` is then what is repaired, (H, W) in [0, 1]. With `scratches`, long upright lines
+    that the network marks are repaired too. With `repair`, suspects are recorded as repairs, no
+    pixel is a suspect, and ``defects`` has the network's as well.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame

@@ -45,13 +45,11 @@ def keep_grain(frames: Iterable[FrameState], share: float) -> Iterator[FrameStat
         taken = frame.source - frame.image
         weight = repaired(frame)
         back = taken + weight[..., None] * (frame.grain - taken)
-        rest = 1 - share * float(
-            1 - weight.mean()
-        )  # of each pixel, that is not the source put back
+        put_back = share * (1 - float(weight.mean()))  # mean share of the source put back
         yield replace(
             frame,
             image=frame.image + np.float32(share) * back,
-            source_share=1 - rest * (1 - frame.source_share),
+            source_share=1 - (1 - put_back) * (1 - frame.source_share),
         )
 
 

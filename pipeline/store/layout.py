@@ -295,14 +295,14 @@ def assembly_claims(run: str) -> str:
     return join(run, "assembly")
 
 
-def told(run: str) -> str:
+def progress(run: str) -> str:
     """The folder in which workers say how far their shards are."""
-    return join(run, "told")
+    return join(run, "progress")
 
 
-def told_frames(run: str, clip: str, shard: int) -> str:
+def shard_progress(run: str, clip: str, shard: int) -> str:
     """How many frames of a shard are restored."""
-    return join(told(run), clip, f"{shard}.json")
+    return join(progress(run), clip, f"{shard}.json")
 
 
 def assembly_claim(run: str, clip: str, session: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import flow, told
+from pipeline import flow, shard_progress
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.local import LocalExecutor, ThisProcess
 from pipeline.runs.run import Run
@@ -62,12 +62,12 @@ def test_a_fault_becomes_a_result(tmp_path: Path) -> None:
 def test_a_worker_tells_how_far_a_shard_is(
     manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(told, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(shard_progress, "PAUSE_SECONDS", 0)
     recipe = replace(RECIPE, strength=0.0)
     clip = read_manifest(manifest)[0]
     work = Run.open("m.csv", [clip], str(tmp_path / "out"), recipe, quiet)
     LocalExecutor().result(work, clip)
-    assert told.frames_told(work.settings.ledger) == {("a", 0): 6, ("a", 1): 6}
+    assert shard_progress.frames_restored(work.settings.ledger) == {("a", 0): 6, ("a", 1): 6}
 
 
 def test_this_process_is_the_only_node() -> None:

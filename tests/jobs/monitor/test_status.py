@@ -13,9 +13,9 @@ from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.result import Cell
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger, WorkerId
+from pipeline.shard_progress import ShardProgress
 from pipeline.store import storage
 from pipeline.survey import survey_clip
-from pipeline.told import Told
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.media.media_factory import Clip, write_clip
@@ -76,22 +76,22 @@ def test_each_clip_says_what_it_does_or_waits_for(ledger: Ledger) -> None:
 def test_frames_count_while_their_shard_is_restored(ledger: Ledger) -> None:
     """The frames of the shard's worker, and none of a driver that is gone."""
     finish(ledger, "b", 0)
-    Told(ledger, "b", 1, pause=0)(5)
+    ShardProgress(ledger, "b", 1, pause=0)(5)
     gone = Ledger(ledger.out, ledger.run, "00000000")
-    Told(gone, "c", 0, pause=0)(7)
-    Told(ledger, "c", 1)(3)  # begun just now: nothing is written yet
+    ShardProgress(gone, "c", 0, pause=0)(7)
+    ShardProgress(ledger, "c", 1)(3)  # begun just now: nothing is written yet
     found = clips(ledger)
     assert (found["b"]["frames_done"], found["c"]["frames_done"]) == (8 + 5, 0)
     assert read_status(ledger.out)["frames"] == 100 + 13
 
 
-def test_a_store_that_fails_ends_the_telling_only(ledger: Ledger) -> None:
-    folder = Path(ledger.uri, "told")
+def test_a_store_that_fails_ends_the_reports_only(ledger: Ledger) -> None:
+    folder = Path(ledger.uri, "progress")
     folder.write_text("a file in the way of the folder")
-    told = Told(ledger, "b", 0, pause=0)
-    told(1)
+    progress = ShardProgress(ledger, "b", 0, pause=0)
+    progress(1)
     folder.unlink()
-    told(2)
+    progress(2)
     assert not folder.exists()
 
 

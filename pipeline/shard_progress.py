@@ -13,15 +13,15 @@ from schemas.errors import ClipFault
 PAUSE_SECONDS = 10.0  # between two writes: a short shard costs none
 
 
-class Told:
+class ShardProgress:
     """Writes the number of restored frames of a shard, at most once every few seconds.
 
-    A fault of the store ends the telling, not the work.
+    A fault of the store ends the reports, not the work.
     """
 
     def __init__(self, ledger: Ledger, clip: str, shard: int, pause: float | None = None) -> None:
         self._facts = {"clip_id": clip, "shard": shard, "session": ledger.session}
-        self._uri = layout.told_frames(ledger.uri, clip, shard)
+        self._uri = layout.shard_progress(ledger.uri, clip, shard)
         self._pause = PAUSE_SECONDS if pause is None else pause
         self._next = time.monotonic() + self._pause
 
@@ -37,9 +37,9 @@ class Told:
             self._pause = self._next = float("inf")
 
 
-def frames_told(ledger: Ledger) -> dict[tuple[str, int], int]:
-    """Frames by clip and shard that the workers of this session told last."""
-    read = ledger.store.read_many(ledger.store.listing(layout.told(ledger.uri)))
+def frames_restored(ledger: Ledger) -> dict[tuple[str, int], int]:
+    """Frames by clip and shard that the workers of this session reported last."""
+    read = ledger.store.read_many(ledger.store.listing(layout.progress(ledger.uri)))
     facts = [load(data) for data in read.values()]
     return {
         (str(f["clip_id"]), int(str(f["shard"]))): int(str(f["frames"]))
