@@ -68,7 +68,7 @@ def query(
     field_order_disagreements, format_census, cost_by_collection, compare_runs, drift,
     model_history, last_restorations.
 
-    A cut result is told on stderr. In CSV, an apostrophe precedes a text that a spreadsheet would
+    If rows were cut, stderr says so. In CSV, an apostrophe precedes a text that a spreadsheet would
     read as a formula. A query that takes more time or memory than its limits ends with exit code 2.
 
     \b
