@@ -92,6 +92,17 @@ VIEWS: dict[str, View] = {
         "Regions that the last restoration of each clip repaired, the largest first.",
         _LARGEST.format(decision="repair"),
     ),
+    "worst_frames": View(
+        "Frames of the last restoration of each clip: the largest changed region first.",
+        """
+        SELECT clip_id, run, shot, frame, largest_change, pixels_changed, detail_kept, edges_kept,
+            texture_added, chroma_shift, out_of_step, psnr_to_source_db
+        FROM frames
+        SEMI JOIN last_restorations USING (clip_id, run)
+        WHERE largest_change > 0
+        ORDER BY largest_change DESC, clip_id, frame
+        """,
+    ),
     "last_reviews": View(
         "The last decision of a person about each restoration of a clip.",
         """
