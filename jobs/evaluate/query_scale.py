@@ -183,9 +183,9 @@ def _measured(out: str, sql: str, rows: int | None) -> Answer:
         found, error = len(query(out, sql, QueryLimits(300.0, MEMORY_GB), rows)), ""
     except Exception as fault:
         found, error = 0, str(fault)
-    spent = time.perf_counter() - began, time.process_time() - cpu
+    seconds, spent = time.perf_counter() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Answer(*(round(n, 2) for n in spent), round(peak), found, error)
+    return Answer(round(seconds, 2), round(spent, 2), round(peak), found, error)
 
 
 def main(
