@@ -73,7 +73,7 @@ def test_a_travelling_square_keeps_its_pixels() -> None:
 def test_what_is_there_once_is_repaired() -> None:
     states = decided(None, None, (40, 28), None, None)
     assert np.abs(states[2].image - 0.3).max() < 0.01
-    assert of(states[2]) == [("repair", "one_frame")]
+    assert of(states[2]) == [("repair", "clear")]
     assert {why for state in states for _, why in of(state)} <= WHY.keys()
 
 
