@@ -149,7 +149,7 @@ def _judged(
     Each round puts back more of what breaks a rule with a fallback. Raises ClipFault.
     """
     rules, recipe, folder = rules_with(settings.recipe.rules), settings.recipe, out.parent
-    given = {n: _at_hand(segment, folder, settings.store) for n, segment in segments.items()}
+    given: Segments = {n: _at_hand(one, folder, settings.store) for n, one in segments.items()}
     plan, undone = of_clean_shots(given, survey, recipe), dict[str, FindingRow]()
     while True:
         current = given
@@ -226,12 +226,16 @@ def _master(
 
 def _at_hand(segment: SegmentRecord, folder: Path, store: Store) -> SegmentRecord:
     """The record of a segment whose files are on this machine."""
-    names = {"uri": "segment-{}.mkv", "regions_uri": "regions-{}.parquet"}
-    names["changes_uri"] = f"changes-{{}}{change_film.SUFFIX}"
-    return replace(segment, **{
-        name: str(_local(uri, folder / file.format(segment.shard), store))
-        for name, file in names.items() if (uri := getattr(segment, name))
-    })  # fmt: skip
+
+    def at_hand(uri: str, name: str) -> str:
+        return str(_local(uri, folder / f"{segment.shard}-{name}", store)) if uri else ""
+
+    return replace(
+        segment,
+        uri=at_hand(segment.uri, "segment.mkv"),
+        regions_uri=at_hand(segment.regions_uri, "regions.parquet"),
+        changes_uri=at_hand(segment.changes_uri, "changes.mkv"),
+    )
 
 
 def _join_regions(segments: Segments, joined: Path) -> Path | None:

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 LEAST_CLEAR = 1  # clear defect of a shot; without one, all of its repairs are doubtful
-PER_SUSPECT = 0.14  # clear defects to each suspect
+PER_SUSPECT = 0.14  # clear defects to each suspect,
+BUT = 12  # without this many: one thing in motion is that many
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
 
 Decided = tuple[str, str]  # decision and reason of a region: codes of schemas/repairs.py
@@ -22,4 +23,4 @@ def is_like_clean(regions: Iterable[Decided]) -> bool:
     counts = Counter(regions)
     clear = sum(counts["repair", why] for why in CLEAR)
     suspects = sum(count for (decision, _), count in counts.items() if decision == "suspect")
-    return clear < max(LEAST_CLEAR, PER_SUSPECT * suspects)
+    return clear < max(LEAST_CLEAR, PER_SUSPECT * (suspects - BUT))

@@ -86,14 +86,14 @@ class _Rewriter:
                 writer.write(self._planes(before, after))
         put = self._share()
         whole = put == 1
-        return replace(
+        made = replace(
             self.segment, uri=str(self.path), sha256="", crc32=tuple(writer.crcs),
             source_share=self.segment.source_share + put * (1 - self.segment.source_share),
             defect_share=self.segment.defect_share * (1 - put),
             exposure_gain_min=1.0 if whole else self.segment.exposure_gain_min,
             exposure_gain_max=1.0 if whole else self.segment.exposure_gain_max,
-            **self._regions(), **self._changes(),
         )  # fmt: skip
+        return self._with_changes(self._with_regions(made))
 
     def _planes(self, before: Frame, after: Frame) -> Planes:
         planes = after.planes
@@ -114,10 +114,10 @@ class _Rewriter:
             pixels += min(whole, sum(whole if box is None else box.pixels for box in boxes))
         return pixels / (whole * self.segment.frames)
 
-    def _regions(self) -> dict[str, object]:
+    def _with_regions(self, made: SegmentRecord) -> SegmentRecord:
         """The regions that lie in what was put back stay as suspects."""
         if not self.segment.regions_uri:
-            return {}
+            return made
         path, total = regions_beside(self.path), RegionSums()
         entries = [one.to_dict() for one in self.plan]
         with pq.ParquetWriter(path, SCHEMA, compression="zstd") as file:
@@ -125,12 +125,12 @@ class _Rewriter:
                 kept = left_as_suspects(part, entries)
                 total += sums([kept])
                 file.write_table(kept)
-        return {"regions_uri": str(path), **asdict(total)}
+        return replace(made, regions_uri=str(path), **asdict(total))
 
-    def _changes(self) -> dict[str, object]:
+    def _with_changes(self, made: SegmentRecord) -> SegmentRecord:
         """The change map is 0 where the source's pixels are."""
         if not self.segment.changes_uri:
-            return {}
+            return made
         path, total = beside(self.path), ChangeSums()
         with ExitStack() as opened:
             writer = opened.enter_context(ChangeWriter(path, self.survey.probe).closed())
@@ -141,7 +141,7 @@ class _Rewriter:
                     new = cleared(new, one.region, self.survey.probe)
                 writer.write(new)
                 total.add(new)
-        return {
-            "changes_uri": str(path), "share_changed": total.share_changed,
-            "share_repaired": total.share_repaired,
-        }  # fmt: skip
+        return replace(
+            made, changes_uri=str(path), share_changed=total.share_changed,
+            share_repaired=total.share_repaired,
+        )  # fmt: skip

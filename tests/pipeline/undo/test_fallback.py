@@ -204,10 +204,10 @@ def test_segments_that_are_not_concerned_stay_and_the_change_map_follows(
 
 
 def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
-    suspects = [("suspect", "unlike_dust")] * 100
+    suspects = [("suspect", "unlike_dust")] * 112
     assert is_like_clean([])
     assert is_like_clean([("repair", "one_frame")] * 50)
     assert is_like_clean([*suspects, *[("repair", "clear")] * 13])
     assert not is_like_clean([*suspects, *[("repair", "clear")] * 15])
-    assert not is_like_clean([("repair", "clear")])
+    assert not is_like_clean([*suspects[:12], ("repair", "clear")])
     assert not is_like_clean([("repair", "upright")])
