@@ -27,8 +27,8 @@ import pyarrow as pa
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.film import Film, joined, spans_to_show
-from jobs.report.fleet_data import fleet
-from jobs.report.fleet_page import fleet_page
+from jobs.report.fleet.data import fleet
+from jobs.report.fleet.page import fleet_page
 from jobs.report.index_page import index_page
 from jobs.report.pages import Pages
 from jobs.report.regions import picture_name, worst_regions

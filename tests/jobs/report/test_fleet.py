@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.report.entry import ReportEntry
-from jobs.report.fleet_data import Fleet, fleet
-from jobs.report.fleet_page import fleet_page
+from jobs.report.fleet.data import Fleet, fleet
+from jobs.report.fleet.page import fleet_page
 from jobs.report.index_page import index_page
 from tests.support.access import faults
 from tests.support.reports import Page, refused, stand_in

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from jobs.console.html import Html, Part, tag
 from jobs.console.output import clock, grouped
-from jobs.report.charts import amount, bar, changes, distribution, drift, night, stack
 from jobs.report.entry import Row, badge, card, counted, css_class, document, state_name
-from jobs.report.fleet_data import DRIFTING, Fleet, Spread
+from jobs.report.fleet.charts import amount, bar, changes, distribution, drift, night, stack
+from jobs.report.fleet.data import DRIFTING, Fleet, Spread
 from jobs.report.words import words_section
 from schemas.verdict_rules import MEASURES
 

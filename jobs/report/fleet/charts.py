@@ -8,7 +8,7 @@ from itertools import pairwise
 from jobs.console.html import Html, Part, tag
 from jobs.console.plot import Box
 from jobs.report.entry import css_class
-from jobs.report.fleet_data import QUANTILES, Spread
+from jobs.report.fleet.data import QUANTILES, Spread
 from pipeline.detect.verdict import said
 from schemas.verdict_rules import MEASURES
 
