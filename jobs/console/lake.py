@@ -5,7 +5,7 @@ store, or files in the place where an older code put them) it sees as an Arrow d
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -28,24 +28,24 @@ _TYPES = {
 }  # fmt: skip
 
 
-def open_tables(connection: duckdb.DuckDBPyConnection, out: str) -> None:
-    """Make all published tables of an output known to a new connection, and nothing else.
+def open_tables(connection: duckdb.DuckDBPyConnection, out: str, names: Collection[str]) -> None:
+    """Make published tables of an output known to a new connection, and nothing else.
 
     From now on the connection may open the files of these tables only. A table that no run wrote is
     empty. Raises ArchiveError if there are no tables, and what a store raises.
     """
-    files = {name: _files(out, name) for name in PUBLISHED}
+    files = {name: _files(out, name) for name in PUBLISHED if name in names}
     if not any(files.values()) and not storage.folders(layout.tables(out)):
         raise ArchiveError(f"{out} has no tables yet: a run writes them when it ends")
     plain = {name: paths for name, paths in files.items() if _is_plain(paths)}
     allowed = [path for paths in plain.values() for path in paths]
     connection.execute(f"SET allowed_paths = {_listed(allowed)}")
     connection.execute("SET enable_external_access = false")
-    for name in PUBLISHED:
+    for name, paths in files.items():
         if name in plain:
-            _create_view(connection, name, plain[name])
+            _create_view(connection, name, paths)
         else:
-            connection.register(name, _dataset(files[name], name))
+            connection.register(name, _dataset(paths, name))
 
 
 def _files(out: str, table: str) -> list[str]:

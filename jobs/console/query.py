@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from jobs.console.lake import open_tables
-from jobs.console.views import create_views
+from jobs.console.views import create_views, tables_named
 from schemas.errors import ArchiveError, ClipFault
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -58,7 +58,7 @@ def query(
     connection = duckdb.connect(":memory:", config=settings)
     try:
         _check_single_select(connection, sql)
-        open_tables(connection, out)
+        open_tables(connection, out, tables_named(sql))
         create_views(connection, sql)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
