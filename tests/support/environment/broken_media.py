@@ -19,7 +19,7 @@ Write = Callable[[Path], object]
 SIZE: dict[str, Any] = {"width": 64, "height": 48, "frames": 8}
 PCM = (Sound("pcm_s16le"),)
 SOUND = Clip(**SIZE, sounds=PCM)
-DEEP = Clip(**SIZE, pix_fmt="yuv422p10le")
+DEEP = Clip(**SIZE, pix_fmt="yuv422p10le", muxer="matroska")  # also under other extensions
 WEB = Clip(**SIZE, **H264)
 PNG = Clip(**SIZE, codec="png", pix_fmt="gbrp", coded="rgb24", options={})
 ANAMORPHIC = Fraction(4, 3)
