@@ -72,11 +72,6 @@ class Survey:
         """Frames of shots that were found clean. They are published unrestored."""
         return sum(shot.stop - shot.start for shot in self.shots if shot.left == CLEAN)
 
-    @property
-    def untouched(self) -> bool:
-        """Whether no frame is restored, because every shot with a picture was found clean."""
-        return self.frames_clean > 0 and all(shot.left for shot in self.shots)
-
     def context(self, span: Span, frames: int) -> tuple[int, int]:
         """The span, widened by ``frames`` on each side within its shot.
 
