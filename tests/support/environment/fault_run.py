@@ -190,7 +190,7 @@ class FaultRun:
         """Kill every worker that begins a clip to be killed, and swap sources under a worker."""
         seen: set[str] = set()
         planted = {name: FAULTS[name] for name in self.faults}
-        while not over.wait(0.2):
+        while not over.wait(0.5):
             for name, fault in planted.items():
                 if not (fault.killed or fault.swapped):
                     continue

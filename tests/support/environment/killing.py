@@ -85,7 +85,7 @@ class Killer:
                 ended, since = now, time.monotonic()
             stands = time.monotonic() - since
             assert stands < GRACE_SECONDS, f"{now} clips ended, none for {stands:.0f} s"
-            time.sleep(0.5)
+            time.sleep(1)
 
     def kill(self, victim: str, driver: subprocess.Popen[bytes]) -> None:
         """Kill one process, fill the disk, or stop the store."""
