@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
+from pipeline.clip.details import Details, details_of
 from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
 from pipeline.clip.regions import batches, join_regions, largest_repairs
 from pipeline.clip.result import ClipResult, FindingRow
@@ -48,11 +49,14 @@ from schemas.recipe import Limits, Recipe
 from schemas.verdict_rules import rules_with
 
 
-def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Settings) -> ClipResult:
+def assemble_clip(
+    clip: Clip, survey: Survey, segments: Segments, settings: Settings, *, small: bool = False
+) -> ClipResult:
     """Publish the clip and return its result. Raises ClipFault.
 
     Nothing is published before everything is verified. The record is published last. A file without
-    a record does not count as published.
+    a record does not count as published. `small`: the clip is one segment, whose files are on this
+    machine; what the ledger keeps of the clip is returned with the result.
     """
     begun, changes = Usage.now(), Changes.between(survey, segments)
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
@@ -63,23 +67,24 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         digest = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
         restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
-        series = layout.series(settings.ledger.uri, clip.clip_id)
-        joined = Path(folder) / "regions.parquet"
-        regions = _join_regions(clip, segments, settings, joined)
-        repaired = batches(joined) if regions else ()
+        regions = _join_regions(segments, settings.store, Path(folder) / "regions.parquet")
         frames = master.frames()
-        findings = master.findings(survey, frames, repaired, settings.recipe)
+        findings = master.findings(
+            survey, frames, batches(regions) if regions else (), settings.recipe
+        )
         files = outputs.publish(settings.store, uri, {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
             f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
-            series: series_json(clip.clip_id, frames),
         }, _change_map(segments, survey, settings, uri, path))  # fmt: skip
+        if small:
+            kept = _in_result(clip, survey, segments[0], settings, frames, regions)
+        else:
+            kept = _in_ledger(clip, settings, frames, regions)
     result = published(
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
-        output=(uri, digest.sha256, digest.size), series_uri=series,
-        regions_uri=regions, findings=findings,
+        output=(uri, digest.sha256, digest.size), findings=findings, **kept._asdict(),
     )  # fmt: skip
     row = result_to_record(result)
     first = not settings.may_be_published(clip.clip_id)
@@ -165,16 +170,48 @@ def _master(
     return Master(out, decoder.probe, report, *found)
 
 
-def _join_regions(clip: Clip, segments: Segments, settings: Settings, joined: Path) -> str | None:
-    """Put the regions of all shards into the file `joined` and the ledger. Returns its address."""
-    store, found = settings.store, [s for s in segments.values() if s.regions_uri]
+def _join_regions(segments: Segments, store: Store, joined: Path) -> Path | None:
+    """Put the regions of all shards into the file `joined`. Without any there is no file."""
+    found = [segment for segment in segments.values() if segment.regions_uri]
     if not found:
         return None
     part = joined.with_name("part.parquet")
     join_regions((_local(s.regions_uri, part, store) for s in found), joined)
-    uri = layout.regions(settings.ledger.uri, clip.clip_id)
-    store.upload(joined, uri)
-    return uri
+    return joined
+
+
+class _Kept(NamedTuple):
+    """Where the ledger has the measurements and the regions of a clip."""
+
+    series_uri: str
+    regions_uri: str | None
+    details: Details | None = None
+
+
+def _in_ledger(
+    clip: Clip, settings: Settings, frames: Sequence[FrameRow], regions: Path | None
+) -> _Kept:
+    """Write measurements and regions to objects of their own."""
+    store, run, regions_uri = settings.store, settings.ledger.uri, None
+    series = layout.series(run, clip.clip_id)
+    store.write_bytes(series, series_json(clip.clip_id, frames))
+    if regions:
+        regions_uri = layout.regions(run, clip.clip_id)
+        store.upload(regions, regions_uri)
+    return _Kept(series, regions_uri)
+
+
+def _in_result(
+    clip: Clip,
+    survey: Survey,
+    segment: SegmentRecord,
+    settings: Settings,
+    frames: Sequence[FrameRow],
+    regions: Path | None,
+) -> _Kept:
+    """Keep the details of a small clip for its result, which the ledger holds in one object."""
+    uri = layout.done_marker(settings.ledger.uri, clip.clip_id)
+    return _Kept(uri, uri if regions else None, details_of(survey, segment, frames, regions))
 
 
 def _change_map(

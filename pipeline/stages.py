@@ -74,7 +74,7 @@ class SurveyStage:
     def _shards(self, clip: Clip) -> list[Item] | Item:
         if reason := self.settings.ledger.stopped():
             return ClipLeft(clip.clip_id, reason)
-        survey = self._survey(clip)
+        survey, stored = self._survey(clip)
         same = unchanged(clip, self.settings, survey.source_sha256)
         if same is not None:
             return ended(same, self.settings)
@@ -82,25 +82,30 @@ class SurveyStage:
         count = len(survey.pts)
         text = survey.to_json().decode() if len(shards) == 1 else ""
         text = text if len(text) <= CARRIED else ""
+        if not stored and not (text and survey.small):  # a small clip is surveyed again
+            uri = layout.survey(self.settings.ledger.uri, clip.clip_id)
+            self.settings.store.write_bytes(uri, survey.to_json())
         return [ShardTask(clip, s.index, len(s), len(shards), count, text) for s in shards]
 
-    def _survey(self, clip: Clip) -> Survey:
-        """This run's survey of the clip. If the source has changed since, a new one."""
+    def _survey(self, clip: Clip) -> tuple[Survey, bool]:
+        """The survey of the clip, and whether this run has stored it.
+
+        If the source has changed since, it is a new one.
+        """
         settings = self.settings
         uri = layout.survey(settings.ledger.uri, clip.clip_id)
         stored = settings.store.find(uri) if settings.ledger.resumed else None
         if stored is not None:
             survey = Survey.from_json(stored)
             if survey.source_token == source_token(clip.source_uri):
-                return survey
+                return survey, True
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
             cache, recipe = Path(settings.cache), settings.of(clip).recipe
             survey = patiently(
                 lambda: survey_clip(clip, recipe, cache, self.nodes.room()),
                 clip.source_uri, cache, settings.store.retry,
             )  # fmt: skip
-        settings.store.write_bytes(uri, survey.to_json())
-        return survey
+        return survey, False
 
 
 @contextmanager
@@ -180,46 +185,65 @@ class RestoreStage:
                 raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
             attempt = ledger.claim_attempt(clip, task.shard, me)
         try:
-            segment = self._segment(task, attempt)
+            with temporary("shard-") as folder:
+                survey = survey_of(task, self.settings)
+                segment = self._segment(task, survey, attempt, Path(folder))
+                if task.survey and survey.small:
+                    return self._ended(task.clip, survey, segment)
+                segment = self._stored(task, segment)
         except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
             raise
         alone = segment if task.shards == 1 else None
         return ShardDone(task, "restored", shard_measures(segment), alone)
 
-    def _segment(self, task: ShardTask, attempt: int) -> SegmentRecord:
+    def _segment(
+        self, task: ShardTask, survey: Survey, attempt: int, folder: Path
+    ) -> SegmentRecord:
+        """Restore the shard into a folder of this machine. Its addresses are paths."""
         settings, begun = self.settings.of(task.clip), Usage.now()
-        recipe, store = settings.recipe, settings.store
+        recipe = settings.recipe
         restorer = self.restorers.of(recipe)
-        survey = survey_of(task, settings)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
-        with (
-            fetched(task.clip.source_uri, Path(settings.cache), survey.source_token) as source,
-            temporary("shard-") as folder,
-        ):
-            path = Path(folder) / f"{task.shard}.mkv"
-            progress = ShardProgress(settings.ledger, task.clip_id, task.shard)
-            room = self.nodes.room()
-            segment = restorer.restore(source, survey, shard, path, progress, room)
-            uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
-            store.upload(path, uri)
-            regions, regions_uri = regions_beside(path), ""
-            if regions.exists():
-                regions_uri = layout.segment_regions(settings.ledger.uri, task.clip_id, task.shard)
-                store.upload(regions, regions_uri)
-            changes, changes_uri = beside(path), ""
-            if recipe.change_map:
-                changes_uri = layout.segment_changes(settings.ledger.uri, task.clip_id, task.shard)
-                store.upload(changes, changes_uri)
-            sha256, spent = storage.sha256_file(path), begun.spent()
-            segment = replace(
-                segment, uri=uri, sha256=sha256, regions_uri=regions_uri,
-                changes_uri=changes_uri, retries=attempt - 1,
-                seconds_cpu=round(spent.cpu, 3),
-                seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
-            )  # fmt: skip
-            settings.ledger.commit_segment(task.clip_id, segment)
+        cache, path = Path(settings.cache), folder / f"{task.shard}.mkv"
+        progress = ShardProgress(settings.ledger, task.clip_id, task.shard)
+        with fetched(task.clip.source_uri, cache, survey.source_token) as source:
+            segment = restorer.restore(source, survey, shard, path, progress, self.nodes.room())
+        regions, changes = regions_beside(path), beside(path)
+        sha256, spent = storage.sha256_file(path), begun.spent()
+        return replace(
+            segment, uri=str(path), sha256=sha256,
+            regions_uri=str(regions) if regions.exists() else "",
+            changes_uri=str(changes) if recipe.change_map else "",
+            retries=attempt - 1, seconds_cpu=round(spent.cpu, 3),
+            seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
+        )  # fmt: skip
+
+    def _stored(self, task: ShardTask, made: SegmentRecord) -> SegmentRecord:
+        """Put the files of a segment and then its record into the ledger."""
+        ledger = self.settings.ledger
+
+        def upload(path: str, to: Callable[[str, str, int], str]) -> str:
+            if path:
+                ledger.store.upload(Path(path), uri := to(ledger.uri, task.clip_id, task.shard))
+            return uri if path else ""
+
+        segment = replace(
+            made,
+            uri=upload(made.uri, layout.segment_media),
+            regions_uri=upload(made.regions_uri, layout.segment_regions),
+            changes_uri=upload(made.changes_uri, layout.segment_changes),
+        )
+        ledger.commit_segment(task.clip_id, segment)
         return segment
+
+    def _ended(self, clip: Clip, survey: Survey, segment: SegmentRecord) -> ClipEnded:
+        """Make a small clip from its only segment: its result is its only record.
+
+        If the worker dies before that, the clip begins again.
+        """
+        segments, settings = {segment.shard: segment}, self.settings.of(clip)
+        return ended(assemble_clip(clip, survey, segments, settings, small=True), self.settings)
 
 
 class AssembleStage:

@@ -13,7 +13,7 @@ from pipeline.proof.fixity import published_files
 from pipeline.proof.record import Digest, listed, unsealed
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.row import BESIDE_COLUMNS
-from pipeline.store import layout, storage
+from pipeline.store import storage
 from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError, ClipFault
 from schemas.manifest import CLIP_ID
@@ -72,9 +72,7 @@ def published(clip: str, out: str) -> PublishedClip:
     row = record["row"]
     by = record["reverts"][0]["former"]["run"] if record.get("reverts") else row["run"]
     try:
-        survey = Survey.from_json(
-            storage.read_bytes(layout.survey(layout.run_folder(out, str(by)), clip))
-        )
+        survey = Ledger(out, str(by)).survey(clip)
     except ClipFault as fault:
         raise ArchiveError(
             f"{clip}: the ledger of run {by}, which restored it, has no survey of it ({fault})"
