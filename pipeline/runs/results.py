@@ -204,8 +204,8 @@ def unchanged(
 
 def _broken_off(record: Record, settings: Settings) -> bool:
     """Whether this run has published the record but was killed before it could end the clip."""
-    row = cast(Record, record["row"])
-    return row["run"] == settings.ledger.run and not record.get("reviews")
+    ledger, row = settings.ledger, cast(Record, record["row"])
+    return ledger.resumed and row["run"] == ledger.run and not record.get("reviews")
 
 
 def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
