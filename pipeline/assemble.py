@@ -72,11 +72,14 @@ def assemble_clip(
         findings = master.findings(
             survey, frames, batches(regions) if regions else (), settings.recipe
         )
-        files = outputs.publish(settings.store, uri, {
+        sidecars = {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
-            f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
-        }, _change_map(segments, survey, settings, uri, path))  # fmt: skip
+        }
+        if not small:  # its sum is in the record
+            sidecars[f"{uri}.sha256"] = digest.line
+        changed = _change_map(segments, survey, settings, uri, path)
+        files = outputs.publish(settings.store, uri, sidecars, changed)
         if small:
             kept = _in_result(clip, survey, segments[0], settings, frames, regions)
         else:

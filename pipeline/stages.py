@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -82,7 +83,7 @@ class SurveyStage:
         count = len(survey.pts)
         text = survey.to_json().decode() if len(shards) == 1 else ""
         text = text if len(text) <= CARRIED else ""
-        if not stored and not (text and survey.small):  # a small clip is surveyed again
+        if not stored and not (text and survey.small):  # a small clip would be surveyed again
             uri = layout.survey(self.settings.ledger.uri, clip.clip_id)
             self.settings.store.write_bytes(uri, survey.to_json())
         return [ShardTask(clip, s.index, len(s), len(shards), count, text) for s in shards]
@@ -188,9 +189,14 @@ class RestoreStage:
             with temporary("shard-") as folder:
                 survey = survey_of(task, self.settings)
                 segment = self._segment(task, survey, attempt, Path(folder))
-                if task.survey and survey.small:
-                    return self._ended(task.clip, survey, segment)
+                small = is_small(task, survey)
+                if small and not self._restorer(task).on_gpu:  # no GPU waits for an assembly
+                    return ended_small(task.clip, survey, segment, self.settings)
                 segment = self._stored(task, segment)
+                if small:
+                    ledger.end_attempt(clip, task.shard, attempt)
+                else:
+                    ledger.commit_segment(clip, segment)
         except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
             raise
@@ -202,11 +208,11 @@ class RestoreStage:
     ) -> SegmentRecord:
         """Restore the shard into a folder of this machine. Its addresses are paths."""
         settings, begun = self.settings.of(task.clip), Usage.now()
-        recipe = settings.recipe
-        restorer = self.restorers.of(recipe)
+        recipe, restorer = settings.recipe, self._restorer(task)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
         cache, path = Path(settings.cache), folder / f"{task.shard}.mkv"
-        progress = ShardProgress(settings.ledger, task.clip_id, task.shard)
+        pause = inf if is_small(task, survey) else None  # it is too short to be watched
+        progress = ShardProgress(settings.ledger, task.clip_id, task.shard, pause)
         with fetched(task.clip.source_uri, cache, survey.source_token) as source:
             segment = restorer.restore(source, survey, shard, path, progress, self.nodes.room())
         regions, changes = regions_beside(path), beside(path)
@@ -219,8 +225,11 @@ class RestoreStage:
             seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
         )  # fmt: skip
 
+    def _restorer(self, task: ShardTask) -> ShardRestorer:
+        return self.restorers.of(self.settings.of(task.clip).recipe)
+
     def _stored(self, task: ShardTask, made: SegmentRecord) -> SegmentRecord:
-        """Put the files of a segment and then its record into the ledger."""
+        """Put the files of a segment into the ledger. Its record comes after them."""
         ledger = self.settings.ledger
 
         def upload(path: str, to: Callable[[str, str, int], str]) -> str:
@@ -228,22 +237,12 @@ class RestoreStage:
                 ledger.store.upload(Path(path), uri := to(ledger.uri, task.clip_id, task.shard))
             return uri if path else ""
 
-        segment = replace(
+        return replace(
             made,
             uri=upload(made.uri, layout.segment_media),
             regions_uri=upload(made.regions_uri, layout.segment_regions),
             changes_uri=upload(made.changes_uri, layout.segment_changes),
         )
-        ledger.commit_segment(task.clip_id, segment)
-        return segment
-
-    def _ended(self, clip: Clip, survey: Survey, segment: SegmentRecord) -> ClipEnded:
-        """Make a small clip from its only segment: its result is its only record.
-
-        If the worker dies before that, the clip begins again.
-        """
-        segments, settings = {segment.shard: segment}, self.settings.of(clip)
-        return ended(assemble_clip(clip, survey, segments, settings, small=True), self.settings)
 
 
 class AssembleStage:
@@ -272,8 +271,11 @@ class AssembleStage:
         again = attempted(ledger, clip.clip_id, ASSEMBLY, self.nodes, before=1)
         with nullcontext() if claim == "new" else again:
             survey = survey_of(done.task, self.settings)
-            result = assemble_clip(clip, survey, segments, self.settings.of(clip))
-        end = ended(result, self.settings)
+            if now and is_small(done.task, survey):
+                end = ended_small(clip, survey, segments[0], self.settings)
+            else:
+                result = assemble_clip(clip, survey, segments, self.settings.of(clip))
+                end = ended(result, self.settings)
         for segment in segments.values():
             for uri in filter(None, (segment.uri, segment.regions_uri, segment.changes_uri)):
                 self.settings.store.delete(uri)
@@ -306,6 +308,23 @@ def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEn
     except ClipFault as unwritten:  # the next session tries the clip again
         log.error("clip %s ended with %s, but %s", clip.clip_id, fault, unwritten)
         return ClipLeft(clip.clip_id, Reason.SYSTEM_STOP, str(unwritten))
+
+
+def is_small(task: ShardTask, survey: Survey) -> bool:
+    """Whether the ledger keeps nothing of the task's clip before its result."""
+    return bool(task.survey) and survey.small
+
+
+def ended_small(
+    clip: Clip, survey: Survey, segment: SegmentRecord, settings: Settings
+) -> ClipEnded:
+    """Make a small clip from its only segment: its result is its only record.
+
+    If the worker dies before that, the clip begins again.
+    """
+    segments = {segment.shard: segment}
+    result = assemble_clip(clip, survey, segments, settings.of(clip), small=True)
+    return ended(result, settings)
 
 
 def ended(result: ClipResult, settings: Settings) -> ClipEnded:

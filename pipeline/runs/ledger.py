@@ -214,13 +214,10 @@ class Ledger:
 
     def survey(self, clip: str) -> Survey:
         """The survey of a clip. Raises ClipFault(NOT_FOUND)."""
-        data = self.store.find(layout.survey(self.uri, _safe(clip)))
-        if data is not None:
-            return Survey.from_json(data)
-        found = survey_in(self.store.read_bytes(self._done_uri(clip)))
-        if found is None:
-            raise ClipFault(Reason.NOT_FOUND, f"{layout.survey(self.uri, clip)} does not exist")
-        return found
+        result = self.store.find(self._done_uri(clip))
+        if result is not None and (survey := survey_in(result)) is not None:
+            return survey
+        return Survey.from_json(self.store.read_bytes(layout.survey(self.uri, clip)))
 
     def result(self, clip: str, committed: ClipResult | None = None) -> ClipResult:
         """The committed result of a clip. Raises ClipFault(NOT_FOUND) if it has not ended.

@@ -59,6 +59,10 @@ class PublishedClip:
         name = self.uri.rpartition("/")[2]
         return next(file for file in listed(self.record) if file.name == name)
 
+    def has(self, suffix: str) -> bool:
+        """Whether a file with this suffix was published beside the master."""
+        return f"{self.master.name}{suffix}" in {file.name for file in listed(self.record)}
+
     @property
     def restored_by(self) -> str:
         """The run that restored the clip. Its ledger has the survey."""

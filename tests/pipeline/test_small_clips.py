@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.clip.regions import SCHEMA, read_regions
 from pipeline.clip.survey import Survey
 from pipeline.local import LocalExecutor
 from pipeline.proof.fixity import check_published
+from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.store import storage
 from pipeline.store.storage import Store
@@ -28,8 +29,9 @@ from tests.support.media import media_factory
 from tests.support.results import a_segment
 
 RECIPE = Recipe(strength=0)
-MOST = 14  # operations for the first clip; the second does not look for a stop
-WRITES = 8  # two attempts, five published files, the result
+OF_A_RUN = {"done", "recipe.toml", "run.json", "summary.json"}
+WRITES = 7  # two attempts, four published files, the result
+MORE = 4  # on a GPU: end of the attempt, segment, claim, and the segment is deleted
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +57,19 @@ def objects(out: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("audit/"))
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The writes of a clip. A GPU, which this machine may lack, hands the segment over."""
+    monkeypatch.setattr(ShardRestorer, "on_gpu", request.param == "gpu")
+    return WRITES + (MORE if request.param == "gpu" else 0)
+
+
 def test_a_small_clip_asks_the_store_little(
-    tmp_path: Path, source: Path, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    source: Path,
+    executor: LocalExecutor,
+    writes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     work = opened(tmp_path / "out", Clip("a", str(source)), Clip("b", str(source)))
     asked: list[int] = []
@@ -72,12 +85,11 @@ def test_a_small_clip_asks_the_store_little(
         work.take(item)
         asked.append(0)
     assert len(work.settings.ledger.done()) == 2
-    assert max(asked[:2]) <= MOST, asked
-    assert asked[1] > WRITES  # the counter counts
-    monkeypatch.undo()
+    assert writes < asked[1] <= asked[0] <= writes + 6, asked  # source, stop
+    monkeypatch.setattr(Store, "_try", real)
     work.close()
     assert [name for name in objects(tmp_path / "out") if "/b" in name] == [
-        *(f"clips/b/b_rst.mkv{kind}" for kind in ("", ".framemd5", ".json", ".premis.xml", ".sha256")),
+        *(f"clips/b/b_rst.mkv{kind}" for kind in ("", ".framemd5", ".json", ".premis.xml")),
         f"runs/{work.settings.ledger.run}/done/b.json",
     ]
 
@@ -94,12 +106,18 @@ def survives(lives: int, work: Run, executor: LocalExecutor) -> bool:
 
 
 def test_killed_at_any_write_a_small_clip_is_whole_in_the_end(
-    tmp_path: Path, source: Path, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    source: Path,
+    executor: LocalExecutor,
+    writes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next session ends it once: as published, with every file, frame and measurement."""
     monkeypatch.setattr("pipeline.runs.tables.check", lambda name, table: table)  # slow
     clip, pictures = Clip("a", str(source)), set()
-    for lives in range(99):  # the writes at which the worker dies
+    on_gpu = writes > WRITES
+    # The writes at which the worker dies. Those of both devices are not tried twice.
+    for lives in (2, 3, 4, *range(9, writes + 1)) if on_gpu else range(writes + 1):
         out = tmp_path / f"killed-{lives}"
         alive = survives(lives, opened(out, clip), executor)
         work = opened(out, clip)  # of the next session
@@ -115,17 +133,16 @@ def test_killed_at_any_write_a_small_clip_is_whole_in_the_end(
                for line in storage.read_bytes(uri).splitlines()]  # fmt: skip
         assert [entry["action"] for entry in log].count("clip_published") == 1
         kinds = {name.split("/")[2] for name in objects(out) if name.startswith("runs/")}
-        assert kinds == {"done", "recipe.toml", "run.json", "summary.json"}
+        tidied = not (on_gpu and lives == writes - 1)  # killed as it deletes the segment
+        assert kinds - ({"segments"} if not tidied else set()) == OF_A_RUN
         assert len(list(storage.folders(f"{out}/runs"))) == 1
-        if alive:
-            break
-    assert lives == WRITES
+        assert alive == (lives == writes)
     assert len(pictures) == 1
 
 
 @pytest.fixture(scope="module")
-def surveyed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survey]:
-    yield survey_clip(Clip("a", str(source)), RECIPE, tmp_path_factory.mktemp("cache"))
+def surveyed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    return survey_clip(Clip("a", str(source)), RECIPE, tmp_path_factory.mktemp("cache"))
 
 
 def test_a_revert_finds_the_survey_of_a_small_clip(
