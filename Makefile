@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet \
-		--editable '.[dev,evaluate]' --constraint constraints.txt
+		--editable '.[c2pa,dev,evaluate]' --constraint constraints.txt
 	@touch $@
 
 demo: $(READY)

@@ -1,4 +1,4 @@
-"""The commands package, verify and policy: pack published files, and check them later."""
+"""The commands package, verify, policy and sign: what is done to published files."""
 
 from __future__ import annotations
 
@@ -80,6 +80,13 @@ def verify(
         bool,
         typer.Option("--decode", help="Also decode, and compare every frame with the .framemd5."),
     ] = False,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also validate the C2PA manifests: these PEM certificates are trusted.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check that published files and bags are unchanged.
@@ -94,11 +101,15 @@ def verify(
     """
     totals, faults = Counter[str](), list[dict[str, str]]()
     for path in paths:
-        for checked in examine(path, decode=decode):
+        for found in examine(path, decode=decode):
+            checked, manifests = (found, 0) if anchors is None else _credited(found, anchors)
+            totals.update(manifests=manifests)
             totals.update(checked=1, files=checked.files, bytes=checked.size_bytes)
             faults += [fault._asdict() for fault in checked.faults]
             if not as_json:
                 _say_faults(checked)
+    if anchors is None:
+        del totals["manifests"]
     if as_json:
         code = _exit_code(faults)
         output.emit({**totals, "decoded": decode, "faults": faults, "exit_code": code})
@@ -106,8 +117,22 @@ def verify(
         damaged = len({fault["uri"] for fault in faults})
         verdict = f"{damaged} damaged" if damaged else "all unchanged"
         size = output.grouped(totals["bytes"] / 1e6)
-        output.say(f"{totals['files']} files of {totals['checked']} clips, {size} MB: {verdict}")
+        signed = f", {totals['manifests']} manifests" if anchors else ""
+        files = f"{totals['files']} files of {totals['checked']} clips"
+        output.say(f"{files}, {size} MB{signed}: {verdict}")
     raise typer.Exit(_exit_code(faults))
+
+
+def _credited(checked: Checked, anchors: Path) -> tuple[Checked, int]:
+    """The same with the faults of its C2PA manifests, and their number."""
+    from pipeline.proof.fixity import check_manifests
+
+    try:
+        trusted = anchors.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"--anchors {anchors} cannot be read: {error.strerror}") from error
+    count, faults = check_manifests(checked.uri, trusted)
+    return checked._replace(faults=[*checked.faults, *faults]), count
 
 
 def _say_faults(checked: Checked) -> None:
@@ -176,6 +201,68 @@ def _judged(uri: str, rules: str) -> dict[str, Any]:
         return result | {"error": str(error)}
     judged = [outcome.to_dict() | {"sentence": str(outcome)} for outcome in outcomes]
     return result | {"rules": judged}
+
+
+def sign(
+    out: Out,
+    key: Annotated[
+        Path, typer.Option(metavar="FILE", help="Private key in PEM that only you may read.")
+    ],
+    certificate: Annotated[
+        Path, typer.Option(metavar="FILE", help="Its certificates in PEM, the key's own first.")
+    ],
+    clips: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLIP]...", help="clip_id of a published clip.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every published clip that is not signed yet.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also sign what is signed already, anew.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Sign published files with C2PA manifests.
+
+    These are Content Credentials. MP4 and QuickTime get the manifest inside. For Matroska and MXF
+    it is a file beside them, <file>.c2pa. It says from the record what was changed, how much, where
+    and why, and names the source by its SHA-256. The key is read by this command alone, and nothing
+    goes over the network.
+
+    \b
+    Example:
+        archive-restore sign reel-0042 --out restored --key signing.key --certificate chain.pem
+    """
+    from pipeline.proof.credentials import library
+    from pipeline.proof.signing_key import SigningKey
+    from pipeline.undo.published import published_clips
+    from pipeline.undo.signing import sign_clip
+
+    if bool(clips) == everything:
+        raise ArchiveError("name the clips to sign, or give --all")
+    library()
+    loaded = SigningKey.load(key, certificate)
+    done, faults = list[dict[str, object]](), list[dict[str, str]]()
+    for clip in dict.fromkeys(clips or published_clips(out)):
+        try:
+            signed = sign_clip(clip, out, loaded, again=again)
+        except (ArchiveError, ClipFault) as fault:
+            if fault.exit_code not in (ExitCode.FAULTS, ExitCode.USAGE):
+                raise  # the output is in use, or its lease is lost
+            output.log(f"{clip}: {fault}")
+            faults.append({"clip_id": clip, "sentence": str(fault)})
+            continue
+        done.append({"clip_id": clip, "new": signed.new, "manifests": dict(signed.manifests)})
+        if not as_json:
+            many = len(signed.manifests)
+            what = f"{many} files signed" if many > 1 else "1 file signed"
+            output.say(f"{clip}: {what if signed.new else 'signed already'}")
+    code = ExitCode.FAULTS if faults else ExitCode.DONE
+    if as_json:
+        output.emit(
+            {"signed": done, "subject": loaded.subject, "faults": faults, "exit_code": code}
+        )
+    raise typer.Exit(code)
 
 
 def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:

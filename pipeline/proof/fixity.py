@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipeline.media.decoder import Decoder
 from pipeline.media.verify import plane_md5
+from pipeline.proof.credentials import validated
 from pipeline.proof.record import PUBLISHED_NAME, Digest, listed, read_record
 from pipeline.store import layout, storage
 from pipeline.store.address import is_s3
@@ -82,6 +83,29 @@ def check_published(uri: str, *, decode: bool = False) -> Checked:
     if decode and f"{uri}.framemd5" not in {fault.uri for fault in faults}:
         faults += _check_frames(uri, _limits(record))
     return Checked(uri, len(files) + 1, sum(file.size for file in files), faults)
+
+
+def check_manifests(uri: str, anchors: bytes) -> tuple[int, list[FileFault]]:
+    """Validate the C2PA manifests of a clip. Returns their number, and what is wrong.
+
+    `anchors`: trusted certificates in PEM. Raises ArchiveError if c2pa-python is missing.
+    """
+    try:
+        signed = read_record(uri).get("signed", {}).get("manifests", {})
+    except (ClipFault, ValueError):
+        return 0, []  # `check_published` reports it
+    if not signed:
+        return 0, [FileFault(uri, "missing", "it has no C2PA manifest: it was not signed")]
+    folder, faults = uri.rpartition("/")[0], []
+    for name, where in signed.items():
+        with local_file(f"{folder}/{name}") as file, ExitStack() as stack:
+            beside = where != "embedded"
+            manifest = stack.enter_context(local_file(f"{folder}/{where}")) if beside else None
+            found = validated(file, manifest, anchors)
+        if not found.valid:
+            why = f"its C2PA manifest is {found.state.lower()}: {', '.join(found.problems)}"
+            faults.append(FileFault(f"{folder}/{name}", "altered", why))
+    return len(signed), faults
 
 
 def _check_file(uri: str, expected: Digest) -> Iterator[FileFault]:

@@ -27,7 +27,7 @@ from schemas.exit_codes import ExitCode
 _ENDS = ("clip_published", "clip_untouched", "clip_quarantined", "clip_failed", "clip_held")
 ACTIONS = (
     "run_started", "run_resumed", "run_stopped", "run_ended", *_ENDS, "clip_retried",
-    "clip_reverted", "clip_released", "clip_reviewed",
+    "clip_reverted", "clip_released", "clip_reviewed", "clip_signed",
 )  # fmt: skip
 
 GROUP = 100  # entries in one object

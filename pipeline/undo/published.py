@@ -101,6 +101,15 @@ def record_of(clip: str, out: str) -> tuple[str, bytes, dict[str, Any]]:
     raise ArchiveError(f"{clip} is not published in {out}")
 
 
+def published_clips(out: str) -> list[str]:
+    """The ids of all published clips, in order."""
+    return [
+        clip
+        for clip in sorted(storage.folders(layout.clips(out)))
+        if any(storage.exists(f"{uri}.json") for uri in published_files(clip_folder(out, clip)))
+    ]
+
+
 def refuse(clip: PublishedClip, out: str) -> None:
     """Raise ArchiveError for a clip whose frames are not those of its source, or an embargo."""
     survey = clip.survey

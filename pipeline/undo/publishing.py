@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from pipeline.proof.fixity import local_file
-from pipeline.proof.record import listed, unsealed
+from pipeline.proof.record import PUBLISHED_NAME, listed, unsealed
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import unfinished
 from pipeline.runs.tables import write_review, write_tables
@@ -38,6 +38,7 @@ class Commit:
     audit: Mapping[str, object]  # facts of the entry in the audit log
     run_row: Mapping[str, object] | None  # of tables/runs; None if the pictures stay as they are
     review: Mapping[str, object] | None = None  # of tables/reviews
+    action: str = ""  # in the audit log; empty for a revert and a review
 
     def to_json(self) -> bytes:
         return strict_json.dumps(asdict(self), sort_keys=True).encode()
@@ -76,13 +77,23 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
                 store.upload(path, f"{place}/{file.name}")
     store.write_bytes(f"{work.uri}.json", sealed)
     if work.run_row is not None:
+        _delete_signatures(place, record, store)
         _write_tables(out, folder, work, record, store)
     if work.review is not None:
         _note_review(out, work, work.review, store)
-    action = "clip_reviewed" if work.run_row is None else "clip_reverted"
+    action = work.action or ("clip_reviewed" if work.run_row is None else "clip_reverted")
     log = AuditLog(out, store)
     if not log.has(action, work.run):
         log.append(action, run=work.run, clip_id=work.clip_id, **work.audit)
+
+
+def _delete_signatures(place: str, record: Mapping[str, Any], store: Store) -> None:
+    """Delete the manifests of the former files: they do not fit the new ones."""
+    kept = {file.name for file in listed(record)}
+    for uri in store.listing(place):
+        name = uri.rpartition("/")[2]
+        if name.endswith(".c2pa") and name not in kept and PUBLISHED_NAME.fullmatch(name):
+            store.delete(uri)
 
 
 def _note_review(out: str, work: Commit, review: Mapping[str, object], store: Store) -> None:

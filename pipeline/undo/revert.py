@@ -286,7 +286,7 @@ class _Work:
         }
         if self.review is not None:
             record["reviews"] = [*found.record.get("reviews", ()), self.review]
-        for name in ("record_sha256", "released"):
+        for name in ("record_sha256", "released", "signed"):
             record.pop(name, None)
         store.write_bytes(f"{staged}.json", sealed(record))
 

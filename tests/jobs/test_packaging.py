@@ -20,7 +20,11 @@ PACKAGES = ("jobs", "models", "pipeline", "schemas")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("ray", "torch", "av", "cv2", "numpy", "pandas", "polars", "pyarrow", "duckdb", "boto3")
 # what a distribution is imported as, where that is not its own name
-IMPORTED_AS = {"opencv-python-headless": {"cv2"}, "boto3": {"boto3", "botocore", "s3transfer"}}
+IMPORTED_AS = {
+    "opencv-python-headless": {"cv2"},
+    "boto3": {"boto3", "botocore", "s3transfer"},
+    "c2pa-python": {"c2pa"},
+}
 BY_ANOTHER = {
     "aiohttp": "ray",
     "prometheus_client": "ray[default]",
