@@ -13,7 +13,7 @@ from pipeline.proof.fixity import published_files
 from pipeline.proof.record import Digest, listed, unsealed
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.row import BESIDE_COLUMNS
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from pipeline.store.layout import clip_folder
 from schemas.errors import ArchiveError, ClipFault
 from schemas.manifest import CLIP_ID
