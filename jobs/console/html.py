@@ -38,12 +38,13 @@ def join(children: Sequence[Part]) -> Html:
 
 
 def page(title: str, style: str, script: str, *body: Part) -> str:
-    """Return a whole document that can load nothing but pictures beside it.
+    """Return a whole document that can load nothing but pictures and films beside it.
 
     The policy names style and script by their hashes, so injected markup cannot run.
     """
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
+        "media-src 'self' file:; "
         f"style-src {_source(style)}; script-src {_source(script)}"
     )
     head = tag(

@@ -20,6 +20,9 @@ from jobs.report.entry import (
     percent,
 )
 from jobs.report.frames_section import frames_section
+from jobs.report.lost import lost_section
+from jobs.report.measures import MEASURES, SCORES, change_in_words, fall
+from jobs.report.player import player_section
 from jobs.report.plots import curves, timings
 from jobs.report.regions import regions_section
 from jobs.report.words import commands_section, words_section
@@ -29,21 +32,6 @@ from schemas import strict_json
 from schemas.colour_names import ColourKind, colour_name
 from schemas.reasons import REASONS, Reason
 
-MEASURES = {  # of columns <name>_before and <name>_after: name for people, unit
-    "noise_sigma": ("Noise", "standard deviation, code values of 0 to 255"),
-    "flicker": ("Flicker", "% of brightness"),
-    "temporal_diff": ("Change from frame to frame", "code values of 0 to 255"),
-    "blockiness": ("Blockiness", "1: no blocks"),
-    "blur": ("Blur", "0: sharp, 1: blurred"),
-}
-SCORES = {  # of columns ref_<name>_before and ref_<name>_after: name, suffix of the column, unit
-    "psnr": ("PSNR", "_db", "dB"),
-    "ssim": ("SSIM", "", ""),
-}
-# Below these values a measure cannot be seen, and a percentage of it says nothing. The eye sees
-# flicker from about 0.5 % of brightness (de Lange 1958); rounding to 8 bits is noise of 0.29.
-VISIBLE = {"noise_sigma": 0.5, "flicker": 0.3, "temporal_diff": 0.5}
-UNITS = {"noise_sigma": "code values", "flicker": "% of brightness"}
 COLOURS: dict[str, tuple[str, ColourKind]] = {  # column, and table of names
     "Signal range": ("color_range", "range"),
     "Colour primaries": ("color_primaries", "primaries"),
@@ -54,16 +42,17 @@ SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
 def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT") -> str:
-    sections = [_header(entry, previous, following), _review(entry), _verdict(entry)]
-    sections += [_reason(entry), _withheld(entry), frames_section(entry), regions_section(entry)]
-    sections.append(commands_section(entry, out))
+    sections = [_review(entry), _verdict(entry), _reason(entry), _withheld(entry)]
+    sections += [player_section(entry), frames_section(entry), regions_section(entry)]
+    sections += [lost_section(entry), commands_section(entry, out)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
     sections.append(tag("section", *shown, class_="cards"))
     sections += [words_section(), _raw(entry)]
     style = f":root{{--ratio:{entry.pictures.ratio or 4 / 3:.5f}}}\n"
-    return document(f"{entry.clip_id} · restoration report", *sections, style=style)
+    header = _header(entry, previous, following)
+    return document(f"{entry.clip_id} · restoration report", header, *sections, style=style)
 
 
 def _header(entry: ReportEntry, previous: str, following: str) -> Html:
@@ -153,7 +142,7 @@ def what_was_done(entry: ReportEntry) -> str:
     parts = [f"{grouped(frames)} frames" if frames else "The clip"]
     parts[0] += f" in {counted(int(shots), 'shot')}" if shots else ""
     parts[0] += f" restored with the model “{entry.text('model')}”" if entry.text("model") else ""
-    parts += [words for name in ("noise_sigma", "flicker") if (words := _fall(entry, name))]
+    parts += [words for name in ("noise_sigma", "flicker") if (words := fall(entry, name))]
     parts += [words for words in (_exposure(entry), _defects(entry)) if words]
     kept = entry.number("psnr_to_source_db")
     sentence = "; ".join(parts) + "."
@@ -178,27 +167,6 @@ def _defects(entry: ReportEntry) -> str:
     return f"{share:.2%} of the pixels repaired as defects" if share else ""
 
 
-def _fall(entry: ReportEntry, name: str) -> str:
-    before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
-    if before is None or after is None or before <= 0:
-        return ""
-    noun = MEASURES[name][0].lower()
-    if max(before, after) < VISIBLE[name]:
-        return f"no visible {noun}"
-    if before < VISIBLE[name]:
-        return f"{noun} rises from {before:.2f} to {after:.2f} {UNITS[name]}"
-    word, share = "less" if after < before else "more", f"{abs(after / before - 1):.0%}"
-    return f"{noun} unchanged" if share == "0%" else f"{share} {word} {noun}"
-
-
-def _change_in_words(name: str, before: float, after: float) -> str:
-    """Return the change in percent, or words if there is too little to compare."""
-    floor = VISIBLE.get(name, 0)
-    if max(before, after) < floor:
-        return "not visible"
-    return "" if before < floor or not before else percent(after / before - 1)
-
-
 def _rows_table(heads: list[str], rows: list[list[Part]]) -> Html:
     top = [tag("th", h, scope="col", class_="num" if i else None) for i, h in enumerate(heads)]
     body = [
@@ -215,14 +183,16 @@ def _measures(entry: ReportEntry) -> Html | None:
         before, after = entry.number(f"{name}_before"), entry.number(f"{name}_after")
         if before is None or after is None:
             continue
-        share = _change_in_words(name, before, after)
+        share = change_in_words(name, before, after)
         rows.append(
             [join([label, " ", tag("small", unit)]), f"{before:.3f}", f"{after:.3f}", share]
         )
     if not rows:
         return None
     kept = [entry.number("psnr_to_source_db"), entry.number("ssim_to_source")]
-    return card("Measures", _rows_table(["", "before", "after", "change"], rows), _kept(*kept))
+    return card(
+        "Measures", _rows_table(["measure", "before", "after", "change"], rows), _kept(*kept)
+    )
 
 
 def _kept(psnr: float | None, ssim: float | None) -> Html | None:
@@ -249,7 +219,7 @@ def _against_truth(entry: ReportEntry) -> Html | None:
                 if max(before, after) >= PSNR_CAP_DB:
                     values[2] = ""
             rows.append([label, *values])
-    table = _rows_table(["", "before", "after", "gain"], rows)
+    table = _rows_table(["measure", "before", "after", "gain"], rows)
     note = tag("p", SCORES_NOTE)
     return card("Compared with the clean reference", table, note) if rows else None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jobs.console.html import Html, Part, join, page, tag
 from jobs.console.output import grouped
@@ -29,6 +30,7 @@ class ClipPictures:
     thumbnail: str = ""
     streams: dict[str, str] = field(default_factory=dict)  # sound, subtitles, ...: what was kept
     regions: dict[str, str] = field(default_factory=dict)  # place of a region -> file name
+    film: dict[str, Any] = field(default_factory=dict)  # `jobs.report.film.Film.facts`, and `file`
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,11 @@ def asset(name: str) -> str:
     return files("jobs.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def document(title: str, *body: Part, style: str = "") -> str:
-    return page(title, asset("report.css") + style, asset("report.js"), *body)
+def document(title: str, header: Part, *body: Part, style: str = "") -> str:
+    """A page of the report: a link that skips the header, the header, and the rest."""
+    skip = tag("a", "Skip to the content", href="#content", class_="skip")
+    main = tag("main", *body, id="content", tabindex=-1)
+    return page(title, asset("report.css") + style, asset("report.js"), skip, header, main)
 
 
 def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:

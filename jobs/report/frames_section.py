@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from jobs.console.html import Html, Part, tag
+from jobs.console.html import Html, Part, join, tag
 from jobs.report.entry import ReportEntry
 from jobs.report.stills import DIFFERENCE_GAIN
 from jobs.report.worst import Box, Shown, frames_to_show
@@ -60,16 +60,25 @@ def _row(entry: ReportEntry, shown: Shown, names: Mapping[str, str]) -> Html:
     why = "; ".join(shown.why)
     return tag(
         "div",
-        tag("h3", f"Frame {shown.frame}", tag("small", f" {why}")),
+        tag("h3", f"Frame {shown.frame}", tag("small", f" {why}"), _play(entry, shown.frame)),
         *figures,
         tag(
             "details",
             tag("summary", f"Slide between source and restored, frame {shown.frame}"),
             _slider(shown.frame, files),
         ),
-        class_="frame-row",
+        class_="frame-row four" if len(figures) == len(CAPTIONS) else "frame-row",
         id=f"frame-{shown.frame}",
     )
+
+
+def _play(entry: ReportEntry, frame: int) -> Html | None:
+    """A link to the frame in the player; None if the film lacks it."""
+    film = entry.pictures.film
+    if not any(start <= frame < stop for start, stop in film.get("ranges", [])):
+        return None
+    words = tag("small", f"Play from frame {frame}")
+    return join([" ", tag("a", words, href="#player", data_frame=frame)])
 
 
 def _figure(entry: ReportEntry, shown: Shown, kind: str, file: str) -> Html:

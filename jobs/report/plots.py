@@ -66,7 +66,7 @@ def curves(entry: ReportEntry) -> Html | None:
         tag("span", "╌", class_="ink-limit"),
         " limit of a rule  ",
         tag("span", "▎", class_="ink-worst"),
-        "a frame shown above: select it to see it",
+        "a frame shown above. Select a place of a curve to see its frame.",
     )
     return card("Frame by frame", *plots, key)
 
@@ -116,11 +116,13 @@ def _plot(entry: ReportEntry, label: str, series: dict[str, Points], limit: floa
         class_="curve",
         viewBox="0 0 1000 100",
         preserveAspectRatio="none",
+        data_last=f"{last:.0f}",
         role="group" if entry.pictures.frames else "img",
         aria_label=f"{label}, {low:.2f} to {high:.2f}, over {grouped(last + 1)} frames",
     )
     up = tag("div", tag("span", f"{high:.2f}"), tag("span", f"{low:.2f}"), class_="up")
-    frames = tag("span", "frame 0"), tag("span", f"frame {grouped(last)}")
+    here = tag("span", class_="here", aria_hidden="true")
+    frames = tag("span", "frame 0"), here, tag("span", f"frame {grouped(last)}")
     return tag("div", up, drawing, tag("div", *frames, class_="across"), class_="plot")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.report.film import Film
 from models.colour import PixelFormat
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
-from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, Map
+from pipeline.detect.change_map import ADJUSTED, FILLED, REPAIRED, SIDE, Map
 from pipeline.media.decoder import Decoder
+from schemas.errors import ClipFault
+from schemas.reasons import Reason
 from schemas.recipe import Limits
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -62,17 +67,13 @@ class Still:
         if self.changes is None:
             return None
         height, width = self.source.shape[:2]
-        kept, added = _map_tables()
-        found = self.changes.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        grey = cv2.cvtColor(self.source, cv2.COLOR_RGB2GRAY).astype(np.float32) * kept[found]
-        return cv2.merge([(grey + channel[found]).astype(np.uint8) for channel in added.T])
+        whole = self.changes.repeat(SIDE, axis=0).repeat(SIDE, axis=1)
+        return mapped(self.source, whole[:height, :width])
 
     @property
     def difference(self) -> Picture:
         """The change of each pixel around mid-grey; grey means no change."""
-        change = self.restored.astype(np.int16) - self.source
-        shown: Picture = np.clip(128 + DIFFERENCE_GAIN * change, 0, 255).astype(np.uint8)
-        return shown
+        return difference(self.source, self.restored)
 
     def cut(self, place: Place) -> Picture:
         """The surroundings of a place, source and restored side by side, with its box drawn."""
@@ -104,6 +105,26 @@ class Still:
         shown = round(THUMB_WIDTH * height / (width * float(sar)))
         small = cv2.resize(both, (THUMB_WIDTH, max(1, shown)), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8)
+
+
+def difference(source: Picture, restored: Picture) -> Picture:
+    """The change of each pixel around mid-grey, `DIFFERENCE_GAIN` times as strong."""
+    change = cv2.subtract(restored, source, dtype=cv2.CV_16S)
+    return cv2.convertScaleAbs(cv2.max(change * DIFFERENCE_GAIN + 128, 0)).astype(np.uint8)
+
+
+def mapped(source: Picture, changes: Map) -> Picture:
+    """A change map over the dark grey source. Where it has to shrink, the largest change stays."""
+    height, width = source.shape[:2]
+    down, across = (-(-n // size) for n, size in zip(changes.shape, (height, width), strict=True))
+    if down * across > 1:
+        changes = cv2.dilate(changes, np.ones((down, across), np.uint8))
+    if changes.shape != (height, width):
+        changes = cv2.resize(changes, (width, height), interpolation=cv2.INTER_NEAREST)
+    kept, added = _map_tables()
+    grey = cv2.cvtColor(source, cv2.COLOR_RGB2GRAY).astype(np.float32) * cv2.LUT(changes, kept)
+    colours = cv2.LUT(cv2.merge([changes] * 3), added[None])
+    return cv2.add(cv2.merge([grey] * 3), colours).astype(np.uint8)
 
 
 @cache
@@ -148,45 +169,51 @@ def stills(
     conversion: Conversion | None = None,
     places: Sequence[Place] = (),
     changes: str | Path | None = None,
+    film: Film | None = None,
 ) -> Stills:
-    """Return the frames at ``indices`` of both files, and a cut of each place.
+    """Return the frames at ``indices`` of both files, and a cut of each place. Write the film.
 
     ``changes`` is the film with the change map, if there is one. Each file is decoded once. The
-    source's frames are taken after the conversion of the clip, such as deinterlacing.
+    source's frames are taken after the conversion of the clip, such as deinterlacing. Raises
+    ClipFault if a file has fewer frames.
     """
-    wanted = sorted({*indices, *(place.frame for place in places)})
-    count = max(wanted, default=-1) + 1
+    wanted = {*indices, *(place.frame for place in places)}
+    count = max([*wanted, film.last if film else -1], default=-1) + 1
     found: list[Still] = []
     cuts: dict[Place, Picture] = {}
-    mapped = dict(_maps(changes, indices, limits)) if changes else {}
-    with (
-        Decoder(source, limits, count=count, conversion=conversion) as before,
-        Decoder(restored, limits, count=count) as after,
-    ):
-        pairs = zip(pictures(before, wanted), pictures(after, wanted), strict=True)
-        for index, pair in zip(wanted, pairs, strict=True):
-            still = Still(index, *pair, mapped.get(index))
-            cuts |= {place: still.cut(place) for place in places if place.frame == index}
-            if index in indices:
-                found.append(still)
+    with ExitStack() as opened:
+        before = opened.enter_context(Decoder(source, limits, None, 0, count, conversion))
+        after = opened.enter_context(Decoder(restored, limits, count=count))
+        maps = opened.enter_context(Decoder(changes, limits, count=count)) if changes else None
+        colours = [_colour(decoder.probe) for decoder in (before, after)]
+        if film:
+            opened.callback(film.close)
+            film.begin(after.probe.width, after.probe.height, after.probe.fps)
+        frames = 0
+        for pair in zip(before, after, maps or repeat(None), strict=False):
+            index, frames = pair[0].index, frames + 1
+            filmed = film is not None and film.has(index)
+            if index not in wanted and not filmed:
+                continue
+            pictures = [c.to_rgb8(f.planes) for c, f in zip(colours, pair[:2], strict=True)]
+            changed = pair[2].planes[0] if pair[2] else None
+            if film is not None and filmed:
+                half = [film.small(picture, 2) for picture in pictures]
+                third = difference(*half) if changed is None else mapped(half[0], changed)
+                film.add(film.small(pictures[0]), film.small(pictures[1]), third)
+            if index in wanted:
+                still = Still(index, pictures[0], pictures[1], changed)
+                cuts |= {place: still.cut(place) for place in places if place.frame == index}
+                found += [still] if index in indices else []
+        if frames < count:
+            raise ClipFault(Reason.FRAME_COUNT, f"{frames} frames can be read, not {count}")
         return Stills(found, before.probe, after.probe, [cuts[place] for place in places])
 
 
-def _maps(film: str | Path, indices: Sequence[int], limits: Limits) -> Iterator[tuple[int, Map]]:
-    with Decoder(film, limits, count=max(indices, default=-1) + 1) as decoder:
-        yield from ((f.index, f.planes[0]) for f in decoder if f.index in indices)
-
-
-def pictures(decoder: Decoder, indices: Sequence[int]) -> Iterator[Picture]:
-    """Yield the frames at ``indices`` as 8-bit RGB (H, W, 3), in order."""
-    probe = decoder.probe
-    colour = PixelFormat.of(
+def _colour(probe: Probe) -> PixelFormat:
+    return PixelFormat.of(
         probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
     )
-    for frame in decoder:
-        if frame.index in indices:
-            rgb = colour.to_rgb(frame.planes)
-            yield np.clip(np.rint(rgb * 255), 0, 255).astype(np.uint8)
 
 
 def jpeg(picture: Picture) -> bytes:

@@ -1,8 +1,9 @@
 """Writes the report of an output folder: OUT/report/index.html and a page for every clip.
 
-The pages are static and load nothing but the JPEGs beside them. Facts come from the tables.
-Pictures come from the source and the restored file. They are kept from one report to the next.
-The index is written at once, and again when there are pictures.
+The pages are static and load nothing but the JPEGs and the film beside them. Facts come from the
+tables. Pictures come from the source and the restored file. They are kept from one report to the
+next, and a page is written again only if it changed. The index is written at once, and again when
+there are pictures.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import pyarrow as pa
 
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
+from jobs.report.film import Film, joined, spans_to_show
 from jobs.report.index_page import index_page
+from jobs.report.pages import Pages
 from jobs.report.regions import picture_name, worst_regions
 from jobs.report.stills import Place, Still, jpeg, stills
 from jobs.report.worst import findings_of, frames_to_show, reviews_of, worst_frames
@@ -69,7 +72,8 @@ SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
 FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
 """
 CLIPS_PER_QUERY = 50
-MOST_AT_ONCE = 4  # clips whose pictures are taken at the same time
+FILM = "film.webm"
+MOST_AT_ONCE = 4  # clips whose pictures are taken at the same time; one waits for the disk
 
 
 def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
@@ -86,17 +90,19 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     storage.write_bytes(index, index_page(entries, out, written).encode())
     entries = _with_tables(out, entries)
+    pages = Pages(out)
     names = ["", *(entry.clip_id for entry in entries), ""]
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_AT_ONCE))
+    pool = ThreadPoolExecutor(min((os.cpu_count() or 1) + 1, MOST_AT_ONCE))
     try:
         made = pool.map(partial(_with_files, out), entries)
         for position, found in enumerate(entries):
             step(f"clip {position + 1} of {len(entries)}: {found.clip_id}")
             entries[position] = entry = next(made)
             html = clip_page(entry, names[position], names[position + 2], out)
-            storage.write_bytes(layout.report_page(out, entry.clip_id), html.encode())
+            pages.write(layout.report_page(out, entry.clip_id), html)
     finally:
         pool.shutdown(cancel_futures=True)
+        pages.close()
     storage.write_bytes(index, index_page(entries, out, written).encode())
     return index
 
@@ -202,13 +208,17 @@ def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:
             kept = ClipPictures(**json.loads(storage.read_bytes(note)))
             regions = {picture_name(row) for row in entry.regions}
             frames = {str(shown.frame) for shown in frames_to_show(entry)}
-            if kept.regions.keys() == regions and kept.frames.keys() == frames:
+            ranges = [list(part) for part in joined(spans_to_show(entry))]
+            same = kept.regions.keys() == regions and kept.frames.keys() == frames
+            if same and kept.film.get("ranges", []) == ranges:
                 return kept
         with tempfile.TemporaryDirectory(prefix="archive-restore-") as cache:
             pictures = _take(entry, folder, mark, Path(cache))
-    except ClipFault:
+    except (ClipFault, TypeError):
         return ClipPictures()
     storage.write_bytes(note, strict_json.dumps(asdict(pictures)).encode())
+    for uri in [uri for uri in storage.listing(folder) if mark not in posixpath.basename(uri)]:
+        storage.delete(uri)  # of an earlier version of the clip
     return pictures
 
 
@@ -217,12 +227,18 @@ def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictur
     places = [Place(*(int(str(row[name])) for name in Place._fields)) for row in entry.regions]
     done = entry.text("conversion")
     conversion = Conversion.parse(done) if done else None
+    ranges = joined(spans_to_show(entry))
+    film = Film(cache / FILM, ranges) if ranges else None
     with (
         fetched(entry.text("source_uri"), cache) as source,
         local_copy(entry.text("output_uri"), cache) as restored,
         _change_film(entry, cache) as changes,
     ):
-        taken = stills(source, restored, indices, Limits(), conversion, places, changes)
+        taken = stills(source, restored, indices, Limits(), conversion, places, changes, film)
+        shown = film.facts("difference" if changes is None else "map") if film else {}
+    if film:
+        shown["file"] = name = f"{mark}-{FILM}"
+        storage.write_bytes(layout.report_picture(folder, name), film.path.read_bytes())
     frames = {str(still.index): _save(still, folder, mark) for still in taken.frames}
     thumbnail, sar = f"{mark}-thumb.jpg", taken.source.sar
     middle = taken.frames[len(taken.frames) // 2].thumbnail(sar)
@@ -233,7 +249,7 @@ def _take(entry: ReportEntry, folder: str, mark: str, cache: Path) -> ClipPictur
         regions[picture_name(row)] = name = f"{mark}-region-{picture_name(row)}.jpg"
         storage.write_bytes(layout.report_picture(folder, name), jpeg(cut))
     streams = kept_streams(taken.source, taken.restored)
-    return ClipPictures(ratio, frames, thumbnail, streams, regions)
+    return ClipPictures(ratio, frames, thumbnail, streams, regions, shown)
 
 
 @contextmanager

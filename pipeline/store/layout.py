@@ -9,6 +9,7 @@
                    _mz.mov _mz.mxf _sc.mp4    derived files
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet
       report/index.html
+             pages.json                     digests of the pages: which of them have changed
              clips/<clip>.html              the page of a clip
              clips/<clip>/                  the pictures of the page
       quarantine/<clip>.json                the case of a clip that did not end well
@@ -109,6 +110,11 @@ def report(out: str) -> str:
 def report_index(out: str) -> str:
     """The first page of the report."""
     return join(report(out), "index.html")
+
+
+def report_pages(out: str) -> str:
+    """The digests of the pages of the clips."""
+    return join(report(out), "pages.json")
 
 
 def report_page(out: str, clip: str) -> str:

@@ -1,5 +1,7 @@
 """Planes to RGB and back: no change in, no change out, for every family, depth and range."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,22 @@ def test_values_stay_in_range_and_depth() -> None:
 def test_an_untagged_matrix_follows_the_size() -> None:
     assert PixelFormat.of("yuv420p", 8, 2, 0, 576).kr == 0.299
     assert PixelFormat.of("yuv420p", 8, 2, 0, 1080).kr == 0.2126
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "color_range"),
+    [
+        *product(("yuv420p", "yuv422p10le", "yuv444p", "gray", "gray10le"), (1, 2)),
+        ("gbrp", 2),
+    ],
+)
+def test_the_quick_way_to_rgb_gives_the_same_picture(pix_fmt: str, color_range: int) -> None:
+    depth = 10 if "10" in pix_fmt else 8
+    rng = np.random.default_rng(0)
+    across, down = {"yuv420p": (2, 2), "yuv422p10le": (2, 1)}.get(pix_fmt, (1, 1))
+    kind = np.uint16 if depth > 8 else np.uint8
+    sizes = [(16, 24)] if "gray" in pix_fmt else [(16, 24)] + 2 * [(16 // down, 24 // across)]
+    planes = tuple(rng.integers(0, 1 << depth, size).astype(kind) for size in sizes)
+    form = PixelFormat.of(pix_fmt, depth, 1, color_range, 16)
+    exact = np.clip(np.rint(form.to_rgb(planes) * 255), 0, 255)
+    assert np.abs(form.to_rgb8(planes) - exact).max() <= 2
