@@ -193,9 +193,7 @@ class RestoreStage:
                 if small and not self._restorer(task).on_gpu:  # no GPU waits for an assembly
                     return ended_small(task.clip, survey, segment, self.settings)
                 segment = self._stored(task, segment)
-                if small:
-                    ledger.end_attempt(clip, task.shard, attempt)
-                else:
+                if not small:
                     ledger.commit_segment(clip, segment)
         except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
