@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ import pyarrow as pa
 
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
-from pipeline.clip.details import Details, details_of
 from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
+from pipeline.clip.put_back import Plan
 from pipeline.clip.regions import batches, join_regions, largest_repairs
 from pipeline.clip.result import ClipResult, FindingRow
 from pipeline.clip.scan import scan_order
@@ -26,6 +27,7 @@ from pipeline.detect import change_film
 from pipeline.detect.frame_changes import ChangeMeter, chroma_of
 from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.detect.verdict import Evidence, FrameRow, judged
+from pipeline.kept import in_ledger, in_result
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
@@ -33,17 +35,18 @@ from pipeline.proof.outputs import Outputs, make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import publish_record
-from pipeline.runs.results import published, series_json
+from pipeline.runs.results import published
 from pipeline.runs.row import result_to_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched
-from pipeline.store import layout
 from pipeline.store.address import is_s3
 from pipeline.store.cache import discard, local_copy
 from pipeline.store.local import local_path
 from pipeline.store.private import temporary
 from pipeline.store.storage import Store
+from pipeline.undo.fallback import rewritten
+from pipeline.undo.harm import of_clean_shots, of_rules
 from schemas.errors import ClipFault
 from schemas.recipe import Limits, Recipe
 from schemas.verdict_rules import rules_with
@@ -55,22 +58,20 @@ def assemble_clip(
     """Publish the clip and return its result. Raises ClipFault.
 
     Nothing is published before everything is verified. The record is published last. A file without
-    a record does not count as published. `small`: the clip is one segment, whose files are on this
-    machine; what the ledger keeps of the clip is returned with the result.
+    a record does not count as published. `small`: the clip is one segment, and what the ledger
+    keeps of it is returned with the result.
     """
-    begun, changes = Usage.now(), Changes.between(survey, segments)
+    begun = Usage.now()
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
-    tags = file_tags(survey, settings, changes)
     with temporary("clip-") as folder:
         path = Path(folder) / Path(uri).name
-        master, outputs = verified_files(clip, survey, segments, settings, tags, path)
+        judged = _judged(clip, survey, segments, settings, path)
+        segments, changes, master = judged.segments, judged.changes, judged.master
+        outputs = _outputs(master, survey, settings)
         digest = outputs.digests[0]
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        restoration = Restoration(clip, survey, settings, changes, digest, at, outputs.described)
-        regions = _join_regions(segments, settings.store, Path(folder) / "regions.parquet")
-        frames = master.frames()
-        findings = master.findings(
-            survey, frames, batches(regions) if regions else (), settings.recipe
+        restoration = Restoration(
+            clip, survey, settings, changes, digest, at, outputs.described, judged.plan
         )
         sidecars = {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
@@ -81,19 +82,21 @@ def assemble_clip(
         changed = _change_map(segments, survey, settings, uri, path)
         files = outputs.publish(settings.store, uri, sidecars, changed)
         if small:
-            kept = _in_result(clip, survey, segments[0], settings, frames, regions)
+            kept = in_result(survey, segments[0], settings, judged.frames, judged.regions)
         else:
-            kept = _in_ledger(clip, settings, frames, regions)
+            kept = in_ledger(clip, settings, judged.frames, judged.regions)
     result = published(
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
-        output=(uri, digest.sha256, digest.size), findings=findings, **kept._asdict(),
+        output=(uri, digest.sha256, digest.size), findings=judged.findings,
+        put_back=judged.plan, **kept._asdict(),
     )  # fmt: skip
     row = result_to_record(result)
     first = not settings.may_be_published(clip.clip_id)
     publish_record(
-        settings.store, uri, survey, settings.recipe, master.report, row, files, first=first
-    )
+        settings.store, uri, survey, settings.recipe, master.report, row, files,
+        put_back=[one.to_dict() for one in judged.plan], first=first,
+    )  # fmt: skip
     return result
 
 
@@ -112,6 +115,15 @@ class Master(NamedTuple):
         rows = zip(self.measure.frames(), self.departures.rows(), strict=True)
         return [{**measured, **departed} for measured, departed in rows]
 
+    def evidence(
+        self, survey: Survey, frames: Sequence[FrameRow], regions: Iterable[pa.Table]
+    ) -> Evidence:
+        """What the verdict is given by. `regions` are those that stand in the clip."""
+        pixels = survey.probe.width * survey.probe.height // (2 if survey.by_fields else 1)
+        return Evidence(
+            frames, self.departures.box, largest_repairs(regions, pixels), set(survey.fill)
+        )
+
     def findings(
         self,
         survey: Survey,
@@ -120,11 +132,51 @@ class Master(NamedTuple):
         recipe: Recipe,
     ) -> tuple[FindingRow, ...]:
         """The rules of the recipe that the clip breaks. `regions` are those that stand in it."""
-        pixels = survey.probe.width * survey.probe.height // (2 if survey.by_fields else 1)
-        evidence = Evidence(
-            frames, self.departures.box, largest_repairs(regions, pixels), set(survey.fill)
-        )
+        evidence = self.evidence(survey, frames, regions)
         return judged(survey.clip_id, evidence, rules_with(recipe.rules))
+
+
+class Judged(NamedTuple):
+    """A verified master, what was put back in it before, and what the rules say of it."""
+
+    segments: Segments
+    changes: Changes
+    master: Master
+    frames: list[dict[str, float]]  # the measurements of every frame
+    regions: Path | None  # the joined file; None without any
+    plan: Plan
+    findings: tuple[FindingRow, ...]
+
+
+def _judged(
+    clip: Clip, survey: Survey, segments: Segments, settings: Settings, out: Path
+) -> Judged:
+    """Make the master `out`, with the source put back where the picture is better left alone.
+
+    Each round puts back more of what breaks a rule with a fallback. Raises ClipFault.
+    """
+    rules, recipe, folder = rules_with(settings.recipe.rules), settings.recipe, out.parent
+    given: Segments = {n: _at_hand(one, folder, settings.store) for n, one in segments.items()}
+    plan, undone = of_clean_shots(given, survey, recipe), dict[str, FindingRow]()
+    while True:
+        current = given
+        if plan:
+            with fetched(survey.source_uri, Path(settings.cache), survey.source_token) as source:
+                current = rewritten(given, plan, survey, source, recipe, folder)
+        changes = Changes.between(survey, current)
+        master = _master(clip, survey, current, settings, file_tags(survey, settings, changes), out)
+        frames, regions = master.frames(), _join_regions(current, folder / "regions.parquet")
+        evidence = master.evidence(survey, frames, batches(regions) if regions else ())
+        found = judged(survey.clip_id, evidence, rules)
+        more, scopes = of_rules(evidence, rules, survey, plan)
+        if not more:
+            findings = (*found, *undone.values())
+            return Judged(current, changes, master, frames, regions, plan, findings)
+        for finding in found:
+            if scope := scopes.get(finding.rule):
+                first = undone.get(finding.rule, finding)  # that of the picture as restored
+                undone[finding.rule] = replace(first, put_back=scope)
+        plan = (*plan, *more)
 
 
 def verified_files(
@@ -140,10 +192,16 @@ def verified_files(
     `tags` are those of `pipeline.proof.provenance`. Raises ClipFault.
     """
     master = _master(clip, survey, segments, settings, tags, out)
+    return master, _outputs(master, survey, settings)
+
+
+def _outputs(master: Master, survey: Survey, settings: Settings) -> Outputs:
+    """The master and the files derived from it, verified, by its side. Raises ClipFault."""
     times_ms = [to_ms(p, survey.probe.time_base) + master.report.shift_ms for p in survey.pts]
     order = scan_order(survey.probe, survey.by_fields, survey.scan_measured)
-    outputs = make_outputs(out, master.probe, order, times_ms, settings.recipe, out.parent)
-    return master, outputs
+    return make_outputs(
+        master.path, master.probe, order, times_ms, settings.recipe, master.path.parent
+    )
 
 
 def _master(
@@ -156,7 +214,7 @@ def _master(
 ) -> Master:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
-    paths = [_fetched(segment, out.parent, settings.store) for segment in segments.values()]
+    paths = [Path(segment.uri) for segment in segments.values()]
     crcs = [crc for segment in segments.values() for crc in segment.crc32]
     with (
         fetched(survey.source_uri, cache, survey.source_token) as source,
@@ -173,48 +231,27 @@ def _master(
     return Master(out, decoder.probe, report, *found)
 
 
-def _join_regions(segments: Segments, store: Store, joined: Path) -> Path | None:
-    """Put the regions of all shards into the file `joined`. Without any there is no file."""
-    found = [segment for segment in segments.values() if segment.regions_uri]
-    if not found:
+def _at_hand(segment: SegmentRecord, folder: Path, store: Store) -> SegmentRecord:
+    """The record of a segment whose files are on this machine."""
+
+    def at_hand(uri: str, name: str) -> str:
+        return str(_local(uri, folder / f"{segment.shard}-{name}", store)) if uri else ""
+
+    return replace(
+        segment,
+        uri=at_hand(segment.uri, "segment.mkv"),
+        regions_uri=at_hand(segment.regions_uri, "regions.parquet"),
+        changes_uri=at_hand(segment.changes_uri, "changes.mkv"),
+    )
+
+
+def _join_regions(segments: Segments, joined: Path) -> Path | None:
+    """Put the regions of all segments into the file `joined`. None if there are none."""
+    parts = [Path(s.regions_uri) for s in segments.values() if s.regions_uri]
+    if not parts:
         return None
-    part = joined.with_name("part.parquet")
-    join_regions((_local(s.regions_uri, part, store) for s in found), joined)
+    join_regions(parts, joined)
     return joined
-
-
-class _Kept(NamedTuple):
-    """Where the ledger has the measurements and the regions of a clip."""
-
-    series_uri: str
-    regions_uri: str | None
-    details: Details | None = None
-
-
-def _in_ledger(
-    clip: Clip, settings: Settings, frames: Sequence[FrameRow], regions: Path | None
-) -> _Kept:
-    """Write measurements and regions to objects of their own."""
-    store, run, regions_uri = settings.store, settings.ledger.uri, None
-    series = layout.series(run, clip.clip_id)
-    store.write_bytes(series, series_json(clip.clip_id, frames))
-    if regions:
-        regions_uri = layout.regions(run, clip.clip_id)
-        store.upload(regions, regions_uri)
-    return _Kept(series, regions_uri)
-
-
-def _in_result(
-    clip: Clip,
-    survey: Survey,
-    segment: SegmentRecord,
-    settings: Settings,
-    frames: Sequence[FrameRow],
-    regions: Path | None,
-) -> _Kept:
-    """Keep the details of a small clip for its result, which the ledger holds in one object."""
-    uri = layout.done_marker(settings.ledger.uri, clip.clip_id)
-    return _Kept(uri, uri if regions else None, details_of(survey, segment, frames, regions))
 
 
 def _change_map(
@@ -223,18 +260,10 @@ def _change_map(
     """The joined change map by its address; nothing if the recipe wants none."""
     if not settings.recipe.change_map:
         return {}
-    folder, store = master.parent, settings.store
-    parts = [
-        _local(segment.changes_uri, folder / f"changes-{segment.shard}.mkv", store)
-        for segment in segments.values()
-    ]
-    out = folder / f"{master.name}{change_film.SUFFIX}"
+    parts = [Path(segment.changes_uri) for segment in segments.values()]
+    out = master.parent / f"{master.name}{change_film.SUFFIX}"
     change_film.join(parts, survey.probe, survey.pts, out, settings.recipe.limits)
     return {f"{uri}{change_film.SUFFIX}": out}
-
-
-def _fetched(segment: SegmentRecord, folder: Path, store: Store) -> Path:
-    return _local(segment.uri, folder / f"segment-{segment.shard}.mkv", store)
 
 
 def _local(uri: str, path: Path, store: Store) -> Path:

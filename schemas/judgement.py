@@ -3,7 +3,7 @@
 from schemas.columns import SHA256, Columns, integer, real, text
 from schemas.columns import time as instant
 from schemas.keys import RUN_ID, clip_id, run
-from schemas.verdict_rules import MEASURES, TO_REVIEW, VERDICTS
+from schemas.verdict_rules import MEASURES, SCOPES, TO_REVIEW, VERDICTS
 
 # Of a frame against its source. Null for frames that the source lacks.
 CHANGES: Columns = {
@@ -57,6 +57,12 @@ FINDINGS: Columns = {
     "frame": integer("The frame that proves it, from 0.", required=True),
     "box": text("Where in the frame: x,y,width,height in pixels. Null for the whole frame."),
     "frames": integer("Frames beyond the limit.", "frames", required=True, low=1),
+    "put_back": text(
+        "What was put back to the source for it before the clip was published: the regions that "
+        "break the rule, their shots, or the clip. Such a finding does not count for the verdict. "
+        "Null: the change stands.",
+        values=SCOPES,
+    ),
     "sentence": text("The finding as a sentence.", required=True),
 }
 

@@ -11,6 +11,7 @@ DECISIONS: dict[str, str] = {
     "suspect": "The region keeps the source: it may be a real thing.",
 }
 WHY: dict[str, str] = {
+    "clear": "It is clearly a defect: nothing before and after, nor a displacement, explains it.",
     "one_frame": "Nothing like it lies on a path through the frames before and after.",
     "upright": "An upright line, in the frames before and after too: a scratch, or a real thing.",
     "unlike_dust": "Its surroundings or a small displacement explain it: it may be in motion.",
@@ -18,6 +19,8 @@ WHY: dict[str, str] = {
     "edge": "It lies along the frame's edge, where the picture may have shifted in the gate.",
     "swarm": "Many regions in these frames are on paths: it may be one more thing in motion.",
     "path": "Regions like it lie on a straight path before and after: it may be a thing in motion.",
+    "like_clean": "Few repairs of its shot are clear, as in clean film: all of them were undone.",
+    "rule": "A rule of the verdict put the source back here.",
 }
 
 # A region is a connected part of the picture that the model takes for a defect: 20 pixels or more.

@@ -152,6 +152,11 @@ CLIPS: Columns = {
         low=0,
         high=1,
     ),
+    "frames_put_back": integer(
+        "Frames in which the program put source pixels back before it published the clip: by a "
+        "rule with a `fallback`, or because their shot has only repairs as in clean film.",
+        "frames",
+    ),
     "frames_reverted": integer(
         "Frames in which a person put source pixels back. Null if nobody did.", "frames"
     ),
@@ -189,8 +194,9 @@ SHOTS: Columns = {
     "frames": integer("Length.", "frames"),
     "start_pts": integer("Presentation time of the first frame.", "source time base", low=None),
     "left": text(
-        "Why the shot is left unchanged. Null if it is restored.",
-        values=("flat", "bars", "slate", "asked", "clean"),
+        "Why the shot is left unchanged. Null if it is restored. `like_clean`: its repairs are as "
+        "in clean film, so they were undone. `rule`: a rule of the verdict put it back.",
+        values=("flat", "bars", "slate", "asked", "clean", "like_clean", "rule"),
     ),
     "found": text(
         "Why the shot is not called clean: specks, lines, flicker, noise, coding, soft; or why "

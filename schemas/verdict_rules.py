@@ -1,9 +1,10 @@
 """The rules of a clip's verdict, in TOML: a limit on the worst frame or the worst region.
 
 The built-in rules are in `schemas/rules.toml`. A rule has `name`, `measure`, either `above` or
-`below`, `verdict` and `says`: what its breach means, for the sentence of a finding. A rule of a
-recipe replaces the built-in rule of its name, and takes from it what it does not say itself. With
-`verdict = "pass"` it finds nothing.
+`below`, `verdict` and `says`: what its breach means, for the sentence of a finding. A rule with
+the verdict `fail` may have a `fallback`: what is put back to the source before the clip is
+published. A rule of a recipe replaces the built-in rule of its name, and takes from it what it does
+not say itself. With `verdict = "pass"` it finds nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ MEASURES = {
 VERDICTS = ("pass", "needs_review", "fail", "untouched")  # of a clip
 OF_A_RULE = VERDICTS[:3]  # from the mildest to the gravest
 TO_REVIEW = OF_A_RULE[1:]
-_KEYS = ("name", "measure", "above", "below", "verdict", "says")
+# What is put back if a rule is broken: each region that breaks it, its shot, or the whole clip.
+SCOPES = ("region", "shot", "clip")
+FALLBACKS = (*SCOPES, "none")
+_KEYS = ("name", "measure", "above", "below", "verdict", "says", "fallback")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class VerdictRule:
     says: str
     above: float | None = None
     below: float | None = None
+    fallback: str = "none"  # one of FALLBACKS
 
     @property
     def limit(self) -> float:
@@ -66,7 +71,7 @@ class VerdictRule:
     def to_dict(self) -> dict[str, object]:
         """The rule as a table of TOML."""
         values = {key: getattr(self, key) for key in _KEYS}
-        return {key: value for key, value in values.items() if value is not None}
+        return {k: value for k, value in values.items() if value not in (None, "none")}
 
 
 Rules = tuple[VerdictRule, ...]
@@ -151,6 +156,11 @@ def _faults(entry: Mapping[str, Any]) -> list[str]:
     for key, allowed in (("measure", tuple(MEASURES)), ("verdict", OF_A_RULE)):
         if entry.get(key) not in allowed:
             faults.append(f"{key} = {entry.get(key)!r} is not one of {', '.join(allowed)}")
+    fallback = entry.get("fallback", "none")
+    if fallback not in FALLBACKS:
+        faults.append(f"fallback = {fallback!r} is not one of {', '.join(FALLBACKS)}")
+    elif fallback != "none" and entry.get("verdict") != "fail":
+        faults.append(f"fallback = {fallback!r} needs verdict = 'fail'")
     limits = [entry[key] for key in ("above", "below") if key in entry]
     if len(limits) != 1 or not _is_number(limits[0]):
         faults.append("give one number as `above` or `below`")

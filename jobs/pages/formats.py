@@ -88,8 +88,11 @@ Some frames hold no picture. They are published unchanged, each run of them as o
   specks, lines, flicker, noise or coding blocks, and detail is as fine as the frame can hold. A
   shot without colour and interlaced video are never called clean. Recipe key `clean = "restore"`
   restores clean shots too. In fast motion, dust looks like the picture, and a light copy
-  for the web can pass for clean. A clip of clean shots alone ends `untouched`: its file is made and
-  verified like any other, and every frame in it is the source's.
+  for the web can pass for clean. A clip in which nothing was changed ends `untouched`: its file
+  is made and verified like any other, and every frame in it is the source's.
+- `like_clean`: a shot that the model has restored, with few clear repairs beside much that may be
+  real, as in clean film. All of its repairs are undone.
+- `rule`: a shot that a rule of the verdict has put back ([verdicts](metrics.md#verdicts)).
 
 A single black frame is damage. `left` in `tables/shots` names the kind of the unchanged frames.
 `frames_left` in `tables/clips` counts them, and `frames_clean` those of clean shots. `found` says

@@ -1,9 +1,9 @@
 """The training bank: clean and damaged sequences as memory-mapped arrays.
 
 A bank is a folder with `clean.npy` and `damaged.npy` (N, T, S, S, 3) uint8, `mask.npy`
-(N, T, S, S) uint8 (1 if a defect changed the pixel) and `index.json`. The index holds the source
-and the damage of every sequence. The same seed, media and codecs give the same bytes for any
-number of workers.
+(N, T, S, S) uint8 and `index.json`. The mask is 1 where a defect changed the pixel, and 2 where a
+drawn thing is. The index holds the source and the damage of every sequence. The same seed, media
+and codecs give the same bytes for any number of workers.
 """
 
 import json
@@ -20,6 +20,8 @@ import numpy as np
 
 from models.damage.dead_leaves import dead_leaves
 from models.damage.simulator import Codec, age
+from models.damage.things import add_things
+from models.training.dataset import DEFECT, THING
 from pipeline.media.rgb import codec_round_trip, read_rgb
 
 Row = dict[str, Any]  # one entry of index.json
@@ -32,6 +34,7 @@ LEAST_CUT_CHANGE = 28.0  # grey levels; a moving shot stays below
 MOST_REPEAT_CHANGE = 0.02  # grey levels; a repeated frame stays below
 WINDOW_TRIES = 20  # random places that are tried in a clip
 DRAWN_GROUPS = 16  # number of jobs that share the drawn sequences
+MOST_THINGS = 0.5  # share of a frame that things change at most
 GREY_STORED_SHARE = 0.7  # most monochrome film is stored without colour
 
 
@@ -45,6 +48,7 @@ class BankLayout:
     grey_share: float = 0.08
     double_step_share: float = 0.2  # sequences of every second frame
     procedural_share: float = 0.2  # sequences of dead leaves (models/damage/dead_leaves.py)
+    things_share: float = 0.5  # sequences with real things drawn (models/damage/things.py)
 
 
 @dataclass(frozen=True)
@@ -129,16 +133,33 @@ def _fill_source(job: Job) -> list[Row]:
         rng = np.random.Generator(np.random.PCG64([seed, item.place]))
         grey = bool(rng.random() < layout.grey_share)
         clean, origin = make(layout, rng)
+        places = np.zeros(clean.shape[:3], bool)
+        if rng.random() < layout.things_share:
+            clean, places = with_things(clean, rng)
         clean = greyscale(clean) if grey else clean
         aged = age(clean, item.preset, seed * 1_000_003 + item.place, codec)
         keep_grey = grey and rng.random() < GREY_STORED_SHARE
         damaged = greyscale(aged.frames) if keep_grey else aged.frames
         bank["clean"][row] = aged.target
         bank["damaged"][row] = damaged
-        bank["mask"][row] = np.any(list(aged.masks.values()), axis=0)
+        defects = np.any(list(aged.masks.values()), axis=0)
+        bank["mask"][row] = np.where(defects, DEFECT, np.where(places, THING, 0))
         facts = {"grey": grey, "psnr": psnr(damaged, aged.target)}
         rows.append({"row": row} | asdict(item) | facts | origin | {"severity": aged.severity})
     return rows
+
+
+def with_things(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A clip (T, H, W, 3) uint8 with things drawn into it, and where they are, (T, H, W) bool.
+
+    A flash, which changes most of a frame, is no place.
+    """
+    drawn = clean.astype(np.float32)
+    add_things(drawn, rng, list(clean[::4].astype(np.float32)))
+    after = np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
+    places = np.any(after != clean, 3)
+    places[places.mean((1, 2)) > MOST_THINGS] = False
+    return after, places
 
 
 def _maker(source: str, path: Path, read: Reader) -> Maker:

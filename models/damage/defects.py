@@ -1,4 +1,4 @@
-"""Local film defects: drifting scratches, dust and hairs, blotches of lost emulsion.
+"""Local film defects: drifting scratches, dust and hairs, blotches of lost emulsion, stains.
 
 Every defect is laid over the clip with an opacity in [0, 1]. Opacities below `FAINT` become zero,
 so that a defect has an outline and its mask is exactly the set of changed pixels. Clips are float32
@@ -171,6 +171,58 @@ def blotches(
                 shade = np.clip(shade + 22 * grit, 0, 255)
                 alpha *= np.clip(0.8 + 0.2 * smooth_noise(alpha.shape, radius / 6 + 1, rng), 0, 1)
             overlay(frame, alpha, shade, int(y) - len(alpha) // 2, int(x) - len(alpha) // 2)
+    return clip
+
+
+def stains(
+    clip: np.ndarray,
+    rng: np.random.Generator,
+    rate: float = 2,
+    radius_px: tuple[float, float] = (3, 20),
+    depth: tuple[float, float] = (0.15, 0.7),
+    white_share: float = 0.4,
+) -> np.ndarray:
+    """Marks that one sees through, each on one frame: Poisson(`rate`) per 256 x 256 pixels.
+
+    Dried drops, glue, oil. Inside, the picture is darker or lighter by a share drawn from `depth`,
+    with a texture and often with a darker or lighter rim.
+    """
+    height, width = clip.shape[1:3]
+    for frame in clip:
+        for _ in range(rng.poisson(rate * height * width / DUST_AREA)):
+            y, x = rng.uniform(0, height), rng.uniform(0, width)
+            radius = np.exp(rng.uniform(*np.log(radius_px)))
+            alpha = blotch_shape(radius, rng)
+            if rng.random() < 0.4:  # most of it is at the rim
+                alpha = np.clip(4 * alpha * (1 - alpha) + rng.uniform(0, 0.5) * alpha, 0, 1)
+            alpha *= np.clip(1 + 0.35 * smooth_noise(alpha.shape, radius / 5 + 0.8, rng), 0, 1.3)
+            alpha = np.clip(alpha * rng.uniform(*depth), 0, 1)
+            paint = rng.uniform(180, 255) if rng.random() < white_share else rng.uniform(0, 50)
+            shade = np.full_like(alpha, paint)
+            overlay(frame, alpha, shade, int(y) - len(alpha) // 2, int(x) - len(alpha) // 2)
+    return clip
+
+
+def crumbs(
+    clip: np.ndarray,
+    rng: np.random.Generator,
+    rate: float = 0.5,
+    count: tuple[float, float] = (3, 14),
+    reach_px: tuple[float, float] = (4, 22),
+    white_share: float = 0.3,
+) -> np.ndarray:
+    """Heaps of small specks and short fibres, new in every frame: `rate` per 256 x 256 pixels."""
+    height, width = clip.shape[1:3]
+    for frame in clip:
+        for _ in range(rng.poisson(rate * height * width / DUST_AREA)):
+            centre, reach = rng.uniform(0, (height, width)), rng.uniform(*reach_px)
+            paint = rng.uniform(200, 255) if rng.random() < white_share else rng.uniform(0, 60)
+            for _ in range(round(rng.uniform(*count))):
+                radius = np.exp(rng.uniform(0, np.log(3.5)))
+                draw = hair_shape if rng.random() < 0.3 else flake_shape
+                alpha = draw(radius, rng) * rng.uniform(0.3, 1)
+                top, left = np.rint(centre + rng.normal(0, reach / 2, 2)).astype(int)
+                overlay(frame, alpha, np.full_like(alpha, paint), top, left)
     return clip
 
 

@@ -90,6 +90,24 @@ ACCESS_TRAIN = (  # a print with little grain, kept as a small file: coding soft
     )),
 )  # fmt: skip
 
+SOILED_TRAIN = (  # a dirty print, seen through its dirt in places, kept as a small file
+    one(0.6, "blur", sigma_px=(0.3, 1.4)),
+    one(0.4, "flicker", gain_sd=(0.005, 0.05), gamma_sd=(0, 0.05), rho=(0, 0.7)),
+    one(0.5, "grain", strength=(1, 9), floor=(0.1, 1), bell=(0, 2.5), sigma_px=(0.3, 1.1),
+        chroma=(0, 3)),
+    one(0.3, "scratches", lines=(1, 3)),
+    one(0.9, "stains", rate=(0.3, 3), white_share=(0, 1)),
+    one(0.6, "crumbs", rate=(0.1, 1.2), white_share=(0, 0.7)),
+    one(0.7, "dust", rate=(0.5, 5), white_share=(0, 1), soft_share=(0.2, 1),
+        least_opacity=(0.15, 0.7)),
+    one(0.5, "blotches", rate=(0.1, 0.8)),
+    Slot("codec", 0.9, (
+        Option("h264", {"quality": (20, 36)}, 0.6),
+        Option("mpeg4", {"quality": (2, 16)}, 0.2),
+        Option("mpeg2video", {"quality": (2, 16)}, 0.2),
+    )),
+)  # fmt: skip
+
 TAPE = (  # a VHS or U-matic copy, digitised and kept as MPEG-2
     one(1.0, "bandwidth", luma_px=(0.7, 1.1), chroma_px=(2.5, 4), delay_px=(0, 2),
         ringing=(0.3, 0.8)),
@@ -199,6 +217,7 @@ PRESETS: dict[str, tuple[Slot, ...]] = {
     "film": FILM,
     "film_train": FILM_TRAIN,
     "access_train": ACCESS_TRAIN,
+    "soiled_train": SOILED_TRAIN,
     "tape": TAPE,
     "tape_train": TAPE_TRAIN,
     "broadcast": BROADCAST,

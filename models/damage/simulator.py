@@ -23,7 +23,7 @@ from models.damage.analogue import (
     tape_noise,
 )
 from models.damage.composite import chroma_loss, colour_bleed, composite, noise_bars
-from models.damage.defects import FAINT, blotches, dust, scratches
+from models.damage.defects import FAINT, blotches, crumbs, dust, scratches, stains
 from models.damage.digital import bit_depth, jpeg, packet_loss, quantise
 from models.damage.interlacing import combing, field_blend, telecine, wrong_field_order
 from models.damage.noise import grain, shot_noise, speckle, white_noise
@@ -63,6 +63,8 @@ DEGRADATIONS: dict[str, Degradation] = {
     "scratches": scratches,
     "dust": dust,
     "blotches": blotches,
+    "stains": stains,
+    "crumbs": crumbs,
     "gate_weave": gate_weave,
     "lost_frames": lost_frames,
     "combing": combing,
@@ -89,6 +91,8 @@ MASKS = {  # local defects: degradation -> name of its mask
     "scratches": "scratch",
     "dust": "dust",
     "blotches": "blotch",
+    "stains": "blotch",
+    "crumbs": "dust",
     "lost_frames": "lost",
     "dropouts": "dropout",
     "head_switching": "switching",
@@ -136,7 +140,7 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
             if name in MOVES:
                 masks = {kind: moved(mask, name, seed, params) for kind, mask in masks.items()}
             if name in MASKS:
-                masks[MASKS[name]] = outline(name, before, film)
+                masks[MASKS[name]] |= outline(name, before, film)
             if name in KEPT:
                 target = degrade(target, name, seed, params)
         severity |= {f"{name}.{key}": float(value) for key, value in params.items()} or {name: 1.0}

@@ -195,8 +195,9 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     ]
     suspects = (np.abs(change) > _removed_from(frame)) & ~defects
     repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
-        Repair(region.box, region.area, region.bright, region.mean, "repair", "one_frame")
-        for region in found
+        Repair(region.box, region.area, region.bright, region.mean, "repair", _reason(value))
+        for region, value in zip(seen.regions, odds, strict=True)
+        if region.label not in why
     ]
     labels, parts = _parts(scratches)
     repairs += [_record(box, labels, label, change, "upright", "repair") for label, box in parts]
@@ -252,6 +253,11 @@ def _is_swarm(frames: Collection[_Looked]) -> bool:
 def _is_worn(frames: Collection[_Looked]) -> bool:
     """Whether clear defects are near. Where none are, a doubtful or large one is often a thing."""
     return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
+
+
+def _reason(odds: float) -> Why:
+    """Why a region is repaired."""
+    return "clear" if odds >= CLEAR_FROM else "one_frame"
 
 
 def _removed_from(frame: FrameState) -> float:

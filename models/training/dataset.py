@@ -24,6 +24,7 @@ from models.motion.alignment import OFFSETS, OUTERMOST, SPAN, Aligner, FlowFrame
 from models.motion.deflicker import Deflicker, flickers, region_levels, small_luma
 
 CROP_MARGIN = 16  # pixels read around a crop, so that flow and warps see beyond its edge
+DEFECT, THING = 1, 2  # values of a bank's mask: a defect, a real thing that looks like one
 ARRAYS = ("clean", "levelled", "mask", "exposure")  # arrays of a bank that training reads
 
 
@@ -51,6 +52,7 @@ class Batch:
     trust: Tensor  # (B, 4, S, S)
     clean: Tensor  # (B, 3, S, S)
     defects: Tensor  # (B, 1, S, S)
+    things: Tensor  # (B, 1, S, S), real things that look like defects
 
 
 def prepare(folder: Path, workers: int = 1) -> None:
@@ -99,7 +101,7 @@ def _exposures(
         grey = np.stack(shrunk).astype(np.float32)
         return grey if grey.ndim == 3 else grey.mean(-1)
 
-    x, y, usable = small(clean), small(levelled), small(mask * 255) < 5
+    x, y, usable = small(clean), small(levelled), small((mask == DEFECT) * np.uint8(255)) < 5
     usable &= (y > 8) & (y < 247)
     result = np.zeros((len(clean), 2), np.float32)
     for i in range(len(clean)):
@@ -191,7 +193,9 @@ class Bank:
         )
         clean, mid = clips[n][where].astype(np.float32), (centre - first) // stride
         kind = rng.random()
-        defects, gain = np.zeros(clean.shape[1:3], np.float32), 1.0
+        marks = masks[n][where].astype(np.float32)  # DEFECT or THING
+        hit = marks == DEFECT
+        marks[hit], gain = 0, 1.0
         if kind < self._mix.noise:
             sigma = rng.uniform(*self._mix.sigma)
             frames = np.clip(
@@ -204,8 +208,7 @@ class Bank:
             frames = damaged[n][where].astype(np.float32)
             gain, offset = exposures[n, centre]
             target = np.clip(clean[mid] * gain + offset, 0, 255)
-            hit = masks[n][where] > 0
-            defects = hit[mid].astype(np.float32)
+            marks[hit] = DEFECT
             if rng.random() < self._mix.bare:  # a transfer without grain, or with grain removed
                 frames = np.where(hit[..., None], frames, np.clip(clean * gain + offset, 0, 255))
         if rng.random() < self._mix.still:  # the damage changes, the scene stands still
@@ -217,24 +220,24 @@ class Bank:
         if rng.random() < self._mix.pillarbox:
             bar = np.s_[..., : int(rng.integers(1, side // 2)), :]
             level = rng.uniform(0, 24)
-            frames[bar], target[bar], defects[bar[:2]] = level, level, 0
-        frames, target, defects = self._augment(rng, frames / 255, target / 255, defects)
+            frames[bar], target[bar], marks[(..., *bar[1:2])] = level, level, 0
+        frames, target, marked = self._augment(rng, frames / 255, target / 255, marks[mid])
         if rng.random() < 0.5:  # played backwards
             frames, mid = frames[::-1], len(frames) - 1 - mid
-        return self._window(rng, frames, mid, target, defects)
+        return self._window(rng, frames, mid, target, marked)
 
     def _augment(
         self,
         rng: np.random.Generator,
         frames: NDArray[np.float32],
         target: NDArray[np.float32],
-        defects: NDArray[np.float32],
+        marks: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Mirror (50 % each way), permute channels (25 %), invert (20 %), drop colour (10 %)."""
         if rng.random() < 0.5:
-            frames, target, defects = frames[:, :, ::-1], target[:, ::-1], defects[:, ::-1]
+            frames, target, marks = frames[:, :, ::-1], target[:, ::-1], marks[:, ::-1]
         if rng.random() < 0.5:
-            frames, target, defects = frames[:, ::-1], target[::-1], defects[::-1]
+            frames, target, marks = frames[:, ::-1], target[::-1], marks[::-1]
         if rng.random() < 0.25:
             order = rng.permutation(3)
             frames, target = frames[..., order], target[..., order]
@@ -246,7 +249,7 @@ class Bank:
         return (
             np.ascontiguousarray(frames),
             np.ascontiguousarray(target),
-            np.ascontiguousarray(defects),
+            np.ascontiguousarray(marks),
         )
 
     def _window(
@@ -255,9 +258,12 @@ class Bank:
         frames: NDArray[np.float32],
         mid: int,
         target: NDArray[np.float32],
-        defects: NDArray[np.float32],
+        marks: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], ...]:
-        """Align the neighbours of frame ``mid`` and keep the inner crop, channels first."""
+        """Align the neighbours of frame ``mid`` and keep the inner crop, channels first.
+
+        ``marks`` (S, S) holds DEFECT, THING or 0.
+        """
         before = after = SPAN
         if rng.random() < self._mix.missing:
             ends = (0, SPAN), (SPAN, 0), (1, SPAN), (SPAN, 1), (0, 0)
@@ -278,5 +284,6 @@ class Bank:
             np.ascontiguousarray(window),
             trust[:, inner, inner].copy(),
             np.ascontiguousarray(target[inner, inner].transpose(2, 0, 1)),
-            defects[None, inner, inner].copy(),
+            (marks[None, inner, inner] == DEFECT).astype(np.float32),
+            (marks[None, inner, inner] == THING).astype(np.float32),
         )

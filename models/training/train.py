@@ -58,7 +58,7 @@ class TrainConfig:
     bridge_from: float = 0.6  # share of the steps after which the bridge stage begins
     kappa: float = 0.2
     latent_weight: float = 0.3
-    defect_weight: float = 6.0  # pixel loss inside defects, relative to outside
+    defect_weight: float = 6.0  # pixel loss in defects and things, relative to elsewhere
     defect_map_weight: float = 0.02  # binary cross entropy of the defect map
     error_weight: float = 0.02  # absolute error of the predicted error
     charbonnier: float = 1e-3  # error in [0, 1] images below which the pixel loss is square
@@ -107,7 +107,8 @@ def loss_of(
     The least mean square error is at the posterior mean, which has the highest PSNR. Its root per
     sample keeps the worst samples from dominating.
     """
-    weight, eps = 1 + (config.defect_weight - 1) * batch.defects, config.charbonnier
+    contested = torch.maximum(batch.defects, batch.things)
+    weight, eps = 1 + (config.defect_weight - 1) * contested, config.charbonnier
     off = output.image - batch.clean
     if config.pixel_loss == "square":
         pixel = ((off.square() * weight).mean((1, 2, 3)) + eps * eps).sqrt().mean()

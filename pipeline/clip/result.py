@@ -41,6 +41,7 @@ class FindingRow:
     box: str | None  # x,y,width,height in pixels; None for the whole frame
     frames: int  # that break the rule
     sentence: str
+    put_back: str | None = None  # region, shot or clip; None: the change stands
 
 
 @dataclass(frozen=True)

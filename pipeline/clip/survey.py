@@ -82,11 +82,6 @@ class Survey:
         pixels = frames * self.probe.width * self.probe.height
         return frames <= SMALL_FRAMES and pixels <= SMALL_PIXELS
 
-    @property
-    def untouched(self) -> bool:
-        """Whether no frame is restored, because every shot with a picture was found clean."""
-        return self.frames_clean > 0 and all(shot.left for shot in self.shots)
-
     def context(self, span: Span, frames: int) -> tuple[int, int]:
         """The span, widened by ``frames`` on each side within its shot.
 

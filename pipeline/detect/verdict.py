@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,14 +71,24 @@ def judged(clip: str, evidence: Evidence, rules: Iterable[VerdictRule]) -> tuple
     return tuple(sorted(known, key=lambda finding: -OF_A_RULE.index(finding.verdict)))
 
 
+def broken_at(evidence: Evidence, rule: VerdictRule) -> Iterator[tuple[int, Box | None]]:
+    """Yield every frame that breaks the rule, and where; None is the whole frame."""
+    for number, frame in evidence.numbers(rule.measure):
+        if rule.broken(number):
+            yield frame, evidence.box_of(frame, rule.measure)
+
+
 def verdict_columns(found: Sequence[FindingRow], *, untouched: bool) -> dict[str, Cell]:
-    """The verdict of a clip as columns of tables/clips. The first finding stands for all."""
+    """The verdict of a clip as columns of tables/clips. The first finding stands for all.
+
+    A finding whose change was put back does not count.
+    """
     columns: dict[str, Cell] = dict.fromkeys(COLUMNS)
     if untouched:
         return {**columns, "verdict": "untouched"}
-    if not found:
+    first = next((finding for finding in found if finding.put_back is None), None)
+    if first is None:
         return {**columns, "verdict": "pass"}
-    first = found[0]
     return dict(zip(COLUMNS, (first.verdict, first.rule, first.sentence, first.frame), strict=True))
 
 

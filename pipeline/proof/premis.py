@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
+from pipeline.clip.put_back import Plan
 from pipeline.clip.survey import Survey
 from pipeline.proof.premis_elements import (
     NAMESPACE,
@@ -32,6 +33,7 @@ from pipeline.proof.record import Digest
 from pipeline.runs.settings import Settings
 
 # Software that affects the result, besides this program.
+MOST_PARTS = 20  # that were put back, in the words of an event; the record lists all
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "torch")
 
 
@@ -55,6 +57,7 @@ class Restoration:
     restored: Digest
     at: str
     derived: tuple[DerivedFile, ...] = ()
+    put_back: Plan = ()  # to the source, before the file was published
 
     @property
     def source(self) -> Digest:
@@ -173,6 +176,7 @@ def _restoration_event(work: Restoration) -> ET.Element:
         "interlace": work.survey.interlace, "frames_left": work.survey.frames_left,
         "protected": " ".join(work.survey.protect) or "none",
         "frames_filled": work.survey.filled or "none",
+        "put_back": _put_back(work.put_back) or "none",
         "blanking": work.survey.blanking, "gaps": ", ".join(work.survey.gaps) or "none",
         "work_key": work.settings.work_key(work.source.sha256, work.clip),
     }  # fmt: skip
@@ -187,6 +191,13 @@ def _restoration_event(work: Restoration) -> ET.Element:
         identifier("linkingAgent", "SHA-256", work.settings.weights_sha256),
         linked_object(work.source, "source"),
         linked_object(work.restored, "outcome"),
+    )
+
+
+def _put_back(plan: Plan) -> str:
+    """What was put back and why, in words."""
+    return ", ".join(f"{one} ({one.rule or one.why})" for one in plan[:MOST_PARTS]) + (
+        f" and {len(plan) - MOST_PARTS} more" if len(plan) > MOST_PARTS else ""
     )
 
 

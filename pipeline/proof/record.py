@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,14 @@ def publish_record(
     row: Mapping[str, Any],
     files: Mapping[str, Any],
     *,
+    put_back: Sequence[Mapping[str, object]] = (),
     first: bool = False,
 ) -> None:
     """Publish the record of the master at `uri`, which makes its clip published.
 
     It holds how the master was made, the clip's row, and a digest of every file beside it. Files
     that another recipe published of the clip are deleted first, their record before them. `first`:
-    the clip is known to have none.
+    the clip is known to have none. `put_back` is what was put back to the source before publishing.
     """
     record = {
         "work_key": row["work_key"],
@@ -75,6 +76,7 @@ def publish_record(
         "recipe": recipe.to_dict(),
         "row": row,
         **files,
+        "put_back": list(put_back),
     }
     folder, _, master = uri.rpartition("/")
     kept = {*record["files"], f"{master}.json"}

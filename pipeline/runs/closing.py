@@ -50,7 +50,7 @@ class RunSummary(TypedDict):
     clips: dict[str, int]  # by state
     left: int  # clips that another session takes up
     review: int  # clips published by this run that the rules do not pass
-    frames: int  # of the published clips
+    frames: int  # of the clips that were published or are untouched
     seconds: float  # of the session
     fps: float
     out: str
@@ -73,8 +73,8 @@ class Closing:
     def summary(self) -> RunSummary:
         """The summary of the session."""
         states = Counter(result.state for result in self.results.values())
-        published = [r for r in self.results.values() if r.state == "published"]
-        frames = sum(int(result.number("frames") or 0) for result in published)
+        made = [r for r in self.results.values() if r.state in ("published", "untouched")]
+        frames = sum(int(result.number("frames") or 0) for result in made)
         summary: RunSummary = {
             "run": self.settings.ledger.run,
             "exit_code": int(self._exit_code(states)),

@@ -10,6 +10,7 @@ from typing import cast
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.details import Details, frames_in
+from pipeline.clip.put_back import Plan, frames_of
 from pipeline.clip.result import Cell, ClipResult, FindingRow, ShotRow
 from pipeline.clip.segment import RegionSums, Segments
 from pipeline.clip.survey import Survey
@@ -63,14 +64,16 @@ def published(
     series_uri: str,
     regions_uri: str | None,
     findings: tuple[FindingRow, ...],
+    put_back: Plan = (),
     details: Details | None = None,
 ) -> ClipResult:
     """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
-    `usage` is that of the assembly. The segments have their own.
+    `usage` is that of the assembly. The segments have their own. `put_back` is what was put back to
+    the source before publishing.
     """
     columns: dict[str, Cell] = {
-        **common_columns(clip, settings, "untouched" if survey.untouched else "published"),
+        **common_columns(clip, settings, "published" if changes.frames else "untouched"),
         **_facts(survey),
         **_work(segments, usage),
         **changes.shares,
@@ -79,9 +82,10 @@ def published(
         "work_key": work_key,
         "digital_source_type": digital_source_type(changes.frames, len(survey.fill)),
         "frames_changed": changes.frames,
+        "frames_put_back": len(frames_of(put_back, survey)) if put_back else None,
         **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
     }
-    shots = _shot_rows(clip.clip_id, survey)
+    shots = _shot_rows(clip.clip_id, survey, {p.shot: p.why for p in put_back})
     return ClipResult(columns, shots, series_uri, regions_uri, findings, details)
 
 
@@ -153,12 +157,14 @@ def _sum(segments: Segments, stage: str) -> float:
     return round(sum(float(getattr(s, f"seconds_{stage}")) for s in segments.values()), 3)
 
 
-def _shot_rows(clip: str, survey: Survey) -> tuple[ShotRow, ...]:
-    """Rows of tables/shots."""
+def _shot_rows(
+    clip: str, survey: Survey, put_back: Mapping[int | None, str]
+) -> tuple[ShotRow, ...]:
+    """Rows of tables/shots. `put_back` says why a shot was put back whole, by its number."""
     return tuple(
         ShotRow(
             clip, index, shot.start, shot.stop, shot.stop - shot.start,
-            survey.pts[shot.start], shot.flickers, shot.left or None,
+            survey.pts[shot.start], shot.flickers, shot.left or put_back.get(index),
             shot.found or None,
         )
         for index, shot in enumerate(survey.shots)

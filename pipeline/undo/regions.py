@@ -28,10 +28,27 @@ def standing(
         return
     data = store.read_bytes(uri)
     for part in read_regions(data, str(row["clip_id"]), str(row["run"]), PART_ROWS):
-        put_back = pa.repeat(False, len(part))
-        for revert in reverts:
-            put_back = pc.or_(put_back, _inside(part, revert))
-        yield part.filter(pc.invert(put_back))
+        yield part.filter(pc.invert(_put_back(part, reverts)))
+
+
+def left_as_suspects(part: pa.Table, put_back: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The regions of a shard with those that were put back before publishing as suspects.
+
+    Entries have the form of a revert, and `why`: the reason code of the regions.
+    """
+    for entry in put_back:
+        inside = pc.and_(_inside(part, entry), pc.equal(part["decision"], "repair"))
+        for name, value in (("decision", "suspect"), ("why", entry["why"])):
+            column = pc.if_else(inside, value, part[name])
+            part = part.set_column(part.column_names.index(name), part.schema.field(name), column)
+    return part
+
+
+def _put_back(part: pa.Table, entries: Sequence[Mapping[str, Any]]) -> pa.Array:
+    inside = pa.repeat(False, len(part))
+    for entry in entries:
+        inside = pc.or_(inside, _inside(part, entry))
+    return inside
 
 
 def _inside(part: pa.Table, revert: Mapping[str, Any]) -> pa.Array:

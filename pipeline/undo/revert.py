@@ -309,7 +309,7 @@ class _Work:
             **row, **unknown, **changes.shares, **new.measure.summary(),
             **verdict_columns(findings, untouched=not changes.frames),
             **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
-            "run": self.run, "state": "published", "retries": 0,
+            "run": self.run, "state": "published" if changes.frames else "untouched", "retries": 0,
             "digital_source_type": digital_source_type(changes.frames, 0),
             "frames_changed": changes.frames, "frames_reverted": len(self._frames()),
             "output_sha256": digest.sha256, "output_bytes": digest.size,

@@ -108,7 +108,7 @@ def test_dust_and_a_flying_ball_are_rows(studio: Studio, published: Any) -> None
     rows = regions(studio.folder)
     (dust,) = [row for row in rows if row["frame"] == DUST[0] and near(row, *DUST[1:])]
     assert (dust["clip_id"], dust["shot"], dust["bright"]) == ("clip", 0, True)
-    assert (dust["decision"], dust["why"]) == ("repair", "one_frame")
+    assert (dust["decision"], dust["why"]) == ("repair", "clear")
     assert 80 <= dust["area"] <= 150 and dust["change"] > 100
     flying = [row for row in rows if row["decision"] == "suspect"]
     assert len(flying) >= 4

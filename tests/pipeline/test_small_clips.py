@@ -112,7 +112,7 @@ def test_killed_at_any_write_a_small_clip_is_whole_in_the_end(
     writes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next session ends it once: as published, with every file, frame and measurement."""
+    """The next session ends it once: as new, with every file, frame and measurement."""
     monkeypatch.setattr("pipeline.runs.tables.check", lambda name, table: table)  # slow
     clip, pictures = Clip("a", str(source)), set()
     on_gpu = writes > WRITES
@@ -124,14 +124,14 @@ def test_killed_at_any_write_a_small_clip_is_whole_in_the_end(
         for item in executor.items(work):
             work.take(item)
         summary = work.close()
-        assert (summary["clips"]["published"], summary["exit_code"]) == (1, 0)
+        assert (summary["clips"]["untouched"], summary["exit_code"]) == (1, 0)
         assert check_published(f"{out}/clips/a/a_rst.mkv").faults == []
         pictures.add(storage.read_bytes(f"{out}/clips/a/a_rst.mkv.framemd5"))
         frames = pq.read_table(out / "tables" / "frames").to_pylist()
         assert [(row["clip_id"], row["frame"]) for row in frames] == [("a", n) for n in range(3)]
         log = [json.loads(line) for uri in storage.listing(f"{out}/audit")
                for line in storage.read_bytes(uri).splitlines()]  # fmt: skip
-        assert [entry["action"] for entry in log].count("clip_published") == 1
+        assert [entry["action"] for entry in log].count("clip_untouched") == 1
         kinds = {name.split("/")[2] for name in objects(out) if name.startswith("runs/")}
         tidied = not (on_gpu and lives == writes - 1)  # killed as it deletes the segment
         assert kinds - ({"segments"} if not tidied else set()) == OF_A_RUN

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.frame_state import Repair
 from pipeline.assemble import assemble_clip
 from pipeline.clip.clip import Clip
-from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.regions import RegionWriter
+from pipeline.clip.segment import SegmentRecord, regions_beside
+from pipeline.clip.shards import Shot
 from pipeline.clip.survey import Survey
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
@@ -60,12 +65,25 @@ def publish(
     settings: Settings,
     changed: int = 2,
     erased: int | None = None,
+    shots: list[Shot] | None = None,
+    regions: Sequence[tuple[int, Repair]] = (),
     **columns: Any,
 ) -> dict[str, Any]:
-    """Publish `source` under its file name. `columns` are more manifest columns."""
+    """Publish `source` under its file name. `columns` are more manifest columns.
+
+    `shots` take the place of those of the survey. `regions` are of the frame before each of them.
+    """
     clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
+    survey = replace(survey, shots=shots or survey.shots)
     storage.write_bytes(layout.survey(settings.ledger.uri, clip.clip_id), survey.to_json())
     path = folder / f"{source.stem}-segment.mkv"
     record = segment(survey, source, path, changed, erased)
+    with RegionWriter(regions_beside(path)) as writer:
+        for frame, repair in regions:
+            shot = next(n for n, one in enumerate(survey.shots) if one.start <= frame < one.stop)
+            writer.add(shot, frame, [repair])
+    if regions:
+        uri = str(regions_beside(path))
+        record = replace(record, regions_uri=uri, **asdict(writer.sums))
     return result_to_record(assemble_clip(clip, survey, {0: record}, settings))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell, ClipResult
@@ -18,6 +20,11 @@ from schemas.recipe import Recipe
 
 def quiet(event: Event) -> None:
     """Ignore the progress of a run."""
+
+
+def made(summary: Mapping[str, Any]) -> int:
+    """The clips of a run whose files it made. A clip in which nothing changed is untouched."""
+    return int(summary["clips"]["published"] + summary["clips"]["untouched"])
 
 
 def run_of(folder: Path, count: int) -> Run:

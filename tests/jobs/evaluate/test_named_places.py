@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jobs.evaluate.real.benchmark import Place, measure_film, restore_with_model
+from jobs.evaluate.real.film import Film
 from jobs.evaluate.real.labels import Label, load
+from models.damage.simulator import random_stream
+from models.damage.things import lines
 
 KEPT = 0.1  # share of a real thing that may be gone
 # Film: what is to be seen there, with the numbers of its frames.
@@ -20,6 +25,13 @@ NAMED: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 }
 # A telegraph pole: it stands out of the picture beside it, not out of the neighbouring frames.
 POLE = Label("deepremaster_abomb_blast_effects.mp4", 125, (18, 140, 11, 60), "scratch_standing")
+
+
+def valid_film(data: Path, name: str) -> Film:
+    path = data / "valid" / name
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    return Film.read(path)
 
 
 def restored(data: Path, labels: tuple[Label, ...]) -> list[Place]:
@@ -45,3 +57,26 @@ def test_a_pole_stays(footage: Path) -> None:
     (place,) = restored(footage, (POLE,))
     assert place.stand_out > 20
     assert place.gone < KEPT
+
+
+@pytest.mark.slow
+def test_a_paw_stays(footage: Path) -> None:
+    film = valid_film(footage, "davis_libby.mp4")
+    after = restore_with_model(film, film.shot(20), range(19, 22), "base")
+    assert all((after[at] == film.frames[at]).all() for at in after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_swaying_cord_stays(footage: Path, seed: int) -> None:
+    film = valid_film(footage, "derf_foreman_cif.mp4")
+    without = np.stack(film.frames[:22]).astype(np.float32)
+    drawn = without.copy()
+    lines(drawn, random_stream(seed, "cord"), count=1)
+    frames = np.clip(np.rint(drawn), 0, 255).astype(np.uint8)
+    planted = replace(film, frames=list(frames))
+    for at, after in restore_with_model(planted, range(22), range(8, 12), "base").items():
+        cord = frames[at] - without[at]
+        assert np.count_nonzero(np.abs(cord).max(2) > 12) > 150
+        gone = float(((frames[at].astype(np.float32) - after) * cord).sum() / np.square(cord).sum())
+        assert gone < KEPT

@@ -1,6 +1,7 @@
 """The training bank, built from media that the test draws itself."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jobs.training.dataset import (
     thumbnail_changes,
 )
 from models.damage.dead_leaves import dead_leaves
+from models.training.dataset import DEFECT, THING
 from pipeline.media.rgb import write_rgb
 
 SMALL = BankLayout(frames=6, size=48)
@@ -66,7 +68,7 @@ def test_bank_has_its_arrays_and_its_index(media: Path, tmp_path: Path) -> None:
     assert clean.shape == damaged.shape == (15, 6, 48, 48, 3)
     assert mask.shape == (15, 6, 48, 48)
     assert clean.dtype == damaged.dtype == mask.dtype == np.uint8
-    assert set(np.unique(mask)) == {0, 1}
+    assert set(np.unique(mask)) == {0, DEFECT, THING}
     assert all(row.std() > 2 for row in clean)  # every row was filled
     index = json.loads((tmp_path / "bank" / "index.json").read_text())
     rows = index["sequences"]
@@ -79,6 +81,18 @@ def test_bank_has_its_arrays_and_its_index(media: Path, tmp_path: Path) -> None:
         error = np.square(damaged[row["row"]].astype(float) - clean[row["row"]]).mean((1, 2, 3))
         expected = np.minimum(10 * np.log10(255**2 / np.maximum(error, 1e-9)), 99).mean()
         assert row["psnr"] == pytest.approx(expected, abs=0.01)
+
+
+def test_things_are_real_in_the_bank_and_marked(media: Path, tmp_path: Path) -> None:
+    items = [BankSequence("video/clip0.mp4", "clean", place) for place in range(12)]
+    drawn = {}
+    for share in (0.0, 1.0):
+        folder = tmp_path / str(share)
+        build_bank(media, folder, items, replace(SMALL, things_share=share), 0, 1, read, codec)
+        drawn[share] = {n: np.load(folder / f"{n}.npy") for n in ("clean", "damaged", "mask")}
+    assert not drawn[0.0]["mask"].any()
+    assert (drawn[1.0]["mask"] == THING).any((1, 2, 3)).sum() >= 6
+    assert (drawn[1.0]["damaged"] == drawn[1.0]["clean"]).all()  # a thing is no damage
 
 
 def test_bank_from_encoded_clips(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scratches, dust and blotches."""
+"""Scratches, dust, blotches, stains and crumbs."""
 
 import cv2
 import numpy as np
@@ -54,3 +54,28 @@ def test_scratches_are_tall_and_narrow() -> None:
     frame = marked[marked.any((1, 2))][0]
     assert frame.any(1).mean() >= 0.55
     assert 1 <= frame.sum(1).max() <= 4
+
+
+def test_the_picture_shows_through_a_stain_and_not_through_a_blotch() -> None:
+    stripes = np.zeros((6, 96, 96, 3), np.float32)
+    stripes[:, :, ::2] = 200
+    shown = {}
+    for name, params in (("stains", {"depth": (0.3, 0.6)}), ("blotches", {"radius_px": (8, 20)})):
+        marked = DEGRADATIONS[name](
+            stripes.copy(), random_stream(1, name), rate=6, white_share=0, **params
+        )
+        contrast = np.abs(np.diff(marked[..., 0], axis=2))  # 200 where nothing covers the stripes
+        shown[name] = float(contrast.min())
+    assert shown["stains"] > 50
+    assert shown["blotches"] < 20
+
+
+def test_crumbs_lie_in_heaps() -> None:
+    clip = DEGRADATIONS["crumbs"](
+        grey(frames=20, size=256), random_stream(2, "crumbs"), rate=1, count=(10, 10)
+    )
+    marked = changed(grey(frames=20, size=256), clip).astype(np.uint8)
+    near = [cv2.dilate(frame, np.ones((25, 25))) for frame in marked]
+    specks = sum(cv2.connectedComponents(frame)[0] - 1 for frame in marked)
+    heaps = sum(cv2.connectedComponents(frame)[0] - 1 for frame in near)
+    assert specks > 2.5 * heaps > 0

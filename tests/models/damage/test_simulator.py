@@ -61,9 +61,8 @@ def test_masks_are_exactly_the_changed_pixels(name: str) -> None:
 
 @pytest.mark.parametrize("name", MASKS)
 def test_masks_reach_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = [
-        slot for preset in ("film_train", "tape_train", "worn", "scan") for slot in PRESETS[preset]
-    ]
+    presets = ("film_train", "soiled_train", "tape_train", "worn", "scan")
+    wide = [slot for preset in presets for slot in PRESETS[preset]]
     monkeypatch.setitem(PRESETS, "alone", tuple(slot for slot in wide if slot.name == name)[:1])
     clip = scene()
     results = [age(clip, "alone", seed) for seed in range(12)]
@@ -72,6 +71,17 @@ def test_masks_reach_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         seen = (aged.frames != clip).any(3)
         whole = seen | seen.any((1, 2), keepdims=True)
         assert ((whole if name == "lost_frames" else seen) == aged.masks[MASKS[name]]).all()
+
+
+def test_two_degradations_of_one_kind_share_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    dust, crumbs = one(1, "dust", rate=20), one(1, "crumbs", rate=20)
+    for name, slots in {"dust": [dust], "crumbs": [crumbs], "both": [dust, crumbs]}.items():
+        monkeypatch.setitem(PRESETS, name, tuple(slots))
+    masks = {name: age(scene(), name, 3).masks["dust"] for name in ("dust", "crumbs", "both")}
+    assert (masks["dust"] & ~masks["crumbs"]).any()
+    assert (masks["crumbs"] & ~masks["dust"]).any()
+    assert (masks["both"] >= masks["dust"]).all()
+    assert masks["both"].sum() > 0.9 * (masks["dust"] | masks["crumbs"]).sum()
 
 
 def test_the_mask_of_a_lost_frame_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

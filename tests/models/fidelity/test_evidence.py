@@ -73,7 +73,7 @@ def test_a_travelling_square_keeps_its_pixels() -> None:
 def test_what_is_there_once_is_repaired() -> None:
     states = decided(None, None, (40, 28), None, None)
     assert np.abs(states[2].image - 0.3).max() < 0.01
-    assert of(states[2]) == [("repair", "one_frame")]
+    assert of(states[2]) == [("repair", "clear")]
     assert {why for state in states for _, why in of(state)} <= WHY.keys()
 
 
@@ -187,7 +187,7 @@ def test_an_upright_line_of_one_frame_is_repaired() -> None:
     states[2] = replace(states[2], source=source, differences=torch.stack([brighter, brighter]))
     middle = list(apply_decisions(find_suspects(states)))[2]
     assert np.abs(middle.image - 0.3).max() < 0.01
-    assert of(middle) == [("repair", "one_frame")]
+    assert of(middle) == [("repair", "clear")]
 
 
 def test_among_things_in_motion_a_lone_region_may_be_one_more() -> None:
@@ -239,7 +239,7 @@ def test_what_lies_along_the_frames_edge_stays() -> None:
     assert np.abs(middle.image - middle.source).max() < 0.01
 
 
-@pytest.mark.parametrize(("count", "why"), [(2, "one_frame"), (3, "edge")])
+@pytest.mark.parametrize(("count", "why"), [(2, "clear"), (3, "edge")])
 @pytest.mark.parametrize("bar", [0, 4])
 def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
     count: int, why: str, bar: int
@@ -257,7 +257,7 @@ def test_the_ends_of_a_shot_are_judged_by_two_frames_on_one_side() -> None:
     states = decided(*places)
     for state in (states[0], states[-1]):
         assert np.abs(state.image - 0.3).max() < 0.01
-        assert of(state) == [("repair", "one_frame")]
+        assert of(state) == [("repair", "clear")]
 
 
 def test_suspects_that_are_not_kept_are_repaired_and_recorded() -> None:

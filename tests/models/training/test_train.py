@@ -45,7 +45,7 @@ def test_where_the_truth_is_unsure_the_square_loss_takes_the_mean() -> None:
     clean = torch.zeros(1, 3, 20, 20)
     clean[..., :4] = 1
     nothing = torch.zeros(1, 1, 20, 20)
-    batch = Batch(clean[:, None], nothing, clean, nothing)
+    batch = Batch(clean[:, None], nothing, clean, nothing, nothing)
     found = {}
     for loss in PIXEL_LOSSES:
         guess = torch.full((), 0.5, requires_grad=True)

@@ -1,0 +1,26 @@
+"""Whether the repairs of a shot are like those of clean film, so that it is better left alone.
+
+Water, leaves and limbs stand out of their neighbouring frames by the thousand, and a few of them
+look like dust. Damaged film has clear defects, and few other things that stand out.
+`docs/experiments/2026-11-30-shots-like-clean.md` has the numbers behind the limits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+LEAST_CLEAR = 1  # clear defect of a shot; without one, all of its repairs are doubtful
+PER_SUSPECT = 0.14  # clear defects to each suspect,
+BUT = 12  # without this many: one thing in motion is that many
+CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
+
+Decided = tuple[str, str]  # decision and reason of a region: codes of schemas/repairs.py
+
+
+def is_like_clean(regions: Iterable[Decided]) -> bool:
+    """Whether the regions of a shot are like those of clean film. Without a repair, they are."""
+    counts = Counter(regions)
+    clear = sum(counts["repair", why] for why in CLEAR)
+    suspects = sum(count for (decision, _), count in counts.items() if decision == "suspect")
+    return clear < max(LEAST_CLEAR, PER_SUSPECT * (suspects - BUT))
