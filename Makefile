@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-media test-faults test-fuzz test-plain test-other check format \
+.PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
 	docs films bench bench-small gpu-check
 
 setup: $(READY)
@@ -63,8 +63,8 @@ test-media: $(READY)
 test-faults: $(READY)
 	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py tests/pipeline/test_faults_by_class.py
 
-test-fuzz: $(READY)
-	$(BIN)/python -m tests.support.media.fuzz 2000
+fuzz: $(READY)
+	$(BIN)/python -m tests.support.media.fuzz 10000
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -27,6 +27,8 @@ import pyarrow as pa
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.film import Film, joined, spans_to_show
+from jobs.report.fleet.data import fleet
+from jobs.report.fleet.page import fleet_page
 from jobs.report.index_page import index_page
 from jobs.report.pages import Pages
 from jobs.report.regions import picture_name, worst_regions
@@ -89,6 +91,9 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     index = layout.report_index(out)
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     storage.write_bytes(index, index_page(entries, out, written).encode())
+    step("all clips and nights together")
+    together = fleet_page(fleet(partial(query, out)), out, written)
+    storage.write_bytes(layout.report_fleet(out), together.encode())
     entries = _with_tables(out, entries)
     pages = Pages(out)
     names = ["", *(entry.clip_id for entry in entries), ""]

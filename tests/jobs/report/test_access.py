@@ -55,7 +55,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def test_every_page_keeps_the_rules(report: Path) -> None:
     pages = sorted(report.rglob("*.html"))
-    assert len(pages) == 4
+    assert len(pages) == 5
     for page in pages:
         assert access.faults(page.read_text()) == [], page.name
 
