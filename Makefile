@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
-	docs films bench bench-small gpu-check
+	docs films bench bench-small bench-query gpu-check
 
 setup: $(READY)
 
@@ -92,3 +92,7 @@ gpu-check:
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips
+
+# Every view of `query` over a million clips and twenty million frames: 1 GB of tables, drawn first.
+bench-query: $(READY)
+	$(BIN)/python -m jobs.evaluate.query_scale
