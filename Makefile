@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
-	docs films bench bench-small gpu-check
+	docs films bench bench-small bench-memory gpu-check
 
 setup: $(READY)
 
@@ -92,3 +92,6 @@ gpu-check:
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips
+
+bench-memory: $(READY)
+	$(BIN)/python -m jobs.evaluate.memory
