@@ -84,7 +84,7 @@ def _restore(source: Path, survey: object, model: str, side: int) -> None:
         ladder._rungs = [memory.Rung("cpu", side)]
 
     if side:
-        memory.Ladder.__init__ = in_tiles  # type: ignore[method-assign]
+        setattr(memory.Ladder, "__init__", in_tiles)  # noqa: B010 - its type is that of the real one
     recipe, found = Recipe(model=cast(Any, model), clean="restore"), cast(Any, survey)
     restorer = ShardRestorer(recipe, 1)
     for shard in plan_shards(found.shots, recipe.shard_frames):
