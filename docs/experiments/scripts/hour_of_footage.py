@@ -11,6 +11,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from jobs.console.output import say
+
 # CPU-seconds of one thread for a frame of 352x288, docs/experiments/2026-11-28-cpu-seconds.md.
 MEASURED_PIXELS = 352 * 288
 CPU_SECONDS = {"fast": 0.154, "base": 0.246, "large": 0.516}
@@ -45,7 +47,7 @@ def main() -> None:
             costs = [hours * m["share"] * m["hour"] / m["cores"] for m in machines]
             cells = " | ".join(f"{cost:.2f}" for cost in costs)
             lines.append(f"| {footage} | `{model}` | {hours:,.0f} | {cells} |")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines))
 
 
 if __name__ == "__main__":
