@@ -33,7 +33,7 @@ from jobs.report.index_page import index_page
 from jobs.report.pages import Pages
 from jobs.report.regions import picture_name, worst_regions
 from jobs.report.stills import Place, Still, jpeg, stills
-from jobs.report.worst import findings_of, frames_to_show, reviews_of, worst_frames
+from jobs.report.worst import findings_of, frames_to_show, reviews_of, shots_of, worst_frames
 from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
@@ -124,14 +124,16 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
     regions, worst, findings = (
         worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
     )  # fmt: skip
-    reviews = reviews_of(rows, ask)
+    reviews, shots = reviews_of(rows, ask), shots_of(rows, ask)
     return [
         replace(
             entry,
             curves=curves.get(entry.clip_id, ()),
             regions=regions.get(entry.clip_id, ()),
             worst=worst.get(entry.clip_id, ()),
-            findings=findings.get(entry.clip_id, ()),
+            findings=[f for f in findings.get(entry.clip_id, ()) if not f["put_back"]],
+            put_back=[f for f in findings.get(entry.clip_id, ()) if f["put_back"]],
+            shots=shots.get(entry.clip_id, ()),
             review=reviews.get(entry.clip_id),
         )
         for entry in entries

@@ -103,7 +103,7 @@ const show = player && (() => {
       panel(0);
       if (edge < width) panel(1, 0, edge);
       context.fillStyle = "#fff";
-      context.fillRect(edge - 1, 0, 2, height);
+      context.fillRect(edge - 0.5, 0, Math.max(1, width / 320), height);
     } else if (both) {
       panel(0);
       panel(1, width);
@@ -226,5 +226,18 @@ for (const curve of document.querySelectorAll("svg.curve[data-last]")) {
     const away = row => Math.abs(row.id.split("-")[1] - frame);
     const nearest = rows.sort((a, b) => away(a) - away(b))[0];
     if (nearest) location.hash = nearest.id;
+  });
+}
+// A button copies the command beside it.
+for (const button of document.querySelectorAll('[data-do="copy"]')) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(button.previousElementSibling);
+      button.textContent = "Selected";
+    }
   });
 }

@@ -48,7 +48,7 @@ FROM made GROUP BY ALL ORDER BY run_date DESC, clips DESC, collection LIMIT 100
 _REASONS = """
 SELECT rule AS reason, any_value(verdict) AS verdict, count(DISTINCT clip_id) AS clips
 FROM findings SEMI JOIN last_restorations USING (clip_id, run)
-GROUP BY rule
+WHERE put_back IS NULL GROUP BY rule
 UNION ALL
 SELECT reason, any_value(state), count(*) FROM latest_clips WHERE reason IS NOT NULL GROUP BY reason
 ORDER BY clips DESC, reason LIMIT 40

@@ -104,6 +104,7 @@ def test_no_page_has_a_fault_in_a_browser(report: Path, chromium: Browser, dark:
         for width, zoom in sizes if axe or not dark else sizes[:1]:
             chromium.window(width, dark=dark, zoom=zoom)
             chromium.open(page)
+            chromium.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
             wide = chromium.run("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{page.name} is cut off at {width} pixels"
             if script:
