@@ -80,13 +80,15 @@ class _Lines(NamedTuple):
 
 
 class ShardRestorer:
-    """Restores shards with one loaded model."""
+    """Restores shards with one loaded model: that of the recipe, or the one that is given."""
 
-    def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, threads: int | None = None, model: Restorer | None = None
+    ) -> None:
         if threads is not None:
             limit_threads(threads)
         self.recipe = recipe
-        self.restorer = Restorer(recipe.model)
+        self.restorer = model or Restorer(recipe.model)
         self._side = 0  # of the first tiles to try; 0 is the whole frame
 
     @property
