@@ -6,7 +6,13 @@ import pytest
 
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, load_recipe, parse_recipe
-from schemas.verdict_rules import built_in_rules, load_rules, rules_toml, rules_with
+from schemas.verdict_rules import (
+    built_in_rules,
+    load_rules,
+    parse_rules,
+    rules_toml,
+    rules_with,
+)
 
 WHOLE = '[[rules]]\nname = "a"\nsays = "b"\nmeasure = "luma_shift"\nverdict = "fail"\nabove = 1\n'
 

@@ -64,18 +64,19 @@ class Outcome:
 
 
 def cases(footage: Path, count: int) -> list[Case]:
-    """`count` clips, by turns of every film, of all kinds."""
+    """`count` clips, by turns of every film, of all kinds.
+
+    Colour is spoiled in clean clips only: old films have none, and nothing would change.
+    """
     clean = sorted(path for name in CLEAN for path in (footage / "valid").glob(name))
     damaged = sorted((footage / "archive").glob("*.mp4"))
     shares = [round(share * count / 200) for share in SHARES]
     kinds = ["clean"] * shares[0], ["damaged"] * shares[1]
     rest = [*itertools.islice(itertools.cycle(ADVERSARIES), count - sum(shares))]
     every = [film for pair in itertools.zip_longest(clean, damaged) for film in pair if film]
-    found: list[Case] = []
-    for films, wanted in zip((clean, damaged, every), (*kinds, rest), strict=True):
-        starts = _starts(films)
-        found += [Case(*next(starts), kind) for kind in wanted]
-    return found
+    in_turn = {"clean": _starts(clean), "damaged": _starts(damaged)}
+    in_turn |= {name: _starts(clean if "colour" in name else every) for name in ADVERSARIES}
+    return [Case(*next(in_turn[kind]), kind) for kind in (*kinds[0], *kinds[1], *rest)]
 
 
 def _starts(films: Sequence[Path]) -> Iterator[tuple[Path, int]]:
