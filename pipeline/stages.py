@@ -24,7 +24,7 @@ from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.detect.change_film import beside
 from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
-from pipeline.runs.results import failed, unchanged
+from pipeline.runs.results import accepted, failed, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.shard_progress import ShardProgress
@@ -92,14 +92,24 @@ class SurveyStage:
         if stored is not None:
             survey = Survey.from_json(stored)
             if survey.source_token == source_token(clip.source_uri):
-                return survey
+                return self._with_accepted(clip, survey, uri)
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
             cache, recipe = Path(settings.cache), settings.of(clip).recipe
             survey = patiently(
                 lambda: survey_clip(clip, recipe, cache, self.nodes.room()),
                 clip.source_uri, cache, settings.store.retry,
             )  # fmt: skip
+        survey = replace(survey, accepted=accepted(clip, settings))
         settings.store.write_bytes(uri, survey.to_json())
+        return survey
+
+    def _with_accepted(self, clip: Clip, survey: Survey, uri: str) -> Survey:
+        """The survey with the suspects that were accepted since."""
+        now = accepted(clip, self.settings)
+        if now == survey.accepted:
+            return survey
+        survey = replace(survey, accepted=now)
+        self.settings.store.write_bytes(uri, survey.to_json())
         return survey
 
 

@@ -72,6 +72,7 @@ def publish_record(
         "row": row,
         **files,
         "put_back": list(put_back),
+        "accepted": survey.accepted,
     }
     folder, _, master = uri.rpartition("/")
     kept = {*record["files"], f"{master}.json"}

@@ -197,6 +197,13 @@ def unchanged(
     return ClipResult({**published, **now, **made_with, "sentence": _HELD})
 
 
+def accepted(clip: Clip, settings: Settings) -> list[str]:
+    """The ids of suspects that a person accepted to be repaired, in the clip's record."""
+    record = _published_record(clip, settings) or {}
+    lists = [cast(list[str], record.get(name) or []) for name in ("accepted", "to_repair")]
+    return sorted({region for ids in lists for region in ids})
+
+
 def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
     """Whether the source is the one in the record. It is not read: its token decides."""
     expected = (clip.checksum or "").lower()

@@ -147,18 +147,26 @@ def _shifted(image: Image) -> Image:
     return cv2.warpAffine(image, move, size, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _tinted(image: Image) -> Image:
+    return np.add(image, COLOUR, dtype=np.float32)
+
+
+def _black(image: Image) -> Image:
+    return np.zeros_like(image)
+
+
 ADVERSARIES: dict[str, Adversary] = {
     "painted noise": partial(_one, change=_noisy),
     "noise in a part": partial(_part, change=lambda part: _noisy(_noisy(part))),
-    "shifted colour": partial(_every, change=lambda image: image + COLOUR),
-    "colour of a part": partial(_part, change=lambda part: part + 3 * COLOUR),
+    "shifted colour": partial(_every, change=_tinted),
+    "colour of a part": partial(_part, change=lambda part: _tinted(_tinted(_tinted(part)))),
     "dropped frame": _dropped,
     "repeated frame": _repeated,
     "swapped frames": _swapped,
     "erased foot": _erased,
     "warped face": partial(_part, change=_warped),
     "another picture in a part": partial(_part, change=_another),
-    "black frame": partial(_one, change=lambda image: 0 * image),
+    "black frame": partial(_one, change=_black),
     "soft frame": partial(_one, change=_soft),
     "wax": partial(_every, change=_plastic),
     "sharpened": partial(_every, change=_sharpened),

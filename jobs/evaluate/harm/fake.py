@@ -27,7 +27,7 @@ class FakeModel(Restorer):
         self.spoiled: Spoiled | None = None
         self.change = 0.0  # mean absolute change of the spoiled frames, in their box
 
-    def run(self, frames: Iterator[FrameState], **wishes: Any) -> Iterator[Restored]:  # type: ignore[override]  # noqa: ANN401
+    def run(self, frames: Iterator[FrameState], **wishes: Any) -> Iterator[Restored]:  # noqa: ANN401
         """The frames of the shot, spoiled."""
         read = list(frames)
         images = [frame.source for frame in read]

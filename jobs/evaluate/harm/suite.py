@@ -122,8 +122,8 @@ class Suite:
         work = Run.open("suite.csv", [clip], str(self.out / case.clip_id), recipe, lambda _: None)
         try:
             result = self.executor.result(work, clip)
-        except ClipFault as fault:
-            return Outcome(case, f"{fault.reason}: {fault}", (), ())
+        except ClipFault as ended:
+            return Outcome(case, f"{ended.reason}: {ended}", (), ())
         fault = fault_of(case, result, path, fake)
         standing = tuple(f.rule for f in result.findings if f.put_back is None)
         return Outcome(case, fault, standing, tuple(f.rule for f in result.findings if f.put_back))
