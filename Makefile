@@ -5,8 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-fast test-media test-faults test-fuzz test-plain test-other check format \
-	docs films harm bench bench-small gpu-check
+.PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
+	docs films harm bench bench-small bench-query gpu-check
 
 setup: $(READY)
 
@@ -63,8 +63,8 @@ test-media: $(READY)
 test-faults: $(READY)
 	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py tests/pipeline/test_faults_by_class.py
 
-test-fuzz: $(READY)
-	$(BIN)/python -m tests.support.media.fuzz 2000
+fuzz: $(READY)
+	$(BIN)/python -m tests.support.media.fuzz 10000
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -96,3 +96,7 @@ gpu-check:
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips
+
+# Every view of `query` over a million clips and twenty million frames: 1 GB of tables, drawn first.
+bench-query: $(READY)
+	$(BIN)/python -m jobs.evaluate.query_scale

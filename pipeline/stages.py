@@ -22,6 +22,7 @@ from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.detect.change_film import beside
+from pipeline.media.sandbox import KilledFromOutside
 from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
 from pipeline.runs.results import accepted, failed, unchanged
@@ -276,10 +277,19 @@ class AssembleStage:
 def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEnded | ClipLeft:
     """The result of ``work``, with retries; if it fails, the clip's end with a reason code.
 
-    Raises nothing, so no clip is lost.
+    Raises nothing, so no clip is lost. If a decoder was killed from outside, as the system does for
+    want of memory, the work is done once more.
     """
+
+    def again() -> T:
+        try:
+            return work()
+        except KilledFromOutside as killed:
+            log.warning("clip %s: %s; trying once more", clip.clip_id, killed)
+            return work()
+
     try:
-        return with_retries(lambda: _disk_full_as_fault(work), settings.store.retry)
+        return with_retries(lambda: _disk_full_as_fault(again), settings.store.retry)
     except ClipFault as expected:
         fault = expected
     except Exception as error:  # a defect in this program costs one clip, not the run

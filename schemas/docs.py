@@ -101,7 +101,10 @@ Each of these lines reads a whole table in Python, with `run_date` as its last c
 pandas.read_parquet("restored/tables/clips")
 polars.read_parquet("restored/tables/clips")
 duckdb.sql("SELECT * FROM 'restored/tables/clips/**/*.parquet'")
+spark.read.parquet("restored/tables/clips")
 ```
+
+`spark` is a session of PySpark. Spark reads a time in the time zone of its session.
 
 Unit and meaning of a column are also in the files: `unit` and `description` in the metadata of its
 Arrow field (`pyarrow.parquet.read_schema`).

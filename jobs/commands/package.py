@@ -1,4 +1,4 @@
-"""The commands package, verify, policy and sign: what is done to published files."""
+"""The commands package, verify, policy, sign and export: what is done with published files."""
 
 from __future__ import annotations
 
@@ -263,6 +263,48 @@ def sign(
             {"signed": done, "subject": loaded.subject, "faults": faults, "exit_code": code}
         )
     raise typer.Exit(code)
+
+
+exports = typer.Typer(help="Write what the records hold for other systems.", no_args_is_help=True)
+
+
+@exports.command()
+def pbcore(
+    out: Out,
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the files: one for each clip.")
+    ],
+    clips: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLIP]...", help="clip_id of a published clip.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every published clip.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write PBCore 2.1 descriptions of published clips.
+
+    Each has the source, the master and the derived files with digest, size, format and origin, and
+    says in plain words what was changed. All of it comes from the record.
+
+    \\b
+    Example:
+        archive-restore export pbcore reel-0042 --out restored --to pbcore
+    """
+    from pipeline.proof.pbcore import pbcore_xml
+    from pipeline.undo.published import published_clips, record_of
+
+    if bool(clips) == everything:
+        raise ArchiveError("name the clips to export, or give --all")
+    made: list[str] = []
+    for clip in dict.fromkeys(clips or published_clips(out)):
+        uri, _, record = record_of(clip, out)
+        path = to / f"{uri.rpartition('/')[2]}.pbcore.xml"
+        to.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pbcore_xml(record, uri))
+        made.append(str(path))
+        if not as_json:
+            output.say(str(path))
+    if as_json:
+        output.emit({"files": made})
 
 
 def examine(path: str, *, decode: bool = False) -> Iterator[Checked]:

@@ -1,7 +1,7 @@
 """Read-only SQL over the tables of an output folder: DuckDB over Parquet, on disk or in a store.
 
-A query is one SELECT. DuckDB opens no file and no address itself: it sees the tables as Arrow
-datasets, and the views below. It can write nothing.
+A query is one SELECT over the tables and the views. DuckDB opens the files of the tables and no
+others (`jobs.console.lake`). It can write nothing.
 """
 
 import resource
@@ -13,19 +13,12 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-from pyarrow.fs import FileSystem, LocalFileSystem
 
-from jobs.console.views import create_views
-from pipeline.store import layout, storage
-from pipeline.store.address import is_s3
-from pipeline.store.local import local_path
+from jobs.console.lake import open_tables
+from jobs.console.views import create_views, tables_named
 from schemas.errors import ArchiveError, ClipFault
-from schemas.tables import PUBLISHED, schema
 
-_PARTITIONS = ds.partitioning(pa.schema([("run_date", pa.date32())]), flavor="hive")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
@@ -65,10 +58,10 @@ def query(
     connection = duckdb.connect(":memory:", config=settings)
     try:
         _check_single_select(connection, sql)
-        for name in PUBLISHED:
-            connection.register(name, _dataset(out, name))
+        open_tables(connection, out, tables_named(sql))
         create_views(connection, sql)
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET lock_configuration = true")
         with _memory_limited(limits), _interrupted(connection, limits):
             return _fetch(connection, sql, limits, rows)
@@ -146,30 +139,3 @@ def _check_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> Non
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) or "nothing"
         raise ArchiveError(f"refused: give one SELECT, not {found}; nothing was run")
-
-
-def _dataset(out: str, table: str) -> ds.Dataset:
-    """Return a table's files as a dataset; an empty one if no run wrote any."""
-    root = layout.tables(out)
-    files = [u for u in storage.listing(layout.table(out, table)) if u.endswith(".parquet")]
-    partitioned = pa.schema([*schema(table), pa.field("run_date", pa.date32())])
-    if not files:
-        if not storage.folders(root):
-            raise ArchiveError(f"{out} has no tables yet: a run writes them when it ends")
-        return ds.dataset(partitioned.empty_table())
-    filesystem, paths = _places(files)
-    return ds.dataset(
-        paths,
-        schema=partitioned,
-        format="parquet",
-        filesystem=filesystem,
-        partitioning=_PARTITIONS,
-    )
-
-
-def _places(uris: list[str]) -> tuple[FileSystem, list[str]]:
-    """Return the file system of these addresses, and their paths on it."""
-    if not is_s3(uris[0]):
-        return LocalFileSystem(), [str(local_path(uri)) for uri in uris]
-    filesystem, _ = FileSystem.from_uri(uris[0])
-    return filesystem, [uri.removeprefix("s3://") for uri in uris]

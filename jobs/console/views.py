@@ -8,6 +8,7 @@ import duckdb
 
 from schemas.columns import INTEGER, REAL, TEXT, Column
 from schemas.judgement import REVIEWS
+from schemas.tables import FRAMES, PUBLISHED
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,18 @@ VIEWS: dict[str, View] = {
         "Regions that the last restoration of each clip repaired, the largest first.",
         _LARGEST.format(decision="repair"),
         columns={"region": _word("Its id, for `review revert --region`.")},
+    ),
+    "worst_frames": View(
+        "Frames of the last restoration of each clip: the largest changed region first.",
+        """
+        SELECT clip_id, run, shot, frame, largest_change, pixels_changed, detail_kept, edges_kept,
+            texture_added, chroma_shift, out_of_step, psnr_to_source_db
+        FROM frames
+        SEMI JOIN last_restorations USING (clip_id, run)
+        WHERE largest_change > 0
+        ORDER BY largest_change DESC, clip_id, frame
+        """,
+        columns=FRAMES,
     ),
     "last_reviews": View(
         "The last decision of a person about each restoration of a clip.",
@@ -378,9 +391,19 @@ def create_views(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             connection.execute(macro if view.parameters else f"CREATE VIEW {name} AS {view.sql}")
 
 
+def tables_named(sql: str) -> set[str]:
+    """The tables that a SELECT may read: those that it names, and those of the views it names."""
+    texts = [sql, *(VIEWS[name].sql for name in _named(sql))]
+    return PUBLISHED.keys() & {word for text in texts for word in _words(text)}
+
+
 def _named(sql: str) -> set[str]:
-    named = VIEWS.keys() & set(re.findall(r"\w+", sql.lower()))
+    named = VIEWS.keys() & _words(sql)
     return named.union(*(_named(VIEWS[name].sql) for name in named))
+
+
+def _words(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql.lower()))
 
 
 def selected(view: str) -> str:

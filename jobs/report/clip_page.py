@@ -20,6 +20,7 @@ from jobs.report.entry import (
     percent,
 )
 from jobs.report.frames_section import frames_section
+from jobs.report.kept import kept_section
 from jobs.report.lost import lost_section
 from jobs.report.measures import MEASURES, SCORES, change_in_words, fall
 from jobs.report.player import player_section
@@ -42,9 +43,15 @@ SCORES_NOTE = "PSNR (dB) and SSIM (at most 1): the higher, the closer."
 
 
 def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT") -> str:
-    sections = [_review(entry), _verdict(entry), _reason(entry), _withheld(entry)]
+    sections = [
+        _review(entry),
+        _verdict(entry),
+        lost_section(entry),
+        _reason(entry),
+        _withheld(entry),
+    ]
     sections += [player_section(entry), frames_section(entry), regions_section(entry)]
-    sections += [lost_section(entry), commands_section(entry, out)]
+    sections += [kept_section(entry), commands_section(entry, out)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
@@ -272,7 +279,20 @@ def _identity(entry: ReportEntry) -> Html:
         "Recipe SHA-256": mono("recipe_sha256"),
         "Run": entry.text("run"),
     }
-    return card("Identity", _facts(facts))
+    return card("Identity", _facts(facts), tag("p", _citation(entry)))
+
+
+def _citation(entry: ReportEntry) -> str:
+    """How to cite the restored file, so that nobody takes it for the original."""
+    if not entry.text("output_uri"):
+        return ""
+    model, day = entry.text("model"), entry.text("run")[:8]
+    return (
+        f"How to cite: {entry.clip_id}, restored copy, SHA-256 {entry.text('output_sha256')[:16]}; "
+        f"made by archive-restore with the model {model}, recipe "
+        f"{entry.text('recipe_sha256')[:12]}, {day[:4]}-{day[4:6]}-{day[6:]}. Name the source as "
+        "well: the restored copy is not a substitute for it."
+    )
 
 
 def _raw(entry: ReportEntry) -> Html:

@@ -43,7 +43,9 @@ class ReportEntry:
     output_link: str = ""
     regions: Sequence[Row] = ()  # of tables/regions: those to show, suspects first
     worst: Sequence[tuple[int, str]] = ()  # the worst frame of each measure, and its name
-    findings: Sequence[Row] = ()  # of tables/findings, the gravest first
+    findings: Sequence[Row] = ()  # of tables/findings, the gravest first: those that stand
+    put_back: Sequence[Row] = ()  # the others: the source was put back for them
+    shots: Sequence[Row] = ()  # of tables/shots
     review: Row | None = None  # of tables/reviews: the last one
     unrestored: Sequence[str] = ()  # streams that are not restored, or not kept
 

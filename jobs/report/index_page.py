@@ -43,14 +43,17 @@ def index_page(entries: Sequence[ReportEntry], out: str, written: str) -> str:
     runs = sorted({entry.text("run") for entry in ranked})
     header = tag(
         "header",
+        tag(
+            "nav", tag("a", "All clips and nights together", href="fleet.html"), aria_label="Pages"
+        ),
         tag("h1", "Restoration report"),
         tag("p", _lead(ranked), class_="lead"),
         tag("p", f"{out} · latest run {runs[-1] if runs else '(none)'} · written {written}"),
         tag("p", ORDER),
         tag("p", COLUMNS),
     )
-    body = (header, _tools(ranked), _table(ranked), words_section())
-    return document("Restoration report", *body)
+    body = (_tools(ranked), _table(ranked), words_section())
+    return document("Restoration report", header, *body)
 
 
 def _lead(entries: Sequence[ReportEntry]) -> str:
@@ -70,6 +73,7 @@ def _tools(entries: Sequence[ReportEntry]) -> Html:
         "Verdict": ("verdict", Counter(entry.text("verdict") for entry in entries)),
         "State": ("state", Counter(entry.state for entry in entries)),
         "Collection": ("collection", Counter(entry.text("collection") for entry in entries)),
+        "Reason": ("reason", Counter(reason for entry in entries for reason in _reasons(entry))),
     }
     shown = [
         _filter(label, name, counts)
@@ -83,6 +87,12 @@ def _tools(entries: Sequence[ReportEntry]) -> Html:
         tag("span", id="shown", role="status"),
         class_="tools",
     )
+
+
+def _reasons(entry: ReportEntry) -> list[str]:
+    """The rules that a clip breaks, or the code of why it was not restored."""
+    rules = [str(finding["rule"]) for finding in entry.findings] or [entry.text("verdict_rule")]
+    return [reason for reason in (entry.text("reason"), *rules) if reason] or [""]
 
 
 def _filter(label: str, name: str, counts: Mapping[str, int]) -> Html:
@@ -138,6 +148,7 @@ def _index_row(entry: ReportEntry, rank: int, truth: bool) -> Html:
         _gain(entry) if truth else None,
         data_state=entry.state or "-",
         data_verdict=entry.text("verdict") or "-",
+        data_reason=" ".join(_reasons(entry)) or "-",
         data_collection=entry.text("collection") or "-",
     )
 
@@ -158,7 +169,7 @@ def _why(entry: ReportEntry, href: str) -> Html | None:
         return tag("div", "No frame differs from the source.")
     if not sentence or frame is None:
         return tag("div", sentence) if sentence else None
-    link = tag("a", f"frame {int(frame)}", href=f"{href}#frame-{int(frame)}")
+    link = tag("a", f"See frame {int(frame)}", href=f"{href}#frame-{int(frame)}")
     return tag("div", f"{sentence} ", link)
 
 

@@ -73,5 +73,13 @@ def commands_section(entry: ReportEntry, out: str) -> Html | None:
     rows: list[Part] = []
     for words, command in lines:
         code = tag("code", f"archive-restore {command}", tabindex=0)
-        rows += [tag("dt", words), tag("dd", code)]
+        button = tag(
+            "button",
+            "Copy",
+            type="button",
+            aria_label=f"Copy: {words}",
+            data_do="copy",
+            hidden=True,
+        )
+        rows += [tag("dt", words), tag("dd", code, button)]
     return tag("section", tag("h2", "Decide"), tag("dl", *rows, class_="commands"))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from jobs.report.entry import FLAGGED, ReportEntry, Row
+from jobs.report.entry import ReportEntry, Row
 from jobs.report.stills import begin_middle_end
 from schemas.tables import FRAMES
 
@@ -23,6 +23,7 @@ class Measure(NamedTuple):
     shown: str  # format of its number; empty: none
 
 
+MOST_SHOTS = 12  # of which a page shows a frame each
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
@@ -83,6 +84,10 @@ _FINDINGS_OF = """
 SELECT * FROM findings WHERE (clip_id, run) IN ({clips})
 ORDER BY clip_id, verdict = 'fail' DESC, rule
 """
+_SHOTS_OF = """
+SELECT clip_id, shot, start, stop, "left" FROM shots WHERE (clip_id, run) IN ({clips})
+ORDER BY clip_id, shot
+"""
 _LAST_REVIEWS_OF = """
 SELECT * FROM reviews WHERE clip_id IN (SELECT clip_id FROM clips WHERE (clip_id, run) IN ({clips}))
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
@@ -113,8 +118,15 @@ def worst_frames(clips: Sequence[Row], query: Ask) -> dict[str, list[tuple[int, 
 def findings_of(clips: Sequence[Row], query: Ask) -> dict[str, list[Row]]:
     """The findings of each clip, the gravest first."""
     found: dict[str, list[Row]] = defaultdict(list)
-    flagged = [clip for clip in clips if clip.get("verdict") in FLAGGED]
-    for row in _rows(flagged, query, _FINDINGS_OF):
+    for row in _rows(clips, query, _FINDINGS_OF):
+        found[str(row["clip_id"])].append(row)
+    return dict(found)
+
+
+def shots_of(clips: Sequence[Row], query: Ask) -> dict[str, list[Row]]:
+    """The shots of each clip, in order."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(clips, query, _SHOTS_OF):
         found[str(row["clip_id"])].append(row)
     return dict(found)
 
@@ -136,12 +148,13 @@ def _quoted(text: object) -> str:
 
 
 def frames_to_show(entry: ReportEntry) -> list[Shown]:
-    """The frames of a clip's page: proofs first, then the largest repair, the worst, the sheet."""
+    """The frames of a clip's page: proofs first, then the largest repair, the worst, the sheet, and
+    one of each shot."""
     why: dict[int, list[str]] = defaultdict(list)
     boxes: dict[int, list[Box]] = defaultdict(list)
     for finding in entry.findings:
         frame = int(str(finding["frame"]))
-        why[frame].append(str(finding["sentence"]))
+        why[frame].append(str(finding["sentence"]).removeprefix(f"Frame {frame}: ").rstrip("."))
         if finding["box"]:
             x, y, width, height = map(int, str(finding["box"]).split(","))
             boxes[frame].append((x, y, width, height))
@@ -156,4 +169,7 @@ def frames_to_show(entry: ReportEntry) -> list[Shown]:
     sheet = begin_middle_end(int(entry.number("frames") or 0))
     for frame, words in zip(sheet, ("beginning", "middle", "end"), strict=False):
         why[frame].append(words)
+    for row in entry.shots[:MOST_SHOTS] if len(entry.shots) > 1 else ():
+        middle = (int(str(row["start"])) + int(str(row["stop"]))) // 2
+        why[middle].append(f"shot {row['shot']}")
     return [Shown(frame, tuple(why[frame]), tuple(boxes[frame])) for frame in why]

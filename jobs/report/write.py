@@ -27,11 +27,13 @@ import pyarrow as pa
 from jobs.report.clip_page import clip_page
 from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
 from jobs.report.film import Film, joined, spans_to_show
+from jobs.report.fleet.data import fleet
+from jobs.report.fleet.page import fleet_page
 from jobs.report.index_page import index_page
 from jobs.report.pages import Pages
 from jobs.report.regions import picture_name, worst_regions
 from jobs.report.stills import Place, Still, jpeg, stills
-from jobs.report.worst import findings_of, frames_to_show, reviews_of, worst_frames
+from jobs.report.worst import findings_of, frames_to_show, reviews_of, shots_of, worst_frames
 from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.clip.conversion import Conversion
 from pipeline.clip.frames import Probe
@@ -89,6 +91,9 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     index = layout.report_index(out)
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     storage.write_bytes(index, index_page(entries, out, written).encode())
+    step("all clips and nights together")
+    together = fleet_page(fleet(partial(query, out)), out, written)
+    storage.write_bytes(layout.report_fleet(out), together.encode())
     entries = _with_tables(out, entries)
     pages = Pages(out)
     names = ["", *(entry.clip_id for entry in entries), ""]
@@ -119,14 +124,16 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
     regions, worst, findings = (
         worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
     )  # fmt: skip
-    reviews = reviews_of(rows, ask)
+    reviews, shots = reviews_of(rows, ask), shots_of(rows, ask)
     return [
         replace(
             entry,
             curves=curves.get(entry.clip_id, ()),
             regions=regions.get(entry.clip_id, ()),
             worst=worst.get(entry.clip_id, ()),
-            findings=findings.get(entry.clip_id, ()),
+            findings=[f for f in findings.get(entry.clip_id, ()) if not f["put_back"]],
+            put_back=[f for f in findings.get(entry.clip_id, ()) if f["put_back"]],
+            shots=shots.get(entry.clip_id, ()),
             review=reviews.get(entry.clip_id),
         )
         for entry in entries

@@ -14,7 +14,12 @@ from models.training.train import Trainer, load_config
 from schemas.errors import ArchiveError
 
 VALIDATION = BankLayout(
-    frames=12, size=128, grey_share=0.0, double_step_share=0.0, procedural_share=0.0
+    frames=12,
+    size=128,
+    grey_share=0.0,
+    double_step_share=0.0,
+    procedural_share=0.0,
+    things_share=0.0,
 )
 VALIDATION_PRESETS = ("film", "g25", "tape", "web")
 VALIDATION_SEQUENCES = 8  # of each preset

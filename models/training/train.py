@@ -28,7 +28,7 @@ from models.motion.windows import windows
 from models.network import checkpoint
 from models.network.precision import half
 from models.network.unet import SIZES, NetworkOutput, RestorationNet
-from models.training.dataset import Bank, Batch, Mix
+from models.training.dataset import DEFECT, Bank, Batch, Mix
 from models.training.muon import Muon, is_kernel
 from models.training.resize import resized
 
@@ -331,8 +331,8 @@ def validate(net: RestorationNet, folder: Path, every: int = 3) -> dict[str, obj
         for i, restored in _windows(net, frames, every):
             square = np.square(np.clip(restored, 0, 1) * 255 - clean[n, i])
             errors.setdefault(preset, []).append(_psnr(float(square.mean())))
-            if mask[n, i].any():
-                inside.append(_psnr(float(square[mask[n, i] > 0].mean())))
+            if (defects := mask[n, i] == DEFECT).any():
+                inside.append(_psnr(float(square[defects].mean())))
     row: dict[str, object] = {f"psnr_{k}": round(float(np.mean(v)), 3) for k, v in errors.items()}
     return row | {"psnr_in_defects": round(float(np.mean(inside)), 3) if inside else None}
 

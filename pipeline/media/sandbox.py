@@ -36,6 +36,10 @@ STDERR_BYTES = 4096
 STALL_SECONDS = 300.0
 
 
+class KilledFromOutside(ClipFault):
+    """SIGKILL, or the end of the launcher: not what a file can do. Another try may succeed."""
+
+
 class Child:
     """One child process.
 
@@ -131,16 +135,19 @@ class Child:
             self._stderr = (self._stderr + text)[-STDERR_BYTES:]
         if code == -signal.SIGXCPU:
             return ClipFault(Reason.DECODER_TIMEOUT, f"{self.name}: out of CPU time")
+        if code == launcher.LOST:
+            return KilledFromOutside(
+                Reason.INTERNAL, f"{self.name}: the process that starts decoders was killed"
+            )
         last = self._stderr.decode(errors="replace").strip().splitlines()[-1:]
         detail = f" ({last[0]})" if last else ""
         if code >= 0:
             return ClipFault(
                 Reason.INTERNAL, f"{self.name}: the decoder stopped with code {code}{detail}"
             )
+        kind = KilledFromOutside if code == -signal.SIGKILL else ClipFault
         name = signal.Signals(-code).name
-        return ClipFault(
-            Reason.DECODER_CRASH, f"{self.name}: the decoder was killed by {name}{detail}"
-        )
+        return kind(Reason.DECODER_CRASH, f"{self.name}: the decoder was killed by {name}{detail}")
 
 
 def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:

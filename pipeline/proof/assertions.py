@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.clip.changes import ENHANCED, GENERATED
+from pipeline.proof.statement import statement
 
 LISTED = 50  # regions in `changes`, the largest first; all are counted
 SOURCE = "source"  # label of the ingredient
@@ -78,7 +79,7 @@ def _restored(
         "action": "c2pa.edited" if repaired or filled else "c2pa.enhanced",
         "digitalSourceType": row.get("digital_source_type") or (GENERATED if filled else ENHANCED),
         "softwareAgent": program,
-        "description": next(iter(record["tags"].values())),
+        "description": statement(row, recipe),
         "parameters": {
             "extent": _known({key: row.get(key) for key in _EXTENT}),
             "type": kinds,

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.clip.frames import AssemblyReport
 from pipeline.clip.survey import Survey
 from pipeline.media.profiles import FORMS
+from pipeline.proof.statement import statement
 from pipeline.store import storage
 from pipeline.store.storage import Store
 from schemas import strict_json
@@ -70,6 +71,7 @@ def publish_record(
         "tags": dict(report.tags),
         "recipe": recipe.to_dict(),
         "row": row,
+        "statement": statement(row, recipe.to_dict()),
         **files,
         "put_back": list(put_back),
         "accepted": survey.accepted,

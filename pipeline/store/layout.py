@@ -10,6 +10,7 @@
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet
       report/index.html
              pages.json                     digests of the pages: which of them have changed
+             fleet.html                     all clips and nights together
              clips/<clip>.html              the page of a clip
              clips/<clip>/                  the pictures of the page
       quarantine/<clip>.json                the case of a clip that did not end well
@@ -109,6 +110,11 @@ def report(out: str) -> str:
 def report_index(out: str) -> str:
     """The first page of the report."""
     return join(report(out), "index.html")
+
+
+def report_fleet(out: str) -> str:
+    """The page of the report about all clips and nights together."""
+    return join(report(out), "fleet.html")
 
 
 def report_pages(out: str) -> str:

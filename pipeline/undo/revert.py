@@ -33,6 +33,7 @@ from pipeline.proof.premis import Restoration
 from pipeline.proof.premis_revert import PutBack, amended
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import Digest, listed, sealed
+from pipeline.proof.statement import statement
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger
 from pipeline.runs.process import Process
@@ -273,11 +274,13 @@ class _Work:
         former = layout.former_record(out, found.clip_id, self.run)
         store.write_bytes(former, found.sealed)
         reverts = [*found.reverts, self._entry(former)]
+        row = self._row(new, digest, changes, reverts, frames)
         record = {
             **found.record,
             "streams": [vars(stream) for stream in new.report.streams],
             "tags": dict(new.report.tags),
-            "row": self._row(new, digest, changes, reverts, frames),
+            "row": row,
+            "statement": statement(row, self.settings.recipe.to_dict()),
             **files,
             "work_key": found.row["work_key"],
             "reverts": reverts,

@@ -14,6 +14,7 @@ from pipeline import stages
 from pipeline.clip.clip import Clip
 from pipeline.clip.tasks import ClipEnded, ClipLeft, ShardDone, ShardTask
 from pipeline.local import ThisProcess
+from pipeline.media.sandbox import KilledFromOutside
 from pipeline.runs.run import Run
 from pipeline.stages import AssembleStage, SurveyStage, guarded
 from pipeline.store import local
@@ -51,6 +52,14 @@ def test_a_full_work_folder_is_retried(work: Run, clock: list[float]) -> None:
 def test_a_broken_clip_is_not_retried(work: Run, clock: list[float]) -> None:
     guard(work, failing(ClipFault(Reason.DECODE_CRC, "slice CRC mismatch"), None))
     assert work.settings.ledger.result("c0").reason is Reason.DECODE_CRC
+    assert clock == []
+
+
+def test_work_whose_decoder_was_killed_is_done_once_more(work: Run, clock: list[float]) -> None:
+    killed = KilledFromOutside(Reason.DECODER_CRASH, "the decoder was killed by SIGKILL")
+    assert guard(work, failing(killed, None)) == "done"
+    assert guard(work, failing(killed, killed, None)) == ClipEnded("c0")
+    assert work.settings.ledger.result("c0").reason is Reason.DECODER_CRASH
     assert clock == []
 
 
@@ -144,6 +153,28 @@ def test_a_dead_store_is_waited_for_once(
     back = failing(None)
     assert patiently(back, "s3://dead/d.mkv", tmp_path / "cache", NIGHTLY) == "done"
     assert len(list((tmp_path / "cache").glob("outage-*"))) == 1
+
+
+def test_one_object_that_fails_is_no_outage_of_its_store(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    """Another source came from the store meanwhile, so the next clips are retried as ever."""
+    cache, tries = tmp_path / "cache", 0
+
+    def failing_beside_others() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            patiently(failing(None), "s3://films/good.mkv", cache, NIGHTLY)
+        raise ClipFault(Reason.STORE_ERROR, "500 InternalError")
+
+    for expected in (10, 10):
+        before = len(clock)
+        with pytest.raises(ClipFault):
+            patiently(failing_beside_others, "s3://films/bad.mkv", cache, NIGHTLY)
+        tries = 0
+        assert len(clock) - before > expected
+    assert not list(cache.glob("outage-*"))
 
 
 DEATH = 139

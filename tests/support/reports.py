@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs.console.views import create_views
 from jobs.report.plots import CURVES
 from pipeline.media.rgb import write_rgb
-from schemas.tables import schema
+from schemas.tables import PUBLISHED, schema
 
 FRAMES, SIZE = 20, (48, 64)
 HOSTILE = '<script>alert("1")</script>&'
@@ -106,13 +107,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Tables:
 
     def query(out: str, sql: str) -> pa.Table:
         connection = duckdb.connect()
-        for name, content in rows.items():
-            if content:
-                typed = schema(name) if name == "frames" else None
-                connection.register(name, pa.Table.from_pylist(content, typed))
-        for name in ("findings", "reviews"):
-            found = pa.Table.from_pylist(rows.get(name, []), schema(name))
-            connection.register(name, found)
+        for name in PUBLISHED:
+            typed = pa.schema([*schema(name), pa.field("run_date", pa.date32())])
+            connection.register(name, pa.Table.from_pylist(rows.get(name, []), typed))
+        create_views(connection, sql)
         return connection.sql(sql).to_arrow_table()
 
     fake = types.ModuleType("jobs.console.query")

@@ -37,7 +37,9 @@ if (table) {
   const filter = () => {
     let count = 0;
     for (const row of body.rows) {
-      const hit = choices.every(c => !c.value || row.dataset[c.dataset.filter] === c.value) &&
+      const has = (name, value) => row.dataset[name] === value ||
+        (name === "reason" && row.dataset.reason.split(" ").includes(value));
+      const hit = choices.every(c => !c.value || has(c.dataset.filter, c.value)) &&
         row.textContent.toLowerCase().includes(text.value.toLowerCase());
       row.hidden = !hit;
       count += hit;
@@ -46,7 +48,16 @@ if (table) {
   };
   text.addEventListener("input", filter);
   choices.forEach(choice => choice.addEventListener("change", filter));
-  filter();
+  const asked = () => {  // index.html#reason=... shows the clips with that reason
+    const wanted = new URLSearchParams(location.hash.slice(1));
+    for (const choice of choices) {
+      const value = wanted.get(choice.dataset.filter);
+      if (value !== null && [...choice.options].some(o => o.value === value)) choice.value = value;
+    }
+    filter();
+  };
+  addEventListener("hashchange", asked);
+  asked();
 }
 // The player. A picture of its film holds source, restored, and the change in half their size.
 const player = document.querySelector(".player");
@@ -92,7 +103,7 @@ const show = player && (() => {
       panel(0);
       if (edge < width) panel(1, 0, edge);
       context.fillStyle = "#fff";
-      context.fillRect(edge - 1, 0, 2, height);
+      context.fillRect(edge - 0.5, 0, Math.max(1, width / 320), height);
     } else if (both) {
       panel(0);
       panel(1, width);
@@ -215,5 +226,18 @@ for (const curve of document.querySelectorAll("svg.curve[data-last]")) {
     const away = row => Math.abs(row.id.split("-")[1] - frame);
     const nearest = rows.sort((a, b) => away(a) - away(b))[0];
     if (nearest) location.hash = nearest.id;
+  });
+}
+// A button copies the command beside it.
+for (const button of document.querySelectorAll('[data-do="copy"]')) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(button.previousElementSibling);
+      button.textContent = "Selected";
+    }
   });
 }

@@ -86,7 +86,7 @@ class _Decoding:
         stream.thread_type = "SLICE"
         pixels = self.probe.width * self.probe.height
         stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
-        for packet in container.demux(stream):
+        for packet in self._packets(container, stream):
             if packet.size:
                 self.packets += 1
                 self.discarded += packet.is_discard
@@ -103,6 +103,16 @@ class _Decoding:
                 pictures = []
             self.drain(logs)
             yield from pictures
+
+    def _packets(
+        self, container: InputContainer, stream: VideoStream
+    ) -> Iterator[av.Packet[VideoStream]]:
+        """The packets up to a place that the container cannot read past, which is noted."""
+        try:
+            yield from container.demux(stream)
+        except av.FFmpegError as error:
+            text = f"{error.strerror} (after packet {self.packets - 1})"
+            self.note(av.logging.ERROR, self.probe.container, text)
 
     def _look_at(self, packet: av.Packet[VideoStream]) -> None:
         """Keep its timestamp, if pictures have to be put in order. Raises `ClipFault`."""

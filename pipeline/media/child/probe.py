@@ -6,6 +6,7 @@ import io
 import math
 import re
 import struct
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from typing import Any, cast
@@ -97,7 +98,8 @@ def probe_container(container: InputContainer, stream: VideoStream, limits: Limi
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"video codec {name} is not supported")
     check_size(context.width, context.height, limits)
     if context.width * context.height == 0 or context.pix_fmt is None:
-        refuse_encrypted(next(container.demux(stream), None))
+        with suppress(av.FFmpegError):
+            refuse_encrypted(next(container.demux(stream), None))
         raise ClipFault(Reason.UNSUPPORTED_FORMAT, f"{context.name} without picture size or format")
     _check_sound(container)
     planar, _, _ = planar_format(context.pix_fmt)

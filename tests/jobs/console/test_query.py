@@ -53,7 +53,9 @@ def write_lake(out: str) -> None:
     for run, clips in nights.items():
         day = f"{run[:4]}-{run[4:6]}-{run[6:8]}"
         run_row: Row = {"run": run, "started": f"{day}T01:02:03+00:00", "clips": len(clips)}
-        frames = [{"clip_id": "b", "frame": n, "shot": 0} for n in range(3)]
+        frames = [
+            {"clip_id": "b", "frame": n, "shot": 0, "largest_change": n / 10} for n in range(3)
+        ]
         found = [region(run, "a", 20, "repair"), region(run, "a", 30, "suspect")]
         found += [region(run, "b", 25, "repair"), region(run, "b", 40, "suspect")]
         regions = pa.Table.from_pylist(found, schema("regions"))
@@ -129,6 +131,10 @@ def test_views_say_what_they_promise(lake: str) -> None:
     assert rows("SELECT clip_id, psnr_to_source_db FROM worst_clips") == [
         ("a", 20.0), ("b", 30.0), ("d", 37.0)
     ]  # fmt: skip
+    assert rows("SELECT clip_id, run, frame FROM worst_frames") == [
+        ("b", FIRST, 2),
+        ("b", FIRST, 1),
+    ]
     assert rows("SELECT reason, state, clips, example FROM quarantine_by_reason") == [
         ("DECODE_CRC", "quarantined", 1, "c"), ("STORE_ERROR", "failed", 1, "e")
     ]  # fmt: skip
@@ -286,6 +292,38 @@ def test_an_older_file_lacks_newer_columns(tmp_path: Path) -> None:
     pq.write_table(old, folder / "part-0.parquet")
     (row,) = query(str(tmp_path), "SELECT clip_id, work_key, run_date FROM clips").to_pylist()
     assert row == {"clip_id": "a", "work_key": None, "run_date": dt.date(2020, 1, 1)}
+
+
+def test_files_of_several_codes_are_one_table(tmp_path: Path) -> None:
+    """Older files lack columns or have narrower ones; the newest is as the schema says."""
+    nights = {"2026-11-20": "20261120T010203-abcdef", "2026-11-21": FIRST}
+    for day, run in nights.items():
+        write_tables(str(tmp_path), run, day, [clip("a", "published", frames=7)], [], [],
+                     {"run": run, "started": day, "clips": 1})  # fmt: skip
+    part = next(tmp_path.glob("tables/clips/run_date=2026-11-20/*/part-0.parquet"))
+    old = pq.ParquetFile(part).read(["clip_id", "run", "state", "frames"])
+    pq.write_table(old.set_column(3, "frames", old["frames"].cast(pa.int32())), part)
+    found = query(str(tmp_path), "SELECT run_date, frames, source_uri FROM clips ORDER BY run_date")
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (dt.date(2026, 11, 20), 7, None), (dt.date(2026, 11, 21), 7, "/a"),
+    ]  # fmt: skip
+    assert found.schema.field("frames").type == pa.int64()
+    names = query(str(tmp_path), "FROM clips").column_names
+    assert names == [*PUBLISHED["clips"], "run_date"]
+
+
+@pytest.mark.parametrize("name", ["a[1]", "it's", "b?*", "{x}"])
+def test_an_output_may_have_any_name(lake: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(lake)
+    found = query(str(tmp_path / name), "SELECT count(*) AS n FROM clips").to_pylist()
+    assert found == [{"n": 10}]
+
+
+def test_other_files_beside_the_tables_are_refused(lake: str) -> None:
+    Path(lake, "tables", "secret.txt").write_text("x")
+    for path in ("secret.txt", "clips/../secret.txt", "*.txt"):
+        with pytest.raises(ArchiveError, match="a query may only read the tables"):
+            query(lake, f"SELECT * FROM read_text('{lake}/tables/{path}')")
 
 
 def test_a_refused_store_is_one_clear_error(

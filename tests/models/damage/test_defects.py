@@ -66,7 +66,7 @@ def test_the_picture_shows_through_a_stain_and_not_through_a_blotch() -> None:
         )
         contrast = np.abs(np.diff(marked[..., 0], axis=2))  # 200 where nothing covers the stripes
         shown[name] = float(contrast.min())
-    assert shown["stains"] > 50
+    assert shown["stains"] > 30  # two stains may lie on each other
     assert shown["blotches"] < 20
 
 

@@ -222,3 +222,13 @@ def test_real_footage_passes_the_gate(name: str, frames: int) -> None:
     assert len(got) == frames
     assert decoder.messages == []
     assert all(later.pts > earlier.pts for earlier, later in pairwise(got))
+
+
+def test_a_container_that_cannot_be_read_on_is_a_fault_of_the_clip(tmp_path: Path) -> None:
+    path = tmp_path / "raw.y4m"
+    write_clip(path, Clip(codec="wrapped_avframe", frames=4, options={}))
+    data = path.read_bytes()
+    at = data.index(b"FRAME", len(data) // 2)
+    path.write_bytes(data[:at] + b"x" * 200 + data[at:])
+    fault = fault_of(path)
+    assert fault.reason is Reason.DECODE_ERROR and "after packet" in fault.sentence

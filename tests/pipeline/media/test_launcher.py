@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.media import launcher
 from pipeline.media.decoder import Decoder
-from schemas.errors import ClipFault
+from pipeline.media.sandbox import KilledFromOutside
 from schemas.reasons import Reason
 from tests.support.media.decoding import LIMITS, decode
 
@@ -36,11 +36,25 @@ def test_a_launcher_that_died_is_replaced(sound_file: Path) -> None:
         assert decoder._child is not None
         first = decoder._child.process._launcher
         os.kill(first.pid, signal.SIGKILL)
-        with pytest.raises(ClipFault) as caught:
+        with pytest.raises(KilledFromOutside) as caught:
             list(frames)
     assert caught.value.reason is Reason.INTERNAL  # the file did nothing
     assert len(decode(sound_file)) == 50
     assert launcher._current() is not first
+
+
+def test_a_decoder_that_is_killed_is_no_fault_of_its_file(sound_file: Path) -> None:
+    with Decoder(sound_file, LIMITS, count=0) as decoder:
+        assert decoder._child is not None
+        first = decoder._child.process._launcher
+    with Decoder(sound_file, LIMITS) as decoder:
+        frames = iter(decoder)
+        next(frames)
+        for job in children_of(first.pid):
+            job.kill()
+        with pytest.raises(KilledFromOutside, match="SIGKILL") as caught:
+            list(frames)
+    assert caught.value.reason is Reason.DECODER_CRASH
 
 
 def test_jobs_share_a_launcher_and_are_counted(sound_file: Path) -> None:

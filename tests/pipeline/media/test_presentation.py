@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import pytest
 
 from pipeline.clip.frames import UNIT, Probe
@@ -14,53 +12,15 @@ from pipeline.media.decoder import Decoder
 from pipeline.media.deriver import derive
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from tests.support.media.media_factory import draw_planes, read_counter, to_frame
+from tests.support.media.media_factory import read_counter
+from tests.support.media.shown import FRAMES, ONE, TURNS
+from tests.support.media.shown import write_shown as write
 from tests.support.media.trips import LIMITS, make_trip
-
-WIDTH, HEIGHT, FRAMES = 96, 64, 8
-
-
-def write(
-    path: Path,
-    matrix: tuple[int, ...] | None = None,
-    sar: Fraction | None = None,
-    b_frames: int = 0,
-    codec: str = "libx264",
-    decoding_order: bool = False,
-) -> Path:
-    """A file whose frames show their numbers."""
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.max_b_frames = b_frames
-        if codec == "libx264":
-            stream.codec_context.options = {"x264-params": "b-adapt=0:scenecut=0"}
-        if sar:
-            stream.codec_context.sample_aspect_ratio = sar
-        stream.set_display_matrix(matrix)
-        packets = []
-        for index in range(FRAMES):
-            picture = to_frame(draw_planes(index, "yuv420p", WIDTH, HEIGHT), "yuv420p")
-            picture.pts = index + 8  # no timestamp is below 0, where it would be cut away
-            packets += stream.encode(picture)
-        for packet in [*packets, *stream.encode(None)]:
-            if decoding_order:
-                packet.pts = packet.dts
-            container.mux(packet)
-    return path
 
 
 def probe_of(path: Path) -> Probe:
     with Decoder(path, LIMITS, count=0) as decoder:
         return decoder.probe
-
-
-ONE = 1 << 16
-TURNS = {
-    "mirrored": (-ONE, 0, 0, 0, ONE, 0, WIDTH * ONE, 0, 1 << 30),
-    "turned": (0, ONE, 0, -ONE, 0, 0, 0, 0, 1 << 30),
-    "turned and mirrored": (0, ONE, 0, ONE, 0, 0, 0, 0, 1 << 30),
-}
 
 
 ANAMORPHIC = Fraction(4, 3)

@@ -189,25 +189,52 @@ def test_a_wrong_row_is_refused(change: Row, part: str) -> None:
 @pytest.mark.parametrize("library", ["pandas", "polars", "duckdb"])
 def test_every_table_is_read_as_documented(tmp_path: Path, library: str) -> None:
     """The page has one line of Python for each library."""
-    write(str(tmp_path))
-    tables.write_tables(
-        str(tmp_path), OTHER_RUN, "2026-11-23", [PUBLISHED_CLIP], [], frame_rows(3),
-        RUN_ROW | {"run": OTHER_RUN, "clips": 1}, regions=[region_rows(OTHER_RUN)],
-        findings=[FINDING],
-    )  # fmt: skip
-    for run in (RUN, OTHER_RUN):
-        tables.write_review(str(tmp_path), REVIEW | {"run": run})
-    (line,) = re.findall(rf"^{library}\..*$", tables_markdown(), re.MULTILINE)
+    nights = two_nights(str(tmp_path))
     module = importlib.import_module(library)
-    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8, "findings": 1}
-    rows |= {"reviews": 2}
-    for name, count in rows.items():
-        code = line.replace("restored/tables/clips", f"{tmp_path}/tables/{name}")
-        found = eval(code, {library: module})
+    for name, count in nights.items():
+        found = eval(documented(library, tmp_path, name), {library: module})
         assert len(found) == count
         assert list(found.columns) == [*PUBLISHED[name], "run_date"]
         assert sorted(set(values(found, "run"))) == sorted({RUN, OTHER_RUN}) if count > 1 else [RUN]
         assert {str(day)[:10] for day in values(found, "run_date")} <= {DAY, "2026-11-23"}
+
+
+def test_spark_reads_every_table_as_documented(tmp_path: Path) -> None:
+    """It needs Java as well, so it is not among the packages for tests."""
+    sql = pytest.importorskip("pyspark.sql")
+    nights = two_nights(str(tmp_path))
+    build = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+    build = build.config("spark.sql.shuffle.partitions", "1")
+    with build.config("spark.sql.session.timeZone", "UTC").getOrCreate() as spark:
+        for name, count in nights.items():
+            found = eval(documented("spark", tmp_path, name), {"spark": spark})
+            assert found.columns == [*PUBLISHED[name], "run_date"]
+            rows = found.collect()
+            assert len(rows) == count
+            assert {str(row.run_date) for row in rows} <= {DAY, "2026-11-23"}
+            if name == "runs":
+                times = {row.started.isoformat() for row in rows}
+                assert times == {"2026-11-22T01:02:03.123000"}
+
+
+def two_nights(out: str) -> dict[str, int]:
+    """Write every table in two runs. Returns their rows."""
+    write(out)
+    tables.write_tables(
+        out, OTHER_RUN, "2026-11-23", [PUBLISHED_CLIP], [], frame_rows(3),
+        RUN_ROW | {"run": OTHER_RUN, "clips": 1}, regions=[region_rows(OTHER_RUN)],
+        findings=[FINDING],
+    )  # fmt: skip
+    for run in (RUN, OTHER_RUN):
+        tables.write_review(out, REVIEW | {"run": run})
+    rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8, "findings": 1}
+    return rows | {"reviews": 2}
+
+
+def documented(library: str, folder: Path, table: str) -> str:
+    """The line of the page for a library, with the path of a table below a folder."""
+    (line,) = re.findall(rf"^{library}\..*$", tables_markdown(), re.MULTILINE)
+    return str(line.replace("restored/tables/clips", f"{folder}/tables/{table}"))
 
 
 def values(found: Any, column: str) -> list[Any]:

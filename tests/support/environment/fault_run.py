@@ -10,92 +10,32 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
+import psutil
 
 from jobs.console.query import query
 from pipeline.proof.fixity import check_published, published_files
 from pipeline.runs import audit
 from pipeline.runs.ledger import Ledger, runs
-from pipeline.store import storage
+from pipeline.store import layout, storage
 from schemas.errors import ClipFault
+from schemas.reasons import REASONS, Reason
 from tests.support.command_line import wait_for, write_manifest
+from tests.support.environment.planted import FAULTS, GOOD, TRAP
 from tests.support.environment.s3 import BUCKET, S3Server
-from tests.support.media.media_factory import H264, Clip, Sound, write_clip
+from tests.support.media.media_factory import Clip, write_clip
 from tests.support.paths import COMMAND
 from tests.support.results import made
 
+STEPS = {"shard": 0, "survey": -1}  # the least and, for a survey, the only number of the step
+PIECES = 8  # frames of a shard
 ENDS = ("clip_published", "clip_untouched")
-SIZE = {"width": 96, "height": 64}
-GOOD = {
-    "sound.mkv": Clip(frames=14, sounds=(Sound("pcm_s16le"),), **SIZE),
-    "web.mp4": Clip(frames=12, **SIZE, **H264),
-    "deep.mkv": Clip(frames=8, pix_fmt="yuv422p10le", **SIZE),
-    "prores.mov": Clip(frames=10, codec="prores_ks", pix_fmt="yuv422p10le", options={}, **SIZE),
-}
-# Faults that the run must survive: the file, and the reason code of its clip.
-FAULTS = {
-    "missing": ("nowhere.mkv", "NOT_FOUND"),
-    "cut": ("cut.mkv", "TRUNCATED"),
-    "flipped": ("flipped.mkv", "DECODE_CRC"),
-    "crash": ("film.crash", "DECODER_CRASH"),
-    "changed": ("sound.mkv", "FIXITY_MISMATCH"),
-    "list": ("list.mkv", "UNSUPPORTED_FORMAT"),
-    "bomb": ("bomb.mkv", "MEDIA_BOMB"),
-    "mute": ("mute.mkv", "NO_VIDEO"),
-    "gap": ("gap_%04d.png", "FRAME_COUNT"),
-    "moov": ("moov.mp4", "TRUNCATED"),
-    "hang": ("film.hang", "DECODER_TIMEOUT"),
-    "poison": ("poison.mp4", "GPU_LOST"),
-}
-# Decoders of two files crash or hang, as native decoders can. The file names select them.
-TRAP = """
-import os, signal, sys, time
-if "pipeline.media.child.launch" in sys.orig_argv:
-    import av
-    real = av.open
-    def trapped(*args, **kwargs):
-        if ".crash" in str(args[0]):
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if ".hang" in str(args[0]):
-            time.sleep(3600)
-        return real(*args, **kwargs)
-    av.open = trapped
-"""
-
-
-def write_media(folder: Path) -> None:
-    """Write the good and the broken sources."""
-    for name, clip in GOOD.items():
-        write_clip(folder / name, clip)
-    whole = (folder / "sound.mkv").read_bytes()
-    (folder / "cut.mkv").write_bytes(whole[: len(whole) // 2])
-    with av.open(str(folder / "deep.mkv")) as container:
-        packet = bytes([p for p in container.demux(video=0) if p.size][4])
-    data = bytearray((folder / "deep.mkv").read_bytes())
-    at = data.find(packet) + len(packet) // 2
-    data[at : at + 8] = bytes(value ^ 0xFF for value in data[at : at + 8])
-    (folder / "flipped.mkv").write_bytes(data)
-    for name in ("film.crash", "film.hang"):
-        (folder / name).write_bytes((folder / "deep.mkv").read_bytes())
-    (folder / "list.mkv").write_bytes(b"ffconcat version 1.0\nfile /etc/hostname\n")
-    write_clip(folder / "bomb.mkv", Clip(width=6400, height=6000, pix_fmt="gray", frames=1))
-    with av.open(str(folder / "mute.mkv"), "w") as container:
-        stream: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
-        silence.sample_rate = 8000
-        container.mux(stream.encode(silence))
-    png = Clip(codec="png", pix_fmt="gbrp", coded="rgb24", frames=5, options={}, **SIZE)
-    write_clip(folder / "gap_%04d.png", png)
-    (folder / "gap_0003.png").unlink()
-    web = (folder / "web.mp4").read_bytes()
-    (folder / "moov.mp4").write_bytes(web[: len(web) // 2])
-    write_clip(folder / "poison.mp4", Clip(frames=60, **SIZE, **H264))
+FAULTED = ("held", "quarantined", "failed")
 
 
 @dataclass
@@ -106,6 +46,7 @@ class FaultRun:
     server: S3Server
     clips: int
     faults: tuple[str, ...]
+    strength: float = 1.0
     extra: dict[str, str] = field(default_factory=dict)  # environment variables of the drivers
     options: tuple[str, ...] = ()
 
@@ -121,7 +62,9 @@ class FaultRun:
             "0"  # with Ray's value of 15, workers starve on a busy machine
         )
         self.killed: set[str] = set()
+        self.swaps: list[str] = []
         self.drivers: list[subprocess.Popen[bytes]] = []
+        self.pids: set[int] = set()  # of all processes of the drivers that were seen
 
     def end(self) -> None:
         """Kill all drivers."""
@@ -132,10 +75,15 @@ class FaultRun:
 
     def prepare(self) -> None:
         """Write and upload media, manifest and recipe."""
-        media = self.folder / "media"
-        media.mkdir()
-        write_media(media)
-        for path in media.iterdir():
+        stored, local = self.folder / "stored", self.folder / "local"
+        stored.mkdir()
+        local.mkdir()
+        for name, clip in GOOD.items():
+            write_clip(stored / name, clip)
+        for fault in self.faults:
+            planted = FAULTS[fault]
+            planted.write((local if planted.local else stored) / planted.file)
+        for path in stored.iterdir():
             storage.upload(path, f"{self.prefix}/in/{path.name}")
         names = list(GOOD)
         rows = []
@@ -143,14 +91,25 @@ class FaultRun:
             name = names[number % len(names)]
             rows.append({"clip_id": f"c{number:03d}", "source_uri": f"{self.prefix}/in/{name}"})
         for number, fault in enumerate(self.faults):  # among the others
-            row = {"clip_id": fault, "source_uri": f"{self.prefix}/in/{FAULTS[fault][0]}"}
-            row |= {"checksum": "0" * 64} if fault == "changed" else {}
-            row |= {"expected_fps": "25"} if fault == "gap" else {}
+            planted = FAULTS[fault]
+            place = str(local) if planted.local else f"{self.prefix}/in"
+            row = {"clip_id": fault, "source_uri": f"{place}/{planted.file}", **planted.row}
             rows.insert(2 + number * len(rows) // len(self.faults), row)
         manifest = Path(write_manifest(self.folder / "m.csv", rows))
         storage.upload(manifest, f"{self.prefix}/in/m.csv")
-        recipe = self.folder / "short.toml"
-        recipe.write_text('shard_frames = 8\nclean = "restore"\n[limits]\nwall_seconds = 90\n')
+        limits = "wall_seconds = 30\nmax_frames = 200\n"
+        (self.folder / "short.toml").write_text(
+            f'shard_frames = {PIECES}\nstrength = {self.strength}\nclean = "restore"\n'
+            f"[limits]\n{limits}"
+        )
+
+    def rules(self) -> dict[str, str]:
+        """What the proxy before the store does with which addresses."""
+        planted = {name: FAULTS[name] for name in self.faults if FAULTS[name].store}
+        return {
+            f"/{name}/" if fault.store == "full" else f"/in/{fault.file}": fault.store
+            for name, fault in planted.items()
+        }
 
     def drive(self) -> subprocess.Popen[bytes]:
         """Start a driver in its own process group."""
@@ -176,27 +135,43 @@ class FaultRun:
             found += [uri.removeprefix(base) for uri in storage.listing(base)]
         return found
 
+    def ended(self) -> int:
+        """The number of clips that have ended in the newest run."""
+        known = runs(self.out)
+        if not known:
+            return 0
+        folder = layout.done_markers(layout.run_folder(self.out, known[-1]))
+        return sum(1 for _ in storage.listing(folder))
+
+    def processes(self, driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The processes below a driver."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(driver.pid).children(recursive=True)
+            self.pids = {process.pid for process in found}
+            return found
+        return []
+
     def wait_for_done(self, count: int, driver: subprocess.Popen[bytes]) -> None:
         """Wait until at least `count` clips have ended."""
 
         def enough() -> bool:
             assert driver.poll() is None, self.log()
-            return len(self.names("done")) >= count
+            return self.ended() >= count
 
         wait_for(enough, seconds=1200)
 
-    def attempts_in_progress(self, clip: str = "") -> dict[str, int]:
-        """Attempts in progress at shards of one clip or of all clips, with their process ids."""
+    def attempts_in_progress(self, clip: str = "", step: str = "shard") -> dict[str, int]:
+        """Attempts in progress at one clip or at all clips, with their process ids."""
         known = runs(self.out)
         if not known:
             return {}
         ledger = Ledger(self.out, known[-1])
-        begun = {name.split("/")[0] for name in self.names("attempts")}
+        begun = {clip} if clip else {name.split("/")[0] for name in self.names("attempts")}
         return {
-            f"{name}/{attempt['shard']}-{attempt['pid']}": int(attempt["pid"])
-            for name in sorted(begun & {clip} if clip else begun)
+            f"{name}/{attempt['shard']}-{attempt['pid']}-{attempt['started']}": int(attempt["pid"])
+            for name in sorted(begun)
             for attempt in ledger.attempts(name)
-            if not attempt["ended"] and attempt["shard"] >= 0
+            if not attempt["ended"] and min(attempt["shard"], 0) == STEPS[step]
         }
 
     def kill_an_actor(self, driver: subprocess.Popen[bytes]) -> None:
@@ -212,15 +187,45 @@ class FaultRun:
         wait_for(hit, seconds=600)
 
     def poison(self, over: threading.Event) -> None:
-        """Kill every worker that starts the clip `poison`, until the run is over."""
-        while not over.wait(0.05):
-            try:
-                victims = self.attempts_in_progress("poison")
-            except (ClipFault, IndexError):  # the server is down, or no run exists yet
-                continue
-            for name, pid in victims.items():
-                if name not in self.killed and _killed(pid):
-                    self.killed.add(name)
+        """Kill every worker that begins a clip to be killed, and swap sources under a worker."""
+        seen: set[str] = set()
+        planted = {name: FAULTS[name] for name in self.faults}
+        while not over.wait(0.5):
+            for name, fault in planted.items():
+                if not (fault.killed or fault.swapped):
+                    continue
+                try:
+                    begun = self.attempts_in_progress(name, fault.killed or "shard")
+                except (ClipFault, IndexError):  # the server is down, or no run exists yet
+                    continue
+                for attempt, pid in begun.items():
+                    if attempt in seen:
+                        continue
+                    seen.add(attempt)
+                    if fault.swapped:
+                        self._swap(fault.file)
+                    elif _killed(pid):
+                        self.killed.add(attempt)
+
+    def _swap(self, name: str) -> None:
+        """Put another picture in the place of a local source."""
+        path = self.folder / "local" / name
+        other = path.with_suffix(f".{time.monotonic_ns()}.mkv")
+        write_clip(other, Clip(width=64, height=48, frames=8, grain=20 + len(self.swaps)))
+        self.swaps.append(name)
+        other.replace(path)
+
+    @contextmanager
+    def poisoned(self) -> Iterator[None]:
+        """Let `poison` work for the time of the block."""
+        over = threading.Event()
+        thread = threading.Thread(target=self.poison, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def restart_the_store(self, seconds: float) -> None:
         """Kill the server and restart it with its data after a pause."""
@@ -230,17 +235,24 @@ class FaultRun:
 
     def check(self, summary: dict[str, Any]) -> None:
         """Check that every clip ended once: published whole, or with the expected reason."""
-        good = self.clips - len(self.faults)
         assert summary["exit_code"] == 3, self.log()
         found = query(self.out, "SELECT clip_id, state, reason, sentence FROM clips").to_pylist()
         ends = {row["clip_id"]: row for row in found}
         assert len(found) == len(ends) == self.clips
         reasons = {clip: row["reason"] for clip, row in ends.items() if row["reason"]}
-        assert reasons == {fault: FAULTS[fault][1] for fault in self.faults}, ends
-        assert (made(summary), summary["clips"]["quarantined"]) == (good, len(self.faults))
+        expected = {name: FAULTS[name].ends for name in self.faults if FAULTS[name].ends}
+        wrong = {name: ends[name] for name in reasons.keys() | expected.keys()
+                 if reasons.get(name) != expected.get(name)}  # fmt: skip
+        assert not wrong, wrong
+        states = Counter(REASONS[Reason(reason)].state for reason in expected.values())
+        good = self.clips - len(expected)
+        assert made(summary) == good
+        assert {state: summary["clips"][state] for state in FAULTED} == {
+            state: states[state] for state in FAULTED
+        }
         assert sum(summary["clips"].values()) == self.clips and summary["left"] == 0
-        assert len(runs(self.out)) == 1
-        assert sorted(self.names("done")) == sorted(f"{clip}.json" for clip in ends)
+        (run,) = runs(self.out)
+        assert sorted(Ledger(self.out, run).done()) == sorted(ends)
         self._check_files({clip for clip in ends if clip not in reasons})
         objects = storage.read_many(self._entries()).values()
         entries = [json.loads(line) for data in objects for line in data.splitlines()]
@@ -258,7 +270,8 @@ class FaultRun:
         assert found == {f"{c}/{c}_rst.mkv{suffix}" for c in published for suffix in suffixes}
         assert all(not check_published(uri).faults for uri in published_files(self.out))
         for k in range(len(GOOD)):  # clips of one source have equal pictures
-            same = [f"c{n:03d}" for n in range(k, len(published), len(GOOD))]
+            plain = self.clips - len(self.faults)
+            same = [f"c{n:03d}" for n in range(k, plain, len(GOOD))]
             pictures = {
                 storage.read_bytes(f"{prefix}{c}/{c}_rst.mkv.framemd5") for c in same
             }  # fmt: skip
@@ -273,9 +286,11 @@ def _killed(pid: int) -> bool:
     return True
 
 
-def finished(driver: subprocess.Popen[bytes], log: Callable[[], str]) -> dict[str, Any]:
-    """The summary of a driver, after its end."""
-    output, _ = driver.communicate(timeout=1800)
+def finished(
+    driver: subprocess.Popen[bytes], log: Callable[[], str], seconds: float = 1800
+) -> dict[str, Any]:
+    """The summary of a driver, after its end, which has to come within so many seconds."""
+    output, _ = driver.communicate(timeout=seconds)
     assert output, log()
     summary = dict(json.loads(output.splitlines()[-1]))
     assert driver.returncode == summary["exit_code"], log()

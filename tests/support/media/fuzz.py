@@ -1,5 +1,4 @@
-"""Mutated media through the decoding child; `python -m tests.support.media.fuzz 2000` prints the
-results.
+"""Mutated media through the decoding child; `make fuzz` prints the results of 10,000 files.
 
 Every file is made from a seed: `python -m tests.support.media.fuzz --case 1234 FOLDER` makes one of
 them again.
@@ -8,7 +7,9 @@ them again.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jobs.console.output import say
 from pipeline.media.decoder import Decoder
@@ -30,6 +32,8 @@ AT_ONCE = 2
 HEADER_BYTES = 2048  # half of the mutations fall here; headers are at the start or end
 DV = {"width": 720, "height": 576, "coded": "yuv420p", "options": {}, "frames": 2}
 PCM = (Sound("pcm_s16le"),)
+SIX: dict[str, Any] = {"frames": 6, "options": {}}
+FAST_VPX = {"deadline": "realtime", "cpu-used": "8"}
 # name -> clip; a pattern is an image sequence
 SEEDS = {
     "ffv1.mkv": Clip(frames=6, sounds=PCM),
@@ -46,7 +50,38 @@ SEEDS = {
     "dpx%04d.dpx": Clip(codec="dpx", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
     "png%04d.png": Clip(codec="png", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
     "tiff%04d.tiff": Clip(codec="tiff", pix_fmt="gbrp", coded="rgb24", frames=3, options={}),
+    "v210.mov": Clip(codec="v210", pix_fmt="yuv422p10le", **SIX),
+    "uyvy.mov": Clip(codec="rawvideo", pix_fmt="yuv422p", coded="uyvy422", **SIX),
+    "qtrle.mov": Clip(codec="qtrle", pix_fmt="gbrp", coded="rgb24", **SIX),
+    "cfhd.mov": Clip(codec="cfhd", pix_fmt="yuv422p10le", **SIX),
+    "svq1.mov": Clip(codec="svq1", pix_fmt="yuv410p", **SIX),
+    "dnxhr.mxf": Clip(codec="dnxhd", pix_fmt="yuv422p", width=256, height=120, frames=3,
+        options={"profile": "dnxhr_hq"}),
+    "jpeg2000.mxf": Clip(codec="jpeg2000", pix_fmt="yuv422p10le", frames=3, options={"pred": "1"}),
+    "utvideo.avi": Clip(codec="utvideo", pix_fmt="yuv422p", **SIX),
+    "huffyuv.avi": Clip(codec="huffyuv", pix_fmt="yuv422p", **SIX),
+    "cinepak.avi": Clip(codec="cinepak", pix_fmt="gbrp", coded="rgb24", **SIX),
+    "h263.avi": Clip(codec="h263p", **SIX),
+    "h265.mkv": Clip(codec="libx265", frames=6,
+        options={"preset": "ultrafast", "x265-params": "log-level=none"}),
+    "av1.mkv": Clip(codec="libsvtav1", frames=4, options={"preset": "11"}),
+    "vp9.webm": Clip(codec="libvpx-vp9", frames=6, options=FAST_VPX),
+    "vp8.ivf": Clip(codec="libvpx", frames=6, options=FAST_VPX),
+    "wmv2.asf": Clip(codec="wmv2", **SIX),
+    "flv1.flv": Clip(codec="flv", **SIX),
+    "raw.nut": Clip(codec="rawvideo", **SIX),
+    "raw.y4m": Clip(codec="wrapped_avframe", **SIX),
+    "mpeg2.m2v": Clip(codec="mpeg2video", **SIX),
+    "mpeg2.vob": Clip(codec="mpeg2video", sounds=(Sound("ac3"),), **SIX),
+    "h264.h264": Clip(frames=8, **H264),
 }  # fmt: skip
+# Where a box, chunk, element or packet of a format begins; its size stands before an ISO box.
+MARKS = re.compile(
+    rb"(?s)....(?:ftyp|moov|mvhd|trak|tkhd|mdia|mdhd|minf|stbl|stsd|stts|stsc|stsz|stco|mdat)"
+    rb"|LIST|strh|strf|movi|idx1|0[01](?:dc|wb)"
+    rb"|\x1a\x45\xdf\xa3|\x15\x49\xa9\x66|\x16\x54\xae\x6b|\x1f\x43\xb6\x75|\x1c\x53\xbb\x6b"
+    rb"|\x06\x0e\x2b\x34|\x00\x00\x01[\x00\xb0-\xff]|OggS|FRAME\n|IHDR|IDAT|PLTE"
+)
 BIG = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x10\x00\x00", b"\x00\x00\xff\xff")
 
 
@@ -60,6 +95,7 @@ class FuzzEnd:
     sentence: str
     seconds: float
     peak_mib: float  # of the largest child so far
+    parent_mib: float  # of the process that reads the decoder's frames
 
 
 def _place(rng: random.Random, size: int) -> int:
@@ -123,13 +159,25 @@ def noise(data: bytearray, rng: random.Random) -> None:
     data[at:at] = rng.randbytes(1 << rng.randrange(0, 11))
 
 
+def exchange(data: bytearray, rng: random.Random) -> None:
+    """Exchange two boxes, chunks, elements or packets of the format, of any size."""
+    edges = [0, *(match.start() for match in MARKS.finditer(data)), len(data)]
+    if len(edges) < 4:
+        swap(data, rng)
+        return
+    first, second = sorted(rng.sample(range(len(edges) - 1), 2))
+    a, b, c, d = edges[first], edges[first + 1], edges[second], edges[second + 1]
+    data[a:d] = data[c:d] + data[b:c] + data[a:b]
+
+
 MUTATIONS: Sequence[Callable[[bytearray, random.Random], None]] = (
-    *(flip, truncate, swap, grow, repeat, drop, blank, noise),
+    *(flip, truncate, swap, grow, repeat, drop, blank, noise, exchange),
 )
 
 
 def write_seeds(folder: Path) -> None:
     """The intact files that are mutated."""
+    os.environ["SVT_LOG"] = "-1"  # the encoder of AV1 is quiet
     for name, clip in SEEDS.items():
         write_clip(folder / name, clip)
 
@@ -151,6 +199,12 @@ def mutated(seeds: Path, case: int, folder: Path) -> tuple[Path, str, str]:
     return path, name, mutation.__name__
 
 
+def own_peak_mib() -> float:
+    """The peak memory of this process. `getrusage` counts the process it was forked from, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def tried(seeds: Path, case: int) -> FuzzEnd:
     """Decode the file of one case, as a survey does. Raises everything but `ClipFault`."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -164,7 +218,7 @@ def tried(seeds: Path, case: int) -> FuzzEnd:
             end, sentence = str(fault.reason), fault.sentence
         seconds = time.monotonic() - started
         peak = ENDED.peak_kib / 1024
-        return FuzzEnd(name, mutation, end, sentence, seconds, peak)
+        return FuzzEnd(name, mutation, end, sentence, seconds, peak, own_peak_mib())
 
 
 def fuzz(count: int) -> list[FuzzEnd]:
@@ -199,7 +253,9 @@ def main() -> None:
     outcomes = fuzz(int(sys.argv[1]))
     say(table(outcomes))
     slowest, peak = max(o.seconds for o in outcomes), max(o.peak_mib for o in outcomes)
-    say(f"\nslowest {slowest:.1f} s, largest child {peak:.0f} MiB")
+    own = max(o.parent_mib for o in outcomes)
+    say(f"\n{len(outcomes)} files of {len(SEEDS)} formats, {len(MUTATIONS)} mutations")
+    say(f"slowest {slowest:.1f} s, largest child {peak:.0f} MiB, largest parent {own:.0f} MiB")
     for case, outcome in enumerate(outcomes):
         if outcome.end in ("INTERNAL", "DECODER_CRASH", "DECODER_TIMEOUT", "MEDIA_BOMB"):
             say(f"{case}: {outcome.seed} {outcome.mutation}: {outcome.end}: {outcome.sentence}")
