@@ -14,15 +14,15 @@ from models.frame_state import Repair
 from pipeline.clip.box import Box
 from pipeline.clip.clip import Clip as ManifestClip
 from pipeline.clip.fields import in_field, in_frame
-from pipeline.clip.survey import Survey
+from pipeline.clip.tasks import ShardTask
 from pipeline.local import ThisProcess
 from pipeline.media.decoder import Decoder
 from pipeline.proof.fixity import check_published
 from pipeline.proof.record import read_record
 from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
-from pipeline.stages import SurveyStage
-from pipeline.store import layout, storage
+from pipeline.stages import SurveyStage, survey_of
+from pipeline.store import storage
 from schemas.recipe import Limits
 from tests.support.command_line import invoke
 from tests.support.media.media_factory import Clip, write_clip
@@ -85,9 +85,8 @@ def test_an_accepted_suspect_is_repaired_in_the_next_run(work: tuple[Path, Setti
     assert f"region {SUSPECT}" in storage.read_bytes(f"{master(folder)}.premis.xml").decode()
     assert check_published(master(folder)).faults == []
     assert unchanged(clip, later) is None  # new work
-    SurveyStage(later, ThisProcess())(clip)
-    uri = layout.survey(later.ledger.uri, "reel")
-    assert Survey.from_json(storage.read_bytes(uri)).accepted == [SUSPECT]
+    (task,) = SurveyStage(later, ThisProcess())(clip)
+    assert isinstance(task, ShardTask) and survey_of(task, later).accepted == [SUSPECT]
     publish(folder, folder / "reel.mkv", settings, changed=3, accepted=[SUSPECT])
     assert unchanged(clip, later) is not None  # done, and it stays accepted
     assert read_record(master(folder))["accepted"] == [SUSPECT]
