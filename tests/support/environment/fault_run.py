@@ -209,12 +209,11 @@ class FaultRun:
                         self.killed.add(attempt)
 
     def _swap(self, name: str) -> None:
-        """Put another picture in the place of a local source."""
-        path = self.folder / "local" / name
-        other = path.with_suffix(f".{time.monotonic_ns()}.mkv")
+        """Put another picture into a local source."""
+        other = self.folder / "other.mkv"
         write_clip(other, Clip(width=64, height=48, frames=8, grain=20 + len(self.swaps)))
         self.swaps.append(name)
-        other.replace(path)
+        (self.folder / "local" / name).write_bytes(other.read_bytes())
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
