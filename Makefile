@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
-	docs films bench bench-small bench-query gpu-check
+	docs films bench bench-small bench-memory bench-query gpu-check
 
 setup: $(READY)
 
@@ -92,6 +92,9 @@ gpu-check:
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips
+
+bench-memory: $(READY)
+	$(BIN)/python -m jobs.evaluate.memory
 
 # Every view of `query` over a million clips and twenty million frames: 1 GB of tables, drawn first.
 bench-query: $(READY)

@@ -27,6 +27,7 @@ from pipeline.detect import change_film
 from pipeline.detect.frame_changes import ChangeMeter, chroma_of
 from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.detect.verdict import Evidence, FrameRow, judged
+from pipeline.kept import in_ledger, in_result
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
 from pipeline.media.verify import framemd5, plane_md5, verify_output
@@ -34,12 +35,11 @@ from pipeline.proof.outputs import Outputs, make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
 from pipeline.proof.record import publish_record
-from pipeline.runs.results import published, series_json
+from pipeline.runs.results import published
 from pipeline.runs.row import result_to_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.sources.fetch import fetched
-from pipeline.store import layout
 from pipeline.store.address import is_s3
 from pipeline.store.cache import discard, local_copy
 from pipeline.store.local import local_path
@@ -52,11 +52,14 @@ from schemas.recipe import Limits, Recipe
 from schemas.verdict_rules import rules_with
 
 
-def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Settings) -> ClipResult:
+def assemble_clip(
+    clip: Clip, survey: Survey, segments: Segments, settings: Settings, *, small: bool = False
+) -> ClipResult:
     """Publish the clip and return its result. Raises ClipFault.
 
     Nothing is published before everything is verified. The record is published last. A file without
-    a record does not count as published.
+    a record does not count as published. `small`: the clip is one segment, and what the ledger
+    keeps of it is returned with the result.
     """
     begun = Usage.now()
     uri, work_key = settings.clip_uri(clip), settings.work_key(survey.source_sha256, clip)
@@ -70,19 +73,23 @@ def assemble_clip(clip: Clip, survey: Survey, segments: Segments, settings: Sett
         restoration = Restoration(
             clip, survey, settings, changes, digest, at, outputs.described, judged.plan
         )
-        series = layout.series(settings.ledger.uri, clip.clip_id)
-        regions = _publish_regions(clip, judged.regions, settings)
-        files = outputs.publish(settings.store, uri, {
+        sidecars = {
             f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
-            f"{uri}.sha256": f"{digest.sha256}  {digest.name}\n".encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
-            series: series_json(clip.clip_id, judged.frames),
-        }, _change_map(segments, survey, settings, uri, path))  # fmt: skip
+        }
+        if not small:  # its sum is in the record
+            sidecars[f"{uri}.sha256"] = digest.line
+        changed = _change_map(segments, survey, settings, uri, path)
+        files = outputs.publish(settings.store, uri, sidecars, changed)
+        if small:
+            kept = in_result(survey, segments[0], settings, judged.frames, judged.regions)
+        else:
+            kept = in_ledger(clip, settings, judged.frames, judged.regions)
     result = published(
         clip, survey, segments, settings, changes,
         measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
-        output=(uri, digest.sha256, digest.size), series_uri=series,
-        regions_uri=regions, findings=judged.findings, put_back=judged.plan,
+        output=(uri, digest.sha256, digest.size), findings=judged.findings,
+        put_back=judged.plan, **kept._asdict(),
     )  # fmt: skip
     row = result_to_record(result)
     first = not settings.may_be_published(clip.clip_id)
@@ -245,15 +252,6 @@ def _join_regions(segments: Segments, joined: Path) -> Path | None:
         return None
     join_regions(parts, joined)
     return joined
-
-
-def _publish_regions(clip: Clip, joined: Path | None, settings: Settings) -> str | None:
-    """Put the joined regions into the ledger. Returns their address."""
-    if joined is None:
-        return None
-    uri = layout.regions(settings.ledger.uri, clip.clip_id)
-    settings.store.upload(joined, uri)
-    return uri
 
 
 def _change_map(

@@ -267,7 +267,7 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _start_embedded(options: dict[str, Any]) -> None:
-    """Start Ray on loopback. Try again if its processes miss Ray's deadline."""
+    """Start Ray on loopback. Try again if it misses its own deadline. Raises ArchiveError."""
     for left in range(STARTS - 1, -1, -1):
         try:
             with _one_node_only(), _own_groups():
@@ -275,8 +275,14 @@ def _start_embedded(options: dict[str, Any]) -> None:
             return
         except Exception as error:
             ray.shutdown()
-            if "timed out during startup" not in str(error) or not left:
+            if "timed out during startup" not in str(error):
                 raise
+            if not left:
+                raise ArchiveError(
+                    f"Ray did not start in {STARTS} tries; this machine may be too busy. Start the "
+                    "command again later. Finished work is kept.",
+                    exit_code=ExitCode.FAILED,
+                ) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -75,7 +76,7 @@ class SurveyStage:
     def _shards(self, clip: Clip) -> list[Item] | Item:
         if reason := self.settings.ledger.stopped():
             return ClipLeft(clip.clip_id, reason)
-        survey = self._survey(clip)
+        survey, stored = self._survey(clip)
         same = unchanged(clip, self.settings, survey.source_sha256)
         if same is not None:
             return ended(same, self.settings)
@@ -83,25 +84,30 @@ class SurveyStage:
         count = len(survey.pts)
         text = survey.to_json().decode() if len(shards) == 1 else ""
         text = text if len(text) <= CARRIED else ""
+        if not stored and not (text and survey.small):  # a small clip would be surveyed again
+            uri = layout.survey(self.settings.ledger.uri, clip.clip_id)
+            self.settings.store.write_bytes(uri, survey.to_json())
         return [ShardTask(clip, s.index, len(s), len(shards), count, text) for s in shards]
 
-    def _survey(self, clip: Clip) -> Survey:
-        """This run's survey of the clip. If the source has changed since, a new one."""
+    def _survey(self, clip: Clip) -> tuple[Survey, bool]:
+        """The survey of the clip, and whether this run has stored it.
+
+        If the source has changed since, it is a new one.
+        """
         settings = self.settings
         uri = layout.survey(settings.ledger.uri, clip.clip_id)
         stored = settings.store.find(uri) if settings.ledger.resumed else None
         if stored is not None:
             survey = Survey.from_json(stored)
             if survey.source_token == source_token(clip.source_uri):
-                return survey
+                return survey, True
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
             cache, recipe = Path(settings.cache), settings.of(clip).recipe
             survey = patiently(
                 lambda: survey_clip(clip, recipe, cache, self.nodes.room()),
                 clip.source_uri, cache, settings.store.retry,
             )  # fmt: skip
-        settings.store.write_bytes(uri, survey.to_json())
-        return survey
+        return survey, False
 
 
 @contextmanager
@@ -181,46 +187,61 @@ class RestoreStage:
                 raise ClipFault(Reason.GPU_LOST, f"{deaths} workers died while restoring this clip")
             attempt = ledger.claim_attempt(clip, task.shard, me)
         try:
-            segment = self._segment(task, attempt)
+            with temporary("shard-") as folder:
+                survey = survey_of(task, self.settings)
+                segment = self._segment(task, survey, attempt, Path(folder))
+                small = is_small(task, survey)
+                if small and not self._restorer(task).on_gpu:  # no GPU waits for an assembly
+                    return ended_small(task.clip, survey, segment, self.settings)
+                segment = self._stored(task, segment)
+                if not small:
+                    ledger.commit_segment(clip, segment)
         except BaseException:
             ledger.end_attempt(clip, task.shard, attempt)
             raise
         alone = segment if task.shards == 1 else None
         return ShardDone(task, "restored", shard_measures(segment), alone)
 
-    def _segment(self, task: ShardTask, attempt: int) -> SegmentRecord:
+    def _segment(
+        self, task: ShardTask, survey: Survey, attempt: int, folder: Path
+    ) -> SegmentRecord:
+        """Restore the shard into a folder of this machine. Its addresses are paths."""
         settings, begun = self.settings.of(task.clip), Usage.now()
-        recipe, store = settings.recipe, settings.store
-        restorer = self.restorers.of(recipe)
-        survey = survey_of(task, settings)
+        recipe, restorer = settings.recipe, self._restorer(task)
         shard = plan_shards(survey.shots, recipe.shard_frames)[task.shard]
-        with (
-            fetched(task.clip.source_uri, Path(settings.cache), survey.source_token) as source,
-            temporary("shard-") as folder,
-        ):
-            path = Path(folder) / f"{task.shard}.mkv"
-            progress = ShardProgress(settings.ledger, task.clip_id, task.shard)
-            room = self.nodes.room()
-            segment = restorer.restore(source, survey, shard, path, progress, room)
-            uri = layout.segment_media(settings.ledger.uri, task.clip_id, task.shard)
-            store.upload(path, uri)
-            regions, regions_uri = regions_beside(path), ""
-            if regions.exists():
-                regions_uri = layout.segment_regions(settings.ledger.uri, task.clip_id, task.shard)
-                store.upload(regions, regions_uri)
-            changes, changes_uri = beside(path), ""
-            if recipe.change_map:
-                changes_uri = layout.segment_changes(settings.ledger.uri, task.clip_id, task.shard)
-                store.upload(changes, changes_uri)
-            sha256, spent = storage.sha256_file(path), begun.spent()
-            segment = replace(
-                segment, uri=uri, sha256=sha256, regions_uri=regions_uri,
-                changes_uri=changes_uri, retries=attempt - 1,
-                seconds_cpu=round(spent.cpu, 3),
-                seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
-            )  # fmt: skip
-            settings.ledger.commit_segment(task.clip_id, segment)
-        return segment
+        cache, path = Path(settings.cache), folder / f"{task.shard}.mkv"
+        pause = inf if is_small(task, survey) else None  # it is too short to be watched
+        progress = ShardProgress(settings.ledger, task.clip_id, task.shard, pause)
+        with fetched(task.clip.source_uri, cache, survey.source_token) as source:
+            segment = restorer.restore(source, survey, shard, path, progress, self.nodes.room())
+        regions, changes = regions_beside(path), beside(path)
+        sha256, spent = storage.sha256_file(path), begun.spent()
+        return replace(
+            segment, uri=str(path), sha256=sha256,
+            regions_uri=str(regions) if regions.exists() else "",
+            changes_uri=str(changes) if recipe.change_map else "",
+            retries=attempt - 1, seconds_cpu=round(spent.cpu, 3),
+            seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
+        )  # fmt: skip
+
+    def _restorer(self, task: ShardTask) -> ShardRestorer:
+        return self.restorers.of(self.settings.of(task.clip).recipe)
+
+    def _stored(self, task: ShardTask, made: SegmentRecord) -> SegmentRecord:
+        """Put the files of a segment into the ledger. Its record comes after them."""
+        ledger = self.settings.ledger
+
+        def upload(path: str, to: Callable[[str, str, int], str]) -> str:
+            if path:
+                ledger.store.upload(Path(path), uri := to(ledger.uri, task.clip_id, task.shard))
+            return uri if path else ""
+
+        return replace(
+            made,
+            uri=upload(made.uri, layout.segment_media),
+            regions_uri=upload(made.regions_uri, layout.segment_regions),
+            changes_uri=upload(made.changes_uri, layout.segment_changes),
+        )
 
 
 class AssembleStage:
@@ -249,8 +270,11 @@ class AssembleStage:
         again = attempted(ledger, clip.clip_id, ASSEMBLY, self.nodes, before=1)
         with nullcontext() if claim == "new" else again:
             survey = survey_of(done.task, self.settings)
-            result = assemble_clip(clip, survey, segments, self.settings.of(clip))
-        end = ended(result, self.settings)
+            if now and is_small(done.task, survey):
+                end = ended_small(clip, survey, segments[0], self.settings)
+            else:
+                result = assemble_clip(clip, survey, segments, self.settings.of(clip))
+                end = ended(result, self.settings)
         for segment in segments.values():
             for uri in filter(None, (segment.uri, segment.regions_uri, segment.changes_uri)):
                 self.settings.store.delete(uri)
@@ -292,6 +316,23 @@ def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEn
     except ClipFault as unwritten:  # the next session tries the clip again
         log.error("clip %s ended with %s, but %s", clip.clip_id, fault, unwritten)
         return ClipLeft(clip.clip_id, Reason.SYSTEM_STOP, str(unwritten))
+
+
+def is_small(task: ShardTask, survey: Survey) -> bool:
+    """Whether the ledger keeps nothing of the task's clip before its result."""
+    return bool(task.survey) and survey.small
+
+
+def ended_small(
+    clip: Clip, survey: Survey, segment: SegmentRecord, settings: Settings
+) -> ClipEnded:
+    """Make a small clip from its only segment: its result is its only record.
+
+    If the worker dies before that, the clip begins again.
+    """
+    segments = {segment.shard: segment}
+    result = assemble_clip(clip, survey, segments, settings.of(clip), small=True)
+    return ended(result, settings)
 
 
 def ended(result: ClipResult, settings: Settings) -> ClipEnded:

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +114,9 @@ def test_scripts_of_the_documents_import_what_exists(script: str) -> None:
     ]
     assert ours
     assert missing == []
+
+
+def test_a_survey_and_the_stages_load_no_pytorch() -> None:
+    """It takes seconds and 200 MiB, which only a worker with a model should pay."""
+    code = "import pipeline.survey, pipeline.stages, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=200).returncode == 0

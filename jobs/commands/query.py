@@ -65,8 +65,8 @@ def query(
     DuckDB reads `runs`, `clips`, `shots`, `frames`, `regions`, `findings` and `reviews`; it can
     write nothing. The views: review_queue, last_reviews, latest_clips, worst_clips, worst_frames,
     suspects, largest_repairs, touched_pixels_over, quarantine_by_reason, never_restored,
-    stale_recipes, field_order_disagreements, format_census, cost_by_collection, compare_runs,
-    drift, model_history, last_restorations.
+    stale_recipes, field_order_disagreements, format_census, cost_by_collection, cost_by_model,
+    compare_runs, drift, model_history, last_restorations.
 
     If rows were cut, stderr says so. In CSV, an apostrophe precedes a text that a spreadsheet would
     read as a formula. A query that takes more time or memory than its limits ends with exit code 2.

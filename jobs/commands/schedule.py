@@ -48,6 +48,10 @@ def render(
     until: Annotated[
         str, typer.Option(metavar="HH:MM", help="Time after which no new work starts.")
     ] = "06:00",
+    max_review: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Exit code 4 if more clips than this need review."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Render a nightly run for systemd, cron or Kubernetes.
@@ -66,6 +70,7 @@ def render(
     recipe = str(Path(recipe).resolve()) if Path(recipe).is_file() else recipe
     words = ["submit", manifest, "--out", out, "--recipe", recipe, "--until", until]
     clock_time("--until", until)
+    words += [] if max_review is None else ["--max-review", str(max_review)]
     local = target in (Scheduler.SYSTEMD, Scheduler.CRON)
     program = installed_program() if local else NightlyRun.program
     run = NightlyRun(name, words, clock_time("--at", at), program, image, zone, workers, gpus)

@@ -263,6 +263,42 @@ VIEWS: dict[str, View] = {
             "output_gb": _number("Size of the restored files.", "gigabytes"),
         },
     ),
+    "cost_by_model": View(
+        "Device time and money for an hour of footage, by size of model. In SQL: "
+        "cost_by_model(gpu_hour := 2.10, cpu_hour := 0.04), the prices of an hour of a GPU and of "
+        "a core; without them, money is 0.",
+        """
+        SELECT model, CASE WHEN sum(seconds_gpu) > 0 THEN 'gpu' ELSE 'cpu' END AS device,
+            count(*) AS restorations, sum(frames)::BIGINT AS frames,
+            sum(duration_seconds) / 3600 AS hours,
+            sum(seconds_gpu) AS device_seconds_gpu, sum(seconds_cpu) AS device_seconds_cpu,
+            sum(seconds_model) / nullif(
+                CASE WHEN sum(seconds_gpu) > 0 THEN sum(seconds_gpu) ELSE sum(seconds_total) END, 0
+            ) AS busy_share,
+            sum(seconds_gpu) / nullif(sum(duration_seconds), 0) AS gpu_hours_per_hour,
+            sum(seconds_cpu) / nullif(sum(duration_seconds), 0) AS cpu_hours_per_hour,
+            coalesce(gpu_hours_per_hour, 0) * gpu_hour
+                + coalesce(cpu_hours_per_hour, 0) * cpu_hour AS money_per_hour
+        FROM clips
+        WHERE state IN ('published', 'untouched') AND frames_reverted IS NULL
+        GROUP BY model, coalesce(seconds_gpu, 0) > 0
+        ORDER BY model, device
+        """,
+        parameters="gpu_hour := 0.0, cpu_hour := 0.0",
+        columns={
+            "restorations": _count("Restorations. A clip that is restored again counts again.", ""),
+            "hours": _number("Footage that was restored.", "hours"),
+            "device": _word("gpu if the clips held a GPU, else cpu."),
+            "device_seconds_gpu": _number("Time for which GPUs were held.", "seconds"),
+            "device_seconds_cpu": _number("Processor time.", "seconds"),
+            "busy_share": _number(
+                "Part of the time a device was held in which the model ran on it.", "0 to 1"
+            ),
+            "gpu_hours_per_hour": _number("GPU time for an hour of footage.", "hours"),
+            "cpu_hours_per_hour": _number("Processor time for an hour of footage.", "hours"),
+            "money_per_hour": _number("Price of an hour of footage.", "of the prices"),
+        },
+    ),
     "compare_runs": View(
         "Clips that were restored more than once: the last restoration less the one before, the "
         "largest departures from the source first.",

@@ -1,4 +1,4 @@
-"""`make bench-small`: the CPU-seconds by stage, objects and requests of a small clip.
+"""`make bench-small`: the CPU-seconds by kind of work, objects and requests of a small clip.
 
 The clips are drawn here: 8 frames of 64x48. They go through the stages in one process, one after
 the other. At strength 0 the model does not run, so nearly all that is left is the program itself.
@@ -10,19 +10,23 @@ import os
 import re
 import resource
 import tempfile
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 
 from jobs.evaluate.bench import machine, write_clips
 from pipeline import local
 from pipeline.local import LocalExecutor
-from pipeline.media.launcher import ENDED, Launcher
+from pipeline.media.launcher import ENDED, Job, Launcher
+from pipeline.media.segments import SegmentWriter
+from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.runs.usage import Usage
 from pipeline.sources.manifest import read_manifest
@@ -35,10 +39,12 @@ STAGES = ("SurveyStage", "RestoreStage", "AssembleStage")
 
 
 class Meter:
-    """CPU-seconds by stage, and processes started, of everything that happens in this process."""
+    """CPU-seconds by stage and by kind of work, and processes, of all that this process does."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = defaultdict(float)  # by stage; `all`
+        self.work: dict[str, float] = defaultdict(float)  # model, encode, children by module
+        self.memory: list[float] = []  # MiB of this process, after each clip
         self.jobs = 0
 
     @contextmanager
@@ -53,22 +59,63 @@ class Meter:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Measure the stages of the local executor, and count processes, while the block runs."""
-        meter, start = self, Launcher.start
+        meter, modules = self, dict[Job, str]()
 
-        def counted(*args: Any) -> Any:  # noqa: ANN401
+        def started(launcher: Launcher, module: str, request: bytes) -> Job:
             meter.jobs += 1
-            return start(*args)
+            job: Job = real[Launcher, "start"](launcher, module, request)
+            modules[job] = module.rpartition(".")[2]
+            return job
 
-        kept = {name: getattr(local, name) for name in STAGES}
-        for name, real in kept.items():
-            setattr(local, name, self._measured(name, real))
-        setattr(Launcher, "start", counted)  # noqa: B010 - its type is that of the real one
+        def status(job: Job, seconds: float) -> int | None:
+            before = ENDED.cpu_seconds
+            code: int | None = real[Job, "_status"](job, seconds)
+            if ENDED.cpu_seconds > before:
+                meter.work[modules.pop(job, "")] += ENDED.cpu_seconds - before
+            return code
+
+        def model(*args: Any) -> Iterator[Any]:  # noqa: ANN401
+            return meter._in_thread("model", real[ShardRestorer, "_planes"](*args))
+
+        def encode(*args: Any) -> None:  # noqa: ANN401
+            begun = time.thread_time()
+            real[SegmentWriter, "write"](*args)
+            meter.work["encode"] += time.thread_time() - begun
+
+        changed: dict[tuple[Any, str], Callable[..., Any]] = {
+            (Launcher, "start"): started,
+            (Job, "_status"): status,
+            (ShardRestorer, "_planes"): model,
+            (SegmentWriter, "write"): encode,
+        }
+        changed |= {(local, name): self._measured(name, getattr(local, name)) for name in STAGES}
+        real = {place: getattr(*place) for place in changed}
+        for place, new in changed.items():
+            setattr(*place, new)
         try:
             yield
         finally:
-            setattr(Launcher, "start", start)  # noqa: B010
-            for name, real in kept.items():
-                setattr(local, name, real)
+            for place, old in real.items():
+                setattr(*place, old)
+
+    def _in_thread(self, kind: str, items: Iterable[Any]) -> Iterator[Any]:
+        """The items, and the CPU-seconds that their making takes in this thread."""
+        begun = time.thread_time()
+        for item in items:
+            self.work[kind] += time.thread_time() - begun
+            yield item
+            begun = time.thread_time()
+
+    def rows(self, clips: int) -> list[tuple[str, str]]:
+        """What a clip has cost: names and figures."""
+        stages = {name.removesuffix("Stage").lower(): self.seconds[name] for name in STAGES}
+        stages["driver"] = self.seconds["all"] - sum(stages.values())
+        work = {kind: self.work[kind] for kind in ("decode", "model", "encode")}
+        work["the rest"] = self.seconds["all"] - sum(work.values())
+        found = {f"CPU-seconds a clip, {name}": s for name, s in (work | stages).items()}
+        found["CPU-seconds a clip, all"] = self.seconds["all"]
+        found["of these in child processes"] = ENDED.cpu_seconds
+        return [(name, f"{seconds / clips:.3f}") for name, seconds in found.items()]
 
     def _measured(self, name: str, real: type) -> type:
         """The class of a stage that measures each of its calls."""
@@ -126,6 +173,7 @@ def drawn_into(store: str, folder: Path, count: int) -> str:
 
 def restored(manifest: str, store: str, strength: float) -> tuple[Meter, Counter[str], float]:
     """Take the clips through all stages. Returns the meter, requests, and peak memory in MiB."""
+    process = psutil.Process()
     recipe = Recipe(strength=strength)
     executor, meter = LocalExecutor(), Meter()
     executor.restorers.of(recipe)  # loading the weights is not a cost of a clip
@@ -134,6 +182,7 @@ def restored(manifest: str, store: str, strength: float) -> tuple[Meter, Counter
         work = Run.open(manifest, read_manifest(manifest), out, recipe, lambda event: None)
         for item in executor.items(work):
             work.take(item)
+            meter.memory.append(process.memory_info().rss / 2**20)
         summary = work.close()
     if summary["exit_code"]:
         raise SystemExit(f"the clips were not all restored: {summary['clips']}")
@@ -155,18 +204,17 @@ def main(
         manifest = drawn_into(store, folder, clips)
         meter, sent, peak = restored(manifest, store, strength)
         found = stored(store)
-    spent = {name.removesuffix("Stage").lower(): meter.seconds[name] for name in STAGES}
-    spent["driver"] = meter.seconds["all"] - sum(spent.values())
-    rows = [(f"CPU-seconds a clip, {name}", f"{s / clips:.3f}") for name, s in spent.items()]
-    rows.append(("CPU-seconds a clip, all", f"{meter.seconds['all'] / clips:.3f}"))
-    rows.append(("of these in child processes", f"{ENDED.cpu_seconds / clips:.3f}"))
+    rows = meter.rows(clips)
     rows.append(("child processes a clip", f"{meter.jobs / clips:.1f}"))
     rows.append(("objects a clip", f"{found.total() / clips:.2f}"))
     rows += [(f"objects: {kind}", f"{n / clips:.2f}") for kind, n in found.most_common()]
     if is_s3(store):
         rows.append(("requests a clip", f"{sent.total() / clips:.1f}"))
         rows += [(f"requests: {kind}", f"{n / clips:.2f}") for kind, n in sent.most_common()]
-    rows.append(("peak memory of the driver", f"{peak:.0f} MiB"))
+    quarters = [meter.memory[clips * k // 4 - 1] for k in range(1, 5)]
+    text = ", ".join(f"{mib:.0f}" for mib in quarters)
+    rows.append(("memory after each quarter of the clips", f"{text} MiB"))
+    rows.append(("peak memory", f"{peak:.0f} MiB"))
     typer.echo(f"| {clips} clips of {FRAMES} frames, strength {strength:g} | |\n|---|---:|")
     for name, value in rows:
         if not re.match(r"(objects|requests): ", name) or float(value) >= 0.02:

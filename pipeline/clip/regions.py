@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.clip.details import regions_in
 from pipeline.clip.segment import RegionSums
 from schemas.tables import schema
 
@@ -89,12 +90,20 @@ def join_regions(parts: Iterable[Path], path: Path) -> None:
 
 def read_regions(data: bytes, clip: str, run: str, rows: int) -> Iterator[pa.Table]:
     """The regions of a clip as parts of tables/regions, of at most ``rows`` rows."""
+    for part in _tables(data, rows):
+        whole = part
+        for position, (name, value) in enumerate(zip(_OF_THE_CLIP, (clip, run), strict=True)):
+            whole = whole.add_column(position, name, pa.repeat(value, len(whole)))
+        yield whole.cast(schema("regions"))
+
+
+def _tables(data: bytes, rows: int) -> Iterator[pa.Table]:
+    """The regions in a Parquet file, or in the result of a small clip, which is JSON."""
+    if data.startswith(b"{"):
+        yield regions_in(data, SCHEMA)
+        return
     with pq.ParquetFile(pa.BufferReader(data)) as file:
-        for batch in file.iter_batches(rows):
-            whole = pa.table(batch)
-            for position, (name, value) in enumerate(zip(_OF_THE_CLIP, (clip, run), strict=True)):
-                whole = whole.add_column(position, name, pa.repeat(value, len(whole)))
-            yield whole.cast(schema("regions"))
+        yield from (pa.table(batch) for batch in file.iter_batches(rows))
 
 
 def batches(path: Path) -> Iterator[pa.Table]:

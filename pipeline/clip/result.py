@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+from pipeline.clip.details import Details
 from schemas.reasons import Reason
 
 Cell = str | int | float | bool | None
@@ -52,9 +53,12 @@ class ClipResult:
 
     columns: Mapping[str, Cell]
     shots: tuple[ShotRow, ...] = ()
-    series_uri: str | None = None  # address of the measurements of every frame, as JSON
-    regions_uri: str | None = None  # address of its regions, as Parquet; None without any
+    # addresses of files of the ledger, or of the result itself if it has the details
+    series_uri: str | None = None  # measurements of every frame, as JSON
+    regions_uri: str | None = None  # its regions, as Parquet; None without any
     findings: tuple[FindingRow, ...] = ()
+    # of a small clip: the ledger keeps them with the row, but the driver does not
+    details: Details | None = field(default=None, compare=False)
 
     @property
     def clip_id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipeline.clip.frames import Probe
 from pipeline.clip.shards import CLEAN, Shot, Span
 from pipeline.sources.sequence import runs, words
 from schemas import strict_json
+
+SMALL_FRAMES, SMALL_PIXELS = 64, 4_000_000  # at most in a small clip; pixels of all its frames
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ class Survey:
         """Frames of shots that were found clean. They are published unrestored."""
         return sum(shot.stop - shot.start for shot in self.shots if shot.left == CLEAN)
 
+    @property
+    def small(self) -> bool:
+        """Whether doing the clip again costs less than keeping its parts while it is made."""
+        frames = len(self.pts)
+        pixels = frames * self.probe.width * self.probe.height
+        return frames <= SMALL_FRAMES and pixels <= SMALL_PIXELS
+
     def context(self, span: Span, frames: int) -> tuple[int, int]:
         """The span, widened by ``frames`` on each side within its shot.
 
@@ -105,7 +115,12 @@ class Survey:
     @classmethod
     def from_json(cls, data: bytes) -> Survey:
         """The inverse of `to_json`."""
-        plain: dict[str, Any] = json.loads(data)
+        return cls.from_plain(json.loads(data))
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Survey:
+        """The survey from the values of its JSON."""
+        plain = dict(values)
         plain["probe"] = Probe.from_dict(plain["probe"])
         plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
         plain["conversion"] = plain["conversion"] and Conversion(**plain["conversion"])

@@ -36,6 +36,11 @@ class Digest:
     size: int
     sha256: str
 
+    @property
+    def line(self) -> bytes:
+        """The digest as `sha256sum --check` reads it."""
+        return f"{self.sha256}  {self.name}\n".encode()
+
     @classmethod
     def of(cls, name: str, data: bytes) -> Digest:
         """The digest of a file from its content."""

@@ -31,7 +31,7 @@ ACTIONS = (
 )  # fmt: skip
 
 GROUP = 100  # entries in one object
-WAIT_SECONDS = 5.0  # that an entry waits for others
+WAIT_SECONDS = 30.0  # that an entry waits for others
 FOLDER_ENTRIES = 1000  # keeps the newest entry two requests away
 NONE = "0" * 64  # hash before the first entry
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 from pipeline.clip.regions import read_regions
 from pipeline.clip.result import ClipResult
 from pipeline.runs.quarantine import FAULTY
+from pipeline.runs.results import series_rows
 from pipeline.runs.row import Record, finding_rows, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
@@ -134,7 +134,7 @@ class Closing:
         uris = (result.series_uri for result in results if result.series_uri)
         while group := list(islice(uris, AT_ONCE)):
             for data in self.settings.store.read_many(group).values():
-                yield from json.loads(data)
+                yield from series_rows(data)
 
     def _regions(self, results: Iterable[ClipResult]) -> Iterator[pa.Table]:
         """The regions of every clip in parts, so that memory holds one part."""

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Self, cast
 
+from pipeline.clip.details import survey_in
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.survey import Survey
 from pipeline.runs.row import (
     Record,
     dump,
@@ -202,11 +204,20 @@ class Ledger:
     def commit_clip(self, result: ClipResult) -> ClipResult | None:
         """Commit a clip's result, whatever its state. Returns it as a reader of the ledger gets it.
 
-        None if the clip was committed before: the earlier result counts.
+        None if the clip was committed before: the earlier result counts. Details are in the ledger
+        only.
         """
-        data = dump(result_to_record(result))
-        created = self.store.create(self._done_uri(result.clip_id), data)
-        return result_from_record(load(data)) if created else None
+        record = result_to_record(result)
+        details = {} if result.details is None else {"details": result.details}
+        created = self.store.create(self._done_uri(result.clip_id), dump(record | details))
+        return result_from_record(load(dump(record))) if created else None
+
+    def survey(self, clip: str) -> Survey:
+        """The survey of a clip. Raises ClipFault(NOT_FOUND)."""
+        result = self.store.find(self._done_uri(clip))
+        if result is not None and (survey := survey_in(result)) is not None:
+            return survey
+        return Survey.from_json(self.store.read_bytes(layout.survey(self.uri, clip)))
 
     def result(self, clip: str, committed: ClipResult | None = None) -> ClipResult:
         """The committed result of a clip. Raises ClipFault(NOT_FOUND) if it has not ended.
@@ -292,11 +303,12 @@ class Ledger:
         uris = list(self.store.listing(layout.attempts(self.uri, _safe(clip))))
         restored = self.store.listing(layout.segments(self.uri, _safe(clip))) if uris else ()
         whole = {int(_stem(uri)) for uri in restored if uri.endswith(".json")}
-        if uris and self.store.exists(layout.survey(self.uri, _safe(clip))):
-            whole.add(SURVEY)
         ended = {uri.removesuffix(".end") for uri in uris if uri.endswith(".end")}
         begun = [uri for uri in uris if uri.endswith(".json")]
         places = {uri: _shard_and_number(uri) for uri in begun}
+        restoring = any(shard >= 0 for shard, _ in places.values())  # a survey comes before it
+        if uris and (restoring or self.store.exists(layout.survey(self.uri, _safe(clip)))):
+            whole.add(SURVEY)
         latest: dict[int, int] = defaultdict(int)
         for shard, number in places.values():
             latest[shard] = max(latest[shard], number)

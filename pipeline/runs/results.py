@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import cast
 
 from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
+from pipeline.clip.details import Details, frames_in
 from pipeline.clip.put_back import Plan, frames_of
 from pipeline.clip.result import Cell, ClipResult, FindingRow, ShotRow
 from pipeline.clip.segment import RegionSums, Segments
@@ -63,6 +65,7 @@ def published(
     regions_uri: str | None,
     findings: tuple[FindingRow, ...],
     put_back: Plan = (),
+    details: Details | None = None,
 ) -> ClipResult:
     """The result of a published clip. `output` is address, SHA-256 and size in bytes.
 
@@ -83,12 +86,18 @@ def published(
         **dict(zip(("output_uri", "output_sha256", "output_bytes"), output, strict=True)),
     }
     shots = _shot_rows(clip.clip_id, survey, {p.shot: p.why for p in put_back})
-    return ClipResult(columns, shots, series_uri, regions_uri, findings)
+    return ClipResult(columns, shots, series_uri, regions_uri, findings, details)
 
 
 def series_json(clip: str, frames: Iterable[Mapping[str, float]]) -> bytes:
     """The measurements of every frame as JSON, kept until the tables are written."""
     return strict_json.dumps([{"clip_id": clip, **frame} for frame in frames]).encode()
+
+
+def series_rows(data: bytes) -> list[Record]:
+    """The rows of tables/frames in what `series_json` wrote, or in the result of a small clip."""
+    plain = json.loads(data)
+    return plain if isinstance(plain, list) else frames_in(plain)
 
 
 def _facts(survey: Survey) -> dict[str, Cell]:
@@ -186,6 +195,8 @@ def unchanged(
             return None
         source_sha256 = str(record["source_sha256"])
     published = result_from_record(cast(Record, record["row"])).columns
+    if _broken_off(record, settings):
+        return None
     now = common_columns(clip, settings, "up_to_date")
     if record["work_key"] == settings.of(clip).work_key(source_sha256, clip):
         return ClipResult({**published, **now})
@@ -195,6 +206,12 @@ def unchanged(
         return None
     made_with = {name: published[name] for name in ("model", "weights_sha256", "recipe_sha256")}
     return ClipResult({**published, **now, **made_with, "sentence": _HELD})
+
+
+def _broken_off(record: Record, settings: Settings) -> bool:
+    """Whether this run has published the record but was killed before it could end the clip."""
+    ledger, row = settings.ledger, cast(Record, record["row"])
+    return ledger.resumed and row["run"] == ledger.run and not record.get("reviews")
 
 
 def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:

@@ -28,7 +28,7 @@ from schemas.tables import schema
 Row = dict[str, Any]  # of a table
 Record = dict[str, object]  # a JSON object of the ledger
 
-BESIDE_COLUMNS = ("series_uri", "regions_uri", "shot_rows", "finding_rows")  # of a clip's record
+BESIDE_COLUMNS = ("series_uri", "regions_uri", "shot_rows", "finding_rows", "details")
 _TASK = ("shard", "frames", "shards", "clip_frames")
 
 

@@ -3,7 +3,7 @@
     OUT/
       clips/<clip>/<clip>_rst.mkv           the master, and beside it, from the same stem:
                    .mkv.json                  the record of the clip: written last
-                   .mkv.framemd5 .mkv.sha256 .mkv.premis.xml
+                   .mkv.framemd5 .mkv.sha256 .mkv.premis.xml; a small clip has no .sha256
                    .mkv.changes.mkv           the change map, if the recipe asks for it
                    .mkv.c2pa                  the C2PA manifest, after `sign`
                    _mz.mov _mz.mxf _sc.mp4    derived files
@@ -33,7 +33,8 @@
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
         series/<clip>.json                    measurements of every frame
         regions/<clip>.parquet                regions that were repaired or left
-        done/<clip>.json                      the clip's row: the commit point
+        done/<clip>.json                      the clip's row: the commit point. Of a small clip it
+                                              holds survey, segment record, series and regions too
         stop/<session>.json                   the session starts no new work
         summary.json                          the end of the run
 

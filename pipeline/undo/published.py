@@ -59,6 +59,10 @@ class PublishedClip:
         name = self.uri.rpartition("/")[2]
         return next(file for file in listed(self.record) if file.name == name)
 
+    def has(self, suffix: str) -> bool:
+        """Whether a file with this suffix was published beside the master."""
+        return f"{self.master.name}{suffix}" in {file.name for file in listed(self.record)}
+
     @property
     def restored_by(self) -> str:
         """The run that restored the clip. Its ledger has the survey."""
@@ -72,9 +76,7 @@ def published(clip: str, out: str) -> PublishedClip:
     row = record["row"]
     by = record["reverts"][0]["former"]["run"] if record.get("reverts") else row["run"]
     try:
-        survey = Survey.from_json(
-            storage.read_bytes(layout.survey(layout.run_folder(out, str(by)), clip))
-        )
+        survey = Ledger(out, str(by)).survey(clip)
     except ClipFault as fault:
         raise ArchiveError(
             f"{clip}: the ledger of run {by}, which restored it, has no survey of it ({fault})"

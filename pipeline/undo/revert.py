@@ -32,7 +32,7 @@ from pipeline.proof.outputs import Outputs
 from pipeline.proof.premis import Restoration
 from pipeline.proof.premis_revert import PutBack, amended
 from pipeline.proof.provenance import file_tags
-from pipeline.proof.record import Digest, listed, sealed
+from pipeline.proof.record import Digest, sealed
 from pipeline.proof.statement import statement
 from pipeline.runs import lease
 from pipeline.runs.ledger import Ledger
@@ -234,7 +234,7 @@ class _Work:
         """The new change map, if the clip has one. Sets its shares."""
         found, survey = self.found, self.found.survey
         name = f"{found.master.name}{SUFFIX}"
-        if name not in [file.name for file in listed(found.record)]:
+        if not found.has(SUFFIX):
             return None
         limits = self.settings.recipe.limits
         with local_file(f"{found.uri}{SUFFIX}") as former:
@@ -261,13 +261,15 @@ class _Work:
             ),
             found.master, str(self.selection), self.by, self.note,
         )  # fmt: skip
-        files = outputs.publish(store, staged, {
+        premis = amended(storage.read_bytes(f"{found.uri}.premis.xml"), facts)
+        sidecars = {
             f"{staged}.framemd5": framemd5(survey.probe, survey.pts, new.md5s).encode(),
-            f"{staged}.sha256": f"{digest.sha256}  {name}\n".encode(),
-            f"{staged}.premis.xml": amended(
-                storage.read_bytes(f"{found.uri}.premis.xml"), facts
-            ),
-        }, {f"{staged}{SUFFIX}": change_map} if change_map else None)  # fmt: skip
+            f"{staged}.premis.xml": premis,
+        }
+        if found.has(".sha256"):
+            sidecars[f"{staged}.sha256"] = digest.line
+        changed = {f"{staged}{SUFFIX}": change_map} if change_map else None
+        files = outputs.publish(store, staged, sidecars, changed)
         frames = new.frames()
         series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)

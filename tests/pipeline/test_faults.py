@@ -139,7 +139,7 @@ def test_a_thousand_small_clips(tmp_path: Path, server: S3Server) -> None:
             killer = Killer(run, seed, disk)
             with run.poisoned():
                 last = killer.restored(plan(seed, run.clips))
-                killer.wait_for(run.clips, last)
+                last = killer.wait_for(run.clips, last)
                 summary = finished(last, run.log, GRACE_SECONDS)
             run.check(summary)
             assert sorted(killer.killed) == sorted(VICTIMS) and run.swaps

@@ -81,7 +81,8 @@ def check_published(out: str, clip: str, source: Path, tmp_path: Path) -> None:
     assert [at - got[0] for at in got] == [at - sent[0] for at in sent]
     kept = [(s.kind, s.packets, s.sha256) for s in stream_hashes(source, LIMITS)]
     assert [(s.kind, s.packets, s.sha256) for s in stream_hashes(restored, LIMITS)] == kept
-    digest = storage.read_bytes(f"{out}/clips/{clip}/{clip}_rst.mkv.sha256").split()[0].decode()
+    record = json.loads(storage.read_bytes(f"{out}/clips/{clip}/{clip}_rst.mkv.json"))
+    digest = record["files"][f"{clip}_rst.mkv"]["sha256"]
     assert digest == hashlib.sha256(restored.read_bytes()).hexdigest()
 
 

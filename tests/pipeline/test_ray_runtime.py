@@ -9,6 +9,7 @@ import ray
 
 from pipeline import ray_runtime
 from schemas.errors import ArchiveError
+from schemas.exit_codes import ExitCode
 from tests.support.environment.other_user import UID, as_other_user, intrude, needs_root
 
 WRITABLE = "print(*(path for path in sys.argv[1:] if os.access(path, os.W_OK)), sep='\\n')"
@@ -50,6 +51,19 @@ def test_ray_does_not_start_in_a_folder_of_another_user(shared_temp: Path) -> No
     ):
         pass
     assert not ray.is_initialized()
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def slow(*arguments: object, **options: object) -> None:
+        tries.append(1)
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(ArchiveError, match="Ray did not start in 3 tries") as caught:
+        ray_runtime._start_embedded({})
+    assert len(tries) == 3 and caught.value.exit_code == ExitCode.FAILED
 
 
 def test_the_path_of_a_socket_is_never_too_long(shared_temp: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.clip.survey import Survey
 from pipeline.local import LocalExecutor
 from pipeline.runs.run import Run
 from pipeline.runs.settings import Settings
-from pipeline.store import layout, storage
+from pipeline.store import storage
 from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
@@ -50,9 +50,7 @@ class Studio:
         work = self._open(clip)
         result = self.executor.result(work, clip)
         self.settings = replace(work.settings, published=None)  # as a later session sees it
-        survey = Survey.from_json(
-            storage.read_bytes(layout.survey(work.settings.ledger.uri, clip.clip_id))
-        )
+        survey = work.settings.ledger.survey(clip.clip_id)
         work.close()
         text = storage.read_bytes(work.settings.clip_uri(clip, ".framemd5")).decode()
         return PublishedClip(survey, result, Path(work.settings.clip_uri(clip)), text)

@@ -10,22 +10,27 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
+from jobs.evaluate.bench import write_clips
 from pipeline.clip.clip import Clip
+from pipeline.clip.details import Details, details_of
 from pipeline.clip.result import ClipResult, ShotRow
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.tasks import ClipEnded
 from pipeline.detect.measure import ClipMeasure
-from pipeline.runs.ledger import WorkerId
-from pipeline.runs.results import common_columns, series_json
+from pipeline.runs.ledger import SURVEY, WorkerId
+from pipeline.runs.results import common_columns
 from pipeline.runs.run import Run
 from pipeline.store import layout
 from pipeline.store.address import join
+from pipeline.survey import survey_clip
 from schemas.recipe import Recipe
 
 FRAMES = 8
@@ -39,7 +44,16 @@ def series_of(frames: int) -> list[dict[str, float | int]]:
     return measure.frames()
 
 
-SERIES = series_of(FRAMES)
+def details_of_a_clip() -> Details:
+    """What the ledger keeps of a small clip, from a clip that is drawn and surveyed."""
+    with tempfile.TemporaryDirectory() as temp:
+        folder = Path(temp)
+        write_clips(folder, 1, FRAMES, 64, 48)
+        clip = Clip("clip0", str(folder / "clip0.mkv"))
+        survey = survey_clip(clip, Recipe(), folder / "cache")
+    crcs = tuple(range(FRAMES))
+    segment = SegmentRecord(0, 0, FRAMES, crcs, 0.1, 0.1, 0.1, 0.5, 0.01, 1.0, 1.0, sha256="a" * 64)
+    return details_of(survey, segment, series_of(FRAMES), None)
 
 
 @contextmanager
@@ -56,22 +70,17 @@ def timed(what: str, clips: int) -> Iterator[None]:
     sys.stdout.flush()
 
 
-def end(work: Run, clip: Clip) -> None:
-    """Write to the ledger what a clip of one shard writes."""
-    ledger, store = work.settings.ledger, work.settings.store
-    store.write_bytes(layout.survey(ledger.uri, clip.clip_id), b"x" * 1600)
-    ledger.begin_shard(clip.clip_id, 0, WorkerId(ledger.session, "node", os.getpid()))
-    crcs = tuple(range(FRAMES))
-    ledger.commit_segment(
-        clip.clip_id,
-        SegmentRecord(0, 0, FRAMES, crcs, 0.1, 0.1, 0.1, 0.5, 0.01, 1.0, 1.0, uri="s", sha256="a"),
-    )
-    series = layout.series(ledger.uri, clip.clip_id)
-    store.write_bytes(series, series_json(clip.clip_id, SERIES))
+def end(work: Run, clip: Clip, details: Details) -> ClipEnded:
+    """Write to the ledger what a small clip writes."""
+    ledger, worker = work.settings.ledger, WorkerId(work.settings.ledger.session, "n", os.getpid())
+    ledger.claim_attempt(clip.clip_id, SURVEY, worker)
+    ledger.begin_shard(clip.clip_id, 0, worker)
     columns = common_columns(clip, work.settings, "published")
     columns |= {"frames": FRAMES, "width": 64, "height": 48, "output_sha256": "0" * 64}
     shot = ShotRow(clip.clip_id, 0, 0, FRAMES, FRAMES, 0, False, None)
-    ledger.commit_clip(ClipResult(columns, (shot,), series))
+    series = layout.done_marker(ledger.uri, clip.clip_id)
+    committed = ledger.commit_clip(ClipResult(columns, (shot,), series, details=details))
+    return ClipEnded(clip.clip_id, committed)
 
 
 def main() -> None:
@@ -83,12 +92,13 @@ def main() -> None:
     sys.stdout.write("|---|--:|--:|--:|\n")
     with timed("open a new run", count):
         work = Run.open("m.csv", clips, out, Recipe(), lambda event: None)
+    details = details_of_a_clip()
     with timed("end the clips (all workers)", count):
-        for clip in clips:
-            end(work, clip)
+        ends = [end(work, clip, details) for clip in clips]
     with timed("take the ends (driver)", count):
-        for clip in clips:
-            work.take(ClipEnded(clip.clip_id))
+        for item in ends:
+            work.take(item)
+    del ends
     with timed("open it again", count):
         again = Run.open("m.csv", clips, out, Recipe(), lambda event: None)
     del work

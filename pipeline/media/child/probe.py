@@ -56,6 +56,11 @@ def open_source(path: str, limits: Limits, number: int | None = None) -> InputCo
             container = av.open(
                 path, "r", format=form, options=options, metadata_errors="surrogateescape"
             )
+    except (av.PermissionError, av.FileNotFoundError) as error:  # it was there for the parent
+        gone = isinstance(error, av.FileNotFoundError)
+        reason = Reason.NOT_FOUND if gone else Reason.ACCESS_DENIED
+        sentence = f"cannot be opened: {error.strerror}; was it replaced just now?"
+        raise ClipFault(reason, sentence) from None
     except av.FFmpegError as error:
         said = "; ".join(dict.fromkeys(text.strip() for _, _, text in logs)) or str(error.strerror)
         if "moov atom not found" in said or "ended prematurely" in said:

@@ -79,13 +79,14 @@ def test_kubernetes_gets_a_cron_job_that_never_overlaps() -> None:
 
 @pytest.mark.parametrize("target", ["systemd", "cron"])
 def test_what_is_started_is_a_submit_that_the_program_takes(target: str) -> None:
-    texts = json.loads(render("--target", target, "--json").stdout)["files"].values()
+    shown = render("--target", target, "--max-review", "7", "--json")
+    texts = json.loads(shown.stdout)["files"].values()
     (line,) = (line for text in texts for line in text.splitlines() if " submit " in line)
     words = shlex.split(line.partition("/")[2])
     assert words[0].endswith("bin/archive-restore")  # of this installation, by its whole path
     taken = commands()["submit"].make_context("submit", words[words.index("submit") + 1 :])
     expected = {"manifest": "s3://b/m.csv", "out": "s3://b/out", "recipe": "film", "until": "06:00"}
-    assert expected.items() <= taken.params.items()
+    assert {**expected, "max_review": 7}.items() <= taken.params.items()
 
 
 def test_files_are_written_where_asked(tmp_path: Path) -> None:

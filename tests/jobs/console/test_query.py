@@ -32,6 +32,7 @@ def write_lake(out: str) -> None:
     formats = {"codec": "ffv1", "container": "matroska", "pix_fmt": "yuv420p", "frames": 48}
     good = formats | {"width": 720, "height": 576, "fps_num": 24, "fps_den": 1}
     twice = {"collection": "news", "share_changed": 0.2, "seconds_cpu": 1800.0, **good}
+    twice |= {"seconds_model": 900.0, "seconds_total": 1800.0, "duration_seconds": 600.0}
     twice |= {"field_order": "progressive", "scan_measured": "tff"}
     old, new = {"recipe_sha256": "1" * 64}, {"recipe_sha256": "2" * 64}
     nights = {
@@ -147,6 +148,10 @@ def test_views_say_what_they_promise(lake: str) -> None:
     assert rows("SELECT clip_id FROM touched_pixels_over(0.2)") == []
     costs = "SELECT collection, clips, restorations, cpu_hours FROM cost_by_collection"
     assert rows(costs)[0] == ("news", 2, 3, 1.0)
+    priced = "FROM cost_by_model(cpu_hour := 0.5)"
+    assert rows(f"SELECT device, busy_share, cpu_hours_per_hour, money_per_hour {priced}") == [
+        ("cpu", 0.5, 3.0, 1.5)
+    ]
     assert rows("SELECT clip_id, reason, sentence, runs FROM never_restored") == [
         ("c", "DECODE_CRC", "second", 2)
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.media.decoder import Decoder
 from pipeline.media.launcher import child_environment
-from pipeline.media.sandbox import Child
+from pipeline.media.sandbox import Child, missing_walls
 from schemas.reasons import Reason
 from tests.support.media.decoding import LIMITS, decode, fault_of
 from tests.support.media.media_factory import Clip, write_clip
@@ -64,6 +64,20 @@ def test_our_own_error_is_not_blamed_on_the_file(
     fault = fault_of(sound_file)
     assert fault.reason is Reason.INTERNAL
     assert "KeyError" in fault.sentence
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"), [("/etc/hostname", Reason.ACCESS_DENIED), ("/nowhere", Reason.NOT_FOUND)]
+)
+def test_a_file_that_was_replaced_is_no_unsupported_format(
+    other: str, reason: Reason, sound_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child may open no file but the one that was there when its walls were raised."""
+    if "files" in missing_walls():
+        pytest.skip("this kernel has no wall around files")
+    inject(monkeypatch, tmp_path, "sound.mkv", f"args = ({other!r}, *args[1:])")
+    fault = fault_of(sound_file)
+    assert fault.reason is reason and "was it replaced just now?" in fault.sentence
 
 
 def test_memory_beyond_the_limit_is_refused(

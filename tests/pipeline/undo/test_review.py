@@ -31,6 +31,7 @@ from tests.support.premis_schema import breaches, texts
 from tests.support.published import settings_for
 
 CHANGED = 5  # frames of the reel
+LATER = "20991231T000000-000000"  # a later run
 
 
 def master(out: str) -> str:
@@ -146,7 +147,7 @@ def test_killed_at_any_point_the_review_is_whole_or_not_there(
     with pytest.raises(Killed):
         review_clip("reel", out, decision)
     assert check_published(master(out)).faults == [] and table(out) == []
-    here = settings_for(reel[0], out=out)
+    here = replace(settings_for(reel[0], out=out), ledger=Ledger(out, LATER))
     assert unchanged(clip, here) is not None
     for lives in range(99):  # the writes at which the process ends
         folder = str(shutil.copytree(out, tmp_path / f"killed-{lives}"))
@@ -160,7 +161,7 @@ def test_killed_at_any_point_the_review_is_whole_or_not_there(
         assert check_published(master(folder)).faults == []
         assert [row["decision"] for row in table(folder)] == [decision]
         assert [entry["action"] for entry in log(folder)] == ["clip_reviewed"]
-        same = unchanged(clip, replace(here, ledger=Ledger(folder, here.ledger.run)))
+        same = unchanged(clip, replace(here, ledger=Ledger(folder, LATER)))
         assert (same is None) == (decision == "rerun")
         assert list(storage.listing(layout.publishing(folder))) == []
     assert lives > 5

@@ -20,6 +20,7 @@ import psutil
 
 from jobs.console.query import query
 from pipeline.proof.fixity import check_published, published_files
+from pipeline.proof.record import listed, read_record
 from pipeline.runs import audit
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.store import layout, storage
@@ -208,12 +209,11 @@ class FaultRun:
                         self.killed.add(attempt)
 
     def _swap(self, name: str) -> None:
-        """Put another picture in the place of a local source."""
-        path = self.folder / "local" / name
-        other = path.with_suffix(f".{time.monotonic_ns()}.mkv")
+        """Put another picture into a local source."""
+        other = self.folder / "other.mkv"
         write_clip(other, Clip(width=64, height=48, frames=8, grain=20 + len(self.swaps)))
         self.swaps.append(name)
-        other.replace(path)
+        (self.folder / "local" / name).write_bytes(other.read_bytes())
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
@@ -266,8 +266,14 @@ class FaultRun:
     def _check_files(self, published: set[str]) -> None:
         prefix = f"{self.out}/clips/"
         found = {uri.removeprefix(prefix) for uri in storage.listing(prefix)}
-        suffixes = ("", ".framemd5", ".sha256", ".premis.xml", ".json")
-        assert found == {f"{c}/{c}_rst.mkv{suffix}" for c in published for suffix in suffixes}
+        suffixes = ("", ".framemd5", ".premis.xml", ".json")
+        always = {f"{c}/{c}_rst.mkv{suffix}" for c in published for suffix in suffixes}
+        recorded = {
+            f"{c}/{file.name}"
+            for c in published
+            for file in listed(read_record(f"{prefix}{c}/{c}_rst.mkv"))
+        }
+        assert found == always | recorded
         assert all(not check_published(uri).faults for uri in published_files(self.out))
         for k in range(len(GOOD)):  # clips of one source have equal pictures
             plain = self.clips - len(self.faults)

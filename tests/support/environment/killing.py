@@ -65,7 +65,7 @@ class Killer:
         """Drive the run and kill by the plan. Returns the driver that is left."""
         driver = self.run.drive()
         for count, victim in steps:
-            self.wait_for(count, driver)
+            driver = self.wait_for(count, driver)
             say(f"{datetime.now():%H:%M:%S} {self.run.ended()} clips ended: {victim}")
             self.kill(victim, driver)
             self.killed.append(victim)
@@ -76,16 +76,22 @@ class Killer:
                 driver = self.run.drive()
         return driver
 
-    def wait_for(self, count: int, driver: subprocess.Popen[bytes]) -> None:
-        """Wait until so many clips have ended. Nothing may stand still for the time of grace."""
+    def wait_for(self, count: int, driver: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until so many clips have ended. Nothing may stand still for the time of grace.
+
+        Returns the driver: another one if Ray did not start, as on a machine that is too busy.
+        """
         ended, since = -1, time.monotonic()
         while (now := self.run.ended()) < count:
-            assert driver.poll() is None, self.run.log()
+            if driver.poll() is not None:
+                assert "Ray did not start" in self.run.log()[-400:], self.run.log()
+                driver, since = self.run.drive(), time.monotonic()
             if now != ended:
                 ended, since = now, time.monotonic()
             stands = time.monotonic() - since
             assert stands < GRACE_SECONDS, f"{now} clips ended, none for {stands:.0f} s"
             time.sleep(1)
+        return driver
 
     def kill(self, victim: str, driver: subprocess.Popen[bytes]) -> None:
         """Kill one process, fill the disk, or stop the store."""
