@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
-	docs films bench bench-small bench-memory bench-query gpu-check
+	docs films harm bench bench-small bench-memory bench-query gpu-check
 
 setup: $(READY)
 
@@ -82,6 +82,10 @@ docs: $(READY)
 
 films: $(READY)
 	$(BIN)/python -m jobs.pages.films "$${ARCHIVE_RESTORE_DATA:?name the folder with archive/}/archive"
+
+harm: $(READY)
+	$(BIN)/python -m jobs.evaluate.harm.suite "$${ARCHIVE_RESTORE_DATA:?name the folder with valid/ and archive/}" \
+		"$${OUT:-harm}" $(HARM)
 
 bench: $(READY)
 	$(BIN)/python -m jobs.evaluate.bench

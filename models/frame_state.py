@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
-Why = Literal["clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm"]
+Why = Literal[
+    "clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm", "accepted"
+]  # fmt: skip
 
 # What happens to regions that may be real: left, repaired if they are upright lines, all repaired.
 Suspects = Literal["leave", "scratches", "repair"]

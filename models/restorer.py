@@ -20,7 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
-from models.fidelity.evidence import EVIDENCE_REACH, apply_decisions, find_suspects
+from models.fidelity.evidence import (
+    EVIDENCE_REACH,
+    Accepted,
+    apply_decisions,
+    find_suspects,
+)
 from models.fidelity.grain import find_grain, keep_grain
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
@@ -162,6 +167,7 @@ class Restorer:
         grain: float = 0.0,
         side: int = 0,
         watch: Watch = unwatched,
+        accepted: Accepted | None = None,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -173,7 +179,7 @@ class Restorer:
         record has the same reason. ``grain`` is the share of the source's grain that stays, in
         [0, 1]: with 1, only repairs and the exposure differ from the source. ``side`` is that of
         the first tiles to try; 0 is whole frames. ``watch`` may pass on the frames of every stage,
-        to measure it.
+        to measure it. ``accepted`` are suspects that are repaired all the same, by frame.
         """
         if missing:
             frames = watch("missing", interpolate(frames, missing))
@@ -188,7 +194,7 @@ class Restorer:
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
         network = NetworkStage(self.net, self.steps, seed, side)
         frames = watch("network", network.run(frames))
-        frames = watch("evidence", find_suspects(frames, suspects))
+        frames = watch("evidence", find_suspects(frames, suspects, accepted))
         if grain:
             frames = watch("grain", find_grain(frames))
         # With all of the grain nothing is averaged. Samples of more steps differ between frames.

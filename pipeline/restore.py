@@ -16,11 +16,12 @@ from typing import NamedTuple, Self, cast
 import numpy as np
 
 from models.colour import PixelFormat
+from models.fidelity.evidence import Accepted
 from models.frame_state import FrameState, Repair
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.box import Box, put_back
-from pipeline.clip.fields import fields_of, in_frame, woven
+from pipeline.clip.fields import fields_of, in_field, in_frame, woven
 from pipeline.clip.frames import Frame, Planes, Probe
 from pipeline.clip.regions import RegionWriter
 from pipeline.clip.segment import SegmentRecord, regions_beside
@@ -55,16 +56,22 @@ class _Lines(NamedTuple):
 
     blanking: Blanking
     protect: tuple[Box, ...]  # they keep the source, and so do the edges
+    accepted: Accepted  # suspects that are repaired
     parity: int | None = None
 
     @classmethod
     def of(cls, survey: Survey, parity: int | None = None) -> Self:
         """The lines of a clip's frames, or of its fields of one parity."""
         boxes = tuple(Box.parse(box) for box in survey.protect)
+        found: dict[int, list[tuple[int, int, int, int]]] = {}
+        for frame, box in map(Box.of_region, survey.accepted):
+            whole = box.x, box.y, box.width, box.height
+            if (own := whole if parity is None else in_field(whole, parity)) is not None:
+                found.setdefault(frame, []).append(own)
         if parity is None:
-            return cls(survey.blanking, boxes)
+            return cls(survey.blanking, boxes, found)
         edges = survey.blanking.of_field(parity, survey.probe.height)
-        return cls(edges, tuple(box.of_field(parity) for box in boxes), parity)
+        return cls(edges, tuple(box.of_field(parity) for box in boxes), found, parity)
 
     def kept(self, source: Planes, restored: Planes, pix_fmt: str) -> Planes:
         """The restored planes with the source's samples in the edges and boxes."""
@@ -80,13 +87,15 @@ class _Lines(NamedTuple):
 
 
 class ShardRestorer:
-    """Restores shards with one loaded model."""
+    """Restores shards with one loaded model: that of the recipe, or the one that is given."""
 
-    def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, threads: int | None = None, model: Restorer | None = None
+    ) -> None:
         if threads is not None:
             limit_threads(threads)
         self.recipe = recipe
-        self.restorer = Restorer(recipe.model)
+        self.restorer = model or Restorer(recipe.model)
         self._side = 0  # of the first tiles to try; 0 is the whole frame
 
     @property
@@ -250,6 +259,7 @@ class ShardRestorer:
             suspects=self.recipe.suspects,
             grain=self.recipe.grain,
             side=self._side,
+            accepted=lines.accepted,
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

@@ -26,7 +26,7 @@ from pipeline.detect.change_film import beside
 from pipeline.media.sandbox import KilledFromOutside
 from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
-from pipeline.runs.results import failed, unchanged
+from pipeline.runs.results import accepted, failed, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.shard_progress import ShardProgress
@@ -100,14 +100,20 @@ class SurveyStage:
         if stored is not None:
             survey = Survey.from_json(stored)
             if survey.source_token == source_token(clip.source_uri):
-                return survey, True
+                now = self._with_accepted(clip, survey)
+                return now, now is survey
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):
             cache, recipe = Path(settings.cache), settings.of(clip).recipe
             survey = patiently(
                 lambda: survey_clip(clip, recipe, cache, self.nodes.room()),
                 clip.source_uri, cache, settings.store.retry,
             )  # fmt: skip
-        return survey, False
+        return self._with_accepted(clip, survey), False
+
+    def _with_accepted(self, clip: Clip, survey: Survey) -> Survey:
+        """The survey with the suspects that a person has accepted by now."""
+        now = accepted(clip, self.settings)
+        return survey if now == survey.accepted else replace(survey, accepted=now)
 
 
 @contextmanager

@@ -81,6 +81,10 @@ REVIEWS: Columns = {
         "Run whose version of the clip was reviewed.", required=True, pattern=RUN_ID
     ),
     "decision": text("What was decided.", required=True, values=tuple(DECISIONS)),
+    "region": text(
+        "The region that was decided on, as frame:x,y,width,height: `accept` repairs this suspect "
+        "in the next run, `revert` puts it back. Null: the clip."
+    ),
     "by": text("Who decided.", required=True),
     "note": text("Why, in the person's words."),
     "at": instant("When."),

@@ -20,6 +20,7 @@ WHY: dict[str, str] = {
     "swarm": "Many regions in these frames are on paths: it may be one more thing in motion.",
     "path": "Regions like it lie on a straight path before and after: it may be a thing in motion.",
     "like_clean": "Few repairs of its shot are clear, as in clean film: all of them were undone.",
+    "accepted": "A person accepted its repair.",
     "rule": "A rule of the verdict put the source back here.",
 }
 

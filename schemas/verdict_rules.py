@@ -128,6 +128,8 @@ def _whole(entry: Mapping[str, Any], base: Mapping[str, Mapping[str, Any]]) -> d
     former = dict(base.get(str(entry.get("name")), {}))
     if "above" in entry or "below" in entry:
         former = {key: value for key, value in former.items() if key not in ("above", "below")}
+    if entry.get("verdict", "fail") != "fail":  # only a failure is put back
+        former.pop("fallback", None)
     return {**former, **entry}
 
 

@@ -115,6 +115,9 @@ def review(
     out: Out,
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides; default: the user.")] = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
+    region: Annotated[
+        str, typer.Option(metavar="ID", help="One region, as `query --view suspects` names it.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Record what a person decided about a clip, and do it.
@@ -122,7 +125,8 @@ def review(
     accept: the clip is right; it leaves the review queue. revert: the whole source is put back.
     rerun: the next submit restores the clip again. question: somebody else has to look; it needs a
     note. The tables, the record, the PREMIS document and the audit log say who decided what, and
-    when. The last decision counts: accept also takes a rerun back.
+    when. The last decision counts: accept also takes a rerun back. With --region, accept has the
+    next submit repair one suspect, and revert puts one repaired region back.
 
     \b
     Example:
@@ -131,11 +135,14 @@ def review(
     from pipeline.undo.review import review_clip
     from schemas.judgement import DECISIONS
 
-    done = review_clip(clip, out, decision, by=by, note=note)
+    done = review_clip(clip, out, decision, by=by, note=note, region=region)
     if as_json:
         output.emit(done.to_dict())
         return
     lines = [f"{clip}, {decision} by {done.by}: {DECISIONS[decision]}"]
+    if region:
+        lines = [f"{clip}, {decision} of region {region} by {done.by}"]
+        lines += ["the next submit repairs it"] if decision == "accept" else []
     output.say("\n".join([*lines, *([_described(done.put_back)] if done.put_back else [])]))
 
 

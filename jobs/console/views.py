@@ -34,7 +34,8 @@ def _word(meaning: str) -> Column:
 
 
 _LARGEST = """
-    SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why
+    SELECT clip_id, run, shot, frame, x, y, width, height, area, bright, change, why,
+        format('{{}}:{{}},{{}},{{}},{{}}', frame, x, y, width, height) AS region
     FROM regions
     SEMI JOIN last_restorations USING (clip_id, run)
     WHERE decision = '{decision}'
@@ -88,10 +89,12 @@ VIEWS: dict[str, View] = {
         "Regions that the last restoration of each clip left, since they may be real: the largest "
         "first.",
         _LARGEST.format(decision="suspect"),
+        columns={"region": _word("Its id, for `review accept --region`.")},
     ),
     "largest_repairs": View(
         "Regions that the last restoration of each clip repaired, the largest first.",
         _LARGEST.format(decision="repair"),
+        columns={"region": _word("Its id, for `review revert --region`.")},
     ),
     "worst_frames": View(
         "Frames of the last restoration of each clip: the largest changed region first.",

@@ -94,6 +94,39 @@ def bare_fps(workers: int, frames: int) -> float:
     return workers * frames / max(seconds)
 
 
+def measures_loop(frames: int) -> float:
+    """Return the CPU-seconds of all measures of a clip, before and after, over drawn frames.
+
+    The restored frames are other drawings: measures cost the same whatever the picture.
+    """
+    import cv2
+
+    from pipeline.detect.frame_changes import ChangeMeter, chroma_of
+    from pipeline.detect.measure import ClipMeasure, planes_to_luma
+
+    cv2.setNumThreads(1)
+    made = [[_planes(f) for f in drawn(frames, WIDTH, HEIGHT, seed)] for seed in (0, 1)]
+    measure, departures = ClipMeasure(), ChangeMeter()
+    started = time.process_time()
+    for before, after in zip(*made, strict=True):
+        one, other = (planes_to_luma(planes, "yuv420p", 8) for planes in (before, after))
+        measure.add(one, other)
+        colours = zip(*(chroma_of(p, "yuv420p") for p in (before, after)), strict=True)
+        departures.add(one, other, list(colours), 8)
+    measure.summary(), departures.rows()
+    return time.process_time() - started
+
+
+def _planes(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+    """The planes of a picture as yuv420p."""
+    import cv2
+
+    coded = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
+    height, width = picture.shape[:2]
+    small = coded[height:].reshape(2, height // 2, width // 2)
+    return coded[:height], small[0], small[1]
+
+
 @dataclass(frozen=True)
 class Speed:
     """The speed of one run of the pipeline over drawn clips."""
@@ -195,12 +228,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         speed = pipeline_speed(Path(folder), workers)
     bare = (before + bare_fps(workers, FRAMES)) / 2
+    share = measures_loop(FRAMES) / FRAMES * bare / workers
     short, long = memory(SHORT), memory(LONG)
     table = [
         (f"bare model, {workers} processes, {WIDTH}x{HEIGHT}", f"{bare:.2f} frames/s", ""),
         (f"pipeline, steady ({CLIPS} clips of {FRAMES})", f"{speed.steady:.2f} frames/s", ""),
         ("pipeline / bare model, steady", f"{speed.steady / bare:.2f}", "0.85 or more"),
         ("pipeline / bare model, with Ray's start and end", f"{speed.whole / bare:.2f}", ""),
+        ("measures / bare model, CPU-seconds", f"{share:.3f}", "0.10 or less"),
         ("pipeline, CPU-seconds a frame", f"{speed.cpu:.3f}", ""),
         (f"peak memory, {SHORT} frames", f"{short:.0f} MiB", ""),
         (f"peak memory, {LONG} frames", f"{long:.0f} MiB", ""),

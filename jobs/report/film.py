@@ -89,6 +89,12 @@ def joined(spans: Iterable[Span]) -> list[Range]:
     return ranges
 
 
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    area = size[0] * 2 <= picture.shape[1]  # below that, both ways look the same, and one is slow
+    way = cv2.INTER_AREA if area else cv2.INTER_LINEAR
+    return cv2.resize(picture, size, interpolation=way).astype(np.uint8, copy=False)
+
+
 class Film:
     """Writes the film while the pictures of a clip are taken."""
 
@@ -109,12 +115,13 @@ class Film:
         self._size, self._fps = (across, down), rate_of(fps)
         self._writer = ViewWriter(self.path, across, 2 * down + down // 2, self._fps)
 
-    def small(self, picture: Picture, share: int = 1) -> Picture:
-        """A picture in the size of the film, or a `share` of it."""
-        size = self._size[0] // share, self._size[1] // share
-        if picture.shape[1::-1] == size:
-            return picture
-        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    def small(self, picture: Picture) -> Picture:
+        """A picture in the size of the film."""
+        return picture if picture.shape[1::-1] == self._size else _resized(picture, self._size)
+
+    def half(self, small: Picture) -> Picture:
+        """A picture in the size of the film in half its size."""
+        return _resized(small, (self._size[0] // 2, self._size[1] // 2))
 
     def add(self, source: Picture, restored: Picture, change: Picture) -> None:
         """Add a frame. The change has half the width and height of the others."""

@@ -69,6 +69,9 @@ SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 MARGIN = 2  # pixels around a suspect that keep the source as well
 
 
+Accepted = Mapping[int, Sequence[Box]]  # suspects to repair, by frame: their boxes
+
+
 class _Looked(NamedTuple):
     """A frame, what stands out in it, and how its strong regions lie on paths."""
 
@@ -89,20 +92,50 @@ class _Decided(NamedTuple):
 
 
 def find_suspects(
-    frames: Iterable[FrameState], suspects: Suspects = "leave"
+    frames: Iterable[FrameState],
+    suspects: Suspects = "leave",
+    accepted: Accepted | None = None,
 ) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
     ``defects`` is then what is repaired, (H, W) in [0, 1]. With `scratches`, long upright lines
     that the network marks are repaired too. With `repair`, suspects are recorded as repairs, no
-    pixel is a suspect, and ``defects`` has the network's as well.
+    pixel is a suspect, and ``defects`` has the network's as well. What a person ``accepted`` is
+    repaired, whatever it looks like.
     """
     for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
         frame = around[0].frame
         decided = _decide(around, lines=suspects == "scratches")
+        if accepted and (boxes := accepted.get(frame.index)):
+            decided = _with_accepted(decided, boxes)
         settle = _all_repaired if suspects == "repair" else _settled
         settled = settle(frame, decided)
         yield _filled(settled, around[0].seen, decided.left)
+
+
+def _with_accepted(decided: _Decided, boxes: Sequence[Box]) -> _Decided:
+    """What was decided, but for the suspects that a person accepted: they are repaired."""
+    suspects, defects = decided.suspects.copy(), decided.defects.copy()
+    repairs = list(decided.repairs)
+    for number, one in enumerate(decided.repairs):
+        if one.decision == "suspect" and any(is_same(one.box, box) for box in boxes):
+            x, y, wide, high = one.box
+            window = np.zeros_like(suspects)
+            window[y : y + high, x : x + wide] = suspects[y : y + high, x : x + wide]
+            suspects &= ~window
+            defects |= _grown(window)
+            repairs[number] = one._replace(decision="repair", why="accepted")
+    return decided._replace(suspects=suspects, defects=defects, repairs=tuple(repairs))
+
+
+def is_same(one: Box, other: Box) -> bool:
+    """Whether two boxes are of one region: they have most of their pixels in common."""
+    sides = [
+        max(0, min(one[at] + one[at + 2], other[at] + other[at + 2]) - max(one[at], other[at]))
+        for at in (0, 1)
+    ]
+    common = sides[0] * sides[1]
+    return 2 * common > one[2] * one[3] + other[2] * other[3] - common
 
 
 def _settled(frame: FrameState, decided: _Decided) -> FrameState:

@@ -29,6 +29,21 @@ class Box:
             raise ValueError(f"{text}: give x,y,w,h in pixels, such as 120,80,64,48")
         return cls(*(int(part) for part in match.groups()))
 
+    @classmethod
+    def of_region(cls, text: str) -> tuple[int, Self]:
+        """Frame and box of a region's id, `frame:x,y,w,h`. Raises ValueError."""
+        frame, _, box = text.partition(":")
+        if not re.fullmatch(r"\d{1,9}", frame, re.ASCII):
+            raise ValueError(f"{text}: give frame:x,y,w,h, as the view `suspects` does")
+        return int(frame), cls.parse(box)
+
+    def grown(self, by: int, probe: Probe, by_fields: bool) -> Box:
+        """The box with more pixels on each side, inside the picture; it cuts no chroma sample."""
+        x, y = max(self.x - by, 0), max(self.y - by, 0)
+        right = min(self.x + self.width + by, probe.width)
+        down = min(self.y + self.height + by, probe.height)
+        return Box(x, y, right - x, down - y).widened(probe, by_fields)
+
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
 

@@ -31,6 +31,12 @@ def in_frame(repair: Repair, parity: int) -> Repair:
     return repair._replace(box=(x, 2 * y + parity, width, 2 * height - 1))
 
 
+def in_field(box: tuple[int, int, int, int], parity: int) -> tuple[int, int, int, int] | None:
+    """The box of a region in pixels of the field it was found in; None if that is the other one."""
+    x, y, width, height = box
+    return (x, y // 2, width, (height + 1) // 2) if y % 2 == parity else None
+
+
 def woven(top: Planes, bottom: Planes) -> Planes:
     """The frame made of two fields."""
     planes = []

@@ -46,6 +46,7 @@ class Survey:
     gaps: list[str] = field(default_factory=list)  # missing numbers of a sequence
     fill: list[int] = field(default_factory=list)  # numbers of frames to interpolate
     protect: list[str] = field(default_factory=list)  # boxes that keep the source, `x,y,w,h`
+    accepted: list[str] = field(default_factory=list)  # suspects to repair: `frame:x,y,w,h`
     source_md5: str = ""  # a later manifest may have it as its checksum
 
     @property

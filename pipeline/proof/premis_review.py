@@ -39,6 +39,8 @@ def reviewed(former: bytes, facts: Looked) -> bytes:
     """
     review = facts.review
     decision, by = str(review["decision"]), str(review["by"])
+    region = review.get("region")
+    what = f"region {region}" if region else DECISIONS[decision]
     seen = f"verdict {review['verdict'] or 'unknown'}"
     note = f"; note: {review['note']}" if review["note"] else ""
     role = term("linkingAgentRole", "authorizer", "eventRelatedAgentRole", "aut")
@@ -47,7 +49,7 @@ def reviewed(former: bytes, facts: Looked) -> bytes:
         node("eventType", "quality review"),
         facts.at,
         f"{seen}: {facts.sentence}" if facts.sentence else seen,
-        f"{decision}: {DECISIONS[decision]}{note}",
+        f"{decision}: {what}{note}",
         facts,
         identifier("linkingAgent", "local", by, role),
         linked_object(facts.master, "source"),

@@ -79,6 +79,7 @@ def publish_record(
         "statement": statement(row, recipe.to_dict()),
         **files,
         "put_back": list(put_back),
+        "accepted": survey.accepted,
     }
     folder, _, master = uri.rpartition("/")
     kept = {*record["files"], f"{master}.json"}

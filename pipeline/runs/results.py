@@ -208,6 +208,13 @@ def unchanged(
     return ClipResult({**published, **now, **made_with, "sentence": _HELD})
 
 
+def accepted(clip: Clip, settings: Settings) -> list[str]:
+    """The ids of suspects that a person accepted to be repaired, in the clip's record."""
+    record = _published_record(clip, settings) or {}
+    lists = [cast(list[str], record.get(name) or []) for name in ("accepted", "to_repair")]
+    return sorted({region for ids in lists for region in ids})
+
+
 def _broken_off(record: Record, settings: Settings) -> bool:
     """Whether this run has published the record but was killed before it could end the clip."""
     ledger, row = settings.ledger, cast(Record, record["row"])

@@ -13,9 +13,10 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.clip.box import put_back
+from pipeline.clip.box import Box, put_back
 from pipeline.clip.frames import Frame, Planes
 from pipeline.clip.put_back import Plan, PutBack
 from pipeline.clip.regions import SCHEMA, batches
@@ -30,6 +31,8 @@ from pipeline.undo.regions import left_as_suspects, sums
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
+
+AROUND = 6  # pixels around the box of a region that its repair changes
 
 
 def rewritten(
@@ -96,10 +99,21 @@ class _Rewriter:
         return self._with_changes(self._with_regions(made))
 
     def _planes(self, before: Frame, after: Frame) -> Planes:
-        planes = after.planes
+        planes, pix_fmt = after.planes, self.survey.probe.pix_fmt
         for one in self._of(before.index):
-            planes = put_back(planes, before.planes, self.survey.probe.pix_fmt, one.region)
+            planes = put_back(planes, before.planes, pix_fmt, one.region)
+        for box in self._kept(before.index):
+            planes = put_back(planes, after.planes, pix_fmt, box)
         return planes
+
+    def _kept(self, frame: int) -> list[Box]:
+        """Where a person accepted a repair, which stays in a shot that is put back as clean."""
+        if any(one.rule for one in self._of(frame)):
+            return []
+        return [
+            box.grown(AROUND, self.survey.probe, self.survey.by_fields)
+            for at, box in map(Box.of_region, self.survey.accepted) if at == frame
+        ]  # fmt: skip
 
     def _of(self, frame: int) -> Iterator[PutBack]:
         if frame not in self.survey.fill:
@@ -122,7 +136,7 @@ class _Rewriter:
         entries = [one.to_dict() for one in self.plan]
         with pq.ParquetWriter(path, SCHEMA, compression="zstd") as file:
             for part in batches(Path(self.segment.regions_uri)):
-                kept = left_as_suspects(part, entries)
+                kept = left_as_suspects(part, entries, self.survey.accepted)
                 total += sums([kept])
                 file.write_table(kept)
         return replace(made, regions_uri=str(path), **asdict(total))
@@ -139,6 +153,9 @@ class _Rewriter:
                 new = map_
                 for one in self._of(frame):
                     new = cleared(new, one.region, self.survey.probe)
+                for box in self._kept(frame):
+                    inside = cleared(np.ones_like(new), box, self.survey.probe) == 0
+                    new = np.where(inside, map_, new)
                 writer.write(new)
                 total.add(new)
         return replace(

@@ -99,7 +99,7 @@ def _delete_signatures(place: str, record: Mapping[str, Any], store: Store) -> N
 def _note_review(out: str, work: Commit, review: Mapping[str, object], store: Store) -> None:
     """Write the row of a review. A clip to run again is taken out of runs that may be resumed."""
     write_review(out, review, store)
-    if review["decision"] == "rerun":
+    if review["decision"] == "rerun" or (review["decision"] == "accept" and review.get("region")):
         for ledger in unfinished(out, store.retry):
             ledger.reopen(work.clip_id, ended_well=True)
 

@@ -31,17 +31,30 @@ def standing(
         yield part.filter(pc.invert(_put_back(part, reverts)))
 
 
-def left_as_suspects(part: pa.Table, put_back: Sequence[Mapping[str, Any]]) -> pa.Table:
+def left_as_suspects(
+    part: pa.Table, put_back: Sequence[Mapping[str, Any]], accepted: Sequence[str] = ()
+) -> pa.Table:
     """The regions of a shard with those that were put back before publishing as suspects.
 
-    Entries have the form of a revert, and `why`: the reason code of the regions.
+    Entries have the form of a revert, and `why`: the reason code of the regions. The ids of those
+    that a person `accepted` stay repairs, unless a rule put them back.
     """
+    ids = region_ids(part)
     for entry in put_back:
         inside = pc.and_(_inside(part, entry), pc.equal(part["decision"], "repair"))
+        if not entry.get("rule"):
+            inside = pc.and_(inside, pc.invert(pc.is_in(ids, pa.array(accepted, pa.string()))))
         for name, value in (("decision", "suspect"), ("why", entry["why"])):
             column = pc.if_else(inside, value, part[name])
             part = part.set_column(part.column_names.index(name), part.schema.field(name), column)
     return part
+
+
+def region_ids(part: pa.Table) -> pa.Array:
+    """The id of each region: `frame:x,y,w,h`."""
+    names = ("frame", "x", "y", "width", "height")
+    frame, *box = (pc.cast(part[name], pa.string()) for name in names)
+    return pc.binary_join_element_wise(frame, pc.binary_join_element_wise(*box, ","), ":")
 
 
 def _put_back(part: pa.Table, entries: Sequence[Mapping[str, Any]]) -> pa.Array:

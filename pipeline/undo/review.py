@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import pyarrow.compute as pc
+
+from pipeline.clip.box import Box
 from pipeline.proof.premis_review import Looked, reviewed
 from pipeline.proof.record import Digest, listed, sealed
 from pipeline.runs import lease
@@ -22,10 +25,13 @@ from pipeline.runs.process import Process
 from pipeline.store import layout, storage
 from pipeline.undo.published import record_of
 from pipeline.undo.publishing import Commit, commit, finish
+from pipeline.undo.regions import region_ids, standing
 from pipeline.undo.revert import Reverted, reverted
 from pipeline.undo.selection import Request
 from schemas.errors import ArchiveError
 from schemas.judgement import DECISIONS
+
+OF_A_REGION = ("accept", "revert")  # what may be decided about one region
 
 
 @dataclass(frozen=True)
@@ -45,28 +51,62 @@ class Review:
         return facts | ({"reverted": self.put_back.to_dict()} if self.put_back else {})
 
 
-def review_clip(clip: str, out: str, decision: str, *, by: str = "", note: str = "") -> Review:
+def review_clip(
+    clip: str, out: str, decision: str, *, by: str = "", note: str = "", region: str = ""
+) -> Review:
     """Record what a person decided about a published clip, and do it. Takes the output's lease.
 
-    `accept` takes back an earlier `rerun`. `revert` puts the whole source back first. Without `by`,
-    the user of this process decided. Raises ArchiveError for an unknown decision, a question
-    without a note, or a clip that is not published, and Locked; `revert` raises what `revert_clip`
-    raises.
+    `accept` takes back an earlier `rerun`. `revert` puts the whole source back first. With the id
+    of a `region`, `accept` has the next run repair this suspect, and `revert` puts this region
+    back. Without `by`, the user of this process decided. Raises ArchiveError for an unknown
+    decision or region, a question without a note, or a clip that is not published, and Locked;
+    `revert` raises what `revert_clip` raises.
     """
     if decision not in DECISIONS:
         raise ArchiveError(f"{decision}: give one of {', '.join(DECISIONS)}")
     if decision == "question" and not note.strip():
         raise ArchiveError("a question needs --note: what has somebody else to look at?")
+    if region and decision not in OF_A_REGION:
+        raise ArchiveError(
+            f"{decision} is for a clip: --region goes with {' or '.join(OF_A_REGION)}"
+        )
     person = by or Process.here().actor
     with lease.held(out, "review") as mine:
         finish(out)
         uri, _, record = record_of(clip, out)
-        row, put_back = _row(clip, record["row"], decision, person, note), None
+        request = _region(clip, record, region, decision) if region else Request()
+        row = _row(clip, record["row"], decision, person, note) | {"region": region or None}
+        put_back = None
         if decision == "revert":
-            put_back = reverted(clip, out, Request(), mine, by=person, note=note, review=row)
+            put_back = reverted(clip, out, request, mine, by=person, note=note, review=row)
         if put_back is None or not put_back.frames:  # else it is recorded with what was put back
             _record(out, uri, record, row, mine)
     return Review(clip, decision, person, note, str(row["run"]), put_back)
+
+
+def _region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
+    """The frame and the box of a region that may be decided on. Raises ArchiveError."""
+    try:
+        frame, box = Box.of_region(region)
+    except ValueError as error:
+        raise ArchiveError(f"--region {error}") from error
+    wanted = "suspect" if decision == "accept" else "repair"
+    row, reverts = record["row"], record.get("reverts", [])
+    found = any(
+        wanted in part.filter(pc.equal(region_ids(part), region))["decision"].to_pylist()
+        for part in standing(row, reverts)
+    )
+    if not found:
+        raise ArchiveError(
+            f"{clip} has no {wanted} {region}: `archive-restore query --view "
+            f"{'suspects' if wanted == 'suspect' else 'largest_repairs'}` lists them"
+        )
+    if decision == "accept" and reverts:
+        raise ArchiveError(
+            f"source pixels were put back in {clip}, and restoring it again would undo that: "
+            "`archive-restore revert --release` allows it"
+        )
+    return Request(frames=range(frame, frame + 1), region=box)
 
 
 def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
@@ -139,7 +179,11 @@ def _amended(
     if review["decision"] == "rerun":
         released = {name: review[name] for name in ("at", "by", "note")}
         new |= {"work_key": None, "released": released}
+    elif review["decision"] == "accept" and review["region"]:
+        wanted = {*record.get("to_repair", ()), str(review["region"])}
+        new |= {"work_key": None, "to_repair": sorted(wanted)}
     elif review["decision"] == "accept":
+        new.pop("to_repair", None)
         new["work_key"] = record["row"]["work_key"]
         new.pop("released", None)
     return new

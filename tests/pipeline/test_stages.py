@@ -16,7 +16,7 @@ from pipeline.clip.tasks import ClipEnded, ClipLeft, ShardDone, ShardTask
 from pipeline.local import ThisProcess
 from pipeline.media.sandbox import KilledFromOutside
 from pipeline.runs.run import Run
-from pipeline.stages import AssembleStage, SurveyStage, guarded
+from pipeline.stages import AssembleStage, Restorers, RestoreStage, SurveyStage, guarded
 from pipeline.store import local
 from pipeline.store.outage import patiently
 from pipeline.store.retry import NIGHTLY
@@ -91,7 +91,7 @@ def test_after_exhausted_retries_the_result_is_written_once(
     assert 200 < sum(clock) < 300
 
 
-@pytest.mark.parametrize("step", ["survey", "assembly"])
+@pytest.mark.parametrize("step", ["survey", "restoration", "assembly"])
 def test_a_clip_that_kills_its_worker_again_and_again_is_quarantined(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +103,9 @@ def test_a_clip_that_kills_its_worker_again_and_again_is_quarantined(
     stage: Callable[[], object]
     if step == "survey":
         stage = partial(SurveyStage(work.settings, here), clip)
+    elif step == "restoration":  # of a small clip: it leaves nothing but its attempts
+        task = ShardTask(clip, 0, 10, 1, 10, "{}")
+        stage = partial(RestoreStage(work.settings, here, Restorers(1)), task)
     else:
         work.settings.ledger.commit_segment(clip.clip_id, a_segment())
         done = ShardDone(ShardTask(clip, 0, 10, 1, 10), "restored", {})
@@ -111,7 +114,8 @@ def test_a_clip_that_kills_its_worker_again_and_again_is_quarantined(
         assert exit_code(stage) == DEATH
     assert exit_code(stage) == 0  # the step is not tried again
     result = work.settings.ledger.result("c0")
-    assert (result.state, result.reason) == ("quarantined", Reason.WORKER_LOST)
+    reason = Reason.GPU_LOST if step == "restoration" else Reason.WORKER_LOST
+    assert (result.state, result.reason) == ("quarantined", reason)
     assert result.sentence.startswith("3 workers died ")
 
 

@@ -6,7 +6,13 @@ import pytest
 
 from schemas.errors import ArchiveError
 from schemas.recipe import Recipe, load_recipe, parse_recipe
-from schemas.verdict_rules import built_in_rules, load_rules, rules_toml, rules_with
+from schemas.verdict_rules import (
+    built_in_rules,
+    load_rules,
+    parse_rules,
+    rules_toml,
+    rules_with,
+)
 
 WHOLE = '[[rules]]\nname = "a"\nsays = "b"\nmeasure = "luma_shift"\nverdict = "fail"\nabove = 1\n'
 
@@ -65,3 +71,14 @@ def test_a_wrong_rule_of_a_recipe_is_named() -> None:
         parse_recipe('[[rules]]\nname = "region_changed"\nverdict = "bad"\n')
     with pytest.raises(ArchiveError, match=r"write .*rules"):
         parse_recipe("rules = 3\n")
+
+
+def test_a_fallback_needs_a_failure() -> None:
+    (rule,), faults = parse_rules([{"name": "out_of_step", "above": 0.4}])
+    assert (rule.fallback, faults) == ("shot", [])
+    (rule,), faults = parse_rules([{"name": "out_of_step", "verdict": "pass"}])
+    assert (rule.fallback, faults) == ("none", [])
+    _, faults = parse_rules([{"name": "region_changed", "fallback": "region"}])
+    assert faults == ["rule 1: fallback = 'region' needs verdict = 'fail'"]
+    _, faults = parse_rules([{"name": "out_of_step", "fallback": "all"}])
+    assert faults == ["rule 1: fallback = 'all' is not one of region, shot, clip, none"]

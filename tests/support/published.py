@@ -67,15 +67,17 @@ def publish(
     erased: int | None = None,
     shots: list[Shot] | None = None,
     regions: Sequence[tuple[int, Repair]] = (),
+    accepted: Sequence[str] = (),
     **columns: Any,
 ) -> dict[str, Any]:
     """Publish `source` under its file name. `columns` are more manifest columns.
 
     `shots` take the place of those of the survey. `regions` are of the frame before each of them.
+    Those that a person `accepted` are named by their ids.
     """
     clip = Clip(source.stem, str(source), **columns)
     survey = survey_clip(clip, settings.recipe, Path(settings.cache))
-    survey = replace(survey, shots=shots or survey.shots)
+    survey = replace(survey, shots=shots or survey.shots, accepted=list(accepted))
     storage.write_bytes(layout.survey(settings.ledger.uri, clip.clip_id), survey.to_json())
     path = folder / f"{source.stem}-segment.mkv"
     record = segment(survey, source, path, changed, erased)

@@ -12,7 +12,7 @@ from jobs.console.views import VIEWS, selected
 from jobs.evaluate.query_scale import OF_FRAMES, Size, write_lake
 from schemas.tables import PUBLISHED, check, schema
 
-SMALL = Size(clips=400, frames=4000, nights=8)
+SMALL = Size(clips=500, frames=2000, nights=5)  # a clip comes again in the fifth night
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,9 @@ def test_drawn_rows_pass_the_check_of_their_table(lake: str, table: str) -> None
     assert len(check(table, found)) == SMALL.of(table)
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_view_answers(lake: str, view: str) -> None:
+def test_every_view_answers(lake: str) -> None:
     empty = {"never_restored", "drift"}  # too few rows to have any
-    assert len(query(lake, selected(view))) > 0 or view in empty
+    assert {view for view in VIEWS if not len(query(lake, selected(view)))} <= empty
 
 
 def test_views_of_frames_are_views() -> None:

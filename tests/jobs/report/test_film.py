@@ -75,9 +75,9 @@ def test_every_picture_holds_the_same_frame_of_both(tmp_path: Path) -> None:
 
 def test_a_large_clip_becomes_small_and_its_map_is_the_third_picture(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mkv"):
-        write_rgb(tmp_path / name, [np.full((1080, 1920, 3), 90, np.uint8)], Fraction(25))
-    changes = np.zeros((540, 960), np.uint8)
-    changes[200, 300] = REPAIRED << 6 | 8  # one byte must still be seen
+        write_rgb(tmp_path / name, [np.full((540, 960, 3), 90, np.uint8)], Fraction(25))
+    changes = np.zeros((270, 480), np.uint8)
+    changes[100, 150] = REPAIRED << 6 | 8  # one byte must still be seen
     write_rgb(tmp_path / "map.mkv", [cv_grey(changes)], Fraction(25))
     film = Film(tmp_path / "film.webm", [(0, 1)])
     stills(
@@ -90,7 +90,7 @@ def test_a_large_clip_becomes_small_and_its_map_is_the_third_picture(tmp_path: P
     change = picture[2 * height :, : width // 2].astype(int)
     orange = (change[..., 0] - change[..., 2]) > 60
     y, x = np.argwhere(orange).mean(axis=0)
-    assert orange.sum() < 60 and abs(x - 300 * 256 / 960) < 4 and abs(y - 200 * 144 / 540) < 4
+    assert orange.sum() < 60 and abs(x - 150 * 256 / 480) < 4 and abs(y - 100 * 144 / 270) < 4
 
 
 def cv_grey(plane: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

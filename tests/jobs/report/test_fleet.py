@@ -1,5 +1,6 @@
 """The page of all clips and nights: counts, limits, drift, and links to the clips of a reason."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -10,16 +11,24 @@ from jobs.report.fleet.data import Fleet, fleet
 from jobs.report.fleet.page import fleet_page
 from jobs.report.index_page import index_page
 from tests.support.access import faults
-from tests.support.reports import Page, refused, stand_in
+from tests.support.reports import Page, Tables, refused, stand_in
 
 FIRST, SECOND = "20261129T220000-aaaaaa", "20261130T220000-bbbbbb"
 FINDING = {"rule": "region_changed", "verdict": "needs_review", "measure": "largest_change"}
 
 
-@pytest.fixture
-def found(monkeypatch: pytest.MonkeyPatch) -> Fleet:
+@pytest.fixture(scope="module")
+def found() -> Iterator[Fleet]:
     """Two nights: four clips, one of them flagged in the second, and one that was refused."""
-    tables = stand_in(monkeypatch)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tables = stand_in(monkeypatch)
+        fill(tables)
+        from jobs.console.query import query  # the stand-in
+
+        yield fleet(lambda sql: query("", sql))
+
+
+def fill(tables: Tables) -> None:
     for night, run in ((date(2026, 11, 29), FIRST), (date(2026, 11, 30), SECOND)):
         for n in range(4):
             flagged = n == 0 and run == SECOND
@@ -41,9 +50,6 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         tables["clips"].append(bad | {"run_date": night})
         run_row = {"run": run, "code": "1", "recipe": "film", "seconds": 20.0}
         tables.setdefault("runs", []).append(run_row)
-    from jobs.console.query import query  # the stand-in
-
-    return fleet(lambda sql: query("", sql))
 
 
 def test_verdicts_are_counted_by_night_and_collection(found: Fleet) -> None:

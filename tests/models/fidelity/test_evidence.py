@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.fidelity.evidence import apply_decisions, find_suspects
+from models.fidelity.evidence import Accepted, apply_decisions, find_suspects
 from models.frame_state import FrameState, Repair, Suspects
 from schemas.repairs import WHY
 
@@ -42,13 +42,17 @@ DUST = ((110, 90), (130, 40), (20, 120))  # in one frame, clear of what the test
 
 
 def decided(
-    *places: Place, suspects: Suspects = "leave", removed: float = 1.0, worn: bool = False
+    *places: Place,
+    suspects: Suspects = "leave",
+    removed: float = 1.0,
+    worn: bool = False,
+    accepted: Accepted | None = None,
 ) -> list[FrameState]:
     frames = [
         frame(index, place, removed, DUST if worn and index == 1 else ())
         for index, place in enumerate(places)
     ]
-    return list(apply_decisions(find_suspects(frames, suspects)))
+    return list(apply_decisions(find_suspects(frames, suspects, accepted)))
 
 
 def of(state: FrameState) -> list[tuple[str, str]]:
@@ -68,6 +72,15 @@ def test_a_travelling_square_keeps_its_pixels() -> None:
         assert np.abs(state.image[inside] - state.source[inside]).max() < 0.01
         assert np.abs(state.image[:, :20] - 0.3).max() == 0  # nothing else changes
         assert of(state) == [("suspect", "path")]
+
+
+def test_a_suspect_that_a_person_accepted_is_repaired() -> None:
+    (record,) = decided(*TRAVELLING)[1].repairs
+    x, y, wide, high = record.box
+    states = decided(*TRAVELLING, accepted={1: [(x + 1, y, wide, high)], 2: [(0, 0, 9, 9)]})
+    assert of(states[1]) == [("repair", "accepted")]
+    assert np.abs(states[1].image - 0.3).max() < 0.01
+    assert of(states[2]) == [("suspect", "path")]  # another place was accepted there
 
 
 def test_what_is_there_once_is_repaired() -> None:

@@ -1,0 +1,81 @@
+"""A known distortion of a frame moves its measure, and the other measures stay still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.detect.frame_changes import ChangeMeter
+from schemas.judgement import CHANGES
+from tests.support.media.scenes import sharp_scene
+
+FRAMES, AT = 5, 2
+Frame = np.ndarray
+
+# How far a measure may move when nothing is wrong with it, and its value without a change.
+STILL = {
+    "pixels_changed": 0.005, "largest_change": 0.003, "chroma_shift": 0.5, "texture_added": 2.0,
+    "edges_kept": 0.1, "detail_kept": 0.35, "out_of_step": 0.1,
+}  # fmt: skip
+REST = {"edges_kept": 1.0, "detail_kept": 1.0}
+
+
+def same(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    return luma, chroma
+
+
+def exposed(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    return luma * 1.08, chroma
+
+
+def box_painted(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    luma = luma.copy()
+    luma[40:64, 60:90] += 40 * np.where(luma[40:64, 60:90] < 128, 1, -1)
+    return luma, chroma
+
+
+def tinted(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    return luma, chroma + 6
+
+
+def noisy(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    return luma + 5 * np.random.default_rng(1).standard_normal(luma.shape), chroma
+
+
+def soft(luma: Frame, chroma: Frame) -> tuple[Frame, Frame]:
+    return cv2.GaussianBlur(luma, (0, 0), 1.5), chroma
+
+
+def measured(distort: Callable[[Frame, Frame], tuple[Frame, Frame]]) -> dict[str, float]:
+    """The measures of the distorted frame of a panning scene without grain."""
+    meter, chroma = ChangeMeter(), np.full((60, 80), 128, np.float32)
+    for index, luma in enumerate(sharp_scene(1, FRAMES)):
+        source = luma.astype(np.float32)
+        after, colour = distort(source, chroma) if index == AT else (source, chroma)
+        meter.add(source, after.astype(np.float32), [(chroma, colour.astype(np.float32))], 8)
+    row = meter.rows()[AT]
+    assert set(row) <= set(CHANGES)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("distort", "moved"),
+    [
+        (same, set()),
+        (exposed, set()),
+        (box_painted, {"pixels_changed", "largest_change", "texture_added"}),  # it has new edges
+        (tinted, {"chroma_shift"}),
+        (noisy, {"texture_added"}),
+        (soft, {"edges_kept", "detail_kept", "pixels_changed", "largest_change"}),
+    ],
+)
+def test_a_distortion_moves_its_measure_and_no_other(
+    distort: Callable[[Frame, Frame], tuple[Frame, Frame]], moved: set[str]
+) -> None:
+    row = measured(distort)
+    away = {n: abs(row[n] - REST.get(n, 0)) for n in STILL if n in row and not np.isnan(row[n])}
+    found = {name for name, distance in away.items() if distance > STILL[name]}
+    assert found == moved, away
