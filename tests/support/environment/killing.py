@@ -25,6 +25,7 @@ VICTIMS = (
     *("driver", "driver", "raylet", "gcs_server"),
 )
 FATAL = ("driver", "raylet", "gcs_server")
+WORKERS = ("ray::MapWorker", "ray::Map(", "ray::FlatMap(")  # with an agent of Ray dies its raylet
 GRACE_SECONDS = 300.0  # nothing may stand still for longer
 STORE_SECONDS, DISK_SECONDS = 5.0, 5.0
 Plan = list[tuple[int, str]]
@@ -134,8 +135,7 @@ class Killer:
 def _is(victim: str, process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         if victim == "actor":
-            name = process.cmdline()[:1]
-            return bool(name) and name[0].startswith("ray::") and "IDLE" not in name[0]
+            return "".join(process.cmdline()[:1]).startswith(WORKERS)
         if victim in ("decoder", "launcher"):
             above = process.parent()
             job = above is not None and _launches(above)
