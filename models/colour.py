@@ -72,7 +72,7 @@ class PixelFormat:
         if self.family == "gray":
             return merged(y, y, y)
         if self.family == "gbr":
-            b, r = (plane.astype(np.float32) / span for plane in planes[1:3])
+            b, r = ((plane.astype(np.float32) - offset) / span for plane in planes[1:3])
             return merged(r, y, b)
         middle, reach = self._chroma_scale
         u, v = ((plane.astype(np.float32) - middle) / reach for plane in planes[1:3])

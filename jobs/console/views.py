@@ -109,9 +109,11 @@ VIEWS: dict[str, View] = {
         columns=FRAMES,
     ),
     "last_reviews": View(
-        "The last decision of a person about each restoration of a clip.",
+        "The last decision of a person about each restoration of a clip. A decision about one region "
+        "does not count.",
         """
         SELECT * FROM reviews
+        WHERE region IS NULL
         QUALIFY row_number() OVER (PARTITION BY clip_id, restored_by ORDER BY run DESC) = 1
         ORDER BY clip_id, restored_by
         """,

@@ -50,7 +50,7 @@ def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT
         _reason(entry),
         _withheld(entry),
     ]
-    sections += [player_section(entry), frames_section(entry), regions_section(entry)]
+    sections += [player_section(entry), frames_section(entry), regions_section(entry, out)]
     sections += [kept_section(entry), commands_section(entry, out)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
     cards += [curves(entry), _technical(entry), _identity(entry)]

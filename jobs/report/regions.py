@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import quote
@@ -32,6 +33,10 @@ QUALIFY row_number() OVER (
 ORDER BY clip_id, decision DESC, area DESC, change DESC, frame, y, x
 """
 _CLIPS_PER_QUERY = 50
+DECIDE = {  # of a region, by its `decision`: the decision of a person, and its words
+    "suspect": ("accept", "Have it repaired"),
+    "repair": ("revert", "Put it back"),
+}
 _HEADS = {
     "suspect": "Left because it may be real",
     "repair": "Largest repairs",
@@ -63,7 +68,7 @@ def picture_name(row: Row) -> str:
     return "-".join(str(row[name]) for name in ("frame", "x", "y", "width", "height"))
 
 
-def regions_section(entry: ReportEntry) -> Html | None:
+def regions_section(entry: ReportEntry, out: str = "OUT") -> Html | None:
     """The part of a clip's page about its regions; None if it has none."""
     if not entry.regions:
         return None
@@ -72,7 +77,7 @@ def regions_section(entry: ReportEntry) -> Html | None:
         rows = [row for row in entry.regions if row["decision"] == decision]
         if rows:
             parts.append(tag("h3", head))
-            parts.append(tag("div", *(_region(entry, row) for row in rows), class_="regions"))
+            parts.append(tag("div", *(_region(entry, row, out) for row in rows), class_="regions"))
     command = f"SELECT * FROM suspects WHERE clip_id = '{entry.clip_id}'"
     parts.append(tag("p", "All of them: ", tag("code", f'archive-restore query "{command}"')))
     return tag("section", *parts)
@@ -91,11 +96,20 @@ def _counts(entry: ReportEntry) -> str:
     return words
 
 
-def _region(entry: ReportEntry, row: Row) -> Html:
+def _decide(entry: ReportEntry, row: Row, out: str) -> Html:
+    """The command that has a suspect repaired, or puts a repaired region back."""
+    box = ",".join(str(row[name]) for name in ("x", "y", "width", "height"))
+    decision, words = DECIDE[str(row["decision"])]
+    command = f"archive-restore review {decision} {shlex.quote(entry.clip_id)} --by NAME"
+    code = tag("code", f"{command} --region {row['frame']}:{box} --out {shlex.quote(out)}")
+    return tag("details", tag("summary", f"{words}, frame {row['frame']}"), code)
+
+
+def _region(entry: ReportEntry, row: Row, out: str) -> Html:
     kind = "bright" if row["bright"] else "dark"
     place = f"{row['width']} x {row['height']} pixels at column {row['x']}, line {row['y']}"
     sentence = f"Frame {row['frame']}: a {kind} place of {place}. {WHY.get(str(row['why']), '')}"
-    caption = tag("figcaption", sentence)
+    caption = tag("figcaption", sentence, _decide(entry, row, out))
     name = entry.pictures.regions.get(picture_name(row))
     if not name:
         return tag("figure", caption)

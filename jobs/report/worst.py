@@ -90,6 +90,7 @@ ORDER BY clip_id, shot
 """
 _LAST_REVIEWS_OF = """
 SELECT * FROM reviews WHERE clip_id IN (SELECT clip_id FROM clips WHERE (clip_id, run) IN ({clips}))
+    AND region IS NULL
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY run DESC) = 1
 """
 _CLIPS_PER_QUERY = 50
@@ -132,7 +133,7 @@ def shots_of(clips: Sequence[Row], query: Ask) -> dict[str, list[Row]]:
 
 
 def reviews_of(clips: Sequence[Row], query: Ask) -> dict[str, Row]:
-    """The last decision of a person about each clip."""
+    """The last decision of a person about each clip, not about one of its regions."""
     return {str(row["clip_id"]): row for row in _rows(clips, query, _LAST_REVIEWS_OF)}
 
 

@@ -69,6 +69,13 @@ def test_known_colours() -> None:
         assert form.to_rgb(planes)[0, 0] == pytest.approx(rgb, abs=0.012)
 
 
+def test_grey_of_limited_range_has_no_colour() -> None:
+    form = PixelFormat.of("gbrp", 8, 0, 1, 576)
+    for code, level in ((16, 0), (235, 1)):
+        planes = (np.full((2, 2), code, np.uint8),) * 3
+        assert form.to_rgb(planes)[0, 0] == pytest.approx((level,) * 3, abs=1e-6)
+
+
 def test_a_change_lands_in_the_right_planes() -> None:
     form = PixelFormat.of("yuv420p", 8, 1, 1, 1080)
     planes = tuple(np.full(shape, 128, np.uint8) for shape in ((16, 16), (8, 8), (8, 8)))
@@ -102,7 +109,7 @@ def test_an_untagged_matrix_follows_the_size() -> None:
     ("pix_fmt", "color_range"),
     [
         *product(("yuv420p", "yuv422p10le", "yuv444p", "gray", "gray10le"), (1, 2)),
-        ("gbrp", 2),
+        *product(("gbrp",), (1, 2)),
     ],
 )
 def test_the_quick_way_to_rgb_gives_the_same_picture(pix_fmt: str, color_range: int) -> None:

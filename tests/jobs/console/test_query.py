@@ -193,6 +193,7 @@ def test_the_review_queue_has_what_nobody_decided_on(
     ]  # fmt: skip
     for number, (name, decision) in enumerate(decided):
         write_review(out, review(name, FIRST, decision, number))
+    write_review(out, review("bad", FIRST, "accept", len(decided)) | {"region": "0.3.1"})
     asked = "SELECT clip_id, verdict_sentence, decision FROM review_queue"
     found = [tuple(row.values()) for row in query(out, asked).to_pylist()]
     assert found[:2] == [("asked", "Why asked.", "question"), ("bad", "Why bad.", None)]

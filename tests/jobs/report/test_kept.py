@@ -42,6 +42,20 @@ def test_the_page_tells_what_was_left_and_put_back(monkeypatch: pytest.MonkeyPat
     assert kept_section(ReportEntry(published_row("good"))) is None
 
 
+def test_a_decision_about_a_region_is_not_one_about_the_clip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = stand_in(monkeypatch)
+    row = published_row("good")
+    tables["clips"].append(row)
+    review = {"clip_id": "good", "run": "r3", "decision": "accept", "by": "A. Curator"}
+    review |= {"output_sha256": row["output_sha256"]}
+    tables["reviews"] = [review | {"region": "7:1,2,3,4"}]
+    assert _with_tables("", [ReportEntry(row)])[0].review is None
+    tables["reviews"].append(review | {"region": None, "run": "r2"})
+    assert _with_tables("", [ReportEntry(row)])[0].decision == "accept"
+
+
 def test_a_frame_of_each_shot_is_shown(tmp_path: Path) -> None:
     shots = [{"shot": n, "start": 100 * n, "stop": 100 * n + 100, "left": None} for n in range(30)]
     row = published_row("good") | {"frames": 3000}

@@ -67,6 +67,9 @@ def test_the_page_shows_each_region_before_and_after(tables: Tables, tmp_path: P
     for code in ("path", "one_frame"):
         assert WHY[code] in page.text
     assert "Frame 11: a bright place of 8 x 6 pixels at column 20, line 16." in page.text
+    for decision, frame in (("accept", 11), ("revert", 9)):
+        command = f"review {decision} 'it'\"'\"'s' --by NAME --region {frame}:20,16,8,6 --out"
+        assert command in page.text
     cuts = [str(i["src"]) for i in page.all("img") if "region" in str(i["src"])]
     assert [name.split("-region-")[1].split("-")[0] for name in cuts] == ["11", "9", "4"]
     folder = tmp_path / "report" / "clips"

@@ -142,6 +142,8 @@ def test_the_writer_may_do_what_a_night_does_and_delete_nothing_published(
         call = {"Bucket": "out-bucket", "Key": f"out-prefix/{key}"}
         assert not allows("writer", ("delete_object", call)), key
         assert not allows("reporter", ("put_object", call)), key
+    signature = {"Bucket": "out-bucket", "Key": "out-prefix/clips/a/a_rst.mkv.c2pa"}
+    assert allows("writer", ("delete_object", signature))
     other = {"Bucket": "out-bucket", "Key": "other/a"}
     assert not any(allows(role, ("get_object", other)) for role in ("reader", "writer", "reporter"))
 
