@@ -109,8 +109,8 @@ VIEWS: dict[str, View] = {
         columns=FRAMES,
     ),
     "last_reviews": View(
-        "The last decision of a person about each restoration of a clip. A decision about one region "
-        "does not count.",
+        "The last decision of a person about each restoration of a clip. A decision about one "
+        "region does not count.",
         """
         SELECT * FROM reviews
         WHERE region IS NULL
