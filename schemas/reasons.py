@@ -20,6 +20,7 @@ FaultClass = Literal["clip", "system", "transient"]
 
 # Every clip ends a run in one of these states.
 ENDED_WELL = ("published", "up_to_date", "untouched")
+MADE = ("published", "untouched")  # those whose file the run has written
 STATES = (*ENDED_WELL, "held", "quarantined", "failed")
 
 

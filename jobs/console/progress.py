@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from jobs.console.captured import Report, captured_output
 from jobs.console.output import cell, clock, json_line
+from schemas.reasons import MADE
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -53,7 +54,7 @@ class ProgressCount:
         elif event.kind == "shard":
             self.frames[clip] = self.frames.get(clip, 0) + event.frames
         elif event.kind == "clip":  # the last shard of a clip has no event of its own
-            if event.state == "published":
+            if event.state in MADE:
                 self.frames[clip] = event.frames
             self.sizes[clip] = self.frames.get(clip, 0)
 

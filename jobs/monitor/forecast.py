@@ -18,6 +18,7 @@ from pipeline.plan.plan import RunPlan
 from pipeline.store import layout
 from pipeline.store.storage import folders, stat
 from schemas.errors import ArchiveError, ClipFault
+from schemas.reasons import MADE
 from schemas.recipe import Recipe
 
 NIGHTS = 10  # number of last runs that count
@@ -30,7 +31,7 @@ WITH nights AS (
 ), worked AS (
     SELECT run, recipe_sha256, model, frames * (width * height / 1e6) AS work,
         seconds_total AS took, output_uri
-    FROM clips WHERE state = 'published' AND frames > 0 AND seconds_total > 0
+    FROM clips WHERE state IN {MADE} AND frames > 0 AND seconds_total > 0
 )
 SELECT run, recipe_sha256, model, device, workers, count(*) AS clips, sum(work) AS work,
     sum(took) AS took, regr_slope(took, work) AS slope,

@@ -21,6 +21,7 @@ from pipeline.shard_progress import frames_restored
 from pipeline.sources.manifest import read_manifest
 from pipeline.store import layout, storage
 from schemas.errors import ArchiveError
+from schemas.reasons import MADE
 from schemas.recipe import Recipe, parse_recipe
 from schemas.recipe_book import COLLECTIONS_FILE
 
@@ -171,7 +172,7 @@ def _pace(
 ) -> Pace:
     pace = Pace()
     for result in results.values():
-        if result.state == "published" and (megapixels := _megapixels(result)):
+        if result.state in MADE and (megapixels := _megapixels(result)):
             pace.add(megapixels, clip_measures(result))
     for clip, of_clip in segments.items():
         for segment in of_clip.values():

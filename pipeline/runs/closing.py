@@ -19,7 +19,7 @@ from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import PART_ROWS, write_tables
 from schemas.exit_codes import ExitCode
-from schemas.reasons import STATES, Reason
+from schemas.reasons import MADE, STATES, Reason
 from schemas.verdict_rules import TO_REVIEW
 
 AT_ONCE = 200  # clips whose measurements are read at once
@@ -73,7 +73,7 @@ class Closing:
     def summary(self) -> RunSummary:
         """The summary of the session."""
         states = Counter(result.state for result in self.results.values())
-        made = [r for r in self.results.values() if r.state in ("published", "untouched")]
+        made = [r for r in self.results.values() if r.state in MADE]
         frames = sum(int(result.number("frames") or 0) for result in made)
         summary: RunSummary = {
             "run": self.settings.ledger.run,

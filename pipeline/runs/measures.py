@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord
+from schemas.reasons import MADE
 
 STAGES = ("decode", "model", "encode")
 SHARD_FIGURES = (*(f"seconds_{stage}" for stage in STAGES), "seconds_cpu", "seconds_gpu", "retries")
@@ -24,9 +25,9 @@ def shard_measures(segment: SegmentRecord) -> dict[str, float]:
 
 
 def clip_measures(result: ClipResult) -> dict[str, float]:
-    """The figures of a clip with all its shards. Empty unless this run has published the clip."""
+    """The figures of a clip with all its shards. Empty unless this run has made its file."""
     total = result.number("seconds_total")
-    if result.state != "published" or total is None:
+    if result.state not in MADE or total is None:
         return {}
     found = _known(result, {name: name for name in SHARD_FIGURES})
     found["seconds_assemble"] = round(total - sum(found[f"seconds_{s}"] for s in STAGES), 3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from jobs.report.entry import Row
+from schemas.reasons import MADE
 from schemas.verdict_rules import VerdictRule, built_in_rules
 
 NIGHTS = 30  # at most, in each part of the page
@@ -53,13 +54,16 @@ UNION ALL
 SELECT reason, any_value(state), count(*) FROM latest_clips WHERE reason IS NOT NULL GROUP BY reason
 ORDER BY clips DESC, reason LIMIT 40
 """
+_QUARTILES = ", ".join(
+    f"quantile_cont({n}, [0.25, 0.5, 0.75]) FILTER (state = 'published') AS {n}" for n in DRIFTING
+)
 _RUNS = f"""
 WITH made AS (
     SELECT run, count(*) AS made, sum(frames)::DOUBLE AS done, sum(seconds_cpu) AS cpu,
         sum(seconds_gpu) AS gpu, sum(duration_seconds) AS footage,
         min(recipe_sha256) AS recipe_sha256, min(weights_sha256) AS weights_sha256,
-        {", ".join(f"quantile_cont({n}, [0.25, 0.5, 0.75]) AS {n}" for n in DRIFTING)}
-    FROM clips WHERE state = 'published' AND frames_reverted IS NULL GROUP BY run
+        {_QUARTILES}
+    FROM clips WHERE state IN {MADE} AND frames_reverted IS NULL GROUP BY run
 )
 SELECT runs.run, started, code, recipe, made.*, seconds FROM runs JOIN made USING (run)
 ORDER BY runs.run DESC LIMIT {NIGHTS}

@@ -68,6 +68,8 @@ def test_the_time_left_counts_what_ended_whichever_way() -> None:
     assert (tally.restored, tally.expected) == (120, 200)
     tally.add(Event(kind="shard", clip_id="d", shard=1, frames=120))
     assert (tally.restored, tally.expected) == (240, 240)
+    tally.add(Event(kind="clip", clip_id="e", state="untouched", frames=50, done=5))
+    assert tally.restored == 290
 
 
 def test_json_lines_name_the_run_they_belong_to() -> None:

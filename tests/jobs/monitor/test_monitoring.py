@@ -137,6 +137,7 @@ def test_the_numbers_of_an_event_come_from_the_records() -> None:
     result = a_result(seconds_total=9.5, source_bytes=3, **figures)
     assert clip_measures(result)["seconds_assemble"] == 1.5
     assert clip_measures(result)["bytes_in"] == 3
+    assert clip_measures(result.having(state="untouched")) == clip_measures(result)
     assert clip_measures(result.having(state="up_to_date")) == {}
 
 
