@@ -51,7 +51,8 @@ NEUTRAL = 1.0  # mean |chroma - neutral| in 8-bit code values up to which a clip
 def check_fixity(path: Path, clip: Clip) -> dict[str, str]:
     """MD5 and SHA-256 of the source.
 
-    Raises ClipFault(FIXITY_MISMATCH) if the manifest has another checksum.
+    Raises ClipFault: FIXITY_MISMATCH if the manifest has another checksum, TRUNCATED if the file is
+    empty.
     """
     found = fetch.checksums(path)
     expected = (clip.checksum or "").lower()
@@ -61,6 +62,8 @@ def check_fixity(path: Path, clip: Clip) -> dict[str, str]:
             Reason.FIXITY_MISMATCH,
             f"the source's {algorithm} is {found[algorithm]}, the manifest says {expected}",
         )
+    if path.is_file() and not path.stat().st_size:
+        raise ClipFault(Reason.TRUNCATED, "the file is empty")
     return found
 
 

@@ -147,3 +147,11 @@ def test_more_streams_than_can_be_read_are_refused_as_such(tmp_path: Path) -> No
     fault = refused(tmp_path / "reel.mkv", tmp_path)
     assert fault.reason is Reason.UNSUPPORTED_FORMAT
     assert "more than 64 streams" in fault.sentence
+
+
+def test_an_empty_file_was_cut_off(tmp_path: Path) -> None:
+    source = tmp_path / "empty.mkv"
+    source.touch()
+    fault = refused(source, tmp_path)
+    assert fault.reason is Reason.TRUNCATED
+    assert "the file is empty" in str(fault)

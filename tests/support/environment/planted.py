@@ -52,7 +52,7 @@ FAULTS: dict[str, Planted] = {
     "name": Planted("x" * 300 + ".mkv", "NOT_FOUND", broken.nothing, local=True),
     # what is not the file that it claims to be
     "changed": Planted("changed.mkv", "FIXITY_MISMATCH", row={"checksum": "0" * 64}),
-    "zero": Planted("zero.mkv", "UNSUPPORTED_FORMAT", broken.content(b"")),
+    "zero": Planted("zero.mkv", "TRUNCATED", broken.content(b"")),
     "text": Planted("text.mkv", "UNSUPPORTED_FORMAT", broken.content(text("moov mdat "))),
     "list": Planted("list.mkv", "UNSUPPORTED_FORMAT",
         broken.content(b"ffconcat version 1.0\nfile /etc/hostname\n")),
