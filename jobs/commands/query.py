@@ -37,6 +37,10 @@ def query(
     view: Annotated[
         str | None, typer.Option(help="Print one of the program's views instead of a SELECT.")
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Print the verdicts that other rules would give."),
+    ] = None,
     views: Annotated[bool, typer.Option("--views", help="List the views.")] = False,
     describe: Annotated[
         str | None,
@@ -68,6 +72,9 @@ def query(
     stale_recipes, field_order_disagreements, format_census, cost_by_collection, cost_by_model,
     compare_runs, drift, model_history, last_restorations.
 
+    --rules judges the last restoration of each clip by the built-in rules with those of a TOML file
+    in their place. It reads the tables alone and changes nothing: limits can be tried before a run.
+
     If rows were cut, stderr says so. In CSV, an apostrophe precedes a text that a spreadsheet would
     read as a formula. A query that takes more time or memory than its limits ends with exit code 2.
 
@@ -85,9 +92,10 @@ def query(
 
     if view is not None and view not in VIEWS:
         raise ArchiveError(f"no view {view!r}; the views are: {', '.join(VIEWS)}")
-    text = sql if view is None else selected(view)
-    if text is None or (sql and view):
-        raise ArchiveError("give either one SELECT or --view; views: " + ", ".join(VIEWS))
+    asked = [one for one in (sql, view and selected(view), rules and _judged_by(rules)) if one]
+    if len(asked) != 1:
+        raise ArchiveError("give one SELECT, --view or --rules; views: " + ", ".join(VIEWS))
+    (text,) = asked
     most = SHOWN if limit is None and form in FOR_PEOPLE else limit or None
     found = run_query(out, text, QueryLimits(max_seconds, max_memory), most and most + 1)
     if most and len(found) > most:
@@ -97,6 +105,13 @@ def query(
         _write_parquet(found)
     else:
         _print_rows(found.to_pylist(), form)
+
+
+def _judged_by(path: str) -> str:
+    from jobs.console.judging import judged_by
+    from schemas.verdict_rules import load_rules, rules_with
+
+    return judged_by(rules_with(load_rules(path)))
 
 
 def _listing(describe: str | None) -> list[dict[str, str]]:
