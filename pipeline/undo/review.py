@@ -56,9 +56,9 @@ def review_clip(
 ) -> Review:
     """Record what a person decided about a published clip, and do it. Takes the output's lease.
 
-    `accept` takes back an earlier `rerun`. `revert` puts the whole source back first. With the id
-    of a `region`, `accept` has the next run repair this suspect, and `revert` puts this region
-    back. Without `by`, the user of this process decided. Raises ArchiveError for an unknown
+    `accept` takes back an earlier `rerun`, but no accepted suspect. `revert` puts the whole source
+    back first. With the id of a `region`, `accept` has the next run repair this suspect, and
+    `revert` puts this region back. Without `by`, the user of this process decided. Raises ArchiveError for an unknown
     decision or region, a question without a note, or a clip that is not published, and Locked;
     `revert` raises what `revert_clip` raises.
     """
@@ -183,7 +183,7 @@ def _amended(
         wanted = {*record.get("to_repair", ()), str(review["region"])}
         new |= {"work_key": None, "to_repair": sorted(wanted)}
     elif review["decision"] == "accept":
-        new.pop("to_repair", None)
-        new["work_key"] = record["row"]["work_key"]
         new.pop("released", None)
+        if not record.get("to_repair"):  # else the next run repairs what was accepted before
+            new["work_key"] = record["row"]["work_key"]
     return new

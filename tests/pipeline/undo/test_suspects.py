@@ -85,6 +85,9 @@ def test_an_accepted_suspect_is_repaired_in_the_next_run(work: tuple[Path, Setti
     assert f"region {SUSPECT}" in storage.read_bytes(f"{master(folder)}.premis.xml").decode()
     assert check_published(master(folder)).faults == []
     assert unchanged(clip, later) is None  # new work
+    as_it_is = invoke("review", "accept", "reel", "--out", f"{folder}/out")
+    assert as_it_is.exit_code == 0, as_it_is.output
+    assert unchanged(clip, later) is None  # the suspect is still to be repaired
     (task,) = SurveyStage(later, ThisProcess())(clip)
     assert isinstance(task, ShardTask) and survey_of(task, later).accepted == [SUSPECT]
     publish(folder, folder / "reel.mkv", settings, changed=3, accepted=[SUSPECT])
