@@ -200,7 +200,8 @@ def test_a_run_on_a_real_object_store(
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are deleted
     copies = disk / f"ar-{os.geteuid()}-sources"
-    assert list(copies.iterdir()) == []  # and the copies of sources
+    left = {path.name.partition("-")[0] for path in copies.iterdir()}
+    assert left <= {"answer"}  # and the copies of sources; the mark says that the store answers
     again = flow.run(
         f"{s3_prefix}/in/m.csv",
         out,
