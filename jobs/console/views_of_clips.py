@@ -136,6 +136,15 @@ CLIPS: dict[str, View] = {
             "example_sentence": word("What happened to it."),
         },
     ),
+    "quarantine": View(
+        "Clips that their last run put into quarantine: why, and what to do next.",
+        """
+        SELECT clip_id, collection, reason, sentence, next_step, source_uri, run, run_date
+        FROM latest_clips
+        WHERE state = 'quarantined'
+        ORDER BY run DESC, clip_id
+        """,
+    ),
     "never_restored": View(
         "Clips that no run has restored so far.",
         """
@@ -151,6 +160,26 @@ CLIPS: dict[str, View] = {
             "runs": count("Runs that had the clip.", "runs"),
             "first_tried": word("Day of the first of them."),
             "last_tried": word("Day of the last of them."),
+        },
+    ),
+    "events": View(
+        "What happened to each clip, in order of time: how runs ended it, what was put back, and "
+        "what people decided.",
+        """
+        SELECT clip_id, run, started AS at,
+            CASE WHEN kind = 'revert' THEN 'put_back' ELSE state END AS event, '' AS "by",
+            coalesce(sentence, verdict_sentence, '') AS note
+        FROM clips JOIN (SELECT run, started, kind FROM runs) USING (run)
+        WHERE state != 'up_to_date'
+        UNION ALL
+        SELECT clip_id, run, "at", decision, "by", concat_ws(': ', region, note) FROM reviews
+        ORDER BY clip_id, "at", run
+        """,
+        columns={
+            "at": word("When: the start of the run, or the time of the decision."),
+            "event": word("The state in which a run ended the clip, `put_back`, or the decision."),
+            "by": word("Who decided. Empty for a run."),
+            "note": word("The sentence of the run, or the region and the words of the person."),
         },
     ),
 }

@@ -152,6 +152,12 @@ def test_views_say_what_they_promise(lake: str) -> None:
     assert rows(f"SELECT device, busy_share, cpu_hours_per_hour, money_per_hour {priced}") == [
         ("cpu", 0.5, 3.0, 1.5)
     ]
+    assert rows("SELECT clip_id, reason FROM quarantine") == [("c", "DECODE_CRC")]
+    happened = rows("SELECT run, event, \"by\", note FROM events WHERE clip_id = 'd'")
+    assert [row[1:] for row in happened] == [
+        ("published", "", ""), ("published", "", ""), ("question", "A. Curator", "a foot")
+    ]  # fmt: skip
+    assert [row[0] for row in happened][:2] == [FIRST, SECOND]
     assert rows("SELECT clip_id, reason, sentence, runs FROM never_restored") == [
         ("c", "DECODE_CRC", "second", 2)
     ]
