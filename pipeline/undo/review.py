@@ -59,8 +59,8 @@ def review_clip(
     `accept` takes back an earlier `rerun`, but no accepted suspect. `revert` puts the whole source
     back first. With the id of a `region`, `accept` has the next run repair this suspect, and
     `revert` puts this region back. Without `by`, the user of this process decided. Raises
-    ArchiveError for an unknown decision or region, a question without a note, or a clip that is not published, and Locked;
-    `revert` raises what `revert_clip` raises.
+    ArchiveError for an unknown decision or region, a question without a note, or a clip that is not
+    published, and Locked; `revert` raises what `revert_clip` raises.
     """
     if decision not in DECISIONS:
         raise ArchiveError(f"{decision}: give one of {', '.join(DECISIONS)}")
