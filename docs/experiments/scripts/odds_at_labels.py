@@ -42,9 +42,7 @@ def seen_at(film: Film, frame: int, restorer: Restorer) -> dict[int, Seen]:
     )
     if is_unsteady(np.stack(film.frames[shot.start : shot.stop])):
         states = Deflicker().run(states)
-    aligned = align_windows(
-        states, restorer.flow, range(wanted.start - first, wanted.stop - first)
-    )
+    aligned = align_windows(states, restorer.flow, range(wanted.start - first, wanted.stop - first))
     return {s.index + first: Seen.of(s) for s in NetworkStage(restorer.net, 1).run(aligned)}
 
 
