@@ -25,6 +25,7 @@ DARKEST = 8.0  # code values: darker pixels do not show the exposure
 TILES = 8  # tiles in a row and in a column, whose means are compared
 BLOCK = 20  # side of the blocks that show motion, in pixels of the small frame
 STILL = 4.0  # code values squared: a block that changes less does not move
+MOVING = 0.1  # share of a block's pixels that change if it moves: dirt changes fewer
 CLEARLY = 3.0  # the motion of a block over the restoration's own difference, to tell frames apart
 NEARER = 2.0  # how much nearer another frame must be
 ENOUGH = 0.1  # share of blocks that must move
@@ -247,15 +248,15 @@ def _exposed(pair: _Pair) -> Luma:
 def _out_of_step(own: _Pair, one: Luma, other: Luma) -> float:
     """The share of the moving blocks that look like another frame of the source.
 
-    A block moves if all three source frames differ there: dirt in one of them is no motion. NaN if
-    too little moves.
+    A block moves if all three source frames differ in much of it: dirt is no motion. NaN if too
+    little moves.
     """
-    moved = np.minimum.reduce(
-        [_apart(own.source, one), _apart(own.source, other), _apart(one, other)]
-    )
+    pairs = ((own.source, one), (own.source, other), (one, other))
+    moved = np.minimum.reduce([_apart(*pair) for pair in pairs])
+    much = np.minimum.reduce([_share_changed(*pair) for pair in pairs]) >= MOVING
     mine = _apart(own.restored, own.source)
     nearest = np.minimum(_apart(own.restored, one), _apart(own.restored, other))
-    known = moved > np.maximum(CLEARLY * np.minimum(mine, nearest), STILL)
+    known = much & (moved > np.maximum(CLEARLY * np.minimum(mine, nearest), STILL))
     if np.count_nonzero(known) < max(ENOUGH * known.size, 4):
         return NAN
     return float((mine > NEARER * nearest)[known].mean())
@@ -263,14 +264,33 @@ def _out_of_step(own: _Pair, one: Luma, other: Luma) -> float:
 
 def _apart(one: Luma, other: Luma) -> Grid:
     """Mean squared difference of each block, without the difference of the means."""
-    high, wide = (max(side // BLOCK, 1) for side in one.shape)
-    rows, columns = min(high * BLOCK, one.shape[0]), min(wide * BLOCK, one.shape[1])
-    difference = one[:rows, :columns] - other[:rows, :columns]
-    means, squares = (
-        cv2.resize(values, (wide, high), interpolation=cv2.INTER_AREA)
-        for values in (difference, difference * difference)
-    )
+    difference = _whole_blocks(one) - _whole_blocks(other)
+    means, squares = (_means(values) for values in (difference, difference * difference))
     return np.asarray(np.maximum(squares - means * means, 0), np.float32)
+
+
+def _share_changed(one: Luma, other: Luma) -> Grid:
+    """The share of each block's pixels whose change is no less than that of a still block."""
+    difference = _whole_blocks(one) - _whole_blocks(other)
+    changed = difference * difference > STILL
+    return _means(changed.astype(np.float32))
+
+
+def _whole_blocks(luma: Luma) -> Luma:
+    """A frame without the rest of its last blocks."""
+    high, wide = _blocks(luma)
+    return luma[: min(high * BLOCK, luma.shape[0]), : min(wide * BLOCK, luma.shape[1])]
+
+
+def _blocks(luma: Luma) -> tuple[int, int]:
+    """The number of blocks down and across: at least one."""
+    return max(luma.shape[0] // BLOCK, 1), max(luma.shape[1] // BLOCK, 1)
+
+
+def _means(values: Luma) -> Grid:
+    """The mean of each block."""
+    high, wide = _blocks(values)
+    return np.asarray(cv2.resize(values, (wide, high), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _small(luma: Luma) -> Luma:

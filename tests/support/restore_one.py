@@ -19,13 +19,24 @@ from pipeline.media.rgb import write_rgb
 WIDTH, HEIGHT, FRAMES = 96, 64, 8
 
 
+def dusty() -> list[np.ndarray]:
+    """Frames (H, W, 3) of one still scene, with new specks in each."""
+    rng = np.random.default_rng(0)
+    scene = np.linspace(60, 160, WIDTH)[None, :, None] + rng.normal(0, 3, (HEIGHT, WIDTH, 3))
+    frames = []
+    for _ in range(FRAMES):
+        frame = scene + rng.normal(0, 1, scene.shape)
+        for y, x in rng.integers(8, (HEIGHT - 12, WIDTH - 12), (4, 2)):
+            frame[y : y + 5, x : x + 4] = 240
+        frames.append(frame.clip(0, 255).astype(np.uint8))
+    return frames
+
+
 def main(folder: Path) -> None:
     """Raises RuntimeError unless the clip is published."""
     program = Path(sys.executable).with_name("archive-restore")
     subprocess.run([program, "--help"], check=True, stdout=subprocess.DEVNULL)
-    noise = np.random.default_rng(0).normal(128, 20, (FRAMES, HEIGHT, WIDTH, 3))
-    frames = list(noise.clip(0, 255).astype(np.uint8))
-    write_rgb(folder / "reel.mkv", frames, Fraction(25), pix_fmt="yuv420p")
+    write_rgb(folder / "reel.mkv", dusty(), Fraction(25), pix_fmt="yuv420p")
     manifest = folder / "manifest.csv"
     manifest.write_text("clip_id,source_uri\nreel,reel.mkv\n", encoding="utf-8")
     command = [program, "submit", manifest, "--out", folder / "restored", "--json"]

@@ -79,3 +79,32 @@ def test_a_distortion_moves_its_measure_and_no_other(
     away = {n: abs(row[n] - REST.get(n, 0)) for n in STILL if n in row and not np.isnan(row[n])}
     found = {name for name, distance in away.items() if distance > STILL[name]}
     assert found == moved, away
+
+
+def steps(sources: list[Frame], restored: list[Frame]) -> list[float]:
+    """`out_of_step` of every frame."""
+    meter, chroma = ChangeMeter(), np.full((60, 80), 128, np.float32)
+    for source, after in zip(sources, restored, strict=True):
+        meter.add(np.float32(source), np.float32(after), [(chroma, chroma)], 8)
+    return [row["out_of_step"] for row in meter.rows()]
+
+
+def test_another_frame_of_a_moving_scene_is_out_of_step() -> None:
+    sources = list(sharp_scene(1, FRAMES))
+    restored = list(sources)
+    restored[AT] = sources[AT + 1]
+    found = steps(sources, restored)
+    assert found[AT] > 0.5
+    assert max(found[:AT]) < 0.1
+
+
+def test_a_still_scene_without_its_dirt_is_not_out_of_step() -> None:
+    rng, scene = np.random.default_rng(0), sharp_scene(1, 1)[0].astype(np.float32)
+    sources = []
+    for _ in range(FRAMES):
+        dirty = scene.copy()
+        for y, x in rng.integers(0, np.array(scene.shape) - 6, (30, 2)):
+            dirty[y : y + 5, x : x + 4] = 250
+        sources.append(dirty)
+    found = np.array(steps(sources, [scene] * FRAMES))
+    assert not (found > 0.3).any()
