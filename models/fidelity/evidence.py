@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.fidelity.edges import at_shifted_edges, is_upright, on_upright_edges
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import (
     Box,
     Mask,
     Measures,
     Plane,
-    Region,
     Seen,
     luma_of,
     strip_exposure,
@@ -52,9 +52,6 @@ STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
 
-EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
-AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
-BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side that bars may have
 
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
@@ -65,7 +62,6 @@ MARKED = 0.5  # share of a scratch's pixels that the network marks as a defect
 SCRATCH_SHARES = 1 / 8, 1 / 6  # of the height: the largest gap in a scratch, and its least length
 LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
 AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
-SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 MARGIN = 2  # pixels around a suspect that keep the source as well
 
 
@@ -201,8 +197,9 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     """
     frame, seen, odds, alarms = around[0]
     swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
-    shifted = _at_shifted_edges(seen.regions, luma_of(frame.source))
+    shifted = at_shifted_edges(seen.regions, luma_of(frame.source))
     most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
+    beside = on_upright_edges(frame, seen.regions)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
         on_path = alarms.get(region.label, 0.0) < PATH_BELOW
@@ -212,6 +209,8 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
             why[region.label] = "path"
         elif region.label in shifted:
             why[region.label] = "edge"
+        elif region.label in beside:
+            why[region.label] = "upright"
         elif not worn and (value < CLEAR_FROM or region.area > most):
             why[region.label] = "lone"
         elif swarm:
@@ -236,44 +235,11 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     repairs += [_record(box, labels, label, change, "upright", "repair") for label, box in parts]
     labels, parts = _parts(suspects)
     for label, box in parts:
-        otherwise: Why = "upright" if _is_upright(box) else "unlike_dust"
+        otherwise: Why = "upright" if is_upright(box) else "unlike_dust"
         reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
         repairs.append(_record(box, labels, label, change, reason, "suspect"))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
-
-
-def _at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
-    """The labels of regions at an edge of the picture where it shifted in the gate.
-
-    The gate then shows what lies outside the picture in other frames: a region that is longest
-    along the edge, or several regions at one edge. ``luma`` is (H, W) in code values.
-    """
-    height, width = luma.shape
-    left, right, top, bottom = _black_lines(luma)
-    at_sides = [
-        [r for r in regions if r.box[0] <= left + EDGE],
-        [r for r in regions if r.box[0] + r.box[2] >= width - right - EDGE],
-    ]
-    above_below = [
-        [r for r in regions if r.box[1] <= top + EDGE],
-        [r for r in regions if r.box[1] + r.box[3] >= height - bottom - EDGE],
-    ]
-    shifted = [one for ones in at_sides for one in ones if one.box[3] >= ALONG * one.box[2]]
-    shifted += [one for ones in above_below for one in ones if one.box[2] >= ALONG * one.box[3]]
-    for ones in at_sides + above_below:
-        shifted += ones if len(ones) >= AT_ONE_EDGE else []
-    return {region.label for region in shifted}
-
-
-def _black_lines(luma: Plane) -> tuple[int, int, int, int]:
-    """Black columns at the left and right, and black lines above and below, of a frame (H, W)."""
-    counts = []
-    for means in (luma.mean(0), luma.mean(0)[::-1], luma.mean(1), luma.mean(1)[::-1]):
-        part = means[: int(BARS * len(means))] < BLACK
-        counts.append(len(part) if part.all() else int(part.argmin()))
-    left, right, top, bottom = counts
-    return left, right, top, bottom
 
 
 def _is_swarm(frames: Collection[_Looked]) -> bool:
@@ -312,15 +278,9 @@ def _scratches(frame: FrameState, change: Plane) -> Mask:
     lines = [
         label
         for label, box in parts
-        if _is_upright(box) and marked[labels == label].mean() >= MARKED
+        if is_upright(box) and marked[labels == label].mean() >= MARKED
     ]
     return np.isin(labels, lines)
-
-
-def _is_upright(box: Box) -> bool:
-    """Whether a box is narrow and upright, as a scratch is, and a pole, and the edge of a door."""
-    _, _, wide, high = box
-    return wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
 
 
 def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:

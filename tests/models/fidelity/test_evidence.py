@@ -203,6 +203,23 @@ def test_an_upright_line_of_one_frame_is_repaired() -> None:
     assert of(middle) == [("repair", "clear")]
 
 
+def test_the_bright_rim_of_a_pillar_stays() -> None:
+    """It comes and goes as the car shakes; the pillar's edge is there in every frame."""
+    states = [frame(index, None, dust=DUST if index == 1 else ()) for index in range(5)]
+    for index, state in enumerate(states):
+        source, image = state.source.copy(), state.image.copy()
+        for picture in (source, image):
+            picture[:, :70] -= 0.25
+        source[20:140, 70:73] += 0.1 if index == 2 else 0
+        brighter = torch.from_numpy(255 * (source - image)[..., 0])
+        states[index] = replace(
+            state, source=source, image=image, differences=torch.stack([brighter, brighter])
+        )
+    middle = list(apply_decisions(find_suspects(states)))[2]
+    assert of(middle) == [("suspect", "upright")]
+    assert np.abs(middle.image - middle.source).max() < 0.01
+
+
 def test_among_things_in_motion_a_lone_region_may_be_one_more() -> None:
     """Three squares travel in every frame; a fourth is there once."""
     frames = []

@@ -1,0 +1,77 @@
+"""Edges of the picture, and upright edges in it: what stands out there may be real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.fidelity.regions import Box, Plane, Region, luma_of
+from models.frame_state import FrameState
+
+EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
+AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
+BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side that bars may have
+SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
+BESIDE = 12  # pixels each side of an upright region in which an upright edge is looked for
+STRUCTURE = 2.0  # step of that edge over how far the region stands out: it may be of the edge
+LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
+
+
+def at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
+    """The labels of regions at an edge of the picture where it shifted in the gate.
+
+    The gate then shows what lies outside the picture in other frames: a region that is longest
+    along the edge, or several regions at one edge. ``luma`` is (H, W) in code values.
+    """
+    height, width = luma.shape
+    left, right, top, bottom = _black_lines(luma)
+    at_sides = [
+        [r for r in regions if r.box[0] <= left + EDGE],
+        [r for r in regions if r.box[0] + r.box[2] >= width - right - EDGE],
+    ]
+    above_below = [
+        [r for r in regions if r.box[1] <= top + EDGE],
+        [r for r in regions if r.box[1] + r.box[3] >= height - bottom - EDGE],
+    ]
+    shifted = [one for ones in at_sides for one in ones if one.box[3] >= ALONG * one.box[2]]
+    shifted += [one for ones in above_below for one in ones if one.box[2] >= ALONG * one.box[3]]
+    for ones in at_sides + above_below:
+        shifted += ones if len(ones) >= AT_ONE_EDGE else []
+    return {region.label for region in shifted}
+
+
+def on_upright_edges(frame: FrameState, regions: Sequence[Region]) -> set[int]:
+    """The labels of upright regions on upright edges that both neighbours have.
+
+    The bright rim of a pillar comes and goes as the car shakes. A scratch seldom lies on an edge.
+    """
+    upright = [one for one in regions if one.box[3] >= LEAST_UPRIGHT and is_upright(one.box)]
+    if not upright:
+        return set()
+    assert frame.differences is not None
+    neighbours = luma_of(frame.source) - frame.differences.numpy()
+    found = set()
+    for region in upright:
+        x, y, wide, high = region.box
+        strip = neighbours[:, y : y + high, max(x - BESIDE, 0) : x + wide + BESIDE].mean(1)
+        steps = np.abs(strip[:, 2:] - strip[:, :-2]).max(1)
+        if steps.min() > STRUCTURE * region.mean:
+            found.add(region.label)
+    return found
+
+
+def _black_lines(luma: Plane) -> tuple[int, int, int, int]:
+    """Black columns at the left and right, and black lines above and below, of a frame (H, W)."""
+    counts = []
+    for means in (luma.mean(0), luma.mean(0)[::-1], luma.mean(1), luma.mean(1)[::-1]):
+        part = means[: int(BARS * len(means))] < BLACK
+        counts.append(len(part) if part.all() else int(part.argmin()))
+    left, right, top, bottom = counts
+    return left, right, top, bottom
+
+
+def is_upright(box: Box) -> bool:
+    """Whether a box is narrow and upright, as a scratch is, and a pole, and the edge of a door."""
+    _, _, wide, high = box
+    return wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
