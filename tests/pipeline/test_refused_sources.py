@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from schemas.recipe import Recipe
+from tests.support.environment import broken_media
 from tests.support.media import media_factory
 from tests.support.media.media_factory import write_clip
 
@@ -27,33 +27,15 @@ def refused(source: Path, folder: Path, **row: Any) -> ClipFault:
     return caught.value
 
 
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def listener(path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(path.parent)  # the path of a socket has at most 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as end:
-            end.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-def loop(path: Path) -> None:
-    path.symlink_to(path)
-
-
 @pytest.mark.timeout(60)  # a pipe without a writer would block for ever
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (pipe, "is a named pipe, not a file"),
-        (listener, "is a socket, not a file"),
+        (broken_media.pipe, "is a named pipe, not a file"),
+        (broken_media.listener, "is a socket, not a file"),
         (Path.mkdir, "is a folder, not a file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
-        (loop, "is a loop of links"),
+        (broken_media.device, "is a device, not a file"),
+        (broken_media.loop, "is a loop of links"),
     ],
     ids=["pipe", "socket", "folder", "device", "loop"],
 )
@@ -80,7 +62,7 @@ def test_an_impossible_path_is_the_fault_of_the_clip(tmp_path: Path) -> None:
 @pytest.mark.timeout(60)
 def test_a_file_that_becomes_a_pipe_does_not_block(tmp_path: Path) -> None:
     """Between the look at it and its opening."""
-    pipe(tmp_path / "reel.mkv")
+    broken_media.pipe(tmp_path / "reel.mkv")
     with pytest.raises(ClipFault, match="is a named pipe"):
         fetch.checksums(tmp_path / "reel.mkv")
 
