@@ -270,10 +270,16 @@ def _apart(one: Luma, other: Luma) -> Grid:
 
 
 def _share_changed(one: Luma, other: Luma) -> Grid:
-    """The share of each block's pixels whose change is no less than that of a still block."""
+    """The share of each block's pixels that change more than a still block.
+
+    The median change of the block is its exposure, and does not count.
+    """
     difference = _whole_blocks(one) - _whole_blocks(other)
-    changed = difference * difference > STILL
-    return _means(changed.astype(np.float32))
+    (high, wide), (rows, columns) = _blocks(difference), difference.shape
+    blocks = difference.reshape(high, rows // high, wide, columns // wide)
+    exposure = np.median(blocks, axis=(1, 3), keepdims=True)
+    changed = np.square(blocks - exposure) > STILL
+    return np.asarray(changed.mean((1, 3)), np.float32)
 
 
 def _whole_blocks(luma: Luma) -> Luma:
