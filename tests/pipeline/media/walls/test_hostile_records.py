@@ -69,7 +69,7 @@ if "pipeline.media.child.launch" in sys.orig_argv:
             lacking=lambda: output.send_json(PROBE, {"width": 8}),
             store=lambda: fault("STORE_ERROR", "the store is down"),
             disk=lambda: fault("DISK_FULL", "no room"),
-            escape=lambda: fault("DECODE_ERROR", "\\x1b[31m \\x1b]0;title\\x07 \\u202e" + 9000 * "x"),
+            escape=lambda: fault("TRUNCATED", "\\x1b[31m \\x1b]0;title\\x07 \\u202e" + 9000 * "x"),
         )
         act = acts.get(os.path.basename(str(path)).partition(".")[0])
         if act:
