@@ -11,12 +11,15 @@ from pipeline.clip.frames import Probe
 from pipeline.media.deriver import Derived, derive
 from pipeline.media.policy import enforce
 from pipeline.media.profiles import FORMS
+from pipeline.proof.label import label_of
 from pipeline.proof.premis import DerivedFile
 from pipeline.proof.record import Digest
 from pipeline.store import storage
 from pipeline.store.storage import Store
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
+
+LABELLED = "access"  # the profile whose pictures get the recipe's label
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Outputs:
     digests: tuple[Digest, ...]  # of the paths
     derived: tuple[Derived, ...]
     policies: Mapping[str, list[Outcome]]  # by profile
+    label: str = ""  # drawn into the access copy
 
     @property
     def described(self) -> tuple[DerivedFile, ...]:
@@ -37,9 +41,11 @@ class Outputs:
         )
 
     def _checked(self, one: Derived) -> str:
+        drawn = f"; the label {self.label!r} is drawn into every picture"
         return (
             f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
             f"{len(self.policies[one.profile])} rules hold"
+            f"{drawn if self.label and one.profile == LABELLED else ''}"
         )
 
     def publish(
@@ -93,9 +99,11 @@ def make_outputs(
     derived = []
     for profile in recipe.profiles:
         if profile in FORMS:
-            one = derive(profile, master, probe, order, times_ms, folder, limits)
+            drawn = recipe.access_label if profile == LABELLED else ""
+            label = label_of(drawn, probe) if drawn else None
+            one = derive(profile, master, probe, order, times_ms, folder, limits, label)
             policies[profile] = enforce(profile, one.path, limits)
             derived.append(one)
     paths = (master, *(one.path for one in derived))
     digests = tuple(Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths)
-    return Outputs(paths, digests, tuple(derived), policies)
+    return Outputs(paths, digests, tuple(derived), policies, recipe.access_label)
