@@ -86,9 +86,10 @@ class Decoder:
             probe = Probe.from_dict(values)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._child.nonsense("a probe that is none") from None
-        positive = probe.width, probe.height, probe.fps, probe.time_base
-        if min(positive) <= 0 or probe.width * probe.height > self.limits.max_pixels:
+        if not 0 < probe.width * probe.height <= self.limits.max_pixels or probe.width < 0:
             raise self._child.nonsense(f"a picture of {probe.width}x{probe.height}")
+        if min(probe.fps, probe.time_base) <= 0:
+            raise self._child.nonsense("a probe that is none")
         return probe
 
     def __exit__(
