@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.regions import mask_of
 from models.frame_state import FrameState, Image
 
 REPAIRED = 0.02  # weight of a repair from which a pixel lacks its own grain
@@ -68,6 +69,8 @@ def _patched(taken: Image, frame: FrameState) -> Image:
     if count == 1:
         return patched
     spoiled = lacking if frame.suspects is None else lacking | frame.suspects
+    if frame.places is not None:  # elsewhere the network took nothing
+        spoiled = spoiled | ~mask_of(frame.places, *lacking.shape)
     places = boxes[1:, :4].astype(np.int64)
     for label, (place, giver) in enumerate(_givers(places, taken, frame.image, spoiled), start=1):
         here, there = _window(place), _window(giver)
