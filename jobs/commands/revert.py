@@ -125,8 +125,9 @@ def review(
     accept: the clip is right; it leaves the review queue. revert: the whole source is put back.
     rerun: the next submit restores the clip again. question: somebody else has to look; it needs a
     note. The tables, the record, the PREMIS document and the audit log say who decided what, and
-    when. The last decision counts: accept also takes a rerun back. With --region, accept has the
-    next submit repair one suspect, and revert puts one repaired region back.
+    when. The last decision counts: accept also takes a rerun back. If access copies wait for a
+    person, accept makes that of the clip, and every other decision deletes it. With --region,
+    accept has the next submit repair one suspect, and revert puts one repaired region back.
 
     \b
     Example:
@@ -143,7 +144,10 @@ def review(
     if region:
         lines = [f"{clip}, {decision} of region {region} by {done.by}"]
         lines += ["the next submit repairs it"] if decision == "accept" else []
-    output.say("\n".join([*lines, *([_described(done.put_back)] if done.put_back else [])]))
+    lines += [_described(done.put_back)] if done.put_back else []
+    if done.access and not (done.put_back and done.put_back.access_deleted):
+        lines.append(f"the access copy was {done.access}")
+    output.say("\n".join(lines))
 
 
 def _described(done: Reverted) -> str:
@@ -157,4 +161,6 @@ def _described(done: Reverted) -> str:
         return "\n".join([*lines, f"{what}: these are the source's pixels already"])
     lines.append(f"{what}: source pixels put back in {output.grouped(done.frames)} frames")
     lines.append(f"{output.grouped(done.frames_changed)} frames of the clip differ from the source")
+    if done.access_deleted:
+        lines.append("the access copy was deleted; `review accept` makes that of the new version")
     return "\n".join([*lines, done.uri])

@@ -18,6 +18,7 @@ from pipeline.clip.scan import SCAN_OF
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
 from pipeline.media.muxer import SLACK_BYTES, stream_hashes
+from pipeline.media.planes import Overlay, chroma_steps
 from pipeline.media.profiles import (
     FORMS,
     LIMITED,
@@ -50,6 +51,7 @@ SAME_CURVE, SAME_MATRIX = {1, 6, 14, 15}, {5, 6}
 LUMA_WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
 BT601 = (0.299, 0.114)
 BEST_DB = 99.0  # PSNR of equal pictures
+LABEL_DB = 20.0  # PSNR of the place of a label at least; without the label it has about 10
 
 Picture = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -83,12 +85,13 @@ def derive(
     times_ms: Sequence[int],
     folder: Path,
     limits: Limits,
+    label: Overlay | None = None,
 ) -> Derived:
     """Make the file of a profile from the master, and verify it.
 
     `probe` and `times_ms` are those of the master; `order` is progressive, tff or bff. The name of
-    the file is the master's stem and the profile's suffix. Raises `ClipFault`; then the file does
-    not exist.
+    the file is the master's stem and the profile's suffix. `label` is drawn into every
+    picture of 8 bits. Raises `ClipFault`; then the file does not exist.
     """
     form = FORMS[profile]
     out = folder / (master.stem + form.suffix)
@@ -105,11 +108,12 @@ def derive(
         "regular": is_regular(times_ms, probe.fps),
         "limits": asdict(limits),
         "max_bytes": raw_bytes + 16 * master.stat().st_size + SLACK_BYTES,
+        "label": label.plain() if label else None,
     }
     try:
         report = ask("pipeline.media.child.derive", request, limits)
         streams = tuple(CarriedStream(**stream) for stream in report["streams"])
-        return _verified(profile, out, master, order, times_ms, streams, limits)
+        return _verified(profile, out, master, order, times_ms, streams, limits, label)
     except BaseException:
         out.unlink(missing_ok=True)
         raise
@@ -123,21 +127,31 @@ def _verified(
     times_ms: Sequence[int],
     streams: tuple[CarriedStream, ...],
     limits: Limits,
+    label: Overlay | None,
 ) -> Derived:
     form = FORMS[profile]
     found, original = stream_hashes(out, limits), stream_hashes(master, limits)
     with Decoder(master, limits) as source, Decoder(out, limits) as derived:
         _check_declared(form, out.name, source.probe, derived.probe, order)
-        worst = _compared(form, out.name, source, derived, order, times_ms)
+        worst = _compared(form, out.name, source, derived, order, times_ms, label)
     _check_streams(form, out.name, found, original, streams)
     count = len(times_ms) * frames_of(form, order)
     return Derived(profile, out, count, round(worst[0], 2), round(worst[1], 2), streams)
 
 
 def _compared(
-    form: Form, name: str, source: Decoder, derived: Decoder, order: str, times_ms: Sequence[int]
+    form: Form,
+    name: str,
+    source: Decoder,
+    derived: Decoder,
+    order: str,
+    times_ms: Sequence[int],
+    label: Overlay | None,
 ) -> tuple[float, float]:
-    """Compare every frame with the master: number, time, picture. Returns the lowest PSNRs."""
+    """Compare every frame with the master: number, time, picture. Returns the lowest PSNRs.
+
+    The label is drawn into the master's pictures as well, and compared by itself.
+    """
     per_frame = frames_of(form, order)
     due = times_of(times_ms, per_frame)
     begin = times_ms[0] if form.container == "mxf" else 0
@@ -154,6 +168,11 @@ def _compared(
         after = _pictures(frame.planes, derived.probe, matrix)
         if parity is not None:
             after[0] = after[0][parity::2]
+        if label is not None:
+            seen = label if parity is None else label.field(parity)
+            before = _labelled(before, seen, source.probe)
+            if (there := _psnr(_inside(before[0], seen), _inside(after[0], seen))) < LABEL_DB:
+                raise mismatch(name, f"frame {count} does not show the label: {there:.1f} dB")
         found = _distances(before, after)
         if min(found) < form.floor_db:
             sentence = f"frame {count} has {min(found):.1f} dB to the master"
@@ -164,6 +183,18 @@ def _compared(
     if count != len(due) or left:
         raise ClipFault(Reason.FRAME_COUNT, f"{name}: {count + left} frames, not {len(due)}")
     return worst[0], worst[1]
+
+
+def _labelled(pictures: Sequence[Picture], label: Overlay, probe: Probe) -> list[Picture]:
+    steps = chroma_steps(probe.pix_fmt)
+    chroma = [label.over(plane, chroma=True, steps=steps) for plane in pictures[1:]]
+    return [label.over(pictures[0], chroma=False), *chroma]
+
+
+def _inside(luma: Picture, label: Overlay) -> Picture:
+    """The part of a luma plane that the label covers."""
+    height, width = label.cover.shape
+    return luma[label.y : label.y + height, label.x : label.x + width]
 
 
 def _each_field(frames: Decoder, order: str) -> Iterator[tuple[Sequence[Plane], int]]:

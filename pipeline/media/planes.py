@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.clip.frames import Plane, Planes
 from schemas.errors import ClipFault
@@ -195,3 +197,51 @@ def extract_planes(frame: DecodedPicture, source: Source) -> list[Plane]:
         samples = samples >> component.shift if component.shift else samples
         planes.append(np.ascontiguousarray(samples, source.dtype))
     return planes
+
+
+class Overlay(NamedTuple):
+    """A small grey picture to lay over a larger one, with its top left corner at `x`, `y`.
+
+    `cover` and `ink` are (H, W) uint8. `cover`: how much of the picture is hidden, 0 to 255. `ink`:
+    from black, 0, to white, 255. All numbers and sizes are multiples of four, so that they cut no
+    chroma sample, in a field neither.
+    """
+
+    x: int
+    y: int
+    cover: NDArray[np.uint8]
+    ink: NDArray[np.uint8]
+
+    def plain(self) -> dict[str, object]:
+        """The overlay as JSON values. `of` is the inverse."""
+        texts = [base64.b64encode(part.tobytes()).decode() for part in (self.cover, self.ink)]
+        return {"x": self.x, "y": self.y, "width": self.cover.shape[1],
+                "cover": texts[0], "ink": texts[1]}  # fmt: skip
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        cover, ink = (
+            np.frombuffer(base64.b64decode(plain[name]), np.uint8).reshape(-1, plain["width"])
+            for name in ("cover", "ink")
+        )
+        return cls(plain["x"], plain["y"], cover, ink)
+
+    def field(self, parity: int) -> Overlay:
+        """What of it lies in the lines of one field."""
+        return Overlay(self.x, self.y // 2, self.cover[parity::2], self.ink[parity::2])
+
+    def over(self, plane: Plane, *, chroma: bool, steps: tuple[int, int] = (1, 1)) -> Plane:
+        """A copy of an 8-bit plane, limited range, with the overlay: neutral in chroma.
+
+        `steps` are those of chroma, across and down.
+        """
+        (across, down), new = steps, plane.copy()
+        cover = self.cover.astype(np.float32) / 255
+        rows, columns = cover.shape[0] // down, cover.shape[1] // across
+        cover = cover.reshape(rows, down, columns, across).mean(axis=(1, 3))
+        colour = 128.0 if chroma else 16 + self.ink.astype(np.float32) * (219 / 255)
+        y, x = self.y // down, self.x // across
+        part = new[y : y + rows, x : x + columns]
+        mixed = part * (1 - cover) + colour * cover
+        part[:] = mixed if new.dtype.kind == "f" else np.rint(mixed)
+        return new

@@ -63,3 +63,4 @@ class DeriveRequest(Request):
     frames: int  # of the derived file
     regular: bool  # all frames last equally long
     max_bytes: int
+    label: dict[str, Any] | None  # a `pipeline.media.planes.Overlay` to draw into every picture

@@ -47,6 +47,7 @@ from pipeline.sources.sequence import runs as runs_of
 from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
+from pipeline.undo.access import DELETED, access_copy
 from pipeline.undo.changes import reverted_map
 from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
@@ -69,6 +70,7 @@ class Reverted:
     uri: str
     sha256: str  # of the master that stands now
     frames_changed: int  # of the clip, that still differ from the source
+    access_deleted: bool = False  # an access copy waits until a person accepts the new version
 
     def to_dict(self) -> dict[str, object]:
         """The values for a program."""
@@ -79,7 +81,7 @@ class Reverted:
             "shot": self.selection.shot, "region": None if region is None else str(region),
             "region_widened": self.selection.widened, "frames": self.frames,
             "frames_changed": self.frames_changed, "output_uri": self.uri,
-            "output_sha256": self.sha256,
+            "output_sha256": self.sha256, "access_deleted": self.access_deleted,
         }  # fmt: skip
 
 
@@ -168,8 +170,9 @@ class _Work:
         commit(self.out, self._commit(digest, count, changes))
         finish(self.out)
         return Reverted(
-            found.clip_id, self.selection, count, found.uri, digest.sha256, changes.frames
-        )
+            found.clip_id, self.selection, count, found.uri, digest.sha256, changes.frames,
+            access_copy(found.record) is not None,
+        )  # fmt: skip
 
     def _segment(self, path: Path) -> tuple[SegmentRecord, int]:
         """Write all frames of the new master. Returns its record, and the frames that changed."""
@@ -261,7 +264,7 @@ class _Work:
             Restoration(
                 clip, survey, self.settings, changes, digest, self.at, outputs.described
             ),
-            found.master, str(self.selection), self.by, self.note,
+            found.master, str(self.selection), self.by, self.note, access_copy(found.record),
         )  # fmt: skip
         premis = amended(storage.read_bytes(f"{found.uri}.premis.xml"), facts)
         sidecars = {
@@ -352,6 +355,7 @@ class _Work:
         audit = {
             "asked_by": self.by, "note": self.note, "what": str(selection), "frames": count,
             "former_sha256": found.master.sha256, "output_sha256": digest.sha256,
+            **({"access_copy": DELETED} if access_copy(found.record) else {}),
         }  # fmt: skip
         row = {
             "kind": "revert", "run": self.run, "started": self.at, "sessions": 1, "clips": 1,

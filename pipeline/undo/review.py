@@ -23,6 +23,7 @@ from pipeline.runs import lease
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.process import Process
 from pipeline.store import layout, storage
+from pipeline.undo.access import DELETED, decided
 from pipeline.undo.published import record_of
 from pipeline.undo.publishing import Commit, commit, finish
 from pipeline.undo.regions import region_ids, standing
@@ -44,10 +45,12 @@ class Review:
     note: str
     run: str  # id of the review
     put_back: Reverted | None = None  # what `revert` did
+    access: str = ""  # `made` or `deleted`: what happened to an access copy that waits for a person
 
     def to_dict(self) -> dict[str, object]:
         """The values for a program."""
         facts = {name: getattr(self, name) for name in ("clip_id", "decision", "by", "note", "run")}
+        facts |= {"access_copy": self.access} if self.access else {}
         return facts | ({"reverted": self.put_back.to_dict()} if self.put_back else {})
 
 
@@ -76,12 +79,14 @@ def review_clip(
         uri, _, record = record_of(clip, out)
         request = _region(clip, record, region, decision) if region else Request()
         row = _row(clip, record["row"], decision, person, note) | {"region": region or None}
-        put_back = None
+        put_back, access = None, ""
         if decision == "revert":
             put_back = reverted(clip, out, request, mine, by=person, note=note, review=row)
         if put_back is None or not put_back.frames:  # else it is recorded with what was put back
-            _record(out, uri, record, row, mine)
-    return Review(clip, decision, person, note, str(row["run"]), put_back)
+            access = _record(out, uri, record, row, mine)
+        elif put_back.access_deleted:
+            access = DELETED
+    return Review(clip, decision, person, note, str(row["run"]), put_back, access)
 
 
 def _region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
@@ -146,22 +151,32 @@ def _record(
     record: Mapping[str, Any],
     review: Mapping[str, object],
     mine: lease.Lease,
-) -> None:
-    """Write the review into the papers of the version that stands."""
+) -> str:
+    """Write the review into the papers of the version that stands.
+
+    Returns what happened to an access copy that waits for a person; empty: nothing.
+    """
     clip, run, at = (str(review[name]) for name in ("clip_id", "run", "at"))
     name, folder = uri.rpartition("/")[2], layout.publishing_folder(out, clip)
     master = next(file for file in listed(record) if file.name == name)
     sentence = record["row"].get("verdict_sentence") or ""
     former = storage.read_bytes(f"{uri}.premis.xml")
-    document = reviewed(former, Looked(master, version("archive-restore"), at, review, sentence))
+    decision = str(review["decision"])
+    access = None if review["region"] else decided(clip, out, record, decision)
+    record = access.record if access else record
+    copy = access.premis if access else None
+    looked = Looked(master, version("archive-restore"), at, review, sentence, copy)
+    document = reviewed(former, looked)
     premis = Digest.of(f"{name}.premis.xml", document)
     storage.write_bytes(layout.publishing_file(folder, premis.name), document)
     amended = sealed(_amended(record, review, premis))
     storage.write_bytes(layout.publishing_file(folder, f"{name}.json"), amended)
     mine.check()
     audit = {name: review[name] for name in ("decision", "note", "verdict", "output_sha256")}
+    audit |= {"access_copy": access.change} if access else {}
     commit(out, Commit(clip, run, uri, at, {**audit, "asked_by": review["by"]}, None, review))
     finish(out)
+    return access.change if access else ""
 
 
 def _amended(

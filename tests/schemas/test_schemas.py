@@ -70,6 +70,8 @@ def test_the_digest_follows_every_setting() -> None:
         Recipe(shard_frames=60),
         Recipe(slices=24),
         Recipe(limits=Limits(wall_seconds=1)),
+        Recipe(access_label="Digitally restored"),
+        Recipe(access_copies="accepted"),
     ]
     assert len({recipe.digest for recipe in [Recipe(), *others]}) == len(others) + 1
 
@@ -92,6 +94,8 @@ def test_the_digest_is_stable() -> None:
         ("shard_frames = 9.0", ["shard_frames = 9.0"]),
         ("deflicker = 1", ["deflicker = 1", "true or false"]),
         ("slices = 5", ["slices = 5", "16"]),
+        ("access_label = 'restauré'", ["access_label = 'restauré'", "40 ASCII"]),
+        ("access_label = ' '", ["access_label", "without a space"]),
         ("name = '../film'", ["name"]),
         ("profile = 'access'", ["'profile'", "profiles"]),
         ("profiles = ['acess']", ["'acess'", "preservation", "access"]),

@@ -19,12 +19,13 @@ from av.video.stream import VideoStream
 from pipeline.clip.frames import FIELD_ORDERS, Probe, to_ms
 from pipeline.clip.scan import ORDER_OF
 from pipeline.media.child.decode import LARGE_PIXELS, LARGE_THREADS
-from pipeline.media.child.derive_picture import conversions, picture_filters
+from pipeline.media.child.derive_picture import conversions, labelled, picture_filters
 from pipeline.media.child.derive_sound import Track
 from pipeline.media.child.mxf import patch_aspect
 from pipeline.media.child.packets import Carried, codec_name
 from pipeline.media.child.probe import display_matrix, main_video, open_source
 from pipeline.media.child.runtime import Output, limit_self
+from pipeline.media.planes import Overlay
 from pipeline.media.profiles import (
     FORMS,
     LIMITED,
@@ -66,6 +67,7 @@ class Derivation:
         self.times = times_of(self.times_ms, self.per_frame)
         self._clock_and_step()
         self.range = LIMITED if is_full(self.probe) else self.probe.color_range
+        self.label = Overlay.of(request["label"]) if request["label"] else None
         self.graph = picture_filters(self.probe, self.form, self.order)
         for kind, note in conversions(self.probe, self.form, self.order):
             self._note(kind, "converted", note)
@@ -199,6 +201,8 @@ class Derivation:
     ) -> Iterator[av.Packet[VideoStream]]:
         """The packets of the master's next picture. None: the packets still in the encoder."""
         for frame in self._filtered(picture):
+            if self.label is not None:
+                labelled(frame, self.label)
             frame.pts, frame.time_base = self._stamp(self.made), self.clock
             frame.color_range = self.range
             frame.color_primaries, frame.color_trc = (

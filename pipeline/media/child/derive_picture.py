@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any, cast
 
 import av
 import av.filter
+import numpy as np
 
 from pipeline.clip.frames import Probe
+from pipeline.media.planes import Overlay, chroma_steps
 from pipeline.media.profiles import Form, frames_of, is_full, matrix_for
 
 # Names of H.273 matrices in libswscale.
@@ -58,3 +61,11 @@ def _scale(probe: Probe, fields: bool) -> str:
         if not probe.pix_fmt.startswith("gbr"):
             options["in_color_matrix"] = MATRICES[matrix]
     return ":".join(f"{name}={value}" for name, value in options.items())
+
+
+def labelled(picture: av.VideoFrame, label: Overlay) -> None:
+    """Draw a label into a picture of 8 bits in limited range."""
+    for number, plane in enumerate(picture.planes):
+        rows = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size).copy()
+        steps = chroma_steps(picture.format.name) if number else (1, 1)
+        plane.update(label.over(rows, chroma=number > 0, steps=steps).tobytes())

@@ -32,7 +32,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a published PAL clip with all it can have; not to be touched."""
     work = tmp_path_factory.mktemp("profiles")
     write_clip(work / "reel.mkv", PAL)
-    recipe = Recipe(profiles=("preservation", "mezzanine", "access"))
+    recipe = Recipe(profiles=("preservation", "mezzanine", "access"), access_label="Restored")
     publish(work, work / "reel.mkv", settings_for(work, recipe))
     return work / "out" / "clips" / "reel"
 
@@ -132,6 +132,8 @@ def test_premis_links_derived_files_to_the_restored_one(published: Path) -> None
     subtypes = texts(root, "relationshipSubType")
     assert subtypes == ["is source of", "has source", *["is source of"] * 2, *["has source"] * 2]
     assert texts(root, "eventType")[-4:] == ["creation", "validation"] * 2
+    notes = texts(root, "eventOutcomeInformation/eventOutcomeDetail/eventOutcomeDetailNote")
+    assert ["'Restored' is drawn" in note for note in notes[-4:]] == [False, False, False, True]
     linked = texts(root, "relatedEventIdentifier/relatedEventIdentifierValue")
     assert set(linked) <= set(texts(root, "eventIdentifier/eventIdentifierValue"))
 
