@@ -8,12 +8,14 @@ read.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.assemble import Master, verified_files
 from pipeline.clip.box import put_back
@@ -158,9 +160,9 @@ class _Work:
         segments = {0: segment}
         changes = Changes.between(survey, segments)
         tags = {**file_tags(survey, self.settings, changes), TAG: self._all_frames()}
-        clip = Clip(found.clip_id, survey.source_uri)
+        clip, repairs = Clip(found.clip_id, survey.source_uri), self._regions(found.reverts)
         new, outputs = verified_files(
-            clip, survey, segments, self.settings, tags, folder / master.name
+            clip, survey, segments, self.settings, tags, folder / master.name, repairs
         )
         self._stage(new, outputs, changes, self._change_map(folder))
         mine.check()
@@ -266,14 +268,14 @@ class _Work:
         )  # fmt: skip
         premis = amended(storage.read_bytes(f"{found.uri}.premis.xml"), facts)
         sidecars = {
-            f"{staged}.framemd5": framemd5(survey.probe, survey.pts, new.md5s).encode(),
+            f"{staged}.framemd5": framemd5(survey.probe, survey.pts, new.measured.md5s).encode(),
             f"{staged}.premis.xml": premis,
         }
         if found.has(".sha256"):
             sidecars[f"{staged}.sha256"] = digest.line
         changed = {f"{staged}{SUFFIX}": change_map} if change_map else None
         files = outputs.publish(store, staged, sidecars, changed)
-        frames = new.frames()
+        frames = new.measured.frames()
         series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
@@ -306,13 +308,12 @@ class _Work:
     ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
-        regions_uri = self.found.record["row"].get("regions_uri")
-        regions = list(standing({**row, "regions_uri": regions_uri}, reverts))
+        regions_uri, regions = self._regions_uri, list(self._regions(reverts))
         findings = new.findings(self.found.survey, frames, regions, self.settings.recipe)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
-            **row, **unknown, **changes.shares, **new.measure.summary(),
+            **row, **unknown, **changes.shares, **new.measured.summary(),
             **verdict_columns(findings, untouched=not changes.frames),
             **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published" if changes.frames else "untouched", "retries": 0,
@@ -324,6 +325,14 @@ class _Work:
             "shot_rows": [vars(shot) for shot in self.found.shots],
             "finding_rows": [vars(finding) for finding in findings],
         }  # fmt: skip
+
+    @property
+    def _regions_uri(self) -> Cell:
+        return self.found.record["row"].get("regions_uri")
+
+    def _regions(self, reverts: Sequence[Mapping[str, Any]]) -> Iterator[pa.Table]:
+        """The regions that stand after these reverts."""
+        return standing({**self.found.row, "regions_uri": self._regions_uri}, reverts)
 
     def _entry(self, former: str) -> dict[str, object]:
         """This revert in the record: who, when, what, and the version before it."""
