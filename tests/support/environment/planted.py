@@ -1,7 +1,7 @@
 """The planted faults: what a run meets, and how each clip must end.
 
-To plant another, add a row to `FAULTS`, and its name to `SHORT` in `tests/pipeline/test_faults.py` if
-it is cheap. `make test-faults` plants all of them.
+To plant another, add a row to `FAULTS`. If it is cheap, add its name to `SHORT` in the test, too.
+`make test-faults` plants all of them.
 """
 
 from __future__ import annotations
