@@ -83,12 +83,12 @@ def test_grain_for_a_repair_comes_from_places() -> None:
     rng = np.random.default_rng(5)
     source = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
     source += rng.normal(0, 6 / 255, (HEIGHT, WIDTH, 1)).astype(np.float32)
-    image, place = source.copy(), (64, 48, 64, 64)
-    inside = np.s_[48:112, 64:128]
-    image[inside] = 0.4
+    image, places = source.copy(), ((64, 48, 64, 64), (163, 5, 64, 64))
+    for x, y, wide, high in places:
+        image[y : y + high, x : x + wide] = 0.4
     repair = np.zeros((HEIGHT, WIDTH), np.float32)
-    repair[76:84, 92:100] = 1
-    state = FrameState(0, source, image, defects=torch.from_numpy(repair), places=(place,))
+    repair[50:110, 68:124] = 1  # no room beside it for another of its size
+    state = FrameState(0, source, image, defects=torch.from_numpy(repair), places=places)
     (found,) = find_grain([state])
     assert found.grain is not None
     assert 255 * found.grain[repair > 0].std() > 4
