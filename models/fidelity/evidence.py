@@ -48,6 +48,7 @@ CLEAR_FROM, CLEAR_LEAST = 1.5, 2  # log odds of a clear defect; as many in three
 LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
+DIRTY_LEAST, DIRTY_PATH = 20, -2.7  # clear defects in three frames of dirty film; its PATH_BELOW
 STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
@@ -196,13 +197,16 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     frames.
     """
     frame, seen, odds, alarms = around[0]
-    swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    swarm, clear = _is_swarm(around.values()), _clear_defects(around.values())
+    worn = clear >= CLEAR_LEAST
+    # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
+    path_below = DIRTY_PATH if clear >= DIRTY_LEAST and not swarm else PATH_BELOW
     shifted = at_shifted_edges(seen.regions, luma_of(frame.source))
     most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     beside = on_upright_edges(frame, seen.regions)
     why: dict[int, Why] = {}
     for region, value in zip(seen.regions, odds, strict=True):
-        on_path = alarms.get(region.label, 0.0) < PATH_BELOW
+        on_path = alarms.get(region.label, 0.0) < path_below
         if value < DEFECT_FROM:
             why[region.label] = "unlike_dust"
         elif on_path:
@@ -249,9 +253,9 @@ def _is_swarm(frames: Collection[_Looked]) -> bool:
     return on_path >= max(SWARM_LEAST, SWARM * len(alarms))
 
 
-def _is_worn(frames: Collection[_Looked]) -> bool:
-    """Whether clear defects are near. Where none are, a doubtful or large one is often a thing."""
-    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
+def _clear_defects(frames: Collection[_Looked]) -> int:
+    """How many clear defects are near. Where none are, a doubtful or large one is often a thing."""
+    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames)
 
 
 def _reason(odds: float) -> Why:

@@ -74,6 +74,20 @@ def test_a_travelling_square_keeps_its_pixels() -> None:
         assert of(state) == [("suspect", "path")]
 
 
+@pytest.mark.parametrize(("last", "why"), [((61, 36), "clear"), ((60, 36), "path")])
+def test_in_dirty_film_only_a_close_path_counts(last: Place, why: str) -> None:
+    """Among much dust, three pieces lie nearly on a line by chance."""
+    places = (None, (20, 20), (40, 28), last, None)
+    columns = [range(first, 150, 20) for first in (0, 12, 8, 18, 4)]
+    states = [
+        frame(index, place, dust=[(x, 85 + (7 * index + x) % 50) for x in columns[index]])
+        for index, place in enumerate(places)
+    ]
+    assert decided(*places)[2].repairs[0].why == "path"
+    whys = [record.why for record in list(find_suspects(states))[2].repairs if record.box[1] < 60]
+    assert whys == [why]
+
+
 def test_a_suspect_that_a_person_accepted_is_repaired() -> None:
     (record,) = decided(*TRAVELLING)[1].repairs
     x, y, wide, high = record.box
