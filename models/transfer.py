@@ -6,8 +6,10 @@ a CPU nothing is copied.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +17,12 @@ from torch import Tensor
 from models.frame_state import FrameState
 
 IN_FLIGHT = 2  # frames whose results are on their way back from a GPU
+ANSWER_SECONDS = 600.0  # for a frame of any size; a sound GPU takes seconds
+_SHORTEST, _LONGEST = 0.0002, 0.01  # seconds between two looks at a copy
+
+
+class GpuSilent(Exception):
+    """A GPU has not ended its work on a frame in `ANSWER_SECONDS`."""
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -30,7 +38,7 @@ def landed(
     """The frames in order, each with its tensors (float32) on the CPU.
 
     From a GPU they come in one copy for each frame, and IN_FLIGHT frames late: the GPU works on the
-    later frames while an earlier one lands.
+    later frames while an earlier one lands. Raises GpuSilent.
     """
     waiting: deque[tuple[FrameState, Callable[[], Sequence[Tensor]]]] = deque()
     for frame, tensors in pairs:
@@ -56,8 +64,25 @@ def _begun(tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
     shapes = [tensor.shape for tensor in tensors]
 
     def wait() -> Sequence[Tensor]:
-        copied.synchronize()
+        wait_for(copied)
         parts = torch.split(host, [shape.numel() for shape in shapes])
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     return wait
+
+
+class Event(Protocol):
+    """A place in the work of a GPU, such as `torch.cuda.Event`."""
+
+    def query(self) -> bool:
+        """Whether the work before it has ended."""
+
+
+def wait_for(event: Event) -> None:
+    """Wait until a GPU has passed an event. Raises GpuSilent: `synchronize` would wait for ever."""
+    until, pause = time.monotonic() + ANSWER_SECONDS, _SHORTEST
+    while not event.query():
+        if time.monotonic() > until:
+            raise GpuSilent(f"the GPU has not answered for {ANSWER_SECONDS:.0f} s")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST)

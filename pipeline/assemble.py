@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.clip.changes import Changes
 from pipeline.clip.clip import Clip
-from pipeline.clip.frames import AssemblyReport, Frame, Luma, Probe, to_ms
+from pipeline.clip.frames import AssemblyReport, Probe, to_ms
 from pipeline.clip.put_back import Plan
 from pipeline.clip.regions import batches, join_regions, largest_repairs
 from pipeline.clip.result import ClipResult, FindingRow
@@ -24,13 +25,12 @@ from pipeline.clip.scan import scan_order
 from pipeline.clip.segment import SegmentRecord, Segments
 from pipeline.clip.survey import Survey
 from pipeline.detect import change_film
-from pipeline.detect.frame_changes import ChangeMeter, chroma_of
-from pipeline.detect.measure import ClipMeasure, planes_to_luma
 from pipeline.detect.verdict import Evidence, FrameRow, judged
 from pipeline.kept import in_ledger, in_result
+from pipeline.measures.clip import Measured, measured
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import assemble, stream_hashes
-from pipeline.media.verify import framemd5, plane_md5, verify_output
+from pipeline.media.verify import framemd5, verify_output
 from pipeline.proof.outputs import Outputs, make_outputs
 from pipeline.proof.premis import Restoration, premis_xml
 from pipeline.proof.provenance import file_tags
@@ -47,8 +47,7 @@ from pipeline.store.private import temporary
 from pipeline.store.storage import Store
 from pipeline.undo.fallback import rewritten
 from pipeline.undo.harm import of_clean_shots, of_rules
-from schemas.errors import ClipFault
-from schemas.recipe import Limits, Recipe
+from schemas.recipe import Recipe
 from schemas.verdict_rules import rules_with
 
 
@@ -74,7 +73,7 @@ def assemble_clip(
             clip, survey, settings, changes, digest, at, outputs.described, judged.plan
         )
         sidecars = {
-            f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.md5s).encode(),
+            f"{uri}.framemd5": framemd5(survey.probe, survey.pts, master.measured.md5s).encode(),
             f"{uri}.premis.xml": premis_xml(restoration),
         }
         if not small:  # its sum is in the record
@@ -87,7 +86,7 @@ def assemble_clip(
             kept = in_ledger(clip, settings, judged.frames, judged.regions)
     result = published(
         clip, survey, segments, settings, changes,
-        measures=master.measure.summary(), usage=begun.spent(), work_key=work_key,
+        measures=master.measured.summary(), usage=begun.spent(), work_key=work_key,
         output=(uri, digest.sha256, digest.size), findings=judged.findings,
         put_back=judged.plan, **kept._asdict(),
     )  # fmt: skip
@@ -106,14 +105,7 @@ class Master(NamedTuple):
     path: Path
     probe: Probe
     report: AssemblyReport
-    measure: ClipMeasure
-    departures: ChangeMeter
-    md5s: list[str]
-
-    def frames(self) -> list[dict[str, float]]:
-        """The measurements of every frame, for tables/frames."""
-        rows = zip(self.measure.frames(), self.departures.rows(), strict=True)
-        return [{**measured, **departed} for measured, departed in rows]
+    measured: Measured
 
     def evidence(
         self, survey: Survey, frames: Sequence[FrameRow], regions: Iterable[pa.Table]
@@ -121,7 +113,7 @@ class Master(NamedTuple):
         """What the verdict is given by. `regions` are those that stand in the clip."""
         pixels = survey.probe.width * survey.probe.height // (2 if survey.by_fields else 1)
         return Evidence(
-            frames, self.departures.box, largest_repairs(regions, pixels), set(survey.fill)
+            frames, self.measured.box, largest_repairs(regions, pixels), set(survey.fill)
         )
 
     def findings(
@@ -164,9 +156,12 @@ def _judged(
             with fetched(survey.source_uri, Path(settings.cache), survey.source_token) as source:
                 current = rewritten(given, plan, survey, source, recipe, folder)
         changes = Changes.between(survey, current)
-        master = _master(clip, survey, current, settings, file_tags(survey, settings, changes), out)
-        frames, regions = master.frames(), _join_regions(current, folder / "regions.parquet")
-        evidence = master.evidence(survey, frames, batches(regions) if regions else ())
+        regions = _join_regions(current, folder / "regions.parquet")
+        parts = partial(batches, regions) if regions else tuple
+        tags = file_tags(survey, settings, changes)
+        master = _master(clip, survey, current, settings, tags, out, parts())
+        frames = master.measured.frames()
+        evidence = master.evidence(survey, frames, parts())
         found = judged(survey.clip_id, evidence, rules)
         more, scopes = of_rules(evidence, rules, survey, plan)
         if not more:
@@ -186,12 +181,14 @@ def verified_files(
     settings: Settings,
     tags: Mapping[str, str],
     out: Path,
+    repairs: Iterable[pa.Table],
 ) -> tuple[Master, Outputs]:
     """Make the master `out` from segments, and the derived files beside it; verify all of them.
 
-    `tags` are those of `pipeline.proof.provenance`. Raises ClipFault.
+    `tags` are those of `pipeline.proof.provenance`, `repairs` the regions of the clip. Raises
+    ClipFault.
     """
-    master = _master(clip, survey, segments, settings, tags, out)
+    master = _master(clip, survey, segments, settings, tags, out, repairs)
     return master, _outputs(master, survey, settings)
 
 
@@ -211,6 +208,7 @@ def _master(
     settings: Settings,
     tags: Mapping[str, str],
     out: Path,
+    repairs: Iterable[pa.Table],
 ) -> Master:
     """Join, decode again, compare and measure. Raises ClipFault."""
     cache, limits = Path(settings.cache), settings.recipe.limits
@@ -227,8 +225,11 @@ def _master(
                 decoder, survey.probe, survey.pts, crcs, hashes, report, limits
             )
             # `measured` reads the frames, and each is verified as it is read
-            found = measured(verified, source, reference, survey, limits)
-    return Master(out, decoder.probe, report, *found)
+            found = measured(
+                verified, source, reference, survey, limits, repairs=repairs,
+                shard_starts=[segment.start for segment in segments.values()],
+            )  # fmt: skip
+    return Master(out, decoder.probe, report, found)
 
 
 def _at_hand(segment: SegmentRecord, folder: Path, store: Store) -> SegmentRecord:
@@ -287,41 +288,3 @@ def reference_of(clip: Clip, cache: Path) -> Iterator[Path | None]:
     with local_copy(uri, cache) as path:
         yield path
     discard(uri, cache)
-
-
-def measured(
-    output: Iterator[Frame], source: Path, reference: Path | None, survey: Survey, limits: Limits
-) -> tuple[ClipMeasure, ChangeMeter, list[str]]:
-    """The measurements of source and output, and the MD5 of every output frame."""
-    left = [index for index, shot in enumerate(survey.shots) if shot.left]
-    starts = [shot.start for shot in survey.shots]
-    measure, departures = ClipMeasure(starts, left=left), ChangeMeter(starts, survey.fill)
-    pix_fmt, depth = survey.probe.pix_fmt, survey.probe.bit_depth
-    md5s: list[str] = []
-    with Decoder(source, limits, conversion=survey.conversion) as decoder:
-        truths = _lumas(reference, survey.probe, limits)
-        for before, after in zip(decoder, output, strict=True):
-            one, other = (planes_to_luma(f.planes, pix_fmt, depth) for f in (before, after))
-            measure.add(one, other, next(truths, None))
-            colours = zip(*(chroma_of(f.planes, pix_fmt) for f in (before, after)), strict=True)
-            departures.add(one, other, list(colours), depth)
-            md5s.append(plane_md5(after.planes))
-    return measure, departures, md5s
-
-
-def _lumas(reference: Path | None, probe: Probe, limits: Limits) -> Iterator[Luma]:
-    """Yield the luma of the reference's frames. Without a reference of the same size, yield none.
-
-    The reference is only for measurements. If it cannot be read, its columns stay empty.
-    """
-    if reference is None:
-        return
-    try:
-        with Decoder(reference, limits) as decoder:
-            found = decoder.probe
-            if (found.width, found.height) != (probe.width, probe.height):
-                return
-            for frame in decoder:
-                yield planes_to_luma(frame.planes, found.pix_fmt, found.bit_depth)
-    except ClipFault:
-        return

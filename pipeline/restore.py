@@ -19,6 +19,7 @@ from models.colour import PixelFormat
 from models.fidelity.evidence import Accepted
 from models.frame_state import FrameState, Repair
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
+from models.transfer import GpuSilent
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.box import Box, put_back
 from pipeline.clip.fields import fields_of, in_field, in_frame, woven
@@ -130,6 +131,8 @@ class ShardRestorer:
         except MemoryError as error:
             size = f"{survey.probe.width}x{survey.probe.height}"
             raise ClipFault(Reason.GPU_OOM, f"{size}: {error or 'out of memory'}") from error
+        except GpuSilent as error:
+            raise ClipFault(Reason.MODEL_TIMEOUT, str(error)) from error
 
     def _restore(
         self,

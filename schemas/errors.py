@@ -3,6 +3,18 @@
 from schemas.exit_codes import ExitCode
 from schemas.reasons import REASONS, FaultState, Reason
 
+LONGEST = 4_000  # characters of a message
+
+
+def one_line(text: object) -> str:
+    """The text on one line. Of untrusted text, nothing can move a terminal's cursor or cut it off.
+
+    What cannot be printed becomes U+FFFD, and beyond `LONGEST` characters an ellipsis stands.
+    """
+    shown = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in str(text))
+    line = " ".join(shown.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
 
 class ArchiveError(Exception):
     """A fault that the user can correct. The command prints one line and ends with `exit_code`."""
@@ -16,7 +28,7 @@ class ArchiveError(Exception):
     @property
     def message(self) -> str:
         """The message on one line."""
-        return " ".join(str(self.args[0]).split())
+        return one_line(self.args[0])
 
     def __str__(self) -> str:
         return self.message
@@ -37,7 +49,7 @@ class ClipFault(ArchiveError):
     @property
     def message(self) -> str:
         """The sentence on one line."""
-        return " ".join(str(self.args[1]).split())
+        return one_line(self.args[1])
 
     @property
     def sentence(self) -> str:

@@ -1,5 +1,7 @@
 """The columns and tables of what is judged: measures of a change, verdicts, findings, reviews."""
 
+from dataclasses import replace
+
 from schemas.columns import SHA256, Columns, integer, real, text
 from schemas.columns import time as instant
 from schemas.keys import RUN_ID, clip_id, run
@@ -34,6 +36,76 @@ CHANGES: Columns = {
         "0 to 1", low=0, high=1,
     ),
 }  # fmt: skip
+
+_SIDES = (("before", "of the source"), ("after", "of the restored frame"))
+
+
+def _both(name: str, meaning: str, unit: str, high: float) -> Columns:
+    """Two columns: a measure of the source and of the restored frame."""
+    return {
+        f"{name}_{side}": real(f"{meaning} {of_what}.", unit, low=0, high=high)
+        for side, of_what in _SIDES
+    }
+
+
+# Means over the frames in tables/clips.
+_OF_BOTH: Columns = {
+    **_both("saturation", "Mean distance of the colour from grey (SATAVG),", "code values", 182),
+    **_both("temporal_outliers", "Share of pixels that stand out of those above and below (TOUT),",
+            "0 to 1", 1),
+    **_both("repeated_lines", "Share of lines like the one 4 lines above (VREP),", "0 to 1", 1),
+    **_both("out_of_range", "Share of pixels outside of 16 to 235, or 16 to 240 (BRNG),",
+            "0 to 1", 1),
+    **_both("warping_error", "RMS difference from the previous frame along the motion (Lai 2018),",
+            "code values", 255),
+    "psnr_outside_db": real(
+        "PSNR against the source, outside of the boxes of repaired regions.", "dB"
+    ),
+    "ssim_outside": real(
+        "SSIM against the source, outside of the boxes of repaired regions.", "-1 to 1"
+    ),
+    "colour_difference": real(
+        "Mean CIE76 difference from the source, at 80 columns.", "delta E", low=0
+    ),
+}  # fmt: skip
+# Of the worst frame in tables/clips.
+_OF_THE_WORST: Columns = {
+    "new_edges": real("Share of the edges that the source has not.", "0 to 1", low=0, high=1),
+    "seam": real(
+        "Largest straight step of the change, through a quarter of a line.", "code values", low=0
+    ),
+    "shard_seam": real(
+        "How much more the change moves at the start of a shard than beside it. Null elsewhere.",
+        "code values", low=0,
+    ),
+    "unsupported_change": real(
+        "Share of the change's energy that neither the frames beside it, nor exposure, nor a blur "
+        "of 3 x 3 explains, at 320 columns. Null if little changed.", "0 to 1", low=0, high=1,
+    ),
+    "unsupported_worst": real(
+        "RMS of what is not explained, in the worst window of an eighth of width and height.",
+        "code values", low=0,
+    ),
+}  # fmt: skip
+# Of a frame, source and restored: levels of the signal, motion, colour, edges, seams.
+SIGNAL: Columns = {
+    **_both("y_min", "Least brightness (YMIN)", "code values", 256),
+    **_both("y_low", "Brightness below which a tenth of the pixels lies (YLOW),", "code values",
+            256),
+    **_both("y_high", "Brightness below which nine tenths of the pixels lie (YHIGH),",
+            "code values", 256),
+    **_both("y_max", "Largest brightness (YMAX)", "code values", 256),
+    **_OF_BOTH,
+    "colour_difference_p95": real("95 % quantile of this difference.", "delta E", low=0),
+    **_OF_THE_WORST,
+}  # fmt: skip
+SIGNAL_OF_CLIPS: Columns = {
+    **_OF_BOTH,
+    **{
+        name: replace(column, description=f"Of the worst frame: {column.description}")
+        for name, column in _OF_THE_WORST.items()
+    },
+}
 
 # Of a clip.
 VERDICT: Columns = {

@@ -257,10 +257,10 @@ REASONS: dict[Reason, ReasonInfo] = {
     ),
     Reason.MODEL_TIMEOUT: ReasonInfo(
         "The model took longer than allowed.",
-        "Use a smaller model or a faster machine, then run again.",
+        "Check that the GPU of that worker still answers. Use a smaller model or a faster machine, "
+        "then run again.",
         "failed",
         "system",
-        reserved=True,
     ),
     Reason.FIDELITY_BREACH: ReasonInfo(
         "The restored picture differs from its source by more than the limit.",

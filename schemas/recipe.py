@@ -28,6 +28,7 @@ Interlace = Literal["keep", "deinterlace", "deinterlace-single", "ivtc"]
 Gaps = Literal["refused", "allowed"]
 Suspects = Literal["leave", "scratches", "repair"]
 Clean = Literal["leave", "restore"]
+AccessCopies = Literal["always", "accepted"]
 Table = dict[str, object]
 
 MODELS: tuple[Model, ...] = ("fast", "base", "large")
@@ -37,12 +38,13 @@ INTERLACE: tuple[Interlace, ...] = ("keep", "deinterlace", "deinterlace-single",
 GAPS: tuple[Gaps, ...] = ("refused", "allowed")
 SUSPECTS: tuple[Suspects, ...] = ("leave", "scratches", "repair")
 CLEAN: tuple[Clean, ...] = ("leave", "restore")
+ACCESS_COPIES: tuple[AccessCopies, ...] = ("always", "accepted")
 # Slice counts that the FFV1 encoder accepts: columns x rows, with rows <= columns <= 2 x rows.
 SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
 
 # Settings that younger versions added. With their defaults they are not in the digest, so that a
 # new version does not make every clip new work.
-_LATER = ("access_label",)
+_LATER = ("access_copies", "access_label")
 _MAX_LABEL = 40
 _LABEL = re.compile(rf"|[\x21-\x7e][\x20-\x7e]{{0,{_MAX_LABEL - 1}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -75,6 +77,7 @@ class Recipe:
     gaps: Gaps = "refused"  # `allowed` accepts missing numbers in an image sequence
     shard_frames: int = 120  # longest shard, in frames
     profiles: tuple[Profile, ...] = PROFILES[:1]  # output files of a clip, see docs/formats.md
+    access_copies: AccessCopies = "always"  # `accepted`: only of clips that a person accepted
     access_label: str = ""  # words drawn into access copies, see docs/marking.md
     change_map: bool = False  # keep beside the master how much each pixel was changed, and why
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
@@ -85,6 +88,11 @@ class Recipe:
     def digest(self) -> str:
         """Return the SHA-256 of the canonical JSON: 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def access_waits(self) -> bool:
+        """Whether access copies are made when a person accepts a clip, not before."""
+        return self.access_copies == "accepted" and "access" in self.profiles
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values with nested limits. `parse_recipe_table` is the inverse."""
@@ -168,6 +176,7 @@ _SETTINGS: dict[str, _Setting] = {
     "gaps": _one_of(*GAPS),
     "shard_frames": _integer(2, 10_000),
     "profiles": _Setting(_are_profiles, "a list of " + ", ".join(PROFILES)),
+    "access_copies": _one_of(*ACCESS_COPIES),
     "access_label": _Setting(
         lambda v: isinstance(v, str) and bool(_LABEL.fullmatch(v)),
         f"a text of at most {_MAX_LABEL} ASCII characters, without a space before it",

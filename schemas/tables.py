@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
 from schemas.columns import time as instant
-from schemas.judgement import CHANGES, FINDINGS, REVIEWS, VERDICT
+from schemas.judgement import CHANGES, FINDINGS, REVIEWS, SIGNAL, SIGNAL_OF_CLIPS, VERDICT
 from schemas.keys import clip_id as _clip_id
 from schemas.keys import run as _run
 from schemas.manifest import COLUMNS as MANIFEST
@@ -182,6 +182,7 @@ CLIPS: Columns = {
     **_before_after("flicker", "Fast variation of brightness", "percent"),
     **_LEVELS,
     **_PAIRS,
+    **SIGNAL_OF_CLIPS,
     **VERDICT,
 }
 
@@ -217,6 +218,7 @@ FRAMES: Columns = {
     **_LEVELS,
     **_PAIRS,
     **CHANGES,
+    **SIGNAL,
 }
 
 RUNS: Columns = {

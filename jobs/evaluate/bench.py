@@ -1,5 +1,7 @@
 """`make bench`: pipeline against bare model, CPU time per frame, memory against clip length.
 
+At the end it prints what a small clip costs, beside what it cost before.
+
 Only ratios within one run are comparable. The clips are drawn here, so any machine can run it.
 """
 
@@ -28,6 +30,7 @@ import psutil
 import typer
 from numpy.typing import NDArray
 
+from models.colour import PixelFormat
 from pipeline.local import LocalExecutor
 from pipeline.media.launcher import ENDED
 from pipeline.runs.run import Run
@@ -36,6 +39,8 @@ from schemas.recipe import Recipe
 
 WIDTH, HEIGHT = 352, 288
 CLIPS, FRAMES = 8, 96
+SMALL_CLIPS = 20  # `make bench-small` takes more, and its option --store counts requests
+PIXELS = PixelFormat("yuv", 8, kr=0.299, kb=0.114, full_range=False)
 SHORT, LONG = 300, 3000  # frames of the memory comparison, at half the width and height
 
 
@@ -103,17 +108,19 @@ def measures_loop(frames: int) -> float:
 
     from pipeline.detect.frame_changes import ChangeMeter, chroma_of
     from pipeline.detect.measure import ClipMeasure, planes_to_luma
+    from pipeline.measures.meter import FrameMeter
 
     cv2.setNumThreads(1)
     made = [[_planes(f) for f in drawn(frames, WIDTH, HEIGHT, seed)] for seed in (0, 1)]
-    measure, departures = ClipMeasure(), ChangeMeter()
+    measure, departures, signals = ClipMeasure(), ChangeMeter(), FrameMeter(PIXELS)
     started = time.process_time()
     for before, after in zip(*made, strict=True):
         one, other = (planes_to_luma(planes, "yuv420p", 8) for planes in (before, after))
         measure.add(one, other)
         colours = zip(*(chroma_of(p, "yuv420p") for p in (before, after)), strict=True)
         departures.add(one, other, list(colours), 8)
-    measure.summary(), departures.rows()
+        signals.add((before, after), (one, other))
+    measure.summary(), departures.rows(), list(signals.rows())
     return time.process_time() - started
 
 
@@ -244,6 +251,8 @@ def main() -> None:
     typer.echo("| Measure | Value | Aim |\n|---|---:|---|")
     for row in table:
         typer.echo("| " + " | ".join(row) + " |")
+    small = [sys.executable, "-m", "jobs.evaluate.small_clips", "--clips", str(SMALL_CLIPS)]
+    subprocess.run(small, check=True)
 
 
 def machine() -> str:

@@ -128,7 +128,9 @@ A recipe can request more files than the master: `profiles = ["preservation", "a
 is derived from the verified master. It is decoded again, compared with the master frame by frame,
 and checked against the policy of its profile. Only then is the clip published, with all its files
 or with none. The list `derived` in the clip's `.json` names each stream that a file cannot hold.
-`access_label` draws words into the pictures of access copies ([marking](marking.md)).
+`access_copies = "accepted"` makes access copies when a person
+[accepts the clip](provenance.md#accept-a-clip). `access_label` draws words into their pictures
+([marking](marking.md)).
 """
 KEPT = """
 Size, sample aspect, rotation, mirroring, primaries, transfer curve, matrix, timestamps, timecode,

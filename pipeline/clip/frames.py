@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from fractions import Fraction
@@ -15,6 +16,7 @@ Planes = tuple[Plane, ...]
 Luma = NDArray[np.float32]  # (H, W), 0 to 255 for every bit depth
 Luma8 = NDArray[np.uint8]  # (H, W)
 
+FRACTION = re.compile(r"(-?\d{1,20})/(0*[1-9]\d{0,19})", re.ASCII)
 UNIT = 256  # of the numbers of a display matrix
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 
@@ -128,6 +130,14 @@ class Probe:
         return cls(**{f.name: _typed(str(f.type), values[f.name]) for f in known})
 
 
+def _fraction(text: str) -> Fraction:
+    """The fraction of "num/den". Raises ValueError: `Fraction` would compute 1e999999999."""
+    found = FRACTION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"no fraction: {text[:40]!r}")
+    return Fraction(int(found[1]), int(found[2]))
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
@@ -142,7 +152,7 @@ def _typed(kind: str, value: Any) -> Any:  # noqa: ANN401
     if kind.startswith("tuple"):
         return tuple(int(item) if "int" in kind else str(item) for item in value)
     types: dict[str, Any] = {
-        "Fraction": Fraction, "int": int, "float": float, "str": str, "bool": bool,
+        "Fraction": _fraction, "int": int, "float": float, "str": str, "bool": bool,
     }  # fmt: skip
     return types[kind.split(" ")[0]](value)
 

@@ -25,11 +25,14 @@ _BUFFERED = 20_000  # rows
 SCHEMA = pa.schema([f for f in schema("regions") if f.name not in _OF_THE_CLIP])
 
 
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+
 class LargestRepair(NamedTuple):
     """The largest repaired region of a frame: its share of the frame, and its box."""
 
     share: float
-    box: tuple[int, int, int, int]  # x, y, width, height in pixels
+    box: Box
 
 
 class RegionWriter:
@@ -127,3 +130,31 @@ def largest_repairs(parts: Iterable[pa.Table], pixels: int) -> Mapping[int, Larg
             if decision == "repair" and (frame not in found or share > found[frame].share):
                 found[frame] = LargestRepair(share, tuple(box))
     return found
+
+
+class RepairedBoxes:
+    """The boxes of the repaired regions of each frame, from parts that are sorted by frame.
+
+    Memory: one part.
+    """
+
+    def __init__(self, parts: Iterable[pa.Table]) -> None:
+        self._rows = _repairs(parts)
+        self._next = next(self._rows, None)
+
+    def of(self, frame: int) -> list[Box]:
+        """The boxes of a frame. Frames are asked for in order."""
+        found = []
+        while self._next is not None and self._next[0] <= frame:
+            if self._next[0] == frame:
+                found.append(self._next[1])
+            self._next = next(self._rows, None)
+        return found
+
+
+def _repairs(parts: Iterable[pa.Table]) -> Iterator[tuple[int, Box]]:
+    for part in parts:
+        columns = (part[n].to_pylist() for n in ("decision", "frame", "x", "y", "width", "height"))
+        for decision, frame, *box in zip(*columns, strict=True):
+            if decision == "repair":
+                yield frame, tuple(box)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from pipeline.clip.frames import Luma, Plane
-from pipeline.detect.metrics import METRICS, NAN, PictureMetric
+from pipeline.detect.metrics import METRICS, NAN, Box, PictureMetric, outside_of
 
 SIDES = ("before", "after")
 # Costly metrics are measured on every EVERY-th frame. On frames above 600,000 pixels, the step is
@@ -33,10 +33,12 @@ def metric_columns() -> dict[str, PictureMetric]:
     """The metric of each measured column, in the order of the tables."""
     columns: dict[str, PictureMetric] = {}
     for name, metric in METRICS.items():
-        if metric.kind != "pair":
+        if metric.kind in ("frame", "change"):
             columns |= {f"{name}_{side}": metric for side in SIDES}
     pairs = {name: metric for name, metric in METRICS.items() if metric.kind == "pair"}
     columns |= {f"{name}_to_source{metric.suffix}": metric for name, metric in pairs.items()}
+    outside = {name: metric for name, metric in METRICS.items() if metric.kind == "outside"}
+    columns |= {f"{name}{metric.suffix}": metric for name, metric in outside.items()}
     for name, metric in pairs.items():
         columns |= {f"ref_{name}_{side}{metric.suffix}": metric for side in SIDES}
     return columns
@@ -66,8 +68,18 @@ class ClipMeasure:
         self._columns = {name: array("d") for name in metric_columns()}
         self._previous: tuple[Luma, Luma] | None = None
 
-    def add(self, before: Luma, after: Luma, reference: Luma | None = None) -> None:
-        """Measure the next frame: luma of the source, the result and, if any, the reference."""
+    def add(
+        self,
+        before: Luma,
+        after: Luma,
+        reference: Luma | None = None,
+        repaired: Sequence[Box] = (),
+    ) -> None:
+        """Measure the next frame: luma of the source, the result and, if any, the reference.
+
+        `repaired`: boxes of the regions that were repaired. Metrics of what lies outside leave them
+        out.
+        """
         before, after = np.asarray(before, np.float32), np.asarray(after, np.float32)
         reference = None if reference is None else np.asarray(reference, np.float32)
         shapes = {image.shape for image in (before, after, reference) if image is not None}
@@ -80,9 +92,17 @@ class ClipMeasure:
         every = self._every or max(EVERY, before.size // PIXELS_PER_STEP)
         due = (frame - self._starts[self._shot]) % every == 0
         values: dict[str, float] = {}
+        outside = outside_of(repaired, before.shape) if repaired else None
         for name, metric in METRICS.items():
-            if due or not metric.costly:
+            if metric.costly and not due:
+                continue
+            if metric.kind != "outside":
                 values |= self._measure(name, metric, (before, after), reference)
+            elif outside is not None:
+                values[f"{name}{metric.suffix}"] = metric.measure(after, before, outside)
+            else:  # nothing was repaired, and all of the frame lies outside
+                whole = f"{name.removesuffix('_outside')}_to_source{metric.suffix}"
+                values[f"{name}{metric.suffix}"] = values[whole]
         for name, column in self._columns.items():
             column.append(values.get(name, NAN))
         self._shots.append(self._shot)

@@ -8,7 +8,7 @@ explains what each number means, where it comes from and where it misleads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ from pipeline.clip.frames import Luma
 
 Series = NDArray[np.float64]  # one value per frame, NaN where not measured
 Shots = NDArray[np.int64]  # the shot of each frame
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
+Mask = NDArray[np.uint8]  # 0 or 1
 
 PSNR_CAP_DB = 100.0  # the PSNR of identical frames, which is infinite
 THUMBNAIL = (48, 27)  # width and height on which brightness is compared over time
@@ -180,19 +182,48 @@ def ssim(luma: Luma, reference: Luma) -> float:
         return NAN
     step = max(BAND_PIXELS // width, 24)  # in bands that fit the processor cache
     bands = (slice(top, top + step + 10) for top in range(0, height - 10, step))
-    total = math.fsum(_ssim_sum(luma[band], reference[band]) for band in bands)
+    total = math.fsum(_sum(_ssim_map(luma[band], reference[band])) for band in bands)
     return float(total / ((height - 10) * (width - 10)))
 
 
-def _ssim_sum(a: Luma, b: Luma) -> float:
-    """Sum of Equation 13 over the full windows."""
+def psnr_outside(luma: Luma, reference: Luma, outside: Mask) -> float:
+    """PSNR in dB as `psnr`, of the pixels where `outside` (H, W) is 1. NaN if there are none."""
+    count = np.count_nonzero(outside)
+    if not count:
+        return NAN
+    return psnr_from_mean_square(float(cv2.norm(luma, reference, cv2.NORM_L2SQR, outside)) / count)
+
+
+def ssim_outside(luma: Luma, reference: Luma, outside: Mask) -> float:
+    """SSIM as `ssim`, of the windows that lie where `outside` (H, W) is 1. NaN without any."""
+    if min(luma.shape) < 11:
+        return NAN
+    full = cv2.erode(outside, np.ones((11, 11), np.uint8))[5:-5, 5:-5]
+    count = np.count_nonzero(full)
+    return _sum(_ssim_map(luma, reference) * full) / count if count else NAN
+
+
+def outside_of(boxes: Sequence[Box], shape: tuple[int, ...]) -> Mask:
+    """1 where no box (x, y, width, height) is, else 0; (H, W)."""
+    outside = np.ones(shape, np.uint8)
+    for x, y, wide, high in boxes:
+        outside[y : y + high, x : x + wide] = 0
+    return outside
+
+
+def _sum(values: Luma) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
+def _ssim_map(a: Luma, b: Luma) -> Luma:
+    """Equation 13 at the full windows."""
     mean_a, mean_b = _window(a), _window(b)
     cross = mean_a * mean_b
     squares = mean_a * mean_a + mean_b * mean_b
     covariance = _window(a * b) - cross
     variances = _window(a * a + b * b) - squares
     top = (2 * cross + SSIM_C1) * (2 * covariance + SSIM_C2)
-    return float((top / ((squares + SSIM_C1) * (variances + SSIM_C2))).sum(dtype=np.float64))
+    return _float(top / ((squares + SSIM_C1) * (variances + SSIM_C2)))
 
 
 def _window(image: Luma) -> Luma:
@@ -244,8 +275,9 @@ class PictureMetric:
     """One metric: how to measure a frame, how to pool a clip, and the unit of the number."""
 
     measure: Callable[..., float]
-    # frame: (luma); change: (luma, previous frame of the shot); pair: (luma, reference)
-    kind: Literal["frame", "change", "pair"]
+    # frame: (luma); change: (luma, previous frame of the shot); pair: (luma, reference);
+    # outside: (luma, source, mask of what was not repaired)
+    kind: Literal["frame", "change", "pair", "outside"]
     pool: Callable[[Series, Shots], float] | None  # None: only in tables/frames
     unit: str
     frame_name: str = ""  # the column in tables/frames, if it has another name
@@ -264,4 +296,6 @@ METRICS: dict[str, PictureMetric] = {
     ),
     "psnr": PictureMetric(psnr, "pair", pooled_psnr_of, "dB", suffix="_db"),
     "ssim": PictureMetric(ssim, "pair", mean_of, "-1 to 1", costly=True),
+    "psnr_outside": PictureMetric(psnr_outside, "outside", pooled_psnr_of, "dB", suffix="_db"),
+    "ssim_outside": PictureMetric(ssim_outside, "outside", mean_of, "-1 to 1", costly=True),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import count
@@ -71,11 +70,27 @@ class Decoder:
         self._child = Child("pipeline.media.child.decode", request, self.limits)
         try:
             _, payload = self._child.record(0)
-            self._probe = Probe.from_dict(json.loads(payload))
+            self._probe = self._checked(self._child.parsed(payload))
         except BaseException:
             self._child.close()
             raise
         return self
+
+    def _checked(self, values: dict[str, Any]) -> Probe:
+        """What the child says that the file declares. Its limits are held here once more.
+
+        Raises `ClipFault` if hostile code could take this process's memory by it.
+        """
+        assert self._child is not None
+        try:
+            probe = Probe.from_dict(values)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise self._child.nonsense("a probe that is none") from None
+        if not 0 < probe.width * probe.height <= self.limits.max_pixels or probe.width < 0:
+            raise self._child.nonsense(f"a picture of {probe.width}x{probe.height}")
+        if min(probe.fps, probe.time_base) <= 0:
+            raise self._child.nonsense("a probe that is none")
+        return probe
 
     def __exit__(
         self,
@@ -90,13 +105,16 @@ class Decoder:
         child, probe = self._child, self.probe
         assert child is not None
         layout = plane_layout(probe.pix_fmt, probe.width, probe.height)
+        most = self.limits.max_frames * (2 if self.conversion else 1)  # a frame has two fields
         for index in count(self.start_index):
             kind, payload = child.record(FRAME_HEADER.size + layout.size_bytes)
             if kind == END:
                 break
+            if index - self.start_index >= most:
+                raise child.nonsense(f"more than {most} frames")
             pts, checksum = FRAME_HEADER.unpack_from(payload)
             yield Frame(index, pts, split_planes(payload, layout, FRAME_HEADER.size), checksum)
-        self.facts = json.loads(payload)
+        self.facts = child.parsed(payload)
         self.messages = [describe(message) for message in self.facts["messages"]]
         whole = self.start_pts is None and self.count is None
         check_decoding(self.path.name, probe, self.facts, whole)

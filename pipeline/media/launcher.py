@@ -32,7 +32,10 @@ PASSED_ON = ("LD_LIBRARY_PATH", "TZ", VARIABLE)
 # The end of a job: exit code, negative for a signal; CPU-seconds; peak memory in KiB.
 STATUS = struct.Struct("<idq")
 LOST = 70  # exit code of a job whose launcher died
+TOO_MANY_THREADS = 71  # exit code of a job that was killed for that
+MAX_THREADS = 512  # of one job; our own start 4, and no limit of the system counts one job alone
 WAIT_SECONDS = 30.0  # for the launcher's answers; a sound one takes milliseconds
+END_SECONDS = 30.0  # from the last that a job sends to its end
 
 
 def child_environment() -> dict[str, str]:
@@ -77,8 +80,14 @@ class Job:
         return self._status(0.0)
 
     def wait(self) -> int:
-        """Wait for the end. Returns the exit code, LOST if the launcher died or does not answer."""
-        code = self._status(WAIT_SECONDS)
+        """Wait for the end, and kill a job that does not end.
+
+        Returns the exit code, LOST if the launcher died or does not answer.
+        """
+        code = self._status(END_SECONDS)
+        if code is None:
+            self.kill()
+            code = self._status(WAIT_SECONDS)
         return self._ended(LOST) if code is None else code
 
     def kill(self) -> None:

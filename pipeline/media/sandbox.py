@@ -26,14 +26,18 @@ from pipeline.media import launcher
 from pipeline.media.walls.raised import VARIABLE, WALLS, wanted
 from pipeline.media.wire import END, FAULT, FRAME, RECORD
 from schemas.errors import ArchiveError, ClipFault
-from schemas.reasons import Reason
+from schemas.reasons import REASONS, Reason
 from schemas.recipe import Limits
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = 4 << 20  # parsed, it takes up to twenty times as much
 PIPE_BYTES = 1 << 20
 STDERR_BYTES = 4096
 # A child that sends nothing for this long hangs: no picture takes longer to decode.
 STALL_SECONDS = 300.0
+# What a child may report beside the faults of a clip: faults of the machine or of a written file.
+# Hostile code could feign others, and a few clips with a fault of the store would end the run.
+OF_THE_MACHINE = {Reason.ACCESS_DENIED, Reason.NOT_ISOLATED}
+OF_AN_OUTPUT = {Reason.DISK_FULL, Reason.ENCODE_ERROR}
 
 
 class KilledFromOutside(ClipFault):
@@ -51,6 +55,7 @@ class Child:
         self.name = Path(str(request["path"])).name
         self.limits = limits
         self.waited_seconds = 0.0
+        self._may_report = OF_THE_MACHINE | (OF_AN_OUTPUT if "out" in request else set())
         self._stderr = b""
         self.process = launcher.start(module, json.dumps(request).encode())
         self._out, self._err = self.process.stdout.fileno(), self.process.stderr.fileno()
@@ -83,13 +88,32 @@ class Child:
         kind, size = RECORD.unpack(self._read(RECORD.size))
         allowed = max_bytes if kind == FRAME else MAX_JSON_BYTES
         if size > allowed:
-            sentence = f"{self.name}: the decoder sent a record of {size} bytes, {allowed} at most"
-            raise ClipFault(Reason.DECODER_CRASH, sentence)
+            raise self.nonsense(f"a record of {size} bytes, {allowed} at most")
         payload = self._read(size)
         if kind == FAULT:
-            fault = json.loads(payload)
-            raise ClipFault(Reason(fault["reason"]), f"{self.name}: {fault['sentence']}")
+            raise self._reported(self.parsed(payload))
         return kind, payload
+
+    def parsed(self, payload: bytearray) -> dict[str, Any]:
+        """The JSON object of a record. Raises `ClipFault(DECODER_CRASH)` if it is none."""
+        try:
+            found = json.loads(payload)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise self.nonsense("a record that is no JSON object")
+        return found
+
+    def nonsense(self, what: str) -> ClipFault:
+        """The fault of a child that sends what no child sends: its code is not ours any more."""
+        return ClipFault(Reason.DECODER_CRASH, f"{self.name}: the decoder sent {what}")
+
+    def _reported(self, fault: Mapping[str, Any]) -> ClipFault:
+        name, sentence = str(fault.get("reason")), str(fault.get("sentence"))
+        reason = Reason.__members__.get(name)
+        if reason and (REASONS[reason].kind == "clip" or reason in self._may_report):
+            return ClipFault(reason, f"{self.name}: {sentence}")
+        return self.nonsense(f"a fault that it cannot have, {name}: {sentence}")
 
     def _read(self, size: int) -> bytearray:
         buffer = bytearray(size)
@@ -139,6 +163,9 @@ class Child:
             return KilledFromOutside(
                 Reason.INTERNAL, f"{self.name}: the process that starts decoders was killed"
             )
+        if code == launcher.TOO_MANY_THREADS:
+            sentence = f"{self.name}: the decoder started over {launcher.MAX_THREADS} threads"
+            return ClipFault(Reason.DECODER_CRASH, sentence)
         last = self._stderr.decode(errors="replace").strip().splitlines()[-1:]
         detail = f" ({last[0]})" if last else ""
         if code >= 0:
@@ -151,12 +178,19 @@ class Child:
 
 
 def ask(module: str, request: Mapping[str, object], limits: Limits) -> dict[str, Any]:
-    """Run a child that sends signs of life until it is done. Returns its last record."""
+    """Run a child that sends signs of life until it is done. Returns its last record.
+
+    Raises `ClipFault`, of `DECODER_TIMEOUT` too if signs of life never end.
+    """
+    until = time.monotonic() + limits.wall_seconds
     with Child(module, request, limits) as child:
         while True:
             kind, payload = child.record(0)
             if kind == END:
-                return dict(json.loads(payload))
+                return child.parsed(payload)
+            if time.monotonic() > until:
+                sentence = f"{child.name}: no end after {limits.wall_seconds} s"
+                raise ClipFault(Reason.DECODER_TIMEOUT, sentence)
 
 
 @cache

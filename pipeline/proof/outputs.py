@@ -19,7 +19,7 @@ from pipeline.store.storage import Store
 from schemas.policy import Outcome
 from schemas.recipe import PROFILES, Recipe
 
-LABELLED = "access"  # the profile whose pictures get the recipe's label
+ACCESS = "access"  # its pictures get the recipe's label; it may wait for a person
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,8 @@ class Outputs:
     def described(self) -> tuple[DerivedFile, ...]:
         """The derived files for the PREMIS document."""
         return tuple(
-            DerivedFile(digest, one.profile, FORMS[one.profile].title, self._checked(one))
+            described(one, digest, len(self.policies[one.profile]), self.label)
             for one, digest in zip(self.derived, self.digests[1:], strict=True)
-        )
-
-    def _checked(self, one: Derived) -> str:
-        drawn = f"; the label {self.label!r} is drawn into every picture"
-        return (
-            f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
-            f"{len(self.policies[one.profile])} rules hold"
-            f"{drawn if self.label and one.profile == LABELLED else ''}"
         )
 
     def publish(
@@ -92,18 +84,43 @@ def make_outputs(
 ) -> Outputs:
     """Derive the files of the recipe's profiles from the verified master, and check their policies.
 
-    Raises `ClipFault` if one file fails; then nothing is published.
+    An access copy that waits for a person is left out. Raises `ClipFault` if one file fails; then
+    nothing is published.
     """
-    limits = recipe.limits
-    policies: dict[str, list[Outcome]] = {PROFILES[0]: enforce(PROFILES[0], master, limits)}
+    policies: dict[str, list[Outcome]] = {PROFILES[0]: enforce(PROFILES[0], master, recipe.limits)}
     derived = []
     for profile in recipe.profiles:
-        if profile in FORMS:
-            drawn = recipe.access_label if profile == LABELLED else ""
-            label = label_of(drawn, probe) if drawn else None
-            one = derive(profile, master, probe, order, times_ms, folder, limits, label)
-            policies[profile] = enforce(profile, one.path, limits)
+        if profile in FORMS and not (profile == ACCESS and recipe.access_waits):
+            one, policies[profile] = derived_file(
+                profile, master, probe, order, times_ms, recipe, folder
+            )
             derived.append(one)
     paths = (master, *(one.path for one in derived))
     digests = tuple(Digest(p.name, p.stat().st_size, storage.sha256_file(p)) for p in paths)
     return Outputs(paths, digests, tuple(derived), policies, recipe.access_label)
+
+
+def derived_file(
+    profile: str,
+    master: Path,
+    probe: Probe,
+    order: str,
+    times_ms: Sequence[int],
+    recipe: Recipe,
+    folder: Path,
+) -> tuple[Derived, list[Outcome]]:
+    """One derived file, verified, and how it keeps its policy. Raises `ClipFault`."""
+    drawn = recipe.access_label if profile == ACCESS else ""
+    label = label_of(drawn, probe) if drawn else None
+    one = derive(profile, master, probe, order, times_ms, folder, recipe.limits, label)
+    return one, enforce(profile, one.path, recipe.limits)
+
+
+def described(one: Derived, digest: Digest, rules: int, label: str) -> DerivedFile:
+    """A derived file for the PREMIS document. `rules`: of its policy; all of them hold."""
+    drawn = f"; the label {label!r} is drawn into every picture"
+    checked = (
+        f"{one.frames} frames, at least {one.psnr_db:.1f} dB to the restored file; "
+        f"{rules} rules hold{drawn if label and one.profile == ACCESS else ''}"
+    )
+    return DerivedFile(digest, one.profile, FORMS[one.profile].title, checked)

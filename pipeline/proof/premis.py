@@ -60,6 +60,11 @@ class Restoration:
     put_back: Plan = ()  # to the source, before the file was published
 
     @property
+    def code(self) -> str:
+        """Version of this program."""
+        return self.settings.code
+
+    @property
     def source(self) -> Digest:
         """The source, with its address as the name."""
         size = int(self.survey.source_token.partition(":")[0])
@@ -122,7 +127,7 @@ def restored_object(work: Restoration, *origins: ET.Element) -> ET.Element:
     )
 
 
-def derived_object(one: DerivedFile, work: Restoration) -> ET.Element:
+def derived_object(one: DerivedFile, work: Made) -> ET.Element:
     name = node("format", node("formatDesignation", node("formatName", one.format)))
     return file_object(
         identifier("object", "SHA-256", one.file.sha256),
@@ -132,15 +137,15 @@ def derived_object(one: DerivedFile, work: Restoration) -> ET.Element:
     )
 
 
-def _creator(work: Restoration) -> ET.Element:
+def _creator(work: Made) -> ET.Element:
     return node(
         "creatingApplication",
         node("creatingApplicationName", "archive-restore"),
-        node("creatingApplicationVersion", work.settings.code),
+        node("creatingApplicationVersion", work.code),
     )
 
 
-def derivation(subtype: str, code: str, other: Digest, event: str, work: Restoration) -> ET.Element:
+def derivation(subtype: str, code: str, other: Digest, event: str, work: Subject) -> ET.Element:
     return node(
         "relationship",
         term("relationshipType", "derivation", "relationshipType", "der"),
@@ -220,7 +225,7 @@ def proof_events(work: Restoration) -> list[ET.Element]:
     ]  # fmt: skip
 
 
-def derived_events(one: DerivedFile, work: Restoration) -> list[ET.Element]:
+def derived_events(one: DerivedFile, work: Made) -> list[ET.Element]:
     """The creation of a derived file, and its validation."""
     made = f"profile={one.profile}; {one.format}"
     return [
@@ -248,6 +253,29 @@ class Subject(Protocol):
 
     def event_id(self, event: str) -> str:
         """The identifier of an event."""
+
+
+class Made(Subject, Protocol):
+    """What made a file from the master."""
+
+    @property
+    def restored(self) -> Digest:
+        """The master."""
+
+    @property
+    def at(self) -> str:
+        """When, ISO 8601 in UTC."""
+
+    @property
+    def code(self) -> str:
+        """Version of the program."""
+
+
+def deletion(file: Digest, why: str, at: str, work: Subject) -> ET.Element:
+    """The event that a file was deleted."""
+    kind = term("eventType", "deletion", "eventType", "del")
+    name = f"deletion-{file.name}"
+    return event(name, kind, at, why, f"SHA-256 {file.sha256}", work, linked_object(file, "source"))
 
 
 def event(

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from pipeline.proof.premis import (
     Restoration,
+    deletion,
     derivation,
     derived_events,
     derived_object,
@@ -34,6 +35,7 @@ class PutBack:
     what: str  # frames and region
     by: str  # who asked for it
     note: str
+    deleted: Digest | None = None  # an access copy of the former file
 
 
 def amended(former: bytes, facts: PutBack) -> bytes:
@@ -53,6 +55,9 @@ def amended(former: bytes, facts: PutBack) -> bytes:
         *proof_events(work),
         *(one for derived in work.derived for one in derived_events(derived, work)),
     ]
+    if facts.deleted:
+        why = "an access copy is only of what was accepted, and the picture was changed"
+        new.append(deletion(facts.deleted, why, work.at, work))
     return merged(parsed(former), new, [program_agent(work), person(facts.by)])
 
 
@@ -66,7 +71,7 @@ def parsed(document: bytes) -> ET.Element:
 
 def merged(root: ET.Element, new: list[ET.Element], agents: list[ET.Element]) -> bytes:
     """The document with new parts, and with those agents that it does not have."""
-    parts = [*root, *new, *(agent for agent in agents if _is_new(agent, root))]
+    parts = [*root, *new, *(agent for agent in agents if is_new(agent, root))]
     root[:] = [part for kind in ("object", "event", "agent", "rights") for part in _of(kind, parts)]
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="UTF-8", xml_declaration=True)) + b"\n"
@@ -104,7 +109,8 @@ def _of(kind: str, parts: list[ET.Element]) -> list[ET.Element]:
     return [part for part in parts if part.tag == f"{{{NAMESPACE}}}{kind}"]
 
 
-def _is_new(agent: ET.Element, root: ET.Element) -> bool:
-    """Whether no agent of the document has this agent's identifier."""
-    path = f"{{{NAMESPACE}}}agentIdentifier/{{{NAMESPACE}}}agentIdentifierValue"
-    return agent.findtext(path) not in [part.findtext(path) for part in _of("agent", list(root))]
+def is_new(part: ET.Element, root: ET.Element) -> bool:
+    """Whether no object or agent of the document has the identifier of this one."""
+    kind = part.tag.removeprefix(f"{{{NAMESPACE}}}")
+    path = f"{{{NAMESPACE}}}{kind}Identifier/{{{NAMESPACE}}}{kind}IdentifierValue"
+    return part.findtext(path) not in [other.findtext(path) for other in _of(kind, list(root))]

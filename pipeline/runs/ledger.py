@@ -276,11 +276,15 @@ class Ledger:
         self.store.write_bytes(layout.run_summary(self.uri), dump(summary))
 
     def tidy(self, kept: Container[str]) -> None:
-        """Delete the claims and attempts of an ended run, but those of the clips that are `kept`.
+        """Delete claims, attempts and progress of an ended run, but of the clips that are `kept`.
 
         They bound what kills workers, which no later session of this run will ask.
         """
-        for folder in (layout.all_attempts(self.uri), layout.assembly_claims(self.uri)):
+        for folder in (
+            layout.all_attempts(self.uri),
+            layout.assembly_claims(self.uri),
+            layout.progress(self.uri),
+        ):
             uris = self.store.listing(folder)
             self.store.delete_many(uri for uri in uris if uri.rsplit("/", 2)[1] not in kept)
 

@@ -24,12 +24,13 @@
         recipe.toml  recipes/<name>.toml      the recipe, and recipes of single clips
         survey/<clip>.json                    the survey
         attempts/<clip>/<shard>-<n>.json      a worker began; .end: it ended; shard -1: the survey,
-                                              -2: a repeated assembly. At the end of the run only
-                                              those at faulty clips are kept
+                                              -2: a repeated assembly. At the end of the run
+                                              attempts, progress and assembly of sound clips go
         segments/<clip>/<shard>.json          the segment record
                         <shard>.mkv           the segment
                         <shard>.parquet       its regions
                         <shard>.changes.mkv   its part of the change map
+        progress/<clip>/<shard>.json          how far the shard is
         assembly/<clip>/<session>.json        the shard whose worker assembles the clip
         series/<clip>.json                    measurements of every frame
         regions/<clip>.parquet                regions that were repaired or left

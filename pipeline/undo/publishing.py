@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from pipeline.media.profiles import FORMS
 from pipeline.proof.fixity import local_file
 from pipeline.proof.record import PUBLISHED_NAME, listed, unsealed
 from pipeline.runs.audit import AuditLog
@@ -24,6 +25,7 @@ from pipeline.undo.regions import standing
 from schemas import strict_json
 from schemas.tables import CLIPS
 
+STALE = (".c2pa", FORMS["access"].suffix)  # files that a replacement may take away
 SERIES = "series.json"  # measurements of every frame, for tables/frames
 
 
@@ -76,8 +78,8 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
             with local_file(layout.publishing_file(folder, file.name)) as path:
                 store.upload(path, f"{place}/{file.name}")
     store.write_bytes(f"{work.uri}.json", sealed)
+    _delete_stale(place, record, store)
     if work.run_row is not None:
-        _delete_signatures(place, record, store)
         _write_tables(out, folder, work, record, store)
     if work.review is not None:
         _note_review(out, work, work.review, store)
@@ -87,12 +89,12 @@ def _publish(out: str, folder: str, work: Commit, store: Store) -> None:
         log.append(action, run=work.run, clip_id=work.clip_id, **work.audit)
 
 
-def _delete_signatures(place: str, record: Mapping[str, Any], store: Store) -> None:
-    """Delete the manifests of the former files: they do not fit the new ones."""
+def _delete_stale(place: str, record: Mapping[str, Any], store: Store) -> None:
+    """Delete manifests of former files, which do not fit the new ones, and a former access copy."""
     kept = {file.name for file in listed(record)}
     for uri in store.listing(place):
         name = uri.rpartition("/")[2]
-        if name.endswith(".c2pa") and name not in kept and PUBLISHED_NAME.fullmatch(name):
+        if name.endswith(STALE) and name not in kept and PUBLISHED_NAME.fullmatch(name):
             store.delete(uri)
 
 

@@ -8,12 +8,14 @@ read.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.assemble import Master, verified_files
 from pipeline.clip.box import put_back
@@ -45,6 +47,7 @@ from pipeline.sources.sequence import runs as runs_of
 from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
+from pipeline.undo.access import DELETED, access_copy
 from pipeline.undo.changes import reverted_map
 from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
@@ -67,6 +70,7 @@ class Reverted:
     uri: str
     sha256: str  # of the master that stands now
     frames_changed: int  # of the clip, that still differ from the source
+    access_deleted: bool = False  # an access copy waits until a person accepts the new version
 
     def to_dict(self) -> dict[str, object]:
         """The values for a program."""
@@ -77,7 +81,7 @@ class Reverted:
             "shot": self.selection.shot, "region": None if region is None else str(region),
             "region_widened": self.selection.widened, "frames": self.frames,
             "frames_changed": self.frames_changed, "output_uri": self.uri,
-            "output_sha256": self.sha256,
+            "output_sha256": self.sha256, "access_deleted": self.access_deleted,
         }  # fmt: skip
 
 
@@ -156,9 +160,9 @@ class _Work:
         segments = {0: segment}
         changes = Changes.between(survey, segments)
         tags = {**file_tags(survey, self.settings, changes), TAG: self._all_frames()}
-        clip = Clip(found.clip_id, survey.source_uri)
+        clip, repairs = Clip(found.clip_id, survey.source_uri), self._regions(found.reverts)
         new, outputs = verified_files(
-            clip, survey, segments, self.settings, tags, folder / master.name
+            clip, survey, segments, self.settings, tags, folder / master.name, repairs
         )
         self._stage(new, outputs, changes, self._change_map(folder))
         mine.check()
@@ -166,8 +170,9 @@ class _Work:
         commit(self.out, self._commit(digest, count, changes))
         finish(self.out)
         return Reverted(
-            found.clip_id, self.selection, count, found.uri, digest.sha256, changes.frames
-        )
+            found.clip_id, self.selection, count, found.uri, digest.sha256, changes.frames,
+            access_copy(found.record) is not None,
+        )  # fmt: skip
 
     def _segment(self, path: Path) -> tuple[SegmentRecord, int]:
         """Write all frames of the new master. Returns its record, and the frames that changed."""
@@ -259,18 +264,18 @@ class _Work:
             Restoration(
                 clip, survey, self.settings, changes, digest, self.at, outputs.described
             ),
-            found.master, str(self.selection), self.by, self.note,
+            found.master, str(self.selection), self.by, self.note, access_copy(found.record),
         )  # fmt: skip
         premis = amended(storage.read_bytes(f"{found.uri}.premis.xml"), facts)
         sidecars = {
-            f"{staged}.framemd5": framemd5(survey.probe, survey.pts, new.md5s).encode(),
+            f"{staged}.framemd5": framemd5(survey.probe, survey.pts, new.measured.md5s).encode(),
             f"{staged}.premis.xml": premis,
         }
         if found.has(".sha256"):
             sidecars[f"{staged}.sha256"] = digest.line
         changed = {f"{staged}{SUFFIX}": change_map} if change_map else None
         files = outputs.publish(store, staged, sidecars, changed)
-        frames = new.frames()
+        frames = new.measured.frames()
         series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)
         former = layout.former_record(out, found.clip_id, self.run)
@@ -303,13 +308,12 @@ class _Work:
     ) -> Mapping[str, Any]:
         """The clip's row with the facts that the revert changed."""
         row: dict[str, Cell] = self.found.row
-        regions_uri = self.found.record["row"].get("regions_uri")
-        regions = list(standing({**row, "regions_uri": regions_uri}, reverts))
+        regions_uri, regions = self._regions_uri, list(self._regions(reverts))
         findings = new.findings(self.found.survey, frames, regions, self.settings.recipe)
         unknown = {name: None for name in row if name.startswith(("seconds_", "ref_"))}
         spent = self.begun.spent()
         return {
-            **row, **unknown, **changes.shares, **new.measure.summary(),
+            **row, **unknown, **changes.shares, **new.measured.summary(),
             **verdict_columns(findings, untouched=not changes.frames),
             **(asdict(sums(regions)) if regions_uri else {}), "regions_uri": regions_uri,
             "run": self.run, "state": "published" if changes.frames else "untouched", "retries": 0,
@@ -321,6 +325,14 @@ class _Work:
             "shot_rows": [vars(shot) for shot in self.found.shots],
             "finding_rows": [vars(finding) for finding in findings],
         }  # fmt: skip
+
+    @property
+    def _regions_uri(self) -> Cell:
+        return self.found.record["row"].get("regions_uri")
+
+    def _regions(self, reverts: Sequence[Mapping[str, Any]]) -> Iterator[pa.Table]:
+        """The regions that stand after these reverts."""
+        return standing({**self.found.row, "regions_uri": self._regions_uri}, reverts)
 
     def _entry(self, former: str) -> dict[str, object]:
         """This revert in the record: who, when, what, and the version before it."""
@@ -343,6 +355,7 @@ class _Work:
         audit = {
             "asked_by": self.by, "note": self.note, "what": str(selection), "frames": count,
             "former_sha256": found.master.sha256, "output_sha256": digest.sha256,
+            **({"access_copy": DELETED} if access_copy(found.record) else {}),
         }  # fmt: skip
         row = {
             "kind": "revert", "run": self.run, "started": self.at, "sessions": 1, "clips": 1,

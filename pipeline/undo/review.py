@@ -23,6 +23,7 @@ from pipeline.runs import lease
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.process import Process
 from pipeline.store import layout, storage
+from pipeline.undo.access import DELETED, decided
 from pipeline.undo.published import record_of
 from pipeline.undo.publishing import Commit, commit, finish
 from pipeline.undo.regions import region_ids, standing
@@ -44,10 +45,12 @@ class Review:
     note: str
     run: str  # id of the review
     put_back: Reverted | None = None  # what `revert` did
+    access: str = ""  # `made` or `deleted`: what happened to an access copy that waits for a person
 
     def to_dict(self) -> dict[str, object]:
         """The values for a program."""
         facts = {name: getattr(self, name) for name in ("clip_id", "decision", "by", "note", "run")}
+        facts |= {"access_copy": self.access} if self.access else {}
         return facts | ({"reverted": self.put_back.to_dict()} if self.put_back else {})
 
 
@@ -62,6 +65,15 @@ def review_clip(
     ArchiveError for an unknown decision or region, a question without a note, or a clip that is not
     published, and Locked; `revert` raises what `revert_clip` raises.
     """
+    check_decision(decision, note, region)
+    person = by or Process.here().actor
+    with lease.held(out, "review") as mine:
+        finish(out)
+        return review_held(clip, out, decision, mine, by=person, note=note, region=region)
+
+
+def check_decision(decision: str, note: str, region: str) -> None:
+    """Raise ArchiveError if the parts of a decision do not fit together."""
     if decision not in DECISIONS:
         raise ArchiveError(f"{decision}: give one of {', '.join(DECISIONS)}")
     if decision == "question" and not note.strip():
@@ -70,21 +82,37 @@ def review_clip(
         raise ArchiveError(
             f"{decision} is for a clip: --region goes with {' or '.join(OF_A_REGION)}"
         )
-    person = by or Process.here().actor
-    with lease.held(out, "review") as mine:
-        finish(out)
-        uri, _, record = record_of(clip, out)
-        request = _region(clip, record, region, decision) if region else Request()
-        row = _row(clip, record["row"], decision, person, note) | {"region": region or None}
-        put_back = None
-        if decision == "revert":
-            put_back = reverted(clip, out, request, mine, by=person, note=note, review=row)
-        if put_back is None or not put_back.frames:  # else it is recorded with what was put back
-            _record(out, uri, record, row, mine)
-    return Review(clip, decision, person, note, str(row["run"]), put_back)
 
 
-def _region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
+def review_held(
+    clip: str,
+    out: str,
+    decision: str,
+    mine: lease.Lease,
+    *,
+    by: str,
+    note: str = "",
+    region: str = "",
+    key: str = "",
+) -> Review:
+    """`review_clip` for a caller that holds the lease of the output.
+
+    `key`: six hexadecimal digits that end the id of the review, instead of random ones.
+    """
+    uri, _, record = record_of(clip, out)
+    request = check_region(clip, record, region, decision) if region else Request()
+    row = _row(clip, record["row"], decision, by, note, key) | {"region": region or None}
+    put_back, access = None, ""
+    if decision == "revert":
+        put_back = reverted(clip, out, request, mine, by=by, note=note, review=row)
+    if put_back is None or not put_back.frames:  # else it is recorded with what was put back
+        access = _record(out, uri, record, row, mine)
+    elif put_back.access_deleted:
+        access = DELETED
+    return Review(clip, decision, by, note, str(row["run"]), put_back, access)
+
+
+def check_region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
     """The frame and the box of a region that may be decided on. Raises ArchiveError."""
     try:
         frame, box = Box.of_region(region)
@@ -128,12 +156,12 @@ def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
 
 
 def _row(
-    clip: str, seen: Mapping[str, Any], decision: str, by: str, note: str
+    clip: str, seen: Mapping[str, Any], decision: str, by: str, note: str, key: str
 ) -> dict[str, object]:
     """The row of tables/reviews. `seen` is the clip's row of tables/clips."""
     now = datetime.now(UTC)
     return {
-        "clip_id": clip, "run": f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        "clip_id": clip, "run": f"{now:%Y%m%dT%H%M%S}-{key or secrets.token_hex(3)}",
         "restored_by": seen["run"], "decision": decision, "by": by, "note": note,
         "at": now.isoformat(timespec="seconds"), "verdict": seen.get("verdict"),
         "verdict_rule": seen.get("verdict_rule"), "output_sha256": seen["output_sha256"],
@@ -146,22 +174,32 @@ def _record(
     record: Mapping[str, Any],
     review: Mapping[str, object],
     mine: lease.Lease,
-) -> None:
-    """Write the review into the papers of the version that stands."""
+) -> str:
+    """Write the review into the papers of the version that stands.
+
+    Returns what happened to an access copy that waits for a person; empty: nothing.
+    """
     clip, run, at = (str(review[name]) for name in ("clip_id", "run", "at"))
     name, folder = uri.rpartition("/")[2], layout.publishing_folder(out, clip)
     master = next(file for file in listed(record) if file.name == name)
     sentence = record["row"].get("verdict_sentence") or ""
     former = storage.read_bytes(f"{uri}.premis.xml")
-    document = reviewed(former, Looked(master, version("archive-restore"), at, review, sentence))
+    decision = str(review["decision"])
+    access = None if review["region"] else decided(clip, out, record, decision)
+    record = access.record if access else record
+    copy = access.premis if access else None
+    looked = Looked(master, version("archive-restore"), at, review, sentence, copy)
+    document = reviewed(former, looked)
     premis = Digest.of(f"{name}.premis.xml", document)
     storage.write_bytes(layout.publishing_file(folder, premis.name), document)
     amended = sealed(_amended(record, review, premis))
     storage.write_bytes(layout.publishing_file(folder, f"{name}.json"), amended)
     mine.check()
     audit = {name: review[name] for name in ("decision", "note", "verdict", "output_sha256")}
+    audit |= {"access_copy": access.change} if access else {}
     commit(out, Commit(clip, run, uri, at, {**audit, "asked_by": review["by"]}, None, review))
     finish(out)
+    return access.change if access else ""
 
 
 def _amended(

@@ -53,7 +53,8 @@ def sign_clip(clip: str, out: str, key: SigningKey, *, again: bool = False) -> S
     with lease.held(out, "sign") as mine:
         finish(out)
         uri, _, record = record_of(clip, out)
-        if (before := record.get("signed")) and not again:
+        before = record.get("signed")
+        if before and not again and not _unsigned(record, before):
             return Signed(clip, before["subject"], before["manifests"], new=False)
         if faults := check_published(uri).faults:
             lines = "; ".join(f"{fault.uri}: {fault.sentence}" for fault in faults)
@@ -97,6 +98,11 @@ def _stage(clip: str, out: str, uri: str, record: dict[str, Any], key: SigningKe
         layout.publishing_file(folder, f"{master}.json"), sealed(_amended(record, digests, facts))
     )
     return facts
+
+
+def _unsigned(record: Mapping[str, Any], signed: Mapping[str, Any]) -> set[str]:
+    """Files without a manifest: an access copy that was made after the others were signed."""
+    return {one.name for one in listed(record) if _is_signed(one.name)} - signed["manifests"].keys()
 
 
 def _is_signed(name: str) -> bool:

@@ -19,6 +19,7 @@ import ray
 from jobs.console.query import query
 from pipeline import flow, ray_runtime
 from pipeline.clip.frames import to_ms
+from pipeline.local import LocalExecutor
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import stream_hashes
 from pipeline.runs.audit import verify
@@ -35,6 +36,7 @@ pytest_plugins = ("tests.support.environment.s3",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LIMITS = Limits()
+STORED = Recipe(shard_frames=12, clean="restore")
 
 # Kills the decoder of one file by a signal and without a message, as a broken bitstream can.
 CRASH = """
@@ -186,7 +188,7 @@ def test_a_run_on_a_real_object_store(
     summary = flow.run(
         f"{s3_prefix}/in/m.csv",
         out,
-        Recipe(shard_frames=12, clean="restore"),
+        STORED,
         progress=lambda event: None,
     )
     assert made(summary) == 4 and summary["exit_code"] == 0
@@ -199,13 +201,19 @@ def test_a_run_on_a_real_object_store(
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are deleted
+    # one worker that reads and writes a disk makes the same pictures
+    beside = write_manifest(tmp_path / "beside.csv", good_rows(clips)[::2])
+    one = LocalExecutor()
+    flow.run(beside, str(tmp_path / "one"), STORED, executor=one, progress=lambda event: None)
+    assert len(alone := framemd5s(str(tmp_path / "one"))) == 2
+    assert alone.items() <= framemd5s(out).items()
     copies = disk / f"ar-{os.geteuid()}-sources"
     left = {path.name.partition("-")[0] for path in copies.iterdir()}
     assert left <= {"answer"}  # and the copies of sources; the mark says that the store answers
     again = flow.run(
         f"{s3_prefix}/in/m.csv",
         out,
-        Recipe(shard_frames=12, clean="restore"),
+        STORED,
         progress=lambda event: None,
     )
     assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0

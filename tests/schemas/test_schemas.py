@@ -71,6 +71,7 @@ def test_the_digest_follows_every_setting() -> None:
         Recipe(slices=24),
         Recipe(limits=Limits(wall_seconds=1)),
         Recipe(access_label="Digitally restored"),
+        Recipe(access_copies="accepted"),
     ]
     assert len({recipe.digest for recipe in [Recipe(), *others]}) == len(others) + 1
 

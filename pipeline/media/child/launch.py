@@ -3,7 +3,8 @@
 Entry point. Run as `python -m pipeline.media.child.launch`; started by `pipeline.media.launcher`.
 Standard input is a socket. Each packet names a module and brings four descriptors: a control
 socket, and standard input, output and error of the job. A byte on the control socket, or its end,
-kills the job. Its exit code is sent there.
+kills the job. Its exit code is sent there. A job with too many threads is killed: hostile code
+could take all process ids of the machine.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 
 from pipeline.media.child import decode  # noqa: F401 - with all that most jobs need
 from pipeline.media.child.runtime import run_child
-from pipeline.media.launcher import STATUS
+from pipeline.media.launcher import MAX_THREADS, STATUS, TOO_MANY_THREADS
 from pipeline.media.walls.kernel import PR_SET_PDEATHSIG, hide_memory, prctl
 from pipeline.media.walls.raised import libraries
 
 PACKET_BYTES = 4096
 DESCRIPTORS = 4
+LOOK_SECONDS = 0.2  # between two looks at the threads of the jobs
 
 
 class Launch:
@@ -35,6 +39,8 @@ class Launch:
     def __init__(self, parent: socket.socket) -> None:
         self.parent = parent
         self.jobs: dict[int, socket.socket] = {}  # control socket by process id
+        self.crowded: set[int] = set()  # jobs that were killed for their threads
+        self.looked = 0.0
         self.selector = selectors.DefaultSelector()
         self.selector.register(parent, selectors.EVENT_READ, self.take)
         self.woken, self.waker = socket.socketpair()
@@ -48,8 +54,10 @@ class Launch:
         """Serve until the parent's end of the socket is closed. Then end every job."""
         try:
             while True:
-                for key, _ in self.selector.select():
+                for key, _ in self.selector.select(LOOK_SECONDS if self.jobs else None):
                     key.data()
+                if time.monotonic() > self.looked + LOOK_SECONDS:
+                    self.look()
         finally:
             for pid in self.jobs:
                 os.kill(pid, signal.SIGKILL)
@@ -72,6 +80,14 @@ class Launch:
         self.jobs[pid] = job
         self.selector.register(job, selectors.EVENT_READ, lambda: self.kill(pid, job))
 
+    def look(self) -> None:
+        """Kill the jobs that have started too many threads."""
+        self.looked = time.monotonic()
+        for pid in self.jobs:
+            if threads_of(pid) > MAX_THREADS:
+                self.crowded.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
     def kill(self, pid: int, job: socket.socket) -> None:
         """End a job. It is reaped like any other."""
         if self.jobs.get(pid) is job:  # not reaped yet, so its id is not another's
@@ -87,10 +103,21 @@ class Launch:
             if pid == 0:
                 return
             seconds, code = used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)
+            if pid in self.crowded:
+                self.crowded.remove(pid)
+                code = TOO_MANY_THREADS
             with self.jobs.pop(pid) as job, suppress(OSError):
                 with suppress(KeyError):
                     self.selector.unregister(job)
                 job.send(STATUS.pack(code, seconds, used.ru_maxrss))
+
+
+def threads_of(pid: int) -> int:
+    """The number of threads of a process; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+    except OSError:
+        return 0
 
 
 def _job(module: ModuleType, streams: list[int]) -> None:

@@ -14,6 +14,7 @@ from models.network import checkpoint
 from models.network.memory import Ladder, OutOfMemory
 from models.network.unet import RestorationNet
 from models.restorer import Restorer
+from models.transfer import GpuSilent
 from pipeline.media.rgb import read_rgb
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -148,3 +149,16 @@ def test_a_ladder_may_begin_with_tiles(net: RestorationNet) -> None:
     assert Ladder(net, 2160, 3840, 512).rung.side == 512
     assert Ladder(net, 300, 400, 512).rung.side == 256  # a field of a frame that needs 512
     assert Ladder(net, 64, 64, 256).rung.side == 0
+
+
+def test_a_gpu_that_does_not_answer_is_a_fault_of_the_machine(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise GpuSilent("the GPU has not answered for 600 s")
+
+    studio = Studio(tmp_path, Recipe())
+    monkeypatch.setattr("models.network.stage.Ladder.first_that_fits", silent)
+    with pytest.raises(ClipFault, match="the GPU has not answered for 600 s") as caught:
+        studio.publish(clip)
+    assert (caught.value.reason, caught.value.state) == (Reason.MODEL_TIMEOUT, "failed")

@@ -23,6 +23,7 @@ COLUMNS = [
     *("flicker_before", "flicker_after", "noise_sigma_before", "noise_sigma_after"),
     *("blur_before", "blur_after", "blockiness_before", "blockiness_after"),
     *("temporal_diff_before", "temporal_diff_after", "psnr_to_source_db", "ssim_to_source"),
+    *("psnr_outside_db", "ssim_outside"),
     *("ref_psnr_before_db", "ref_psnr_after_db", "ref_ssim_before", "ref_ssim_after"),
 ]
 
@@ -175,6 +176,26 @@ def test_psnr_of_a_clip_is_pooled_so_untouched_frames_do_not_hide_the_others() -
     result = measured([picture] * 2, [picture, picture + 5])
     assert result["psnr_to_source_db"] == pytest.approx(10 * np.log10(255**2 / 12.5))
     assert psnr(picture, picture + 5) == pytest.approx(10 * np.log10(255**2 / 25))
+
+
+def test_what_lies_outside_of_repairs_is_measured_alone() -> None:
+    picture = coded(scene())
+    repaired = picture.copy()
+    repaired[100:140, 60:120] = 240
+    clip = ClipMeasure()
+    for box in ([(60, 100, 60, 40)], []):
+        clip.add(picture, repaired, repaired=box)
+    known, unknown = clip.frames()
+    assert known["psnr_to_source_db"] == unknown["psnr_outside_db"] < 30
+    assert known["psnr_outside_db"] == PSNR_CAP_DB
+    assert known["ssim_outside"] == pytest.approx(1)
+    assert known["ssim_to_source"] < 0.99
+    noise = ClipMeasure()
+    noise.add(picture, noisy(repaired, 5), repaired=[(60, 100, 60, 40)])
+    (row,) = noise.frames()
+    assert row["psnr_outside_db"] == pytest.approx(psnr(picture, noisy(picture, 5)), abs=0.1)
+    noise.add(picture, picture, repaired=[(0, 0, *picture.shape[::-1])])
+    assert np.isnan(noise.frames()[1]["psnr_outside_db"])
 
 
 def ssim_by_the_book(one: np.ndarray, other: np.ndarray) -> float:

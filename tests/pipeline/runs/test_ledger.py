@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.runs.ledger import Ledger, WorkerId, runs
+from pipeline.shard_progress import ShardProgress
 from pipeline.store import local, storage
 from schemas.errors import ArchiveError
 from tests.support.results import a_result, a_segment
@@ -204,11 +205,13 @@ def test_an_ended_run_keeps_attempts_at_faulty_clips_only(store_root: str) -> No
             ledger.begin_shard(clip, shard, worker())
         ledger.commit_segment(clip, a_segment())
         ledger.claim_assembly(clip, "s", 0)
+        ShardProgress(ledger, clip, 0, pause=0)(3)
     ledger.finish({"exit_code": 1})
     ledger.tidy({"bad"})
     names = sorted(uri.removeprefix(f"{ledger.uri}/") for uri in storage.listing(ledger.uri))
     assert names == [
-        "assembly/bad/s.json", "attempts/bad/0-1.json", "attempts/bad/1-1.json", "run.json",
+        "assembly/bad/s.json", "attempts/bad/0-1.json", "attempts/bad/1-1.json",
+        "progress/bad/0.json", "run.json",
         "segments/bad/0.json", "segments/good/0.json", "summary.json",
     ]  # fmt: skip
     assert [attempt["shard"] for attempt in ledger.attempts("bad")] == [0, 1]

@@ -12,13 +12,14 @@ import pytest
 
 from pipeline.proof.credentials import validated
 from pipeline.proof.fixity import check_published
-from pipeline.proof.record import read_record
+from pipeline.proof.record import read_record, sealed
 from pipeline.proof.signing_key import SigningKey
 from pipeline.runs import audit
 from pipeline.runs.settings import Settings
 from pipeline.store import storage
 from pipeline.undo import publishing, signing
 from pipeline.undo.revert import revert_clip
+from pipeline.undo.review import review_clip
 from pipeline.undo.selection import Request
 from pipeline.undo.signing import sign_clip
 from schemas.errors import ArchiveError
@@ -175,6 +176,20 @@ def test_a_revert_takes_the_signatures_away(
     revert_clip("reel", out, Request())
     assert not Path(f"{master}.c2pa").exists()
     assert "signed" not in read_record(master)
+    assert check_published(master).faults == []
+
+
+def test_an_access_copy_that_came_later_is_signed_as_well(out: str, mine: Signer) -> None:
+    key, master = SigningKey.load(mine.key, mine.chain), str(place(out) / MASTER)
+    record = read_record(master)
+    record["recipe"]["access_copies"] = "accepted"
+    storage.write_bytes(f"{master}.json", sealed(record))
+    review_clip("reel", out, "question", note="b")
+    assert list(read_record(master)["signed"]["manifests"]) == [MASTER]
+    assert not sign_clip("reel", out, key).new
+    review_clip("reel", out, "accept")
+    assert sign_clip("reel", out, key).new
+    assert state(out) == ("Valid", "Valid")
     assert check_published(master).faults == []
 
 
