@@ -30,7 +30,7 @@ from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.runs.usage import Usage
 from pipeline.sources.manifest import read_manifest
-from pipeline.store import s3, storage
+from pipeline.store import s3_client, storage
 from pipeline.store.address import is_s3, join
 from schemas.recipe import Recipe
 
@@ -150,7 +150,7 @@ def requests(store: str) -> Iterator[Counter[str]]:
     if not is_s3(store):
         yield found
         return
-    events = s3._client().meta.events
+    events = s3_client.client().meta.events
     events.register("before-send.s3", count)
     try:
         yield found

@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -146,11 +148,17 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     assert not list(storage.listing(f"{out}/runs/{again['run']}/segments"))  # no model work
 
 
-def test_embedded_ray_listens_only_on_loopback() -> None:
+def test_embedded_ray_listens_only_on_loopback_and_works_for_nobody_without_the_token() -> None:
     with ray_runtime.cluster(None):
         ray.get(ray.remote(lambda: None).remote())
         started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
         sockets = [s for s in psutil.net_connections("inet") if s.pid in started]
+        agents = [s for s in sockets if started[s.pid].startswith("ray::RuntimeEnv")]
+        for port in {s.laddr.port for s in agents if s.status == "LISTEN"}:  # it installs packages
+            address = f"http://127.0.0.1:{port}/get_or_create_runtime_env"
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(address, b"x", timeout=60)
+    assert agents
     assert {"gcs_server", "raylet"} <= set(started.values())
     listening = {s.laddr.ip.removeprefix("::ffff:") for s in sockets if s.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
