@@ -61,7 +61,7 @@ test-media: $(READY)
 	TEST_MEDIA=1 $(BIN)/python -m pytest tests/pipeline/media/test_formats.py
 
 test-faults: $(READY)
-	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py tests/pipeline/test_faults_by_class.py
+	TEST_FAULTS=1 $(BIN)/python -m pytest tests/pipeline/test_faults.py
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.support.media.fuzz 10000

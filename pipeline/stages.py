@@ -30,7 +30,7 @@ from pipeline.runs.results import accepted, failed, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.shard_progress import ShardProgress
-from pipeline.sources.fetch import fetched, source_token
+from pipeline.sources.fetch import fetched, token_in_time
 from pipeline.store import cache, layout, storage
 from pipeline.store.local import is_full
 from pipeline.store.outage import patiently
@@ -99,7 +99,7 @@ class SurveyStage:
         stored = settings.store.find(uri) if settings.ledger.resumed else None
         if stored is not None:
             survey = Survey.from_json(stored)
-            if survey.source_token == source_token(clip.source_uri):
+            if survey.source_token == token_in_time(clip.source_uri):
                 now = self._with_accepted(clip, survey)
                 return now, now is survey
         with attempted(settings.ledger, clip.clip_id, SURVEY, self.nodes):

@@ -82,7 +82,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path, room: int | None = None
     uri = clip.source_uri
     if setting_of(clip, recipe, "gaps") == "refused":
         fetch.refuse_gaps(uri)
-    token = fetch.source_token(uri)
+    token = fetch.token_in_time(uri)
     surveyed = datetime.now(UTC).isoformat(timespec="seconds")
     with fetch.fetched(uri, cache, token, current=True) as path:
         sums = check_fixity(path, clip)

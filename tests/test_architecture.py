@@ -25,6 +25,7 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.py"))
+MAKE = (ROOT / "Makefile").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 PATH = re.compile(r"`((?:pipeline|models|jobs|schemas|tests|docs)/[\w./-]*)`")
@@ -88,6 +89,13 @@ def test_paths_in_the_pages_exist(page: str) -> None:
 
 def test_a_path_that_does_not_exist_is_found() -> None:
     assert missing_paths("in `pipeline/shots.py` and `pipeline/flow.py`") == ["pipeline/shots.py"]
+
+
+def test_what_make_runs_exists() -> None:
+    names = re.findall(r"(?<=\s)(tests/[\w/]+(?:\.py)?|jobs(?:\.\w+)+|tests(?:\.\w+)+)", MAKE)
+    assert len(names) > 10
+    places = [ROOT / (name if "/" in name else f"{name.replace('.', '/')}.py") for name in names]
+    assert [str(place) for place in places if not place.exists()] == []
 
 
 def test_no_folder_holds_too_many_modules() -> None:

@@ -13,6 +13,7 @@ from schemas.errors import ArchiveError
 
 if TYPE_CHECKING:
     from pipeline.undo.revert import Reverted
+    from pipeline.undo.review import Review
 
 
 def revert(
@@ -110,14 +111,20 @@ def compare(
 
 
 def review(
-    decision: Annotated[str, typer.Argument(help="accept, revert, rerun or question.")],
-    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
     out: Out,
+    decision: Annotated[
+        str | None, typer.Argument(help="accept, revert, rerun or question.")
+    ] = None,
+    clip: Annotated[str | None, typer.Argument(help="clip_id of a published clip.")] = None,
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides; default: the user.")] = "",
     note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the records.")] = "",
     region: Annotated[
         str, typer.Option(metavar="ID", help="One region, as `query --view suspects` names it.")
     ] = "",
+    decisions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Decisions that a page of the report has saved."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record what a person decided about a clip, and do it.
@@ -129,25 +136,53 @@ def review(
     person, accept makes that of the clip, and every other decision deletes it. With --region,
     accept has the next submit repair one suspect, and revert puts one repaired region back.
 
+    --decisions applies a file, after all its lines were checked. A line that was applied before is
+    left alone, so the same file can be given again.
+
     \b
-    Example:
+    Examples:
         archive-restore review accept reel-0042 --by "A. Curator" --out restored
+        archive-restore review --decisions decisions.jsonl --by "A. Curator" --out restored
     """
+    if decisions is not None:
+        if decision or clip or note or region:
+            raise ArchiveError("--decisions takes all from its file: give --by and --out alone")
+        _apply_file(decisions, out, by, as_json)
+        return
+    if decision is None or clip is None:
+        raise ArchiveError("give a decision and a clip, or --decisions FILE")
     from pipeline.undo.review import review_clip
-    from schemas.judgement import DECISIONS
 
     done = review_clip(clip, out, decision, by=by, note=note, region=region)
+    output.emit(done.to_dict()) if as_json else output.say(_reviewed(done, region))
+
+
+def _apply_file(path: Path, out: str, by: str, as_json: bool) -> None:
+    from jobs.console.progress import StepLines
+    from pipeline.undo.decisions import apply_decisions
+
+    done = apply_decisions(path, out, by=by, step=StepLines(as_json))
+    new = [one for one in done if one.review is not None]
     if as_json:
-        output.emit(done.to_dict())
+        lines = [{"line": one.decision.line, **one.review.to_dict()} for one in new if one.review]
+        output.emit({"applied": lines, "applied_before": len(done) - len(new)})
         return
-    lines = [f"{clip}, {decision} by {done.by}: {DECISIONS[decision]}"]
+    text = [_reviewed(one.review, one.decision.region) for one in new if one.review]
+    text.append(f"{len(new)} decisions applied, {len(done) - len(new)} were applied before")
+    output.say("\n".join(text))
+
+
+def _reviewed(done: Review, region: str) -> str:
+    from schemas.judgement import DECISIONS
+
+    lines = [f"{done.clip_id}, {done.decision} by {done.by}: {DECISIONS[done.decision]}"]
     if region:
-        lines = [f"{clip}, {decision} of region {region} by {done.by}"]
-        lines += ["the next submit repairs it"] if decision == "accept" else []
+        lines = [f"{done.clip_id}, {done.decision} of region {region} by {done.by}"]
+        lines += ["the next submit repairs it"] if done.decision == "accept" else []
     lines += [_described(done.put_back)] if done.put_back else []
     if done.access and not (done.put_back and done.put_back.access_deleted):
         lines.append(f"the access copy was {done.access}")
-    output.say("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _described(done: Reverted) -> str:

@@ -84,7 +84,8 @@ def document(title: str, header: Part, *body: Part, style: str = "") -> str:
     """A page of the report: a link that skips the header, the header, and the rest."""
     skip = tag("a", "Skip to the content", href="#content", class_="skip")
     main = tag("main", *body, id="content", tabindex=-1)
-    return page(title, asset("report.css") + style, asset("report.js"), skip, header, main)
+    script = asset("report.js") + asset("decisions.js")
+    return page(title, asset("report.css") + style, script, skip, header, main)
 
 
 def worst_first(entries: Sequence[ReportEntry]) -> list[ReportEntry]:

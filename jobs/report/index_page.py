@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from jobs.console.html import Html, Part, tag
 from jobs.console.output import grouped
+from jobs.report.decide import deck
 from jobs.report.entry import (
     FLAGGED,
     UNPUBLISHED,
@@ -52,7 +53,7 @@ def index_page(entries: Sequence[ReportEntry], out: str, written: str) -> str:
         tag("p", ORDER),
         tag("p", COLUMNS),
     )
-    body = (_tools(ranked), _table(ranked), words_section())
+    body = (_tools(ranked), _table(ranked), deck(out), words_section())
     return document("Restoration report", header, *body)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from jobs.console.html import Html, Part, tag
+from jobs.report.decide import decide_region
 from jobs.report.entry import ReportEntry, Row, counted
 from schemas.repairs import WHY
 
@@ -102,7 +103,10 @@ def _decide(entry: ReportEntry, row: Row, out: str) -> Html:
     decision, words = DECIDE[str(row["decision"])]
     command = f"archive-restore review {decision} {shlex.quote(entry.clip_id)} --by NAME"
     code = tag("code", f"{command} --region {row['frame']}:{box} --out {shlex.quote(out)}")
-    return tag("details", tag("summary", f"{words}, frame {row['frame']}"), code)
+    box_to_tick = decide_region(f"{row['frame']}:{box}", decision, words)
+    return tag(
+        "div", box_to_tick, tag("details", tag("summary", f"{words}, frame {row['frame']}"), code)
+    )
 
 
 def _region(entry: ReportEntry, row: Row, out: str) -> Html:

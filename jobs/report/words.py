@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from jobs.console.html import Html, Part, tag
+from jobs.console.html import Html, Part, join, tag
+from jobs.report.decide import decide_form, deck
 from jobs.report.entry import ReportEntry
 
 WORDS = {
@@ -82,4 +83,5 @@ def commands_section(entry: ReportEntry, out: str) -> Html | None:
             hidden=True,
         )
         rows += [tag("dt", words), tag("dd", code, button)]
-    return tag("section", tag("h2", "Decide"), tag("dl", *rows, class_="commands"))
+    commands = tag("dl", *rows, class_="commands")
+    return join([tag("section", tag("h2", "Decide"), decide_form(entry), commands), deck(out)])

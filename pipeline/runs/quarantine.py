@@ -21,7 +21,7 @@ from pipeline.runs import lease
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import Ledger, runs
 from pipeline.runs.row import result_to_record
-from pipeline.sources.fetch import source_token
+from pipeline.sources.fetch import token_in_time
 from pipeline.store import layout, storage
 from pipeline.store.retry import with_retries
 from schemas import strict_json
@@ -156,7 +156,7 @@ def circumstances(clip: Clip, settings: Settings) -> str:
     code. The source is not read.
     """
     try:
-        token = with_retries(lambda: source_token(clip.source_uri), settings.store.retry)
+        token = with_retries(lambda: token_in_time(clip.source_uri), settings.store.retry)
     except ClipFault as fault:
         token = str(fault.reason)
     settings = settings.of(clip)

@@ -19,7 +19,7 @@ from pipeline.runs.measures import STAGES
 from pipeline.runs.row import Record, load, result_from_record
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
-from pipeline.sources.fetch import source_token
+from pipeline.sources.fetch import token_in_time
 from pipeline.store.retry import with_retries
 from schemas import strict_json
 from schemas.errors import ClipFault
@@ -227,7 +227,7 @@ def _same_source(clip: Clip, record: Record, settings: Settings) -> bool:
     if expected and expected not in (record["source_sha256"], record.get("source_md5")):
         return False
     try:
-        token = with_retries(lambda: source_token(clip.source_uri), settings.store.retry)
+        token = with_retries(lambda: token_in_time(clip.source_uri), settings.store.retry)
     except ClipFault:
         return False  # the survey names what is wrong with the source
     return bool(record["source_token"] == token)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pipeline.sources.allowlist import reached
 from pipeline.sources.sequence import gaps, is_sequence, numbers
-from pipeline.store import local, storage
+from pipeline.store import local, storage, timely
 from pipeline.store.address import is_s3
 from pipeline.store.cache import held, local_copy
 from pipeline.store.local import ObjectStat, local_path
-from pipeline.store.timely import Deadline, TooSlow
+from pipeline.store.timely import Deadline, TooSlow, within
 from schemas.errors import ClipFault
 from schemas.manifest import CHECKSUM_DIGITS, SEQUENCE
 from schemas.reasons import Reason
 
 CHUNK_BYTES = 1 << 20
+LISTING_SECONDS = 600.0  # for the sizes of all files of a sequence on a disk
 
 
 def members(uri: str) -> list[str]:
@@ -71,6 +73,18 @@ def source_token(uri: str) -> str:
         size += stat.size
         digest.update(f"{stat.size}:{stat.token}\n".encode())
     return f"{size}:{digest.hexdigest()}"
+
+
+def token_in_time(uri: str) -> str:
+    """The `source_token`, also of a source on a disk that hangs.
+
+    Raises `ClipFault(STORE_ERROR)` if the disk does not answer. A store has deadlines of its own.
+    """
+    if is_s3(uri):
+        return source_token(uri)
+    seconds = LISTING_SECONDS if is_sequence(uri) else timely.START_SECONDS
+    with unreadable(uri):
+        return within(seconds, lambda: source_token(uri))
 
 
 def _stat(uri: str) -> ObjectStat:
@@ -133,14 +147,20 @@ def checksums(path: Path) -> dict[str, str]:
     """MD5 and SHA-256 of a local source, from one reading.
 
     A sequence counts as its files, one after another. Raises ClipFault for a file that cannot be
-    read.
+    read, or that its disk does not give in time.
     """
     digests = [hashlib.new(name, usedforsecurity=False) for name in CHECKSUM_DIGITS]
     for name in members(str(path)) if is_sequence(path) else [str(path)]:
-        with unreadable(name), local.open_regular(Path(name)) as stream:
-            deadline = Deadline(os.fstat(stream.fileno()).st_size)
-            while chunk := stream.read(CHUNK_BYTES):
-                deadline.check()
-                for digest in digests:
-                    digest.update(chunk)
+        with unreadable(name):
+            size = within(timely.START_SECONDS, partial(os.path.getsize, name))
+            within(Deadline(size).seconds, partial(_read_into, digests, Path(name)))
     return {digest.name: digest.hexdigest() for digest in digests}
+
+
+def _read_into(digests: Sequence[hashlib._Hash], path: Path) -> None:
+    with local.open_regular(path) as stream:
+        deadline = Deadline(os.fstat(stream.fileno()).st_size)
+        while chunk := stream.read(CHUNK_BYTES):
+            deadline.check()
+            for digest in digests:
+                digest.update(chunk)

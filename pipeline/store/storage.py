@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, TypeVar
 
-from pipeline.store import local, s3
+from pipeline.store import local, s3, s3_client
 from pipeline.store.address import is_s3
 from pipeline.store.local import ObjectStat
 from pipeline.store.retry import NO_RETRIES, RetryPolicy, with_retries
@@ -64,7 +64,7 @@ class Store:
         uris = list(uris)
         if len(uris) < 2 or not is_s3(uris[0]):
             return {uri: self.read_bytes(uri) for uri in uris}
-        with ThreadPoolExecutor(s3.PARALLEL) as pool:
+        with ThreadPoolExecutor(s3_client.PARALLEL) as pool:
             return dict(zip(uris, pool.map(self.read_bytes, uris), strict=True))
 
     def write_bytes(self, uri: str | Path, data: bytes) -> None:

@@ -1,17 +1,24 @@
-"""A deadline on reading an answer that trickles: a socket's timeout begins again at each byte."""
+"""Deadlines on what has none: an answer that trickles, a disk that hangs.
+
+A socket's timeout begins again at each byte, and a read of a network's disk may block for ever.
+"""
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 START_SECONDS = 60.0
 SLOWEST = 32 * 1024  # bytes per second of one answer; a transfer reads several at once
 _STEP_BYTES = 64 * 1024
+T = TypeVar("T")
 
 
 class TooSlow(Exception):
-    """An answer came more slowly than `SLOWEST`."""
+    """An answer came more slowly than `SLOWEST`, or not at all."""
 
 
 class Deadline:
@@ -54,3 +61,27 @@ class Timely:
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """The result of ``work``, which a thread of its own does. Raises what it raises.
+
+    Raises TooSlow if it has not ended after so many seconds. Nothing can end it: it is left behind,
+    and ends with its call or with this process.
+    """
+    line: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            line.put((work(), None))
+        except BaseException as error:
+            line.put((None, error))
+
+    threading.Thread(target=run, name="within a deadline", daemon=True).start()
+    try:
+        result, error = line.get(timeout=seconds)
+    except queue.Empty:
+        raise TooSlow(f"no answer for {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]

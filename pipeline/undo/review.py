@@ -65,6 +65,15 @@ def review_clip(
     ArchiveError for an unknown decision or region, a question without a note, or a clip that is not
     published, and Locked; `revert` raises what `revert_clip` raises.
     """
+    check_decision(decision, note, region)
+    person = by or Process.here().actor
+    with lease.held(out, "review") as mine:
+        finish(out)
+        return review_held(clip, out, decision, mine, by=person, note=note, region=region)
+
+
+def check_decision(decision: str, note: str, region: str) -> None:
+    """Raise ArchiveError if the parts of a decision do not fit together."""
     if decision not in DECISIONS:
         raise ArchiveError(f"{decision}: give one of {', '.join(DECISIONS)}")
     if decision == "question" and not note.strip():
@@ -73,23 +82,37 @@ def review_clip(
         raise ArchiveError(
             f"{decision} is for a clip: --region goes with {' or '.join(OF_A_REGION)}"
         )
-    person = by or Process.here().actor
-    with lease.held(out, "review") as mine:
-        finish(out)
-        uri, _, record = record_of(clip, out)
-        request = _region(clip, record, region, decision) if region else Request()
-        row = _row(clip, record["row"], decision, person, note) | {"region": region or None}
-        put_back, access = None, ""
-        if decision == "revert":
-            put_back = reverted(clip, out, request, mine, by=person, note=note, review=row)
-        if put_back is None or not put_back.frames:  # else it is recorded with what was put back
-            access = _record(out, uri, record, row, mine)
-        elif put_back.access_deleted:
-            access = DELETED
-    return Review(clip, decision, person, note, str(row["run"]), put_back, access)
 
 
-def _region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
+def review_held(
+    clip: str,
+    out: str,
+    decision: str,
+    mine: lease.Lease,
+    *,
+    by: str,
+    note: str = "",
+    region: str = "",
+    key: str = "",
+) -> Review:
+    """`review_clip` for a caller that holds the lease of the output.
+
+    `key`: six hexadecimal digits that end the id of the review, instead of random ones.
+    """
+    uri, _, record = record_of(clip, out)
+    request = check_region(clip, record, region, decision) if region else Request()
+    row = _row(clip, record["row"], decision, by, note, key) | {"region": region or None}
+    put_back, access = None, ""
+    if decision == "revert":
+        put_back = reverted(clip, out, request, mine, by=by, note=note, review=row)
+    if put_back is None or not put_back.frames:  # else it is recorded with what was put back
+        access = _record(out, uri, record, row, mine)
+    elif put_back.access_deleted:
+        access = DELETED
+    return Review(clip, decision, by, note, str(row["run"]), put_back, access)
+
+
+def check_region(clip: str, record: Mapping[str, Any], region: str, decision: str) -> Request:
     """The frame and the box of a region that may be decided on. Raises ArchiveError."""
     try:
         frame, box = Box.of_region(region)
@@ -133,12 +156,12 @@ def release_clip(clip: str, out: str, *, by: str = "", note: str = "") -> None:
 
 
 def _row(
-    clip: str, seen: Mapping[str, Any], decision: str, by: str, note: str
+    clip: str, seen: Mapping[str, Any], decision: str, by: str, note: str, key: str
 ) -> dict[str, object]:
     """The row of tables/reviews. `seen` is the clip's row of tables/clips."""
     now = datetime.now(UTC)
     return {
-        "clip_id": clip, "run": f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        "clip_id": clip, "run": f"{now:%Y%m%dT%H%M%S}-{key or secrets.token_hex(3)}",
         "restored_by": seen["run"], "decision": decision, "by": by, "note": note,
         "at": now.isoformat(timespec="seconds"), "verdict": seen.get("verdict"),
         "verdict_rule": seen.get("verdict_rule"), "output_sha256": seen["output_sha256"],

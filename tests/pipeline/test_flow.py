@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ import ray
 from jobs.console.query import query
 from pipeline import flow, ray_runtime
 from pipeline.clip.frames import to_ms
+from pipeline.local import LocalExecutor
 from pipeline.media.decoder import Decoder
 from pipeline.media.muxer import stream_hashes
 from pipeline.runs.audit import verify
@@ -35,6 +38,7 @@ pytest_plugins = ("tests.support.environment.s3",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LIMITS = Limits()
+STORED = Recipe(shard_frames=12, clean="restore")
 
 # Kills the decoder of one file by a signal and without a message, as a broken bitstream can.
 CRASH = """
@@ -144,11 +148,17 @@ def test_every_clip_ends_once_and_a_second_run_does_nothing(
     assert not list(storage.listing(f"{out}/runs/{again['run']}/segments"))  # no model work
 
 
-def test_embedded_ray_listens_only_on_loopback() -> None:
+def test_embedded_ray_listens_only_on_loopback_and_works_for_nobody_without_the_token() -> None:
     with ray_runtime.cluster(None):
         ray.get(ray.remote(lambda: None).remote())
         started = {p.pid: p.name() for p in psutil.Process().children(recursive=True)}
         sockets = [s for s in psutil.net_connections("inet") if s.pid in started]
+        agents = [s for s in sockets if started[s.pid].startswith("ray::RuntimeEnv")]
+        for port in {s.laddr.port for s in agents if s.status == "LISTEN"}:  # it installs packages
+            address = f"http://127.0.0.1:{port}/get_or_create_runtime_env"
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(address, b"x", timeout=60)
+    assert agents
     assert {"gcs_server", "raylet"} <= set(started.values())
     listening = {s.laddr.ip.removeprefix("::ffff:") for s in sockets if s.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
@@ -186,7 +196,7 @@ def test_a_run_on_a_real_object_store(
     summary = flow.run(
         f"{s3_prefix}/in/m.csv",
         out,
-        Recipe(shard_frames=12, clean="restore"),
+        STORED,
         progress=lambda event: None,
     )
     assert made(summary) == 4 and summary["exit_code"] == 0
@@ -199,13 +209,19 @@ def test_a_run_on_a_real_object_store(
     assert not [
         uri for uri in storage.listing(f"{out}/runs") if uri.endswith(".mkv")
     ]  # segments are deleted
+    # one worker that reads and writes a disk makes the same pictures
+    beside = write_manifest(tmp_path / "beside.csv", good_rows(clips)[::2])
+    one = LocalExecutor()
+    flow.run(beside, str(tmp_path / "one"), STORED, executor=one, progress=lambda event: None)
+    assert len(alone := framemd5s(str(tmp_path / "one"))) == 2
+    assert alone.items() <= framemd5s(out).items()
     copies = disk / f"ar-{os.geteuid()}-sources"
     left = {path.name.partition("-")[0] for path in copies.iterdir()}
     assert left <= {"answer"}  # and the copies of sources; the mark says that the store answers
     again = flow.run(
         f"{s3_prefix}/in/m.csv",
         out,
-        Recipe(shard_frames=12, clean="restore"),
+        STORED,
         progress=lambda event: None,
     )
     assert again["clips"]["up_to_date"] == 4 and again["exit_code"] == 0

@@ -18,6 +18,7 @@ from tests.support.command_line import write_manifest
 from tests.support.media.media_factory import Clip, write_clip
 from tests.support.results import made, quiet
 
+pytest_plugins = ("tests.support.environment.s3",)
 RECIPE = Recipe(shard_frames=6)
 
 
@@ -74,6 +75,20 @@ def test_this_process_is_the_only_node() -> None:
     nodes = ThisProcess()
     assert nodes.lost_nodes() == set()
     assert nodes.worker("s") == nodes.worker("s")
+
+
+@pytest.mark.slow
+def test_a_store_holds_the_same_pictures(manifest: str, out: str, s3_prefix: str) -> None:
+    """Source and output in a store, one worker. `test_flow` has a store with two workers."""
+    text = Path(manifest).read_text()
+    for path in Path(manifest).parent.glob("*.mkv"):
+        storage.upload(path, f"{s3_prefix}/in/{path.name}")
+    stored = text.replace(str(Path(manifest).parent), f"{s3_prefix}/in")
+    storage.write_bytes(f"{s3_prefix}/in/m.csv", stored.encode())
+    there = f"{s3_prefix}/out"
+    executor = LocalExecutor()
+    flow.run(f"{s3_prefix}/in/m.csv", there, RECIPE, executor=executor, progress=quiet)
+    assert framemd5(there) == framemd5(out)
 
 
 @pytest.mark.slow

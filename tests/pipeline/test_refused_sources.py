@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,14 +102,41 @@ def test_a_disk_that_cannot_read_the_output_is_tried_again(
     assert caught.value.reason is Reason.STORE_ERROR and caught.value.transient
 
 
-def test_a_disk_that_trickles_is_a_fault_of_the_store(
+def test_the_reading_of_a_disk_that_trickles_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "reel.mkv").write_bytes(b"x")
     monkeypatch.setattr(timely, "START_SECONDS", -1.0)
-    with pytest.raises(ClipFault, match="the store sent less than it should") as caught:
-        fetch.checksums(tmp_path / "reel.mkv")
-    assert caught.value.reason is Reason.STORE_ERROR
+    with pytest.raises(timely.TooSlow, match="the store sent less than it should"):
+        fetch._read_into([], tmp_path / "reel.mkv")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("step", ["stat", "read"])
+def test_a_disk_that_hangs_is_a_fault_of_the_store(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, answers = tmp_path / "reel.mkv", threading.Event()
+    source.write_bytes(b"x")
+    sound = os.stat
+
+    def hang(*arguments: object, **more: object) -> Any:
+        answers.wait()
+
+    def stat(path: object, **more: Any) -> Any:
+        return (hang if path == str(source) else sound)(path, **more)  # type: ignore[operator]
+
+    monkeypatch.setattr(timely, "START_SECONDS", 0.05)
+    if step == "stat":
+        monkeypatch.setattr(os, "stat", stat)
+    else:
+        monkeypatch.setattr(local, "open_regular", hang)
+    try:
+        with pytest.raises(ClipFault, match=r"reel\.mkv: no answer for 0 s") as caught:
+            survey_clip(Clip("c", str(source)), Recipe(), tmp_path / "cache")
+    finally:
+        answers.set()
+    assert caught.value.reason is Reason.STORE_ERROR and caught.value.transient
 
 
 def test_an_encrypted_file_is_refused_as_such(tmp_path: Path) -> None:

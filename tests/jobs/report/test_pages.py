@@ -7,12 +7,21 @@ from dataclasses import replace
 import pytest
 
 from jobs.report.clip_page import clip_page, what_was_done
-from jobs.report.entry import ClipPictures, ReportEntry, percent, state_name, worst_first
+from jobs.report.entry import (
+    ClipPictures,
+    ReportEntry,
+    asset,
+    percent,
+    state_name,
+    worst_first,
+)
 from jobs.report.index_page import index_page
 from jobs.report.words import WORDS
 from jobs.report.worst import frames_to_show
+from pipeline.undo.decisions import FIELDS
+from schemas.judgement import DECISIONS
 from schemas.reasons import STATES
-from tests.support.reports import HOSTILE, MEASURES, Page, refused
+from tests.support.reports import HOSTILE, MEASURES, Page, published_row, refused
 
 
 def test_an_index_of_a_thousand_clips_stays_small() -> None:
@@ -234,3 +243,24 @@ def test_the_page_names_what_is_not_restored() -> None:
     assert "Stream 1 is not restored." in Page(clip_page(entry, "", "")).text
     closed = ReportEntry(refused("a", output_uri="x", access_class="restricted"))
     assert "the report shows no picture of it" in Page(clip_page(closed, "", "")).text
+
+
+def test_the_page_collects_decisions_in_the_form_that_the_command_reads() -> None:
+    row = published_row("reel") | {"regions_repaired": 1}
+    box = {"frame": 4, "x": 20, "y": 16, "width": 8, "height": 6, "bright": True, "why": "lone"}
+    entry = ReportEntry(row, regions=[box | {"decision": "suspect"}, box | {"decision": "repair"}])
+    page = Page(clip_page(entry, "", "", "a b"))
+    (form,) = [one for one in page.all("div") if "data-clip" in one]
+    assert (form["data-clip"], form["data-seen"]) == ("reel", row["output_sha256"])
+    choices = {str(one["value"]) for one in page.all("option")} & {"", *DECISIONS}
+    assert choices == {"", *DECISIONS}
+    boxes = [one for one in page.all("input") if "data-region" in one]
+    ticks = [(one["data-region"], one["data-decision"]) for one in boxes]
+    assert ticks == [("4:20,16,8,6", "accept"), ("4:20,16,8,6", "revert")]
+    for text in (clip_page(entry, "", "", "a b"), index_page([entry], "a b", "now")):
+        assert "review --decisions FILE --by NAME --out 'a b'" in Page(text).text
+    written = re.search(r"const line = \(\{ (.*) \}\)", asset("decisions.js"))
+    assert written is not None and tuple(written[1].split(", ")) == FIELDS
+    hidden = {name for name, one in page.elements if one.get("class") in ("deck", "tools decide")
+              and "hidden" in one}  # fmt: skip
+    assert hidden == {"section", "div"}  # without scripts the commands are all there is

@@ -17,7 +17,7 @@ from pipeline.runs.quarantine import retry
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
 from pipeline.runs.tables import write_tables
-from pipeline.store import s3, storage
+from pipeline.store import s3, s3_client, storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -48,8 +48,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     made: list[Call] = []
     with mock_aws():
-        s3._make_client.cache_clear()
-        client = s3._client()
+        s3_client.make_client.cache_clear()
+        client = s3_client.client()
         for bucket in ("out-bucket", "source-bucket"):
             client.create_bucket(Bucket=bucket)
         client.meta.events.register(
@@ -57,7 +57,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
             lambda params, model, **_: made.append((_snake(model.name), dict(params))),
         )
         yield made
-        s3._make_client.cache_clear()
+        s3_client.make_client.cache_clear()
 
 
 def _snake(name: str) -> str:
@@ -125,7 +125,7 @@ def test_every_operation_of_the_storage_has_an_action() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and ast.unparse(node.func.value) in ("_client()", "client")
+        and ast.unparse(node.func.value) == "client()"
     }
     assert used - CLIENT <= ACTIONS.keys()
     assert {"put_object", "delete_object", "head_object"} <= used
@@ -185,7 +185,7 @@ def test_every_put_asks_for_encryption(
     storage.write_bytes(f"{OUT}/a", b"a")
     assert storage.create(f"{OUT}/b", b"b") and not storage.create(f"{OUT}/b", b"c")
     large = tmp_path / "large"
-    large.write_bytes(bytes(s3._PART_BYTES + 1))
+    large.write_bytes(bytes(s3_client.PART_BYTES + 1))
     storage.upload(large, f"{OUT}/large")
     storage.upload(tmp_path / "large", f"{OUT}/again")
     puts = [p for name, p in calls if name in ("put_object", "create_multipart_upload")]
@@ -199,7 +199,7 @@ def test_a_store_that_ignores_it_is_an_error(
     storage.write_bytes(f"{OUT}/a", b"a")
     assert "ServerSideEncryption" not in calls[-1][1]
     monkeypatch.setenv(s3.KMS_VARIABLE, KEY)
-    monkeypatch.setattr(s3._client(), "put_object", lambda **_: {})
+    monkeypatch.setattr(s3_client.client(), "put_object", lambda **_: {})
     with pytest.raises(ClipFault, match="did not encrypt"):
         storage.write_bytes(f"{OUT}/a", b"a")
     assert Ledger(OUT, "r").uri.startswith(OUT)

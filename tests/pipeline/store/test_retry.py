@@ -95,7 +95,7 @@ def test_only_transient_answers_of_a_store_are_retried(
             return {"ContentLength": 5, "ETag": '"e"'}
 
     store = FakeStore()
-    monkeypatch.setattr(s3, "_client", lambda: store)
+    monkeypatch.setattr(s3, "client", lambda: store)
     if again:
         assert storage.Store(NIGHTLY).stat("s3://bucket/key").size == 5
         assert store.asked == 3 and len(clock) == 2
@@ -124,5 +124,5 @@ def test_a_repeated_exclusive_create_finds_its_own_object(
             return {"Metadata": held}
 
     store = FakeStore()
-    monkeypatch.setattr(s3, "_client", lambda: store)
+    monkeypatch.setattr(s3, "client", lambda: store)
     assert storage.Store(NIGHTLY).create("s3://bucket/claim", b"mine")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import s3, storage, timely
+from pipeline.store import s3_client, storage, timely
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 
@@ -42,8 +42,8 @@ class _Store(socketserver.ThreadingTCPServer):
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Store]:
-    monkeypatch.setattr(s3, "READ_SECONDS", 0.3)
-    monkeypatch.setattr(s3, "_ATTEMPTS", 2)
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 2)
     monkeypatch.setattr(timely, "START_SECONDS", 0.3)
     monkeypatch.setattr(timely, "SLOWEST", 1 << 30)
     with _Store() as server:

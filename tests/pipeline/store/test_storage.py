@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import local, s3, storage
+from pipeline.store import local, s3, s3_client, storage
 from pipeline.store.address import join
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -92,7 +92,7 @@ def test_create_recognises_its_own_write_whose_answer_was_lost(
     s3_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = join(s3_prefix, "claim")
-    client = s3._client()
+    client = s3_client.client()
     send = client.put_object
 
     def send_twice(**request: object) -> object:
@@ -163,7 +163,7 @@ def test_multipart_round_trip_with_checksum(s3_prefix: str, tmp_path: Path) -> N
     storage.upload(source, uri)
     assert storage.stat(uri).token.endswith("-3")  # an ETag of three parts
     bucket, key = s3.bucket_and_key(uri)
-    head = s3._client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    head = s3_client.client().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     assert head["ContentLength"] == source.stat().st_size
     storage.download(uri, tmp_path / "back.mkv")
     assert storage.sha256_file(tmp_path / "back.mkv") == storage.sha256_file(source)
@@ -173,8 +173,8 @@ def test_the_store_refuses_bytes_that_differ_from_their_checksum(s3_prefix: str)
     bucket, key = s3.bucket_and_key(join(s3_prefix, "a"))
 
     def put() -> None:
-        with s3._store_faults(key):
-            s3._client().put_object(
+        with s3_client.store_faults(key):
+            s3_client.client().put_object(
                 Bucket=bucket, Key=key, Body=b"a", ChecksumSHA256="A" * 43 + "="
             )
 
@@ -213,7 +213,7 @@ def test_unreachable_store_is_a_store_error(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(s3, "_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
     assert reason_of(lambda: storage.stat(f"{s3_prefix}/a")) is Reason.STORE_ERROR
 
 

@@ -1,7 +1,7 @@
 """The planted faults: what a run meets, and how each clip must end.
 
-To plant another, add a row to `FAULTS`. `make test-faults` and `tests/pipeline/test_planted.py`
-take it from there.
+To plant another, add a row to `FAULTS`. If it is cheap, add its name to `SHORT` in the test, too.
+`make test-faults` plants all of them.
 """
 
 from __future__ import annotations
