@@ -87,6 +87,12 @@ _OF_THE_WORST: Columns = {
         "code values", low=0,
     ),
 }  # fmt: skip
+_SHARED_DETAIL: Columns = {
+    "shared_detail_kept": real(
+        "Part that is left of the detail that the source shares with the frames beside it, along "
+        "the motion, at 320 columns. Grain is not shared. Null without such detail.", "1 is all",
+    ),
+}  # fmt: skip
 # Of a frame, source and restored: levels of the signal, motion, colour, edges, seams.
 SIGNAL: Columns = {
     **_both("y_min", "Least brightness (YMIN)", "code values", 256),
@@ -98,6 +104,7 @@ SIGNAL: Columns = {
     **_OF_BOTH,
     "colour_difference_p95": real("95 % quantile of this difference.", "delta E", low=0),
     **_OF_THE_WORST,
+    **_SHARED_DETAIL,
 }  # fmt: skip
 SIGNAL_OF_CLIPS: Columns = {
     **_OF_BOTH,
