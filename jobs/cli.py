@@ -12,7 +12,7 @@ from jobs.commands.doctor import doctor
 from jobs.commands.plan import plan
 from jobs.commands.query import query
 from jobs.commands.report import report
-from jobs.commands.revert import compare, revert, review
+from jobs.commands.revert import compare, recover, revert, review
 from jobs.commands.status import status
 from jobs.commands.submit import submit
 from jobs.commands.summary import summary
@@ -59,6 +59,7 @@ app.command()(summary)
 app.command()(report)
 app.command()(query)
 app.command()(revert)
+app.command()(recover)
 app.command()(compare)
 app.command()(review)
 app.command()(package.package)

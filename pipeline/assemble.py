@@ -47,6 +47,8 @@ from pipeline.store.private import temporary
 from pipeline.store.storage import Store
 from pipeline.undo.fallback import rewritten
 from pipeline.undo.harm import of_clean_shots, of_rules
+from pipeline.undo.residual import SUFFIX as RESIDUAL
+from pipeline.undo.residual import Residual, write_residual
 from schemas.recipe import Recipe
 from schemas.verdict_rules import rules_with
 
@@ -78,8 +80,12 @@ def assemble_clip(
         }
         if not small:  # its sum is in the record
             sidecars[f"{uri}.sha256"] = digest.line
-        changed = _change_map(segments, survey, settings, uri, path)
-        files = outputs.publish(settings.store, uri, sidecars, changed)
+        beside = _change_map(segments, survey, settings, uri, path)
+        residual = _residual(survey, settings, path)
+        if residual is not None:
+            beside[f"{uri}{RESIDUAL}"] = residual.path
+        files = outputs.publish(settings.store, uri, sidecars, beside)
+        files |= {"residual": residual.entry} if residual else {}
         if small:
             kept = in_result(survey, segments[0], settings, judged.frames, judged.regions)
         else:
@@ -265,6 +271,14 @@ def _change_map(
     out = master.parent / f"{master.name}{change_film.SUFFIX}"
     change_film.join(parts, survey.probe, survey.pts, out, settings.recipe.limits)
     return {f"{uri}{change_film.SUFFIX}": out}
+
+
+def _residual(survey: Survey, settings: Settings, master: Path) -> Residual | None:
+    """The residual beside the master; None if the recipe wants none, or the clip can have none."""
+    if not settings.recipe.residual:
+        return None
+    with fetched(survey.source_uri, Path(settings.cache), survey.source_token) as source:
+        return write_residual(source, master, survey, settings.recipe)
 
 
 def _local(uri: str, path: Path, store: Store) -> Path:

@@ -45,7 +45,7 @@ SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 36, 42, 48)
 
 # Settings that younger versions added. With their defaults they are not in the digest, so that a
 # new version does not make every clip new work.
-_LATER = ("access_copies", "access_label")
+_LATER = ("access_copies", "access_label", "residual")
 _MAX_LABEL = 40
 _LABEL = re.compile(rf"|[\x21-\x7e][\x20-\x7e]{{0,{_MAX_LABEL - 1}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -80,6 +80,7 @@ class Recipe:
     profiles: tuple[Profile, ...] = PROFILES[:1]  # output files of a clip, see docs/formats.md
     access_copies: AccessCopies = "always"  # `accepted`: only of clips that a person accepted
     access_label: str = ""  # words drawn into access copies, see docs/marking.md
+    residual: bool = False  # keep what gives the source's pictures back, see docs/provenance.md
     change_map: bool = False  # keep beside the master how much each pixel was changed, and why
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
     # Share of the shots found clean on which damage is planted in memory, to measure the model.
@@ -184,6 +185,7 @@ _SETTINGS: dict[str, _Setting] = {
         lambda v: isinstance(v, str) and bool(_LABEL.fullmatch(v)),
         f"a text of at most {_MAX_LABEL} ASCII characters, without a space before it",
     ),
+    "residual": _Setting(lambda v: type(v) is bool, "true or false"),
     "change_map": _Setting(lambda v: type(v) is bool, "true or false"),
     "slices": _one_of(*SLICES),
     "canaries": _Setting(_is_share, "a number from 0 to 1"),

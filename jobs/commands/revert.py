@@ -1,4 +1,4 @@
-"""The commands revert, compare and review: take a change back, show it in a film, decide on it."""
+"""The commands revert, recover, compare and review: take a change back, show it, decide on it."""
 
 from __future__ import annotations
 
@@ -108,6 +108,33 @@ def compare(
         return
     more = f", shown {factor} times as strong" if kind == "difference" else ""
     output.say(f"{to}: {kind} of {output.grouped(count)} frames{more}")
+
+
+def recover(
+    clip: Annotated[str, typer.Argument(help="clip_id of a published clip.")],
+    out: Out,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="New file: .mkv (FFV1).")],
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also for a clip of the access class restricted.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the pictures of a clip's source, from the restored file and its residual alone.
+
+    The recipe of the clip must have residual = true. The source is not needed. Every frame is the
+    source's, bit for bit, and that is checked. Sound and other streams are the restored file's.
+
+    \b
+    Example:
+        archive-restore recover reel-0042 --out restored --to reel-0042-source.mkv
+    """
+    from pipeline.undo.residual import recover as recovered
+
+    done = recovered(clip, out, to, restricted=restricted)
+    facts = {"clip_id": clip, "file": str(to), "frames": done.frames,
+             "source_planes_sha256": done.sha256}  # fmt: skip
+    text = f"{to}: {output.grouped(done.frames)} frames, bit for bit those of the source"
+    output.emit(facts) if as_json else output.say(text)
 
 
 def review(

@@ -26,6 +26,7 @@ from models.fidelity.regions import (
     Mask,
     Measures,
     Plane,
+    Region,
     Seen,
     luma_of,
     strip_exposure,
@@ -45,9 +46,13 @@ BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
 DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
 CLEAR_FROM, CLEAR_LEAST = 1.5, 2  # log odds of a clear defect; as many in three frames
+# A stain in dirty film: its log odds; the share of it that the network removes; its area and its
+# narrower side in pixels; the code values by which it stands out.
+STAIN_FROM, STAIN_MOVED, STAIN_AREA, STAIN_SIDE, STAIN_MEAN = -1.4, 0.45, 100, 8, 12.0
 LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
+DIRTY_LEAST, DIRTY_PATH = 20, -2.7  # clear defects in three frames of dirty film; its PATH_BELOW
 STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
@@ -184,7 +189,7 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
         alarms = {
             region.label: false_alarms(region, here, others)
             for region, value in zip(here.regions, odds, strict=True)
-            if region.strength >= STRONG and value >= DEFECT_FROM
+            if region.strength >= STRONG and value >= STAIN_FROM
         }
         yield _Looked(frame, here, odds, alarms)
 
@@ -196,14 +201,18 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     frames.
     """
     frame, seen, odds, alarms = around[0]
-    swarm, worn = _is_swarm(around.values()), _is_worn(around.values())
+    swarm, clear = _is_swarm(around.values()), _clear_defects(around.values())
+    worn, dirty = clear >= CLEAR_LEAST, clear >= DIRTY_LEAST and not swarm
+    # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
+    path_below = DIRTY_PATH if dirty else PATH_BELOW
     shifted = at_shifted_edges(seen.regions, luma_of(frame.source))
     most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
     beside = on_upright_edges(frame, seen.regions)
     why: dict[int, Why] = {}
-    for region, value in zip(seen.regions, odds, strict=True):
-        on_path = alarms.get(region.label, 0.0) < PATH_BELOW
-        if value < DEFECT_FROM:
+    for region, value, moved in zip(seen.regions, odds, seen.measures.moved, strict=True):
+        on_path = alarms.get(region.label, 0.0) < path_below
+        stain = dirty and moved >= STAIN_MOVED and _may_be_stain(region)
+        if value < (STAIN_FROM if stain else DEFECT_FROM):
             why[region.label] = "unlike_dust"
         elif on_path:
             why[region.label] = "path"
@@ -244,14 +253,27 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
 
 def _is_swarm(frames: Collection[_Looked]) -> bool:
     """Whether so many regions like defects are on paths that the others may be things as well."""
-    alarms = [value for looked in frames for value in looked.alarms.values()]
+    alarms = [
+        value
+        for looked in frames
+        for label, value in looked.alarms.items()
+        if looked.odds[label - 1] >= DEFECT_FROM
+    ]
     on_path = sum(value < PATH_BELOW for value in alarms)
     return on_path >= max(SWARM_LEAST, SWARM * len(alarms))
 
 
-def _is_worn(frames: Collection[_Looked]) -> bool:
-    """Whether clear defects are near. Where none are, a doubtful or large one is often a thing."""
-    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames) >= CLEAR_LEAST
+def _clear_defects(frames: Collection[_Looked]) -> int:
+    """How many clear defects are near. Where none are, a doubtful or large one is often a thing."""
+    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames)
+
+
+def _may_be_stain(region: Region) -> bool:
+    """Whether a region has the size of a stain. The picture shows through one, which makes it less
+    unlike its surroundings than other dirt, and so its log odds lower.
+    """
+    large = region.area >= STAIN_AREA and min(region.box[2:]) >= STAIN_SIDE
+    return large and region.mean >= STAIN_MEAN
 
 
 def _reason(odds: float) -> Why:

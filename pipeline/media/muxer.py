@@ -23,13 +23,14 @@ def assemble(
     out: Path,
     tags: Mapping[str, str],
     limits: Limits,
+    dropped: Sequence[str] = (),
 ) -> AssemblyReport:
     """Join segments and the other streams of the source into the Matroska file `out`.
 
     `pts`: the source's timestamps, one per frame, in `probe.time_base`. They are rounded to
     Matroska's 1 ms. Sound, subtitles, attachments, chapters and tags of the source are carried
-    over. `tags` are added; a tag whose name the source uses gets another name. Raises `ClipFault`;
-    then `out` does not exist.
+    over. `tags` are added; a tag whose name the source uses gets another name. Tags of the source
+    that are `dropped` are not carried. Raises `ClipFault`; then `out` does not exist.
     """
     files = [*segments, source]
     request: AssembleRequest = {
@@ -40,6 +41,7 @@ def assemble(
         "pts": list(pts),
         "out": str(out.resolve()),
         "tags": dict(tags),
+        "dropped": list(dropped),
         "max_bytes": 2 * sum(file.stat().st_size for file in files if file.is_file()) + SLACK_BYTES,
         "limits": asdict(limits),
     }

@@ -49,6 +49,7 @@ class AssembleRequest(MuxRequest):
     pts: list[int]
     out: str
     tags: dict[str, str]
+    dropped: list[str]  # tags of the source that are not carried
     max_bytes: int
 
 

@@ -23,7 +23,7 @@ _SEAL = b', "record_sha256": "'
 _DERIVED = "|".join(re.escape(form.suffix) for form in FORMS.values())
 # Group 1: the stem of the clip's files. Group 3: the kind of a sidecar.
 PUBLISHED_NAME = re.compile(
-    rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json|changes\.mkv|c2pa))?"
+    rf"(.+_rst)(\.mkv(\.(framemd5|sha256|premis\.xml|json|changes\.mkv|residual\.mkv|c2pa))?"
     rf"|({_DERIVED})(\.c2pa)?)"
 )
 

@@ -5,6 +5,7 @@
                    .mkv.json                  the record of the clip: written last
                    .mkv.framemd5 .mkv.sha256 .mkv.premis.xml; a small clip has no .sha256
                    .mkv.changes.mkv           the change map, if the recipe asks for it
+                   .mkv.residual.mkv          the residual, if the recipe asks for it
                    .mkv.c2pa                  the C2PA manifest, after `sign`
                    _mz.mov _mz.mxf _sc.mp4    derived files
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet

@@ -52,6 +52,8 @@ from pipeline.undo.changes import reverted_map
 from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.regions import standing, sums
+from pipeline.undo.residual import SUFFIX as RESIDUAL
+from pipeline.undo.residual import Residual, write_residual
 from pipeline.undo.selection import Request, Selection
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
@@ -251,6 +253,14 @@ class _Work:
         }  # fmt: skip
         return folder / name
 
+    def _residual(self, master: Path) -> Residual | None:
+        """The residual of the new master, if the clip has one."""
+        found = self.found
+        if not found.has(RESIDUAL):
+            return None
+        with fetched(found.survey.source_uri, self.cache) as source:
+            return write_residual(source, master, found.survey, self.settings.recipe)
+
     def _stage(
         self, new: Master, outputs: Outputs, changes: Changes, change_map: Path | None
     ) -> None:
@@ -273,8 +283,12 @@ class _Work:
         }
         if found.has(".sha256"):
             sidecars[f"{staged}.sha256"] = digest.line
-        changed = {f"{staged}{SUFFIX}": change_map} if change_map else None
-        files = outputs.publish(store, staged, sidecars, changed)
+        beside = {f"{staged}{SUFFIX}": change_map} if change_map else {}
+        residual = self._residual(new.path)
+        if residual is not None:
+            beside[f"{staged}{RESIDUAL}"] = residual.path
+        files = outputs.publish(store, staged, sidecars, beside)
+        files |= {"residual": residual.entry} if residual else {}
         frames = new.measured.frames()
         series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)

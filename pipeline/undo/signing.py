@@ -106,8 +106,9 @@ def _unsigned(record: Mapping[str, Any], signed: Mapping[str, Any]) -> set[str]:
 
 
 def _is_signed(name: str) -> bool:
-    """Whether a file gets a manifest: the master and the derived files, not the change map."""
-    return name.endswith(tuple(credentials.FORMATS)) and not name.endswith(".changes.mkv")
+    """Whether a file gets a manifest: master and derived files; no change map, no residual."""
+    sidecars = (".changes.mkv", ".residual.mkv")
+    return name.endswith(tuple(credentials.FORMATS)) and not name.endswith(sidecars)
 
 
 def _signed(uri: str, definition: Mapping[str, Any], key: SigningKey, folder: Path) -> Path:

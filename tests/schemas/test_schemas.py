@@ -72,6 +72,7 @@ def test_the_digest_follows_every_setting() -> None:
         Recipe(limits=Limits(wall_seconds=1)),
         Recipe(access_label="Digitally restored"),
         Recipe(access_copies="accepted"),
+        Recipe(residual=True),
     ]
     assert len({recipe.digest for recipe in [Recipe(), *others]}) == len(others) + 1
 

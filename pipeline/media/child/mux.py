@@ -60,7 +60,7 @@ class Assembly:
         self.segments = [Path(segment) for segment in request["segments"]]
         self.probe = Probe.from_dict(request["probe"])
         self.pts_ms = [to_ms(pts, self.probe.time_base) for pts in request["pts"]]
-        self.tags = request["tags"]
+        self.tags, self.dropped = request["tags"], set(request["dropped"])
         self.carried: list[Carried] = []
         self.covers: dict[int, bytes] = {}
         self.shift_ms = 0
@@ -81,7 +81,8 @@ class Assembly:
             for stream in others(source):
                 self._plan(out, stream, first_ms.get(stream.index, 0))
             self._add_attachments(out, source)
-            originals = texts(source.metadata)
+            found = texts(source.metadata)
+            originals = {name: text for name, text in found.items() if name not in self.dropped}
             self.tags = beside(self._with_unrestored(), originals)
             out.metadata.update(originals | self.tags)
             out.set_chapters([self._chapter(chapter) for chapter in source.chapters()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -41,6 +42,11 @@ def frame(index: int, place: Place, removed: float = 1.0, dust: Sequence[Place] 
 DUST = ((110, 90), (130, 40), (20, 120))  # in one frame, clear of what the tests look at
 
 
+def dirt(index: int) -> list[Place]:
+    """Eight pieces of dust in the lower half, elsewhere in each of five frames."""
+    return [(x, 85 + (7 * index + x) % 50) for x in range((0, 12, 8, 18, 4)[index], 150, 20)]
+
+
 def decided(
     *places: Place,
     suspects: Suspects = "leave",
@@ -72,6 +78,41 @@ def test_a_travelling_square_keeps_its_pixels() -> None:
         assert np.abs(state.image[inside] - state.source[inside]).max() < 0.01
         assert np.abs(state.image[:, :20] - 0.3).max() == 0  # nothing else changes
         assert of(state) == [("suspect", "path")]
+
+
+@pytest.mark.parametrize(("last", "why"), [((61, 36), "clear"), ((60, 36), "path")])
+def test_in_dirty_film_only_a_close_path_counts(last: Place, why: str) -> None:
+    """Among much dust, three pieces lie nearly on a line by chance."""
+    places = (None, (20, 20), (40, 28), last, None)
+    states = [frame(index, place, dust=dirt(index)) for index, place in enumerate(places)]
+    assert decided(*places)[2].repairs[0].why == "path"
+    whys = [record.why for record in list(find_suspects(states))[2].repairs if record.box[1] < 60]
+    assert whys == [why]
+
+
+@pytest.mark.parametrize(("dirty", "decision"), [(True, "repair"), (False, "suspect")])
+def test_in_dirty_film_a_stain_through_which_the_picture_shows_is_repaired(
+    dirty: bool, decision: str
+) -> None:
+    """Its pixels are hardly darker than others near it, as those of a thing in motion are."""
+    states = [frame(index, None, dust=dirt(index) if dirty else ()) for index in range(5)]
+    stripes = np.float32(0.15) * (np.arange(SIDE) % 6 < 3)
+    stain = cv2.GaussianBlur(
+        np.pad(np.full((16, 16), 0.5, np.float32), ((30, 114), (40, 104))), (0, 0), 2
+    )
+    for state in states:
+        state.source[:] -= stripes[:, None]
+        state.image[:] -= stripes[:, None]
+    middle = states[2]
+    darker = stain * (middle.source.mean(2) - 0.08)
+    middle.source[:] -= darker[..., None]
+    assert middle.differences is not None and middle.defects is not None
+    middle.differences[:] -= torch.from_numpy(255 * darker)
+    beside = 20 * (stain[:70] < 0.01) * np.where(np.arange(SIDE) % 8 < 4, 1, -1)  # it moves
+    middle.differences[:, :70] += torch.from_numpy(np.stack([beside, -beside]))
+    middle.defects[30:46, 40:56] = 1
+    records = [one for one in list(find_suspects(states))[2].repairs if one.box[1] < 60]
+    assert {record.decision for record in records} == {decision}
 
 
 def test_a_suspect_that_a_person_accepted_is_repaired() -> None:
