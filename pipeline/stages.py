@@ -235,7 +235,7 @@ class RestoreStage:
         """Score planted damage. What killed an attempt is not tried again."""
         settings = self.settings.of(task.clip)
         if attempt == 1 and settings.recipe.canaries:
-            from pipeline.canary import write_canaries  # PyTorch, as above
+            from pipeline.measures.canary import write_canaries  # PyTorch, as above
 
             shard = plan_shards(survey.shots, settings.recipe.shard_frames)[task.shard]
             write_canaries(task.clip, survey, shard, settings, self._restorer(task).restorer)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from models.damage.simulator import Aged
-from pipeline import canary
-from pipeline.canary import chosen, scored
 from pipeline.clip.shards import CLEAN, plan_shards
+from pipeline.measures import canary
+from pipeline.measures.canary import chosen, scored
 from pipeline.media.rgb import write_rgb
 from pipeline.runs.closing import Closing
 from pipeline.runs.tables import to_table
