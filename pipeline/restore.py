@@ -11,18 +11,15 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from itertools import islice, tee
 from pathlib import Path
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from models.colour import PixelFormat
-from models.fidelity.evidence import Accepted
-from models.frame_state import FrameState, Repair
+from models.frame_state import FrameState
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from models.transfer import GpuSilent
-from pipeline.clip.blanking import Blanking
-from pipeline.clip.box import Box, put_back
-from pipeline.clip.fields import fields_of, in_field, in_frame, woven
+from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Planes, Probe
 from pipeline.clip.regions import RegionWriter
 from pipeline.clip.segment import SegmentRecord, regions_beside
@@ -30,6 +27,7 @@ from pipeline.clip.shards import Shard, Span
 from pipeline.clip.survey import Survey
 from pipeline.detect.change_film import ChangeWriter, beside
 from pipeline.detect.change_map import SIDE, ChangeSums, Map, change_map, halved, of_fields
+from pipeline.lines import Lines
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.plan.memory import tiles_within
@@ -50,41 +48,6 @@ class _Made(NamedTuple):
 
     planes: Planes
     change: Map | None
-
-
-class _Lines(NamedTuple):
-    """The lines of the frames that one stream of pictures has: all, or those of one parity."""
-
-    blanking: Blanking
-    protect: tuple[Box, ...]  # they keep the source, and so do the edges
-    accepted: Accepted  # suspects that are repaired
-    parity: int | None = None
-
-    @classmethod
-    def of(cls, survey: Survey, parity: int | None = None) -> Self:
-        """The lines of a clip's frames, or of its fields of one parity."""
-        boxes = tuple(Box.parse(box) for box in survey.protect)
-        found: dict[int, list[tuple[int, int, int, int]]] = {}
-        for frame, box in map(Box.of_region, survey.accepted):
-            whole = box.x, box.y, box.width, box.height
-            if (own := whole if parity is None else in_field(whole, parity)) is not None:
-                found.setdefault(frame, []).append(own)
-        if parity is None:
-            return cls(survey.blanking, boxes, found)
-        edges = survey.blanking.of_field(parity, survey.probe.height)
-        return cls(edges, tuple(box.of_field(parity) for box in boxes), found, parity)
-
-    def kept(self, source: Planes, restored: Planes, pix_fmt: str) -> Planes:
-        """The restored planes with the source's samples in the edges and boxes."""
-        restored = self.blanking.kept(source, restored)
-        for box in self.protect:
-            restored = put_back(restored, source, pix_fmt, box)
-        return restored
-
-    def hide(self, box: tuple[int, int, int, int], width: int, height: int) -> bool:
-        """Whether a box of a picture (x, y, width, height) lies in what keeps the source."""
-        inside = any(one.holds(box) for one in self.protect)
-        return inside or self.blanking.hides(box, width, height)
 
 
 class ShardRestorer:
@@ -212,7 +175,7 @@ class ShardRestorer:
             elif survey.by_fields:
                 yield from self._woven(read, survey, span, tally, regions)
             else:
-                yield from self._span(read, survey, _Lines.of(survey), span, tally, regions)
+                yield from self._span(read, survey, Lines.of(survey), span, tally, regions)
 
     def _woven(
         self,
@@ -230,7 +193,7 @@ class ShardRestorer:
             self._span(
                 fields_of(same, parity),
                 survey,
-                _Lines.of(survey, parity),
+                Lines.of(survey, parity),
                 span,
                 tally,
                 regions,
@@ -247,7 +210,7 @@ class ShardRestorer:
         self,
         frames: Iterable[Frame],
         survey: Survey,
-        lines: _Lines,
+        lines: Lines,
         span: Span,
         tally: Tally,
         regions: RegionWriter,
@@ -270,7 +233,7 @@ class ShardRestorer:
             applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
             filled = restored.index in fill
             if not filled:  # nothing of a source was there to repair
-                regions.add(shot, restored.index, _regions(restored, lines))
+                regions.add(shot, restored.index, lines.regions(restored))
                 applied = lines.kept(planes, applied, survey.probe.pix_fmt)
             change = None
             if self.recipe.change_map:
@@ -308,14 +271,6 @@ class ShardRestorer:
             tally.rungs.append(restored.rung)
         before = pixels.to_rgb(planes)
         return pixels.apply(planes, before, restored.image, strength, monochrome)
-
-
-def _regions(restored: Restored, lines: _Lines) -> Iterator[Repair]:
-    """The regions of a picture that do not lie in what keeps the source, in pixels of the frame."""
-    height, width = restored.image.shape[:2]
-    for repair in restored.repairs:
-        if not lines.hide(repair.box, width, height):
-            yield repair if lines.parity is None else in_frame(repair, lines.parity)
 
 
 def _with_planes(frames: Iterable[Frame], pixels: PixelFormat, span: Span) -> Iterator[FrameState]:

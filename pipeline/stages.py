@@ -6,36 +6,31 @@ result.
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.assemble import assemble_clip
 from pipeline.clip.clip import Clip
-from pipeline.clip.result import ClipResult
 from pipeline.clip.segment import SegmentRecord, Segments, regions_beside
 from pipeline.clip.shards import plan_shards
 from pipeline.clip.survey import Survey
 from pipeline.clip.tasks import ClipEnded, ClipLeft, Item, ShardDone, ShardTask
 from pipeline.detect.change_film import beside
-from pipeline.media.sandbox import KilledFromOutside
+from pipeline.ending import ended, guarded
 from pipeline.runs.ledger import ASSEMBLY, SURVEY, Ledger, WorkerId
 from pipeline.runs.measures import shard_measures
-from pipeline.runs.results import accepted, failed, unchanged
+from pipeline.runs.results import accepted, unchanged
 from pipeline.runs.settings import Settings
 from pipeline.runs.usage import Usage
 from pipeline.shard_progress import ShardProgress
 from pipeline.sources.fetch import fetched, token_in_time
-from pipeline.store import cache, layout, storage
-from pipeline.store.local import is_full
+from pipeline.store import layout, storage
 from pipeline.store.outage import patiently
 from pipeline.store.private import temporary
-from pipeline.store.retry import with_retries
 from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -46,8 +41,6 @@ if TYPE_CHECKING:
 
 CARRIED = 16_384  # characters of a survey that may travel with its shard
 DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is quarantined
-T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class Nodes(Protocol):
@@ -304,36 +297,6 @@ class AssembleStage:
         return {} if only is None else {0: only}
 
 
-def guarded(clip: Clip, settings: Settings, work: Callable[[], T]) -> T | ClipEnded | ClipLeft:
-    """The result of ``work``, with retries; if it fails, the clip's end with a reason code.
-
-    Raises nothing, so no clip is lost. If a decoder was killed from outside, as the system does for
-    want of memory, the work is done once more.
-    """
-
-    def again() -> T:
-        try:
-            return work()
-        except KilledFromOutside as killed:
-            log.warning("clip %s: %s; trying once more", clip.clip_id, killed)
-            return work()
-
-    try:
-        return with_retries(lambda: _disk_full_as_fault(again), settings.store.retry)
-    except ClipFault as expected:
-        fault = expected
-    except Exception as error:  # a defect in this program costs one clip, not the run
-        log.exception("clip %s", clip.clip_id)
-        fault = ClipFault(Reason.INTERNAL, f"{type(error).__name__}: {error}")
-    if fault.retried:  # the store has already failed for the whole retry time
-        settings = settings.without_retries()
-    try:
-        return ended(failed(clip, fault, settings), settings)
-    except ClipFault as unwritten:  # the next session tries the clip again
-        log.error("clip %s ended with %s, but %s", clip.clip_id, fault, unwritten)
-        return ClipLeft(clip.clip_id, Reason.SYSTEM_STOP, str(unwritten))
-
-
 def is_small(task: ShardTask, survey: Survey) -> bool:
     """Whether the ledger keeps nothing of the task's clip before its result."""
     return bool(task.survey) and survey.small
@@ -349,21 +312,3 @@ def ended_small(
     segments = {segment.shard: segment}
     result = assemble_clip(clip, survey, segments, settings.of(clip), small=True)
     return ended(result, settings)
-
-
-def ended(result: ClipResult, settings: Settings) -> ClipEnded:
-    """Commit a clip's result and free the copy of its source. The first result counts."""
-    committed = settings.ledger.commit_clip(result)
-    cache.discard(str(result.columns["source_uri"]), Path(settings.cache))
-    return ClipEnded(result.clip_id, committed)
-
-
-def _disk_full_as_fault(work: Callable[[], T]) -> T:
-    """The result of ``work``. Raises ClipFault(DISK_FULL) for any OSError of a full disk."""
-    try:
-        return work()
-    except OSError as error:
-        if not is_full(error):
-            raise
-        where = error.filename or tempfile.gettempdir()
-        raise ClipFault(Reason.DISK_FULL, f"{where}: {error.strerror}") from error

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import stages
+from pipeline import ending, stages
 from pipeline.clip.clip import Clip
 from pipeline.clip.tasks import ClipEnded, ClipLeft, ShardDone, ShardTask
+from pipeline.ending import guarded
 from pipeline.local import ThisProcess
 from pipeline.media.sandbox import KilledFromOutside
 from pipeline.runs.run import Run
-from pipeline.stages import AssembleStage, Restorers, RestoreStage, SurveyStage, guarded
+from pipeline.stages import AssembleStage, Restorers, RestoreStage, SurveyStage
 from pipeline.store import local
 from pipeline.store.outage import patiently
 from pipeline.store.retry import NIGHTLY
@@ -70,7 +71,7 @@ def test_a_result_that_cannot_be_written_aborts_the_run(
         raise ClipFault(Reason.STORE_ERROR, "connection refused")
 
     monkeypatch.setattr(work.settings.ledger, "commit_clip", dead)
-    with caplog.at_level(logging.ERROR, stages.__name__):
+    with caplog.at_level(logging.ERROR, ending.__name__):
         left = guard(work, failing(ClipFault(Reason.TRUNCATED, "12 of 50 frames")))
     assert left == ClipLeft("c0", Reason.SYSTEM_STOP, "STORE_ERROR: connection refused")
     assert "12 of 50 frames" in caplog.text

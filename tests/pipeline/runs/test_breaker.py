@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ending import guarded
 from pipeline.local import ThisProcess
 from pipeline.runs.breaker import IN_A_ROW, Breaker
 from pipeline.runs.results import failed
 from pipeline.runs.run import Run
-from pipeline.stages import SurveyStage, guarded
+from pipeline.stages import SurveyStage
 from schemas.errors import ClipFault
 from schemas.reasons import REASONS, Reason
 from tests.support.environment.failing import failing

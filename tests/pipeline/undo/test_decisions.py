@@ -148,13 +148,19 @@ def test_a_broken_file_goes_on_where_it_stopped(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
 ) -> None:
     """Killed between two lines, and in the middle of a line."""
-    path, calls = write(tmp_path, *two(out)), [0]
+    monkeypatch.setattr("pipeline.runs.tables.check", lambda name, table: table)  # slow
+    path = write(
+        tmp_path,
+        {"clip": "reel", "decision": "accept", "region": SUSPECT},
+        {"clip": "reel", "decision": "question", "note": "a foot?"},
+    )
+    real, calls = review.finish if inside else review.review_held, [0]
 
     def killed(*args: Any, **named: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 1 and not inside:
-            return review.review_held(*args, **named)
-        raise Killed
+        if calls[0] == 2:
+            raise Killed
+        return real(*args, **named)  # type: ignore[operator]
 
     with monkeypatch.context() as patched:
         if inside:  # the second line counts, but its files are not in their places
@@ -165,21 +171,15 @@ def test_a_broken_file_goes_on_where_it_stopped(
             apply_decisions(path, out)
     done = apply_decisions(path, out)
     assert [one.review is None for one in done] == [True, inside]
-    assert reviews(out) == Counter({("revert", REPAIR): 1, ("accept", None): 1})
+    assert reviews(out) == Counter({("accept", SUSPECT): 1, ("question", None): 1})
     assert check_published(master(out)).faults == []
 
 
 def test_a_line_that_fails_stops_no_other(out: str, work: Path, tmp_path: Path) -> None:
     path = write(tmp_path, *two(out))
-    source = work / "reel.mkv"
-    source.rename(work / "away.mkv")
-    try:
-        told = invoke("review", "--decisions", str(path), "--out", out)
-    finally:
-        (work / "away.mkv").rename(source)
+    (survey,) = Path(out).glob("runs/*/survey/reel.json")
+    survey.write_text(survey.read_text().replace(str(work / "reel.mkv"), str(work / "gone.mkv")))
+    told = invoke("review", "--decisions", str(path), "--out", out)
     assert told.exit_code == ExitCode.FAULTS
     assert "1 of 2 decisions were not applied" in told.stderr and "line 1: " in told.stderr
     assert reviews(out) == Counter({("accept", None): 1})
-    done = apply_decisions(path, out)
-    assert [one.review is None for one in done] == [False, True]
-    assert reviews(out) == Counter({("accept", None): 1, ("revert", REPAIR): 1})
