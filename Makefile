@@ -100,6 +100,6 @@ bench-small: $(READY)
 bench-memory: $(READY)
 	$(BIN)/python -m jobs.evaluate.memory
 
-# Every view of `query` over a million clips and twenty million frames: 1 GB of tables, drawn first.
+# Every view of `query` over a million clips and twenty million frames: 2 GB of tables, drawn first.
 bench-query: $(READY)
 	$(BIN)/python -m jobs.evaluate.query_scale

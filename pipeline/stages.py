@@ -189,6 +189,7 @@ class RestoreStage:
             with temporary("shard-") as folder:
                 survey = survey_of(task, self.settings)
                 segment = self._segment(task, survey, attempt, Path(folder))
+                self._canaries(task, survey, attempt)
                 small = is_small(task, survey)
                 if small and not self._restorer(task).on_gpu:  # no GPU waits for an assembly
                     return ended_small(task.clip, survey, segment, self.settings)
@@ -222,6 +223,15 @@ class RestoreStage:
             retries=attempt - 1, seconds_cpu=round(spent.cpu, 3),
             seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
         )  # fmt: skip
+
+    def _canaries(self, task: ShardTask, survey: Survey, attempt: int) -> None:
+        """Score planted damage. What killed an attempt is not tried again."""
+        settings = self.settings.of(task.clip)
+        if attempt == 1 and settings.recipe.canaries:
+            from pipeline.measures.canary import write_canaries  # PyTorch, as above
+
+            shard = plan_shards(survey.shots, settings.recipe.shard_frames)[task.shard]
+            write_canaries(task.clip, survey, shard, settings, self._restorer(task).restorer)
 
     def _restorer(self, task: ShardTask) -> ShardRestorer:
         return self.restorers.of(self.settings.of(task.clip).recipe)

@@ -87,6 +87,12 @@ _OF_THE_WORST: Columns = {
         "code values", low=0,
     ),
 }  # fmt: skip
+_SHARED_DETAIL: Columns = {
+    "shared_detail_kept": real(
+        "Part that is left of the detail that the source shares with the frames beside it, along "
+        "the motion, at 320 columns. Grain is not shared. Null without such detail.", "1 is all",
+    ),
+}  # fmt: skip
 # Of a frame, source and restored: levels of the signal, motion, colour, edges, seams.
 SIGNAL: Columns = {
     **_both("y_min", "Least brightness (YMIN)", "code values", 256),
@@ -98,6 +104,7 @@ SIGNAL: Columns = {
     **_OF_BOTH,
     "colour_difference_p95": real("95 % quantile of this difference.", "delta E", low=0),
     **_OF_THE_WORST,
+    **_SHARED_DETAIL,
 }  # fmt: skip
 SIGNAL_OF_CLIPS: Columns = {
     **_OF_BOTH,
@@ -137,6 +144,33 @@ FINDINGS: Columns = {
     ),
     "sentence": text("The finding as a sentence.", required=True),
 }
+
+CANARIES: Columns = {
+    "clip_id": clip_id,
+    "run": run,
+    "shot": integer("Number of the clean shot, from 0.", required=True),
+    "start": integer("First frame of the canary.", required=True),
+    "frames": integer("Frames of the canary.", "frames"),
+    "width": integer("Width of its window, in the middle of the picture.", "pixels"),
+    "height": integer("Height of the window.", "pixels"),
+    "preset": text("Preset of the damage simulator.", required=True),
+    "seed": integer("Random seed of the damage.", required=True),
+    "model": text("Model that restored it.", required=True),
+    "weights_sha256": text("SHA-256 of its weights."),
+    "recipe_sha256": text("Digest of the recipe.", required=True, pattern=SHA256),
+    "psnr_damaged_db": real("PSNR of the damaged frames against the clean ones.", "dB"),
+    "psnr_restored_db": real("PSNR of the restored frames against the clean ones.", "dB"),
+    "repaired": real(
+        "Share of the visible planted defects of which less than half is left, of pixels. Null if "
+        "none was planted.", "0 to 1", low=0, high=1,
+    ),
+    "harmed": real(
+        "Share of the pixels beside the defects that got further from the truth by more than 8 "
+        "code values.", "0 to 1", low=0, high=1,
+    ),
+    "seconds": real("Time that it took.", "seconds", low=0),
+    "fault": text("Why it has no score. Null if it has one."),
+}  # fmt: skip
 
 DECISIONS = {
     "accept": "the restored clip is right",

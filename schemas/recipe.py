@@ -6,7 +6,8 @@ A recipe file is TOML. It has the fields of `Recipe` at the top and the fields o
 the verdict are tables below `[[rules]]`, or a file in the same folder (`rules = "strict.toml"`).
 
 The digest of the recipe is part of the work key. If a recipe changes, its clips are restored again.
-Rules judge a clip and do not change it, so they are not in the digest.
+Rules judge a clip and canaries measure the model. Neither changes a clip, so they are not in the
+digest.
 """
 
 import hashlib
@@ -82,6 +83,8 @@ class Recipe:
     residual: bool = False  # keep what gives the source's pictures back, see docs/provenance.md
     change_map: bool = False  # keep beside the master how much each pixel was changed, and why
     slices: int = 16  # slices of each FFV1 frame; each slice has a checksum
+    # Share of the shots found clean on which damage is planted in memory, to measure the model.
+    canaries: float = 0.0
     limits: Limits = field(default_factory=Limits)
     rules: Rules = ()  # of the verdict, in the place of built-in rules with the same name
 
@@ -102,7 +105,7 @@ class Recipe:
     def to_json(self) -> str:
         """Return the canonical JSON of what decides the picture: sorted keys, no spaces."""
         table, defaults = self.to_dict(), Recipe().to_dict()
-        del table["rules"]
+        del table["rules"], table["canaries"]
         for name in _LATER:
             if table[name] == defaults[name]:
                 del table[name]
@@ -185,6 +188,7 @@ _SETTINGS: dict[str, _Setting] = {
     "residual": _Setting(lambda v: type(v) is bool, "true or false"),
     "change_map": _Setting(lambda v: type(v) is bool, "true or false"),
     "slices": _one_of(*SLICES),
+    "canaries": _Setting(_is_share, "a number from 0 to 1"),
     "limits": _Setting(lambda v: isinstance(v, Mapping), "a table"),
     "rules": _Setting(lambda v: True, ""),  # `parse_rules` finds their faults
     "limits.max_pixels": _integer(256, 2**28),
@@ -270,16 +274,16 @@ def parse_recipe_table(table: Mapping[str, object], where: str = "recipe") -> Re
         faults += [f for key, value in limits.items() if (f := _fault("limits.", key, value))]
     if faults:
         raise ArchiveError(f"{where}: " + "; ".join(faults))
-    special = {"limits", "strength", "grain", "profiles", "rules"}
+    special = {"limits", "strength", "grain", "canaries", "profiles", "rules"}
     known = {item.name for item in fields(Recipe)} - special
     values = {key: table[key] for key in known & table.keys()}
     wanted = cast(Collection[str], table.get("profiles", ()))
     # one order, always with the master, so that equal lists have equal digests
     values["profiles"] = tuple(name for name in PROFILES if name in wanted or name == PROFILES[0])
-    strength = float(cast(float, table.get("strength", Recipe.strength)))
-    grain = float(cast(float, table.get("grain", Recipe.grain)))
+    for name in ("strength", "grain", "canaries"):
+        values[name] = float(cast(float, table.get(name, getattr(Recipe, name))))
     limits_table = cast(Mapping[str, int], limits)
-    made = Recipe(**values, strength=strength, grain=grain, limits=Limits(**limits_table))  # type: ignore[arg-type]
+    made = Recipe(**values, limits=Limits(**limits_table))  # type: ignore[arg-type]
     return replace(made, rules=rules)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.columns import SHA256, Columns, arrow_schema, flag, integer, pandera_model, real, text
 from schemas.columns import time as instant
-from schemas.judgement import CHANGES, FINDINGS, REVIEWS, SIGNAL, SIGNAL_OF_CLIPS, VERDICT
+from schemas.judgement import CANARIES, CHANGES, FINDINGS, REVIEWS, SIGNAL, SIGNAL_OF_CLIPS, VERDICT
 from schemas.keys import clip_id as _clip_id
 from schemas.keys import run as _run
 from schemas.manifest import COLUMNS as MANIFEST
@@ -308,7 +308,7 @@ FLOW: Columns = {
 
 PUBLISHED: dict[str, Columns] = {
     "runs": RUNS, "clips": CLIPS, "shots": SHOTS, "frames": FRAMES, "regions": REGIONS,
-    "findings": FINDINGS, "reviews": REVIEWS,
+    "findings": FINDINGS, "reviews": REVIEWS, "canaries": CANARIES,
 }  # fmt: skip
 TABLES: dict[str, Columns] = {**PUBLISHED, "segments": SEGMENTS, "flow": FLOW}
 

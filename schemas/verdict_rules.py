@@ -31,6 +31,7 @@ MEASURES = {
     "texture_added": "code values of 8 bits",
     "edges_kept": "share",
     "detail_kept": "share",
+    "shared_detail_kept": "share",
     "luma_shift": "code values of 8 bits",
     "noise_added": "code values of 8 bits",
     "blur_added": "0 to 1",

@@ -66,11 +66,12 @@ def query(
 ) -> None:
     """Query the tables of an output folder in SQL.
 
-    DuckDB reads `runs`, `clips`, `shots`, `frames`, `regions`, `findings` and `reviews`; it can
-    write nothing. The views: review_queue, last_reviews, latest_clips, worst_clips, worst_frames,
-    suspects, largest_repairs, touched_pixels_over, quarantine, quarantine_by_reason,
-    never_restored, events, stale_recipes, field_order_disagreements, format_census,
-    cost_by_collection, cost_by_model, compare_runs, drift, model_history, last_restorations.
+    DuckDB reads `runs`, `clips`, `shots`, `frames`, `regions`, `findings`, `reviews`
+    and `canaries`; it can write nothing. The views: review_queue, last_reviews, latest_clips,
+    worst_clips, worst_frames, suspects, largest_repairs, touched_pixels_over, quarantine,
+    quarantine_by_reason, never_restored, events, stale_recipes, field_order_disagreements,
+    format_census, cost_by_collection, cost_by_model, compare_runs, drift, canary_scores,
+    model_history, last_restorations.
 
     --rules judges the last restoration of each clip by the built-in rules with those of a TOML file
     in their place. It reads the tables alone and changes nothing: limits can be tried before a run.

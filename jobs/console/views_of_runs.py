@@ -218,6 +218,23 @@ RUNS: dict[str, View] = {
             "changed": word("What changed between the two runs: code, recipe, weights."),
         },
     ),
+    "canary_scores": View(
+        "What the model did to damage planted on clean shots, where the truth is known, in each "
+        "run: the newest first.",
+        """
+        SELECT run, preset, model, weights_sha256, recipe_sha256, count(*) AS canaries,
+            count(fault) AS faults, avg(psnr_restored_db - psnr_damaged_db) AS gain_db,
+            avg(repaired) AS repaired, avg(harmed) AS harmed
+        FROM canaries
+        GROUP BY ALL
+        ORDER BY run DESC, preset, model, recipe_sha256
+        """,
+        columns={
+            "canaries": count("Canaries of the run.", "canaries"),
+            "faults": count("Those without a score.", "canaries"),
+            "gain_db": number("Mean improvement of the PSNR.", "dB"),
+        },
+    ),
     "model_history": View(
         "Mean scores of every model and recipe, to compare runs before and after a change.",
         """

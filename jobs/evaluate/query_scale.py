@@ -48,7 +48,7 @@ class Size:
         rows = {
             "runs": self.nights, "clips": self.clips, "shots": self.clips, "frames": self.frames,
             "regions": self.frames // 10, "findings": self.clips // 10,
-            "reviews": self.clips // 50,
+            "reviews": self.clips // 50, "canaries": self.clips // 50,
         }  # fmt: skip
         return max(1, rows[table] // self.nights)
 
@@ -99,6 +99,8 @@ _DRAWN: dict[str, dict[str, str]] = {
         "decision": "CASE WHEN h % 3 = 0 THEN 'rerun' ELSE 'accept' END", "by": "'A. Curator'",
         "restored_by": "'{run}'", "verdict": "'needs_review'",
     },
+    "canaries": {"preset": "'film'", "psnr_damaged_db": "20.0", "psnr_restored_db": "23.0",
+                 "recipe_sha256": "repeat('0', 64)", "weights_sha256": "repeat('1', 64)"},
 }  # fmt: skip
 _ROWS_OF_CLIP = {"frames": 2000, "regions": 200}  # rows of one clip that follow each other
 

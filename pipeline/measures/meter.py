@@ -15,7 +15,14 @@ from models.colour import PixelFormat
 from models.motion.flow import warp
 from pipeline.clip.frames import Luma, Planes
 from pipeline.measures.change import Box, colour_difference, new_edges, seam
-from pipeline.measures.motion import SMALL, Link, linked, unsupported, warping_error
+from pipeline.measures.motion import (
+    SMALL,
+    Link,
+    linked,
+    shared_detail_kept,
+    unsupported,
+    warping_error,
+)
 from pipeline.measures.signal import (
     levels,
     out_of_range,
@@ -31,7 +38,7 @@ OF_A_SIDE = (
 )  # fmt: skip
 OF_THE_PAIR = (
     "colour_difference", "colour_difference_p95", "new_edges", "seam", "shard_seam",
-    "unsupported_change", "unsupported_worst",
+    "unsupported_change", "unsupported_worst", "shared_detail_kept",
 )  # fmt: skip
 # In tables/clips: the mean over the frames, or the worst frame.
 MEANS = (
@@ -151,7 +158,11 @@ class FrameMeter:
             neighbours.append(warp(pair.earlier[1], pair.earlier[0].back))
         if later is not None:
             neighbours.append(warp(later[1], later[0].forth))
-        if neighbours and (found := unsupported(pair.source, pair.restored, neighbours)):
+        if not neighbours:
+            return
+        kept = shared_detail_kept(pair.source, pair.restored, neighbours)
+        self._set(pair.frame, "shared_detail_kept", kept)
+        if found := unsupported(pair.source, pair.restored, neighbours):
             self._set(pair.frame, "unsupported_change", found.share)
             self._set(pair.frame, "unsupported_worst", found.worst, found.box)
 

@@ -20,6 +20,7 @@ from pipeline.clip.frames import Luma
 SMALL = 320  # columns
 OCCLUDED = 0.01, 0.5  # of the squared flows, and pixels squared: Ruder et al. 2016, section 3.2
 LEAST_CHANGE = 0.5  # code values (root mean square) of a change that has an energy worth a share
+LEAST_DETAIL = 2.0  # code values squared, that source and neighbours share
 WINDOW = 8  # windows in the width and in the height, each
 NAN = float("nan")
 
@@ -114,6 +115,23 @@ def unsupported(source: Luma, restored: Luma, neighbours: Sequence[Luma]) -> Uns
     x, y = max(column - size[0] // 2, 0), max(row - size[1] // 2, 0)
     share = min(float(left.mean()) / change, 1.0)
     return Unsupported(share, float(np.sqrt(near[row, column])), (x, y, *size))
+
+
+def shared_detail_kept(source: Luma, restored: Luma, neighbours: Sequence[Luma]) -> float:
+    """The part of the detail that the source shares with its neighbours and the restored frame has.
+
+    `neighbours`: source frames, carried onto this one. Their detail has other grain and other dirt,
+    so only what lies in the scene correlates with the source's: 1 is all of it, 0 none, and more
+    than 1 is sharper. Less grain keeps it, wax does not. Detail is what a blur of 3x3 pixels leaves
+    and one of 9x9 takes, after the exposure is matched by a gain. NaN if there is little.
+    """
+    known = _detail(np.asarray(np.mean(neighbours, axis=0), np.float32))
+    had, has = (float((_detail(frame) * known).mean()) for frame in (source, restored))
+    return has / had / _gain(source, restored) if had > LEAST_DETAIL else NAN
+
+
+def _detail(luma: Luma) -> Luma:
+    return cv2.blur(luma, (3, 3)) - cv2.blur(luma, (9, 9))
 
 
 def _gain(frame: Luma, restored: Luma) -> float:

@@ -14,10 +14,11 @@ from pipeline.clip.regions import read_regions
 from pipeline.clip.result import ClipResult
 from pipeline.runs.quarantine import FAULTY
 from pipeline.runs.results import series_rows
-from pipeline.runs.row import Record, finding_rows, shot_rows
+from pipeline.runs.row import Record, finding_rows, load, shot_rows
 from pipeline.runs.settings import Settings
 from pipeline.runs.stop import EXIT_CODES
 from pipeline.runs.tables import PART_ROWS, write_tables
+from pipeline.store import layout
 from schemas.exit_codes import ExitCode
 from schemas.reasons import MADE, STATES, Reason
 from schemas.verdict_rules import TO_REVIEW
@@ -127,6 +128,7 @@ class Closing:
             store,
             regions=self._regions(results),
             findings=finding_rows(results),
+            canaries=self.canaries(),
         )
 
     def _frames(self, results: Iterable[ClipResult]) -> Iterator[Mapping[str, object]]:
@@ -135,6 +137,14 @@ class Closing:
         while group := list(islice(uris, AT_ONCE)):
             for data in self.settings.store.read_many(group).values():
                 yield from series_rows(data)
+
+    def canaries(self) -> Iterator[Record]:
+        """The scores of planted damage. Unless a recipe asks for any, the store is not asked."""
+        settings = self.settings
+        recipes = [settings.recipe, *(settings.book.named.values() if settings.book else ())]
+        if any(recipe.canaries for recipe in recipes):
+            uris = settings.store.listing(layout.canaries(settings.ledger.uri))
+            yield from map(load, settings.store.read_many(uris).values())
 
     def _regions(self, results: Iterable[ClipResult]) -> Iterator[pa.Table]:
         """The regions of every clip in parts, so that memory holds one part."""

@@ -26,6 +26,7 @@ _ORDER = {
     "shots": ("clip_id", "shot"),
     "frames": ("clip_id", "frame"),
     "findings": ("clip_id", "rule"),
+    "canaries": ("clip_id", "shot"),
     "reviews": ("clip_id",),
 }
 
@@ -42,6 +43,7 @@ def write_tables(
     *,
     regions: Iterable[pa.Table] = (),
     findings: Iterable[Mapping[str, object]] = (),
+    canaries: Iterable[Mapping[str, object]] = (),
 ) -> None:
     """Write all tables of a run. `run_date` is YYYY-MM-DD.
 
@@ -55,6 +57,7 @@ def write_tables(
         "frames": _row_parts("frames", frames, run),
         "shots": _row_parts("shots", shots, run),
         "findings": _row_parts("findings", findings, run),
+        "canaries": _row_parts("canaries", canaries, run),
         "clips": _row_parts("clips", clips, run),
         "runs": _row_parts("runs", [run_row], run),
     }

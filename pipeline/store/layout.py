@@ -37,6 +37,7 @@
         regions/<clip>.parquet                regions that were repaired or left
         done/<clip>.json                      the clip's row: the commit point. Of a small clip it
                                               holds survey, segment record, series and regions too
+        canaries/<clip>.<shot>.json           the score of planted damage
         stop/<session>.json                   the session starts no new work
         summary.json                          the end of the run
 
@@ -344,6 +345,16 @@ def done_markers(run: str) -> str:
 def done_marker(run: str, clip: str) -> str:
     """The row of a clip that has ended."""
     return join(done_markers(run), f"{clip}.json")
+
+
+def canaries(run: str) -> str:
+    """The folder with the scores of planted damage."""
+    return join(run, "canaries")
+
+
+def canary(run: str, clip: str, shot: int) -> str:
+    """The score of the damage that was planted on a shot."""
+    return join(canaries(run), f"{clip}.{shot}.json")
 
 
 def stop_marker(run: str, session: str) -> str:

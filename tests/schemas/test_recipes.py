@@ -47,7 +47,7 @@ ALL_SETTINGS = Recipe(
     name="all.1", model="fast", strength=0.25, grain=0.5, deflicker=False, clean="restore",
     suspects="repair",
     interlace="ivtc", gaps="allowed", shard_frames=60, profiles=("preservation", "access"),
-    slices=24, change_map=True, residual=True,
+    slices=24, change_map=True, residual=True, canaries=0.1,
     access_copies="accepted", access_label='a "restoration"',
     limits=Limits(max_pixels=1_000_000, max_frames=99, wall_seconds=60, address_space_mb=1024),
     rules=(

@@ -60,7 +60,9 @@ def write_lake(out: str) -> None:
         found = [region(run, "a", 20, "repair"), region(run, "a", 30, "suspect")]
         found += [region(run, "b", 25, "repair"), region(run, "b", 40, "suspect")]
         regions = pa.Table.from_pylist(found, schema("regions"))
-        write_tables(out, run, day, clips, [], frames, run_row, regions=[regions])
+        write_tables(out, run, day, clips, [], frames, run_row, regions=[regions],
+            canaries=[canary("d", 3.0), canary("e", 1.0), canary("b", None)],
+        )  # fmt: skip
     write_review(out, review("d", SECOND, "question"))
 
 
@@ -68,6 +70,16 @@ def review(clip: str, restored_by: str, decision: str, number: int = 0) -> Row:
     facts = {"by": "A. Curator", "note": "a foot", "at": "2026-11-23T01:02:03+00:00"}
     row = {"clip_id": clip, "run": f"20261123T01020{number}-abcdef", "restored_by": restored_by}
     return {**row, "decision": decision, **facts}
+
+
+def canary(clip: str, gain: float | None) -> Row:
+    row: Row = {
+        "clip_id": clip, "shot": 0, "start": 0, "preset": "film", "seed": 1, "model": "base",
+        "recipe_sha256": "1" * 64,
+    }  # fmt: skip
+    if gain is None:
+        return row | {"fault": "MemoryError: no room"}
+    return row | {"psnr_damaged_db": 20.0, "psnr_restored_db": 20 + gain, "harmed": 0.0}
 
 
 def region(run: str, clip: str, area: int, decision: str) -> Row:
@@ -101,6 +113,13 @@ def test_partitions_are_columns(lake: str) -> None:
     assert query(lake, sql).to_pylist() == [{"run_date": dt.date(2026, 11, 22), "run": SECOND}]
     (row,) = query(lake, f"SELECT started FROM runs WHERE run = '{FIRST}'").to_pylist()
     assert row["started"].isoformat() == "2026-11-21T01:02:03+00:00"
+
+
+def test_canaries_give_the_score_of_each_run(lake: str) -> None:
+    rows = query(lake, selected("canary_scores")).to_pylist()
+    assert [(r["run"], r["canaries"], r["faults"], r["gain_db"], r["repaired"]) for r in rows] == [
+        (SECOND, 3, 1, 2.0, None), (FIRST, 3, 1, 2.0, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -17,7 +17,7 @@ from schemas.verdict_rules import built_in_rules, parse_rules
 from tests.support.media.scenes import sharp_scene
 
 FRAMES = 8
-A_DOZEN = [name for name in ADVERSARIES if name not in ("sharpened", "wax", "moved picture")]
+A_DOZEN = [name for name in ADVERSARIES if name not in ("sharpened", "moved picture")]
 
 
 @pytest.fixture(scope="module")

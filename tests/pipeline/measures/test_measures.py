@@ -27,7 +27,7 @@ STILL = {
     "saturation_after": 1, "temporal_outliers_after": 0.004, "repeated_lines_after": 0.02,
     "out_of_range_after": 0.01, "warping_error_after": 1.6, "colour_difference": 3,
     "colour_difference_p95": 8, "new_edges": 0.03, "seam": 2.5, "shard_seam": 1,
-    "unsupported_change": 0.2, "unsupported_worst": 4,
+    "unsupported_change": 0.2, "unsupported_worst": 4, "shared_detail_kept": 0.095,
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def moved(distort: Callable[[Clip], Clip]) -> dict[str, int]:
             {"new_edges": 1, "warping_error_after": 1, "colour_difference_p95": 1, "seam": 1,
              **OF_CONTENT},
         ),
-        (luma_of(soft), {}),
+        (luma_of(soft), {"shared_detail_kept": -1}),
         (tinted, {"saturation_after": 1, "colour_difference": 1, "colour_difference_p95": 1}),
     ],
 )  # fmt: skip
@@ -155,6 +155,14 @@ def test_a_repair_that_the_frames_beside_it_show_is_supported() -> None:
     row = metered(dirty, clean)[AT]
     assert row["unsupported_change"] < 0.1
     assert metered(clean, dirty)[AT]["unsupported_change"] > 0.5
+
+
+def test_detail_that_frames_share_is_told_from_grain() -> None:
+    rng, clean = np.random.default_rng(3), source()
+    grainy = [(y + rng.normal(0, 8, y.shape), u, v) for y, u, v in clean]
+    waxed = luma_of(lambda luma, _: cv2.GaussianBlur(luma, (0, 0), 1.2))(grainy)
+    assert metered(grainy, clean)[AT]["shared_detail_kept"] == pytest.approx(1, abs=0.05)
+    assert metered(grainy, waxed)[AT]["shared_detail_kept"] < 0.8
 
 
 def test_motion_is_no_warping_error_and_a_cut_is_not_followed() -> None:
