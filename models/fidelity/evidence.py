@@ -51,7 +51,8 @@ STAIN_FROM, STAIN_MOVED, STAIN_AREA, STAIN_SIDE, STAIN_MEAN = -1.4, 0.45, 100, 8
 LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
 
 PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
-DIRTY_LEAST, DIRTY_PATH = 20, -2.7  # clear defects in three frames of dirty film; its PATH_BELOW
+# Dirty film: clear defects in three frames; share of the strong regions on a path; its PATH_BELOW.
+DIRTY_LEAST, DIRTY_SWARM, DIRTY_PATH = 20, 0.15, -2.7
 STRONG = 60.0  # strength from which a region's path is looked for
 SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
 SWARM_LEAST = 2  # regions on a path
@@ -200,8 +201,11 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     frames.
     """
     frame, seen, odds, alarms = around[0]
-    swarm, clear = _is_swarm(around.values()), _clear_defects(around.values())
-    worn, dirty = clear >= CLEAR_LEAST, clear >= DIRTY_LEAST and not swarm
+    on_paths, strong = _on_paths(around.values())
+    clear = _clear_defects(around.values())
+    # So many on paths that the others may be things as well.
+    swarm = on_paths >= max(SWARM_LEAST, SWARM * strong)
+    worn, dirty = clear >= CLEAR_LEAST, clear >= DIRTY_LEAST and on_paths <= DIRTY_SWARM * strong
     # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
     path_below = DIRTY_PATH if dirty else PATH_BELOW
     shifted = at_shifted_edges(seen.regions, luma_of(frame.source))
@@ -250,16 +254,15 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
 
-def _is_swarm(frames: Collection[_Looked]) -> bool:
-    """Whether so many regions like defects are on paths that the others may be things as well."""
+def _on_paths(frames: Collection[_Looked]) -> tuple[int, int]:
+    """How many strong regions like defects are on a path, and how many there are."""
     alarms = [
         value
         for looked in frames
         for label, value in looked.alarms.items()
         if looked.odds[label - 1] >= DEFECT_FROM
     ]
-    on_path = sum(value < PATH_BELOW for value in alarms)
-    return on_path >= max(SWARM_LEAST, SWARM * len(alarms))
+    return sum(value < PATH_BELOW for value in alarms), len(alarms)
 
 
 def _clear_defects(frames: Collection[_Looked]) -> int:
