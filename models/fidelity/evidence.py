@@ -214,7 +214,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     why: dict[int, Why] = {}
     for region, value, moved in zip(seen.regions, odds, seen.measures.moved, strict=True):
         on_path = alarms.get(region.label, 0.0) < path_below
-        stain = dirty and moved >= STAIN_MOVED and _may_be_stain(region)
+        stain = dirty and moved >= STAIN_MOVED and may_be_stain(region)
         if value < (STAIN_FROM if stain else DEFECT_FROM):
             why[region.label] = "unlike_dust"
         elif on_path:
@@ -270,7 +270,7 @@ def _clear_defects(frames: Collection[_Looked]) -> int:
     return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames)
 
 
-def _may_be_stain(region: Region) -> bool:
+def may_be_stain(region: Region) -> bool:
     """Whether a region has the size of a stain. The picture shows through one, which makes it less
     unlike its surroundings than other dirt, and so its log odds lower.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.fidelity.evidence import DEFECT_FROM, Accepted, log_odds
+from models.fidelity.evidence import DEFECT_FROM, STAIN_FROM, Accepted, log_odds, may_be_stain
 from models.fidelity.regions import Seen
 from models.frame_state import Box
 
@@ -35,7 +35,7 @@ def places_of(seen: Seen, index: int, accepted: Accepted) -> tuple[Box, ...]:
     boxes = [
         region.box
         for region, odds in zip(seen.regions, possible, strict=True)
-        if odds >= DEFECT_FROM
+        if odds >= (STAIN_FROM if may_be_stain(region) else DEFECT_FROM)
     ]
     return tuple(_grown(box, height, width) for box in [*boxes, *accepted.get(index, ())])
 
