@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.edges import at_shifted_edges, is_upright, on_upright_edges
+from models.fidelity.masks import commonest, dilated, parts_of, pixels_of, soft
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import (
     Mask,
@@ -61,7 +62,6 @@ SWARM_LEAST = 2  # regions on a path
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
 REMOVED_FROM = 12.0, 3.0, 2.0
-LEAST_REMOVED = 6  # pixels
 DEFECT = 0.5  # the network's weight of a defect from which a scratch is looked for
 MARKED = 0.5  # share of a scratch's pixels that the network marks as a defect
 SCRATCH_SHARES = 1 / 8, 1 / 6  # of the height: the largest gap in a scratch, and its least length
@@ -142,7 +142,7 @@ def is_same(one: Box, other: Box) -> bool:
 def _settled(frame: FrameState, decided: _Decided) -> FrameState:
     return replace(
         frame,
-        defects=torch.from_numpy(_soft(decided.defects)),
+        defects=torch.from_numpy(soft(decided.defects)),
         suspects=decided.suspects if decided.suspects.any() else None,
         repairs=decided.repairs,
     )
@@ -150,7 +150,7 @@ def _settled(frame: FrameState, decided: _Decided) -> FrameState:
 
 def _all_repaired(frame: FrameState, decided: _Decided) -> FrameState:
     assert frame.defects is not None
-    defects = torch.maximum(frame.defects, torch.from_numpy(_soft(decided.found)))
+    defects = torch.maximum(frame.defects, torch.from_numpy(soft(decided.found)))
     records = tuple(record._replace(decision="repair") for record in decided.repairs)
     return replace(frame, defects=defects, repairs=records)
 
@@ -164,7 +164,7 @@ def apply_decisions(frames: Iterable[FrameState]) -> Iterator[FrameState]:
         if frame.fill is not None and frame.neighbours is not None:
             image = image + frame.fill[..., None] * (frame.neighbours - image)
         if frame.suspects is not None:
-            share = _soft(_dilated(frame.suspects, 2 * MARGIN + 1))[..., None]
+            share = soft(dilated(frame.suspects, 2 * MARGIN + 1))[..., None]
             image = image + share * (frame.source - image)
         yield replace(frame, image=image)
 
@@ -243,12 +243,12 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
         for region, value in zip(seen.regions, odds, strict=True)
         if region.label not in why
     ]
-    labels, parts = _parts(scratches)
+    labels, parts = parts_of(scratches)
     repairs += [_record(box, labels, label, change, "upright", "repair") for label, box in parts]
-    labels, parts = _parts(suspects)
+    labels, parts = parts_of(suspects)
     for label, box in parts:
         otherwise: Why = "upright" if is_upright(box) else "unlike_dust"
-        reason = why.get(_commonest(seen.labels, labels, label, box), otherwise)
+        reason = why.get(commonest(seen.labels, labels, label, box), otherwise)
         repairs.append(_record(box, labels, label, change, reason, "suspect"))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
@@ -298,7 +298,7 @@ def _scratches(frame: FrameState, change: Plane) -> Mask:
     upright = removed.astype(np.uint8)
     for way, side in ((cv2.MORPH_CLOSE, gap), (cv2.MORPH_OPEN, long)):
         upright = cv2.morphologyEx(upright, way, np.ones((side, 1), np.uint8))
-    labels, parts = _parts(upright > 0)
+    labels, parts = parts_of(upright > 0)
     lines = [
         label
         for label, box in parts
@@ -312,46 +312,12 @@ def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:
     if frame.neighbours is None or not left.any():
         return replace(frame, neighbours=None)
     lit = frame.neighbours + seen.lighter[..., None] / np.float32(255)
-    return replace(frame, neighbours=lit, fill=_soft(left))
+    return replace(frame, neighbours=lit, fill=soft(left))
 
 
 def _grown(mask: Mask) -> Mask:
     """A mask with the surroundings that belong to a defect."""
-    return _dilated(mask, AROUND_DEFECT)
-
-
-def _dilated(mask: Mask, side: int) -> Mask:
-    """A mask with all pixels that have one of its pixels in the square around them."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-
-
-def _soft(mask: Mask) -> Plane:
-    """A mask as a weight in [0, 1] with a soft edge."""
-    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
-
-
-def _parts(mask: Mask) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:
-    """The labels (H, W) of a mask's connected parts, and the label and box of each large one."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    parts: list[tuple[int, Box]] = []
-    for label in range(1, count):
-        x, y, wide, high, area = (int(value) for value in boxes[label])
-        if area >= LEAST_REMOVED:
-            parts.append((label, (x, y, wide, high)))
-    return labels, parts
-
-
-def _own(labels: NDArray[np.int32], label: int, box: Box) -> tuple[tuple[slice, slice], Mask]:
-    """The window of a box, and the pixels of a label in it."""
-    x, y, wide, high = box
-    window = slice(y, y + high), slice(x, x + wide)
-    return window, labels[window] == label
-
-
-def _commonest(of: NDArray[np.int32], labels: NDArray[np.int32], label: int, box: Box) -> int:
-    """The label of the region that most of a part's pixels belong to; 0 for none."""
-    window, own = _own(labels, label, box)
-    return int(np.bincount(of[window][own]).argmax())
+    return dilated(mask, AROUND_DEFECT)
 
 
 def _record(
@@ -362,7 +328,7 @@ def _record(
     why: Why,
     decision: Literal["repair", "suspect"],
 ) -> Repair:
-    window, own = _own(labels, label, box)
+    window, own = pixels_of(labels, label, box)
     values = change[window][own]
     bright = bool(values.mean() > 0)
     return Repair(box, int(own.sum()), bright, float(np.abs(values).mean()), decision, why)
