@@ -121,8 +121,9 @@ def recover(
 ) -> None:
     """Write a source's pictures without the source.
 
-    They come from the restored file and its residual. The recipe of the clip must have residual = true. Every frame is the
-    source's, bit for bit, and that is checked. Sound and other streams are the restored file's.
+    They come from the restored file and its residual. The recipe of the clip must have
+    residual = true. Every frame is the source's, bit for bit, and that is checked. Sound and other
+    streams are the restored file's.
 
     \b
     Example:
