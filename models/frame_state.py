@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.fidelity.regions import Seen
+
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
 Why = Literal[
     "clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm", "accepted"
@@ -59,7 +62,7 @@ class OnDevice(NamedTuple):
 class Repair(NamedTuple):
     """A region that the network would repair, and what was decided about it."""
 
-    box: tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
+    box: Box
     area: int  # pixels
     bright: bool  # brighter than its repair, else darker
     change: float  # mean absolute difference from its repair, code values (mean of RGB)
@@ -106,6 +109,8 @@ class FrameState:
     # The frame is compared with the frame before and after, at a shot's end with two on one side.
     differences: Tensor | None = None  # brighter than each of both, code values, (2, H, W)
     neighbours: Image | None = None  # mean of both, aligned
+    seen: Seen | None = None  # what stands out of both, if it was looked for before the network
+    places: tuple[Box, ...] | None = None  # where the network's picture counts; None: everywhere
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
     # evidence

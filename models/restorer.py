@@ -10,7 +10,7 @@ import ctypes
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +27,7 @@ from models.fidelity.evidence import (
     find_suspects,
 )
 from models.fidelity.grain import find_grain, keep_grain
+from models.fidelity.places import places_of
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -192,7 +193,10 @@ class Restorer:
         frames = watch("to the device", engine.raised(itertools.chain([first], frames)))
         network_frames = _with_network_context(wanted)
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
-        network = NetworkStage(self.net, self.steps, seed, side)
+        find_places = None
+        if grain == 1 and suspects == "leave":  # only then is all but repairs the source's
+            find_places = partial(places_of, accepted=accepted or {})
+        network = NetworkStage(self.net, self.steps, seed, side, find_places)
         frames = watch("network", network.run(frames))
         frames = watch("evidence", find_suspects(frames, suspects, accepted))
         if grain:

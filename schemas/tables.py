@@ -170,7 +170,9 @@ CLIPS: Columns = {
     "source_bytes": integer("Size of the source.", "bytes"),
     "output_bytes": integer("Size of the restored file.", "bytes"),
     "source_share": real("Mean weight of the source in the restored pixels.", "0 to 1", low=0),
-    "defect_share": real("Share of pixels classified as defects.", "0 to 1", low=0),
+    "defect_share": real(
+        "Share of pixels classified as defects, where the model looked.", "0 to 1", low=0
+    ),
     "regions_repaired": integer("Regions that were repaired, in all frames.", "regions"),
     "suspects": integer(
         "Regions that keep the source because they may be real things, in all frames.", "regions"
@@ -261,7 +263,12 @@ SEGMENTS: Columns = {
     "seconds_gpu": real("Time for which a GPU was held.", "seconds", required=True, low=0),
     "retries": integer("Attempts that failed before.", required=True),
     "source_share": real("Mean weight of source pixels.", "0 to 1", required=True, low=0),
-    "defect_share": real("Share of pixels found to be defects.", "0 to 1", required=True, low=0),
+    "defect_share": real(
+        "Share of pixels found to be defects, where the model looked.",
+        "0 to 1",
+        required=True,
+        low=0,
+    ),
     "regions_uri": text("Address of the shard's regions; empty without any.", required=True),
     "share_changed": real("Share of changed pixels.", "0 to 1", low=0),
     "share_repaired": real("Share of pixels changed as defects.", "0 to 1", low=0),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.fidelity.regions import Box, Plane, Region, luma_of
-from models.frame_state import FrameState
+from models.fidelity.regions import Plane, Region, luma_of
+from models.frame_state import Box, FrameState
 
 EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
 AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust

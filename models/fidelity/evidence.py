@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from models.fidelity.edges import at_shifted_edges, is_upright, on_upright_edges
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import (
-    Box,
     Mask,
     Measures,
     Plane,
@@ -31,7 +30,7 @@ from models.fidelity.regions import (
     luma_of,
     strip_exposure,
 )
-from models.frame_state import FrameState, Repair, Suspects, Why
+from models.frame_state import Box, FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
 
 TRAVELLERS_REACH = 1  # frames each side in which things in motion are counted

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.regions import mask_of
 from models.frame_state import FrameState, Image
 
 REPAIRED = 0.02  # weight of a repair from which a pixel lacks its own grain
@@ -68,8 +69,12 @@ def _patched(taken: Image, frame: FrameState) -> Image:
     if count == 1:
         return patched
     spoiled = lacking if frame.suspects is None else lacking | frame.suspects
-    places = boxes[1:, :4].astype(np.int64)
-    for label, (place, giver) in enumerate(_givers(places, taken, frame.image, spoiled), start=1):
+    if frame.places is not None:  # elsewhere the network took nothing
+        spoiled = spoiled | ~mask_of(frame.places, *lacking.shape)
+    lacks = boxes[1:, :4].astype(np.int64)
+    looked = np.array(frame.places or (), np.int64).reshape(-1, 4)
+    givers = _givers(lacks, looked, taken, frame.image, spoiled)
+    for label, (place, giver) in enumerate(givers, start=1):
         here, there = _window(place), _window(giver)
         own = labels[here] == label
         patched[here][own] = taken[there][own]
@@ -77,13 +82,16 @@ def _patched(taken: Image, frame: FrameState) -> Image:
 
 
 def _givers(
-    places: Boxes, taken: Image, image: Image, spoiled: Mask
+    places: Boxes, looked: Boxes, taken: Image, image: Image, spoiled: Mask
 ) -> Iterator[tuple[Boxes, Boxes]]:
-    """For each place a place of its size that has grain; an empty one if there is none."""
+    """For each place a place of its size that has grain; an empty one if there is none.
+
+    In the corners of the boxes in which the network ``looked`` as well.
+    """
     luma, energy = 255 * image.mean(2), np.square(255 * taken).mean(2)
     sums = [cv2.integral(plane) for plane in (spoiled.astype(np.uint8), luma, energy)]
     for place in places:
-        others = _candidates(place, spoiled.shape)
+        others = _candidates(place, looked, spoiled.shape)
         free = others[_means(sums[0], others) == 0]
         if not len(free):
             yield np.array([*place[:2], 0, 0]), np.array([*place[:2], 0, 0])
@@ -94,15 +102,19 @@ def _givers(
         yield place, alike[np.argsort(power)[len(power) // 2]]
 
 
-def _candidates(place: Boxes, shape: tuple[int, ...]) -> Boxes:
-    """Places of the same size inside a frame (H, W): rings around it, and spread over the frame."""
+def _candidates(place: Boxes, looked: Boxes, shape: tuple[int, ...]) -> Boxes:
+    """Places of the same size inside a frame (H, W): rings around it, spread over the frame, and in
+    the corners of boxes.
+    """
     x, y, wide, high = place
     room = np.array([shape[1] - wide, shape[0] - high])
     steps = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
     around = np.concatenate([ring * steps * (wide + GAP, high + GAP) for ring in RINGS])
     lines = (np.linspace(0, last, SPREAD).astype(np.int64) for last in room)
     spread = np.stack(np.meshgrid(*lines), -1).reshape(-1, 2)
-    corners = np.concatenate([around + np.array([x, y]), spread])
+    first, last = looked[:, :2], looked[:, :2] + looked[:, 2:] - (wide, high)
+    inner = [np.where(side, last, first) for side in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    corners = np.concatenate([around + np.array([x, y]), spread, *inner])
     inside = ((corners >= 0) & (corners <= room)).all(1)
     return np.insert(corners[inside], (2, 2), (wide, high), axis=1)
 

@@ -17,7 +17,9 @@ def error_scale(error: Tensor) -> Tensor:
 def predicted_error(planes: Tensor) -> Tensor:
     """Mean error of a frame in code values from the network's plane (H, W): median over squares.
 
-    It has no dimension.
+    It has no dimension. A square with a pixel that is not a number does not count; without any
+    other square the error is 0.
     """
     block = min(ERROR_BLOCK, *planes.shape)
-    return (2 ** (4 * F.avg_pool2d(planes[None], block).median()) - 1).double()
+    middle = F.avg_pool2d(planes[None], block).nanmedian()
+    return (2 ** (4 * middle.nan_to_num(0.0)) - 1).double()

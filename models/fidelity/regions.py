@@ -8,7 +8,7 @@ stands out. So does a limb in fast motion, whose match failed. Six measures tell
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, Self
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame_state import FrameState
+from models.frame_state import Box, FrameState
 
 BLUR = 0.8  # sigma in pixels: single grains do not stand out
 EXPOSURE_SIGMA, EXPOSURE_STEP = 16.0, 9.0  # pixels over which exposure differs; code values at most
@@ -32,7 +32,6 @@ EDGE = 2  # pixels from the frame's edge within which a region may be cut off
 
 Plane = NDArray[np.float32]  # (H, W) in code values
 Mask = NDArray[np.bool_]
-Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 class Measures(NamedTuple):
@@ -83,25 +82,44 @@ class Seen:
     stand_out: Plane  # the smaller of both, with its sign
     labels: NDArray[np.int32]  # (H, W); 0 is none
     regions: tuple[Region, ...]
-    measures: Measures  # `again` is 0 until `with_neighbours`
+    measures: Measures  # `moved` is 0 until `with_network`, `again` until `with_neighbours`
     components: dict[tuple[int, float, int], Components] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, frame: FrameState) -> Self:
+    @staticmethod
+    def of(frame: FrameState) -> Seen:
         """What stands out in a frame that the network has restored."""
         assert frame.differences is not None
-        luma, restored = luma_of(frame.source), luma_of(frame.image)
-        raw: NDArray[np.float32] = frame.differences.numpy()
-        neighbours = luma - raw
         noise = frame.predicted_error if frame.noise is None else frame.noise
+        seen = frame.seen or Seen.before_network(frame.source, frame.differences.numpy(), noise)
+        return seen.with_network(frame.source, frame.image)
+
+    @classmethod
+    def before_network(
+        cls, source: NDArray[np.float32], raw: NDArray[np.float32], noise: float
+    ) -> Self:
+        """What stands out in a picture (H, W, 3) that is brighter than its neighbours by ``raw``.
+
+        ``raw`` is (2, H, W), ``noise`` a standard deviation, both in code values.
+        """
+        luma = luma_of(source)
+        neighbours = luma - raw
         blurred = np.stack([_blurred(plane) for plane in raw])
         exposure = np.stack([_exposure(plane) for plane in blurred])
         differences = blurred - exposure
         stand_out = smaller(*differences)
         labels, regions = _regions(stand_out, noise)
-        removed = _blurred(luma - restored)
-        measures = _measures(luma, neighbours, stand_out, removed, labels, regions)
+        measures = _measures(luma, neighbours, stand_out, labels, regions)
         return cls(differences, exposure.mean(0), stand_out, labels, regions, measures)
+
+    def with_network(self, source: NDArray[np.float32], image: NDArray[np.float32]) -> Self:
+        """The same, with how far the network's ``image`` (H, W, 3) moves each region."""
+        if not self.regions:
+            return self
+        removed = _blurred(luma_of(source) - luma_of(image))
+        bright = np.array([region.bright for region in self.regions])
+        far = np.maximum([region.mean for region in self.regions], 1.0)
+        moved = np.where(bright, 1, -1) * _Areas(self.labels, len(self.regions)).mean(removed)
+        return replace(self, measures=self.measures._replace(moved=moved / far))
 
     @cached_property
     def places(self) -> NDArray[np.uint8]:
@@ -146,6 +164,14 @@ def luma_of(image: NDArray[np.float32]) -> Plane:
     """Mean of the channels, code values (H, W)."""
     mean: Plane = cv2.transform(image, np.full((1, 3), 255 / 3))
     return mean
+
+
+def mask_of(boxes: Iterable[Box], height: int, width: int) -> Mask:
+    """The pixels of boxes, (H, W)."""
+    mask = np.zeros((height, width), bool)
+    for x, y, wide, high in boxes:
+        mask[y : y + high, x : x + wide] = True
+    return mask
 
 
 def _blurred(plane: Plane) -> Plane:
@@ -219,7 +245,6 @@ def _measures(
     luma: Plane,
     neighbours: NDArray[np.float32],
     stand_out: Plane,
-    removed: Plane,
     labels: NDArray[np.int32],
     regions: tuple[Region, ...],
 ) -> Measures:
@@ -232,7 +257,6 @@ def _measures(
     unexplained, unlike = (
         _unexplained(luma, neighbours, side, bright, inside) for side in DISPLACED
     )
-    moved = np.where(bright, 1, -1) * inside.mean(removed)
     ring = _Areas(_ring(labels), count)
     surroundings = ring.mean(np.abs(luma - neighbours).max(0), empty=np.nan)
     surroundings = np.where(np.isnan(surroundings), CROWDED * far, surroundings)
@@ -241,7 +265,7 @@ def _measures(
     slopes = (cv2.Sobel(stand_out, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
     sharp = rim.mean(np.hypot(*slopes))
     return Measures(
-        unexplained / far, unlike / far, moved / far, surroundings / far, sharp / far,
+        unexplained / far, unlike / far, np.zeros(count), surroundings / far, sharp / far,
         again=np.zeros(count),
     )  # fmt: skip
 

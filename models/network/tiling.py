@@ -9,20 +9,23 @@ in float32 below 1e-6 of the range for one step, and below 1e-3 for more
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.fidelity.regions import mask_of
+from models.frame_state import Box
 from models.network.bridge import Noise
-from models.network.need import TILE_MARGIN
+from models.network.cover import FrameTile, covering, margin_of, tiles
 from models.network.precision import half
 from models.network.unet import MULTIPLE, RestorationNet
 
 KAPPA = 0.2  # bridge noise with more than one step, in units of [0, 1] images
+NOT_LOOKED = -20.0  # log odds of a defect where the network has not looked
 
 
 class NetworkPlanes(NamedTuple):
@@ -34,40 +37,6 @@ class NetworkPlanes(NamedTuple):
     error: Tensor  # predicted error (H, W) on the scale of `error_scale`
 
 
-@dataclass(frozen=True)
-class FrameTile:
-    """A part of a padded frame as slices: the pixels kept, and the pixels computed for them."""
-
-    kept: tuple[slice, slice]
-    computed: tuple[slice, slice]
-
-    @property
-    def inside(self) -> tuple[slice, slice]:
-        """The kept pixels, relative to the computed ones."""
-        return tuple(  # type: ignore[return-value]
-            slice(k.start - c.start, k.stop - c.start)
-            for k, c in zip(self.kept, self.computed, strict=True)
-        )
-
-
-def tiles(height: int, width: int, side: int) -> Iterator[FrameTile]:
-    """Tiles that cover a padded frame.
-
-    ``side`` is in pixels, a multiple of MULTIPLE; 0 is one tile for the whole frame.
-    """
-    for y in _parts(height, side or height):
-        for x in _parts(width, side or width):
-            yield FrameTile((y, x), (_around(y, height), _around(x, width)))
-
-
-def _parts(length: int, side: int) -> list[slice]:
-    return [slice(start, min(start + side, length)) for start in range(0, length, side)]
-
-
-def _around(part: slice, length: int) -> slice:
-    return slice(max(part.start - TILE_MARGIN, 0), min(part.stop + TILE_MARGIN, length))
-
-
 def restore_in_tiles(
     net: RestorationNet,
     window: Tensor,
@@ -77,27 +46,36 @@ def restore_in_tiles(
     steps: int,
     seed: int,
     side: int = 0,
+    places: Sequence[Box] | None = None,
 ) -> NetworkPlanes:
     """Planes of the centre frame of a window (1 + neighbours, 3, H, W), trust (neighbours, H, W).
 
     ``levels`` are the damage levels of the whole frame. The frame is computed in tiles of ``side``
-    pixels, or at once with 0. Only one tile at a time is on the network's device. Raises
-    torch.OutOfMemoryError if even this is too much.
+    pixels, or at once with 0. Only one tile at a time is on the network's device. With ``places``,
+    outside of them the picture is the source's, the log odds are NOT_LOOKED, and alpha and error
+    are not numbers. Raises torch.OutOfMemoryError if even one tile is too much.
     """
     device = next(net.parameters()).device
     height, width = window.shape[-2:]
     window, trust, levels = padded(window)[None], padded(trust)[None], levels.to(device)
     size = window.shape[-2:]
-    planes = window.new_empty(6, *size)
+    planes, mask, chosen = window.new_empty(6, *size), None, None
+    if places is not None:
+        mask = torch.from_numpy(mask_of(places, *size)).to(planes.device)
+        chosen = covering(places, size[0], size[1], side, margin_of(net.size, steps))
+        planes[:3] = window[0, 0]
+        planes[4] = NOT_LOOKED
+        planes[[3, 5]] = math.nan
     kappa = KAPPA if steps > 1 else 0.0
-    for tile in tiles(size[0], size[1], side):
+    for tile in tiles(size[0], size[1], side) if chosen is None else chosen:
         part = (..., *tile.computed)
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
         with half(device):
             here = window[part].to(device), trust[part].to(device)
             out = net.restore(*here, steps, kappa, noise, levels)
         found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
-        planes[(..., *tile.kept)] = found[(..., *tile.inside)].to(planes.device)
+        kept, inside = planes[(..., *tile.kept)], found[(..., *tile.inside)].to(planes.device)
+        kept.copy_(inside if mask is None else torch.where(mask[tile.kept], inside, kept))
     planes = planes[..., :height, :width]
     return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
 

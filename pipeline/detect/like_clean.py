@@ -2,7 +2,8 @@
 
 Water, leaves and limbs stand out of their neighbouring frames by the thousand, and a few of them
 look like dust. Damaged film has clear defects, and few other things that stand out.
-`docs/experiments/2026-11-30-shots-like-clean.md` has the numbers behind the limits.
+`docs/experiments/2026-11-30-shots-like-clean.md` has the numbers behind the limits, and
+`docs/experiments/2026-11-30-network-in-places.md` those since suspects are of places only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 LEAST_CLEAR = 1  # clear defect of a shot; without one, all of its repairs are doubtful
-PER_SUSPECT = 0.14  # clear defects to each suspect,
+PER_SUSPECT = 0.17  # clear defects to each suspect,
 BUT = 12  # without this many: one thing in motion is that many
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
 

@@ -1,19 +1,59 @@
-"""The change map of a clip after a revert: unchanged where the source's pixels were put back."""
+"""The large files beside a master after a revert: its change map and its residual.
+
+The change map is unchanged where the source's pixels were put back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.clip.box import Box
 from pipeline.clip.frames import Probe
-from pipeline.detect.change_film import ChangeWriter, join, maps
+from pipeline.clip.result import Cell
+from pipeline.detect.change_film import SUFFIX, ChangeWriter, join, maps
 from pipeline.detect.change_map import SIDE, ChangeSums, Map
 from pipeline.media.verify import plane_md5
+from pipeline.proof.fixity import local_file
+from pipeline.sources.fetch import fetched
+from pipeline.undo.published import PublishedClip
+from pipeline.undo.residual import SUFFIX as RESIDUAL
+from pipeline.undo.residual import write_residual
 from pipeline.undo.selection import Selection
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits
+
+
+class Beside(NamedTuple):
+    """Files beside a new master, by their suffixes, and what the record says of them."""
+
+    files: dict[str, Path]
+    entries: dict[str, object]  # of the record
+    shares: dict[str, Cell]  # of the change map: columns of tables/clips
+
+
+def made_anew(found: PublishedClip, selection: Selection, master: Path, cache: Path) -> Beside:
+    """The files that the clip has, for its new master, in the master's folder. Raises ClipFault.
+
+    `cache` is the folder of sources on this machine.
+    """
+    survey, recipe, beside = found.survey, found.recipe, Beside({}, {}, {})
+    if found.has(SUFFIX):
+        out = master.with_name(f"{master.name}{SUFFIX}")
+        with local_file(f"{found.uri}{SUFFIX}") as former:
+            sums = reverted_map(former, selection, survey.probe, survey.pts, out, recipe.limits)
+        beside.files[SUFFIX] = out
+        beside.shares["share_changed"] = sums.share_changed
+        beside.shares["share_repaired"] = sums.share_repaired
+    if found.has(RESIDUAL):
+        with fetched(survey.source_uri, cache) as source:
+            residual = write_residual(source, master, survey, recipe)
+        if residual is not None:
+            beside.files[RESIDUAL] = residual.path
+            beside.entries["residual"] = residual.entry
+    return beside
 
 
 def reverted_map(

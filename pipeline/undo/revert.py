@@ -23,7 +23,6 @@ from pipeline.clip.changes import Changes, digital_source_type
 from pipeline.clip.clip import Clip
 from pipeline.clip.result import Cell
 from pipeline.clip.segment import SegmentRecord
-from pipeline.detect.change_film import SUFFIX
 from pipeline.detect.verdict import FrameRow, verdict_columns
 from pipeline.media.decoder import Decoder
 from pipeline.media.faults import mismatch
@@ -48,12 +47,10 @@ from pipeline.sources.sequence import words
 from pipeline.store import cache, layout, storage
 from pipeline.store.private import private_folder, temporary
 from pipeline.undo.access import DELETED, access_copy
-from pipeline.undo.changes import reverted_map
+from pipeline.undo.changes import Beside, made_anew
 from pipeline.undo.published import PublishedClip, published, refuse
 from pipeline.undo.publishing import SERIES, Commit, commit, finish
 from pipeline.undo.regions import standing, sums
-from pipeline.undo.residual import SUFFIX as RESIDUAL
-from pipeline.undo.residual import Residual, write_residual
 from pipeline.undo.selection import Request, Selection
 from schemas.errors import ArchiveError, ClipFault
 from schemas.reasons import Reason
@@ -166,7 +163,9 @@ class _Work:
         new, outputs = verified_files(
             clip, survey, segments, self.settings, tags, folder / master.name, repairs
         )
-        self._stage(new, outputs, changes, self._change_map(folder))
+        beside = made_anew(found, self.selection, new.path, self.cache)
+        self.shares = beside.shares
+        self._stage(new, outputs, changes, beside)
         mine.check()
         digest = outputs.digests[0]
         commit(self.out, self._commit(digest, count, changes))
@@ -237,33 +236,7 @@ class _Work:
         before = [range(one["first_frame"], one["last_frame"] + 1) for one in self.found.reverts]
         return {frame for frames in (*before, self.selection.frames) for frame in frames}
 
-    def _change_map(self, folder: Path) -> Path | None:
-        """The new change map, if the clip has one. Sets its shares."""
-        found, survey = self.found, self.found.survey
-        name = f"{found.master.name}{SUFFIX}"
-        if not found.has(SUFFIX):
-            return None
-        limits = self.settings.recipe.limits
-        with local_file(f"{found.uri}{SUFFIX}") as former:
-            sums = reverted_map(
-                former, self.selection, survey.probe, survey.pts, folder / name, limits
-            )
-        self.shares = {
-            "share_changed": sums.share_changed, "share_repaired": sums.share_repaired
-        }  # fmt: skip
-        return folder / name
-
-    def _residual(self, master: Path) -> Residual | None:
-        """The residual of the new master, if the clip has one."""
-        found = self.found
-        if not found.has(RESIDUAL):
-            return None
-        with fetched(found.survey.source_uri, self.cache) as source:
-            return write_residual(source, master, found.survey, self.settings.recipe)
-
-    def _stage(
-        self, new: Master, outputs: Outputs, changes: Changes, change_map: Path | None
-    ) -> None:
+    def _stage(self, new: Master, outputs: Outputs, changes: Changes, beside: Beside) -> None:
         """Write the new files, and the record that they replace, without touching the old ones."""
         found, out, store = self.found, self.out, self.settings.store
         survey, name = found.survey, found.master.name
@@ -283,12 +256,8 @@ class _Work:
         }
         if found.has(".sha256"):
             sidecars[f"{staged}.sha256"] = digest.line
-        beside = {f"{staged}{SUFFIX}": change_map} if change_map else {}
-        residual = self._residual(new.path)
-        if residual is not None:
-            beside[f"{staged}{RESIDUAL}"] = residual.path
-        files = outputs.publish(store, staged, sidecars, beside)
-        files |= {"residual": residual.entry} if residual else {}
+        large = {f"{staged}{suffix}": path for suffix, path in beside.files.items()}
+        files = outputs.publish(store, staged, sidecars, large) | beside.entries
         frames = new.measured.frames()
         series = series_json(found.clip_id, frames)
         store.write_bytes(layout.publishing_file(folder, SERIES), series)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.frame_state import Suspects
 from models.motion.alignment import SPAN
 from models.network import checkpoint
 from models.network.unet import RestorationNet
@@ -45,13 +46,17 @@ def test_a_stream_keeps_count_and_size(restorer: Restorer, deflicker: bool) -> N
     assert (found[3].curve.gain != 1) == deflicker
 
 
-def test_shards_with_context_equal_the_whole_shot(restorer: Restorer) -> None:
+@pytest.mark.parametrize("grain", [0.0, 1.0])
+def test_shards_with_context_equal_the_whole_shot(restorer: Restorer, grain: float) -> None:
     frames = clip(CONTEXT * 2 + 10)
-    whole = [r.image for r in restorer.stream(frames, deflicker=True)]
     cut = len(frames) // 2
-    left = list(restorer.stream(frames[: cut + CONTEXT], deflicker=True))[:cut]
+    frames[cut][10:16, 30:38] = 1.0
+    whole = [r.image for r in restorer.stream(frames, deflicker=True, grain=grain)]
+    left = list(restorer.stream(frames[: cut + CONTEXT], deflicker=True, grain=grain))[:cut]
     right = list(
-        restorer.stream(frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT)
+        restorer.stream(
+            frames[cut - CONTEXT :], deflicker=True, first_index=cut - CONTEXT, grain=grain
+        )
     )[CONTEXT:]
     for whole_frame, part in zip(whole, [*left, *right], strict=True):
         assert np.array_equal(whole_frame, part.image)
@@ -149,3 +154,18 @@ def test_freed_memory_is_kept_for_the_next_frame() -> None:
         for kept in ("keep", "leave")
     }
     assert faults["leave"] > 1000 > 100 > faults["keep"]
+
+
+@pytest.mark.parametrize(("grain", "suspects"), [(0.5, "leave"), (1.0, "scratches")])
+def test_other_recipes_get_whole_frames(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch, grain: float, suspects: Suspects
+) -> None:
+    real, pixels = RestorationNet.restore, []
+
+    def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
+        pixels.append(window.shape[-2] * window.shape[-1])
+        return real(net, window, *given)
+
+    monkeypatch.setattr(RestorationNet, "restore", counted)
+    list(restorer.stream(view(3), deflicker=False, grain=grain, suspects=suspects))
+    assert pixels == [48 * 64] * 3

@@ -1,12 +1,17 @@
 """Tiles with a margin give the picture of the whole frame."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from models.fidelity.regions import mask_of
 from models.network import checkpoint
+from models.network.cover import tiles
+from models.network.need import TILE_MARGIN
 from models.network.stage import restore_window
-from models.network.tiling import TILE_MARGIN, tiles
+from models.network.tiling import NOT_LOOKED
 from models.network.unet import MULTIPLE, RestorationNet
 
 pytestmark = pytest.mark.usefixtures("single_precision")
@@ -77,8 +82,47 @@ def test_the_margin_is_what_makes_them_equal(
     net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = restore_window(net, *frames, steps=1, seed=5)
-    monkeypatch.setattr("models.network.tiling.TILE_MARGIN", 16)
+    monkeypatch.setattr("models.network.cover.TILE_MARGIN", 16)
     assert (
         float((restore_window(net, *frames, steps=1, seed=5, side=256)[0] - whole[0]).abs().max())
         > 1e-3
     )
+
+
+def test_places_have_the_picture_of_the_whole_frame_and_the_rest_the_source(
+    net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a code value, though only a part of the frame is computed."""
+    whole = restore_window(net, *frames, steps=1, seed=5)
+    computed = []
+    real = RestorationNet.restore
+
+    def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
+        computed.append(window.shape[-2] * window.shape[-1])
+        return real(net, window, *given)
+
+    monkeypatch.setattr(RestorationNet, "restore", counted)
+    places = [(80, 96, 32, 48), (560, 304, 40, 26)]
+    found = restore_window(net, *frames, steps=1, seed=5, places=places)
+    assert sum(computed) < 0.5 * HEIGHT * WIDTH
+    mask = torch.from_numpy(mask_of(places, HEIGHT, WIDTH))
+    source = frames[0][0]
+    assert (found.image - whole.image).abs()[:, mask].max() < 1 / 255
+    assert (found.image - source).abs()[:, mask].max() > 3 / 255
+    assert torch.equal(found.image[:, ~mask], source[:, ~mask])
+    assert (found.alpha - whole.alpha).abs()[mask].max() < 0.01
+    assert found.alpha[~mask].isnan().all() and not found.defects[~mask][:, None].any()
+    assert (found.defect_logits[~mask] == NOT_LOOKED).all()
+    assert found.predicted_error.isfinite() and found.predicted_error > 0
+    all_of_it = restore_window(net, *frames, steps=1, seed=5, places=[(0, 0, WIDTH, HEIGHT)])
+    assert torch.equal(all_of_it.image, whole.image)
+    assert all_of_it.predicted_error == whole.predicted_error
+
+
+def test_without_a_place_the_network_does_not_run(
+    net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RestorationNet, "restore", None)
+    found = restore_window(net, *frames, steps=1, seed=5, places=[])
+    assert torch.equal(found.image, frames[0][0])
+    assert found.predicted_error == 0 and not found.defects.any()

@@ -207,7 +207,7 @@ def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
     suspects = [("suspect", "unlike_dust")] * 112
     assert is_like_clean([])
     assert is_like_clean([("repair", "one_frame")] * 50)
-    assert is_like_clean([*suspects, *[("repair", "clear")] * 13])
-    assert not is_like_clean([*suspects, *[("repair", "clear")] * 15])
+    assert is_like_clean([*suspects, *[("repair", "clear")] * 16])
+    assert not is_like_clean([*suspects, *[("repair", "clear")] * 18])
     assert not is_like_clean([*suspects[:12], ("repair", "clear")])
     assert not is_like_clean([("repair", "upright")])

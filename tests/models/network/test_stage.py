@@ -1,0 +1,117 @@
+"""The network runs where a repair is possible, and the picture there is that of the whole frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.fidelity.places import places_of
+from models.fidelity.regions import mask_of
+from models.frame_state import FrameState, number_frames
+from models.motion.engine import Engine
+from models.motion.engines import engine_of
+from models.motion.windows import align_windows
+from models.network.stage import NetworkStage
+from models.network.unet import RestorationNet
+from tests.support.media.scenes import scene
+from tests.support.networks import randomised
+
+pytestmark = pytest.mark.usefixtures("single_precision")
+HEIGHT, WIDTH = 208, 320
+FIND = partial(places_of, accepted={})
+
+
+@pytest.fixture(scope="module")
+def net() -> RestorationNet:
+    return randomised(RestorationNet("micro", severe=True))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["opencv", "tensors"])
+def aligned(request: pytest.FixtureRequest) -> list[FrameState]:
+    """Two frames of a still view; the first has a speck."""
+    rng = np.random.default_rng(7)
+    still = np.repeat(scene(5, 1)[0][:104, :160, None], 3, -1).astype(np.float32) / 255
+    still = np.repeat(np.repeat(still, 2, 0), 2, 1)
+    frames = [still + rng.normal(0, 1 / 255, still.shape).astype(np.float32) for _ in range(4)]
+    frames[1][60:68, 70:79] = 1.0
+    engine: Engine = engine_of(torch.device("cpu"), tensors=request.param)
+    return list(align_windows(engine.raised(number_frames(frames)), "coarse", (1, 2), engine))
+
+
+@pytest.fixture
+def pixels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The pixels that the network computes, a number for each call."""
+    real, counts = RestorationNet.restore, list[int]()
+
+    def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
+        counts.append(window.shape[-2] * window.shape[-1])
+        return real(net, window, *given)
+
+    monkeypatch.setattr(RestorationNet, "restore", counted)
+    return counts
+
+
+def test_only_places_cost_the_network(
+    net: RestorationNet,
+    aligned: list[FrameState],
+    pixels: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run() -> list[FrameState]:
+        return list(NetworkStage(net, 1, find_places=FIND).run(iter(aligned)))
+
+    parts = run()
+    assert len(pixels) == 1 and pixels[0] < HEIGHT * WIDTH / 2
+    assert parts[0].places and parts[1].places == ()
+    assert 255 * np.abs(parts[0].image - parts[0].source).max() > 5
+    assert np.array_equal(parts[1].image, parts[1].source)
+    with monkeypatch.context() as patch:
+        patch.setattr("models.network.tiling.covering", lambda *given: None)
+        wholes = run()
+    with monkeypatch.context() as patch:  # as a frame comes from a GPU, restored as a whole
+        patch.setattr("models.network.stage.on_gpu", lambda tensor: True)
+        landed = run()
+    assert sum(pixels[1:]) == 4 * HEIGHT * WIDTH
+    for part, whole, late in zip(parts, wholes, landed, strict=True):
+        assert part.places == whole.places == late.places
+        assert 255 * np.abs(part.image - whole.image).max() < 1
+        assert np.array_equal(late.image, whole.image)
+        assert part.source_share == pytest.approx(whole.source_share, abs=1e-3)
+        assert part.predicted_error == pytest.approx(whole.predicted_error, abs=0.1)
+
+
+def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
+    net: RestorationNet, aligned: list[FrameState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = next(NetworkStage(net, 1, find_places=FIND).run(iter(aligned)))
+    real, least = RestorationNet.restore, 160 * 160
+
+    def small(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
+        if window.shape[-2] * window.shape[-1] > least:
+            raise MemoryError
+        return real(net, window, *given)
+
+    def wide(seen: object, index: int) -> tuple[tuple[int, int, int, int], ...]:
+        return (whole.places or ()) + ((96, 48, 112, 32),)
+
+    monkeypatch.setattr(RestorationNet, "restore", small)
+    monkeypatch.setattr("models.network.memory.SIDES", (128, 32))
+    found = next(NetworkStage(net, 1, find_places=wide).run(iter(aligned)))
+    assert found.rung is not None and found.rung.side == 32
+    inside = mask_of(whole.places or (), HEIGHT, WIDTH)
+    assert inside.any() and 255 * np.abs(found.image - whole.image)[inside].max() < 1
+
+
+def test_without_a_known_noise_the_whole_frame_is_restored(
+    net: RestorationNet, aligned: list[FrameState], pixels: list[int]
+) -> None:
+    window = aligned[0].window
+    assert window is not None
+    unmatched = replace(aligned[0], window=window._replace(trust=torch.zeros_like(window.trust)))
+    (found,) = NetworkStage(net, 1, find_places=FIND).run([unmatched])
+    assert found.places is None and pixels == [HEIGHT * WIDTH]
