@@ -47,6 +47,7 @@ MEANS = (
 )  # fmt: skip
 WORST = ("new_edges", "seam", "shard_seam", "unsupported_change", "unsupported_worst")
 COLUMNS = (*(f"{name}_{side}" for name in OF_A_SIDE for side in SIDES), *OF_THE_PAIR)
+EVERY = 8  # frames from one measurement of colour, edges, seams and motion to the next
 TILES = 8  # in the width and in the height: their means are compared from shard to shard
 NAN = float("nan")
 
@@ -55,8 +56,9 @@ class FrameMeter:
     """Takes source and restored frames in order; `rows` has one row for each frame.
 
     `shot_starts` and `shard_starts`: first frames (0 may be omitted). For frames in `skipped` the
-    source has no picture: only the signal is measured. Memory: two small frames, and a few numbers
-    per frame of the clip.
+    source has no picture: only the signal is measured. Signal and shards are measured on every
+    frame, the rest on the first frame of a shot and then on each `every`-th. Memory: two small
+    frames, and a few numbers per frame of the clip.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class FrameMeter:
         shot_starts: Sequence[int] = (0,),
         shard_starts: Sequence[int] = (),
         skipped: Collection[int] = (),
+        every: int = EVERY,
     ) -> None:
         self._pixels = pixels
         self._starts, self._skipped = {0, *shot_starts}, set(skipped)
@@ -73,7 +76,7 @@ class FrameMeter:
         self._steps = array("d")  # of the change of the tiles, since the frame before
         self._boxes: dict[str, dict[int, Box]] = defaultdict(dict)
         self._last: _Small | None = None  # of this shot
-        self._count = 0
+        self._count, self._begun, self._every = 0, 0, every
 
     def add(self, planes: tuple[Planes, Planes], lumas: tuple[Luma, Luma]) -> None:
         """Measure the next frame. Planes and luma (H, W, 8-bit scale), of source and restored."""
@@ -81,6 +84,7 @@ class FrameMeter:
         self._count += 1
         if frame in self._starts:
             self._end_shot()
+            self._begun = frame
         found: dict[str, float] = {}
         for side, own, luma in zip(SIDES, planes, lumas, strict=True):
             for name, value in self._signal(own, luma).items():
@@ -91,18 +95,27 @@ class FrameMeter:
         if frame in self._skipped:
             self._end_shot()
             return
-        self._pair(frame, planes, lumas)
-        now = _Small(frame, *map(_small, lumas))
-        self._set(frame, "new_edges", new_edges(now.source, now.restored))
+        due = (frame - self._begun) % self._every == 0
+        now = _Small(frame, due, *map(_small, lumas))
+        if due:
+            self._pair(frame, planes, lumas)
+            self._set(frame, "new_edges", new_edges(now.source, now.restored))
         if (last := self._last) is not None:
             self._steps[frame] = float(np.sqrt(np.square(now.change - last.change).mean()))
-            link = linked(last.source, now.source)
+            if due or last.due:
+                self._follow(last, now)
+        self._last = now
+
+    def _follow(self, last: _Small, now: _Small) -> None:
+        """What two frames show of the motion, for the one that is due."""
+        link = linked(last.source, now.source)
+        if last.due:
+            self._support(last, (link, now.source))
+        if now.due:
             now.earlier = link, last.source
             for side in SIDES:
                 error = warping_error(now.side(side), last.side(side), link)
-                self._set(frame, f"warping_error_{side}", error)
-            self._support(last, (link, now.source))
-        self._last = now
+                self._set(now.frame, f"warping_error_{side}", error)
 
     def rows(self) -> Iterator[dict[str, float]]:
         """The columns of tables/frames, one row for each frame. NaN: not measured."""
@@ -173,7 +186,7 @@ class FrameMeter:
                 self._set(shard, "shard_seam", self._shard_seam(shard))
 
     def _end_shot(self) -> None:
-        if self._last is not None:
+        if self._last is not None and self._last.due:
             self._support(self._last, None)
         self._last = None
 
@@ -192,8 +205,8 @@ class FrameMeter:
 class _Small:
     """A small source frame and the restored one, (H, W) each."""
 
-    def __init__(self, frame: int, source: Luma, restored: Luma) -> None:
-        self.frame, self.source, self.restored = frame, source, restored
+    def __init__(self, frame: int, due: bool, source: Luma, restored: Luma) -> None:
+        self.frame, self.due, self.source, self.restored = frame, due, source, restored
         self.change: NDArray[np.float32] = cv2.resize(
             restored - source, (TILES, TILES), interpolation=cv2.INTER_AREA
         )

@@ -99,7 +99,7 @@ def same(clip: Clip) -> Clip:
 
 
 def metered(before: Clip, after: Clip, **meter: list[int]) -> list[dict[str, float]]:
-    found = FrameMeter(PIXELS, **meter)
+    found = FrameMeter(PIXELS, every=1, **meter)
     for pair in zip(before, after, strict=True):
         planes = [tuple(np.clip(np.rint(p), 0, 255).astype(np.uint8) for p in one) for one in pair]
         found.add((planes[0], planes[1]), tuple(p[0].astype(np.float32) for p in planes))
@@ -163,6 +163,19 @@ def test_detail_that_frames_share_is_told_from_grain() -> None:
     waxed = luma_of(lambda luma, _: cv2.GaussianBlur(luma, (0, 0), 1.2))(grainy)
     assert metered(grainy, clean)[AT]["shared_detail_kept"] == pytest.approx(1, abs=0.05)
     assert metered(grainy, waxed)[AT]["shared_detail_kept"] < 0.8
+
+
+def test_costly_measures_are_taken_from_the_first_frame_of_a_shot_and_then_some() -> None:
+    clip, meter = source(), FrameMeter(PIXELS, shot_starts=[2], every=2)
+    for planes in clip:
+        own = tuple(np.rint(plane).astype(np.uint8) for plane in planes)
+        meter.add((own, own), (own[0].astype(np.float32),) * 2)
+    rows, every = list(meter.rows()), metered(clip, clip, shot_starts=[2])
+    due = [0, 2, 4]
+    for name in ("colour_difference", "new_edges", "shared_detail_kept", "warping_error_after"):
+        expected = [row[name] if n in due else np.nan for n, row in enumerate(every)]
+        assert [row[name] for row in rows] == pytest.approx(expected, nan_ok=True), name
+    assert not np.isnan([row["y_max_after"] for row in rows]).any()
 
 
 def test_motion_is_no_warping_error_and_a_cut_is_not_followed() -> None:
