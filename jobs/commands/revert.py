@@ -119,10 +119,11 @@ def recover(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the pictures of a clip's source, from the restored file and its residual alone.
+    """Write a source's pictures without the source.
 
-    The recipe of the clip must have residual = true. The source is not needed. Every frame is the
-    source's, bit for bit, and that is checked. Sound and other streams are the restored file's.
+    They come from the restored file and its residual. The recipe of the clip must have
+    residual = true. Every frame is the source's, bit for bit, and that is checked. Sound and other
+    streams are the restored file's.
 
     \b
     Example:
@@ -164,12 +165,11 @@ def review(
     accept has the next submit repair one suspect, and revert puts one repaired region back.
 
     --decisions applies a file, after all its lines were checked. A line that was applied before is
-    left alone, so the same file can be given again.
+    left alone, so the same file can be given again: `review --decisions decisions.jsonl --by NAME`.
 
     \b
-    Examples:
+    Example:
         archive-restore review accept reel-0042 --by "A. Curator" --out restored
-        archive-restore review --decisions decisions.jsonl --by "A. Curator" --out restored
     """
     if decisions is not None:
         if decision or clip or note or region:
