@@ -19,7 +19,7 @@ from pipeline.media.rgb import read_rgb
 
 SHEETS = Path(__file__).resolve().parents[2] / "docs" / "images" / "films"
 FILMS = {  # name of the picture: file of the film, and a frame that is not near a cut
-    "robbery": ("rrtn_the_great_train_robbery.mp4", 24),
+    "robbery": ("rrtn_the_great_train_robbery.mp4", 22),
     "market": ("rrtn_a_trip_down_market_street_before_the_fire.mp4", 30),
     "chaplin": ("moviepy_chaplin.mp4", 60),
     "abomb": ("deepremaster_abomb_blast_effects.mp4", 40),
