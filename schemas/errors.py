@@ -11,7 +11,9 @@ def one_line(text: object) -> str:
 
     What cannot be printed becomes U+FFFD, and beyond `LONGEST` characters an ellipsis stands.
     """
-    shown = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in str(text))
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in shown)
     line = " ".join(shown.split())
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
