@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.fidelity.evidence import DEFECT_FROM, log_odds
+from models.fidelity import places
+from models.fidelity.evidence import DEFECT_FROM, STAIN_FROM, log_odds
 from models.fidelity.grain import find_grain
 from models.fidelity.places import GRID, places_of
 from models.fidelity.regions import Seen, mask_of
@@ -45,6 +47,20 @@ def test_what_moves_is_no_place() -> None:
     found = seen(scene(moved=1), scene(moved=2), scene(moved=3))
     assert len(found.regions) > 3
     assert len(places_of(found, 0, {})) < len(found.regions) / 2
+
+
+@pytest.mark.parametrize("side", [6, 16])
+def test_a_doubtful_region_is_a_place_if_it_is_as_large_as_a_stain(
+    side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In dirty film, lower odds are enough for one."""
+    odds = (STAIN_FROM + DEFECT_FROM) / 2
+    monkeypatch.setattr(places, "log_odds", lambda measures: np.full(len(measures.moved), odds))
+    here = scene()
+    here[60 : 60 + side, 140 : 140 + side] = 230
+    found = seen(here, scene(), scene())
+    assert len(found.regions) == 1
+    assert len(places_of(found, 0, {})) == (side == 16)
 
 
 def test_no_region_is_no_place() -> None:
