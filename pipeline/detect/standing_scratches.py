@@ -37,6 +37,7 @@ CROWD = 5  # lines of a block from which they are a grid, a fence, a wall
 DARK, EDGE = 26.0, 0.03  # code values of a black border; share of the width beside it
 
 Bands = NDArray[np.float32]  # (bands, columns), code values
+Mask = NDArray[np.bool_]  # (bands, columns)
 Many = NDArray[np.float32]  # (frames, bands, columns), code values
 
 
@@ -130,7 +131,7 @@ def lines_of(bands: Many) -> list[Line]:
     return [line for line in kept if line.depth <= DEEPEST]
 
 
-def _line(x: int, bright: bool, seen: Bands, quiet: Bands, depths: Many, grounds: Many) -> Line:
+def _line(x: int, bright: bool, seen: Mask, quiet: Mask, depths: Many, grounds: Many) -> Line:
     at = np.flatnonzero(seen[:, x])
     between = np.s_[at[0] : at[-1] + 1, x]
     own = np.median(depths[:, at], axis=0)  # (bands, columns)
@@ -140,7 +141,7 @@ def _line(x: int, bright: bool, seen: Bands, quiet: Bands, depths: Many, grounds
     return Line(
         x, bright, int(at[0]), int(at[-1]),
         length=len(at) / len(seen),
-        whole=float(seen[between][quiet[between] > 0].mean()),
+        whole=float(seen[between][quiet[between]].mean()),
         grounds=int(along.sum() + past.sum()),
         soft=float(np.median(beside / np.maximum(own[:, x], SEEN))),
         depth=float(np.quantile(own[:, x], 0.9)),
