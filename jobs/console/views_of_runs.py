@@ -6,6 +6,7 @@ _DRIFTING = (
     "psnr_to_source_db", "ssim_to_source", "noise_sigma_after", "flicker_after", "blur_after",
     "blockiness_after", "defect_share", "share_changed",
 )  # fmt: skip
+_OF_CANARIES = "canary_gain_db", "canary_repaired", "canary_harmed"
 
 
 RUNS: dict[str, View] = {
@@ -169,8 +170,8 @@ RUNS: dict[str, View] = {
         },
     ),
     "drift": View(
-        "How the medians of the measures of a collection move from run to run, and what changed "
-        "between the two runs. The largest shift comes first.",
+        "How the medians of the measures of a collection and of the scores of its canaries move "
+        "from run to run, and what changed between the two runs. The largest shift comes first.",
         # The standard error of a median is 1.2533 times that of a mean (normal distribution), and
         # the standard deviation is 1.4826 times the median absolute deviation.
         f"""
@@ -180,9 +181,20 @@ RUNS: dict[str, View] = {
                 clips.seconds_model / nullif(clips.frames, 0) AS seconds_model_per_frame
             FROM clips LEFT JOIN runs USING (run)
             WHERE state = 'published' AND frames_reverted IS NULL
+        ), planted AS (
+            SELECT collections.collection, canaries.run, runs.code, canaries.recipe_sha256,
+                canaries.weights_sha256, psnr_restored_db - psnr_damaged_db AS canary_gain_db,
+                repaired AS canary_repaired, harmed AS canary_harmed
+            FROM canaries LEFT JOIN runs USING (run)
+            LEFT JOIN (SELECT clip_id, run, collection FROM clips) AS collections
+            USING (clip_id, run)
         ), measured AS (
-            UNPIVOT restored ON {", ".join(_DRIFTING)}, seconds_model_per_frame
-            INTO NAME measure VALUE value
+            FROM (
+                UNPIVOT restored ON {", ".join(_DRIFTING)}, seconds_model_per_frame
+                INTO NAME measure VALUE value
+            ) UNION ALL BY NAME FROM (
+                UNPIVOT planted ON {", ".join(_OF_CANARIES)} INTO NAME measure VALUE value
+            )
         ), medians AS (
             SELECT collection, measure, run, count(*) AS clips, median(value) AS median,
                 1.4826 * mad(value) AS spread, min(code) AS code, min(recipe_sha256) AS recipe,
@@ -207,9 +219,12 @@ RUNS: dict[str, View] = {
         ORDER BY abs(shift) DESC NULLS LAST, collection, measure, run
         """,
         columns={
-            "measure": word("The column of tables/clips; or seconds of the model by frame."),
+            "measure": word(
+                "The column of tables/clips; seconds of the model by frame; or a score of "
+                "canaries: canary_gain_db, canary_repaired, canary_harmed."
+            ),
             "previous_run": word("The run before with clips of this collection."),
-            "clips": count("Clips of the collection that the run restored."),
+            "clips": count("Clips of the collection that the run restored, or canaries.", ""),
             "median": number("Median of the measure.", "of the measure"),
             "previous_median": number("Median in the run before.", "of the measure"),
             "spread": number("Robust standard deviation of the measure.", "of the measure"),

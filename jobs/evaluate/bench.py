@@ -106,21 +106,15 @@ def measures_loop(frames: int) -> float:
     """
     import cv2
 
-    from pipeline.detect.frame_changes import ChangeMeter, chroma_of
-    from pipeline.detect.measure import ClipMeasure, planes_to_luma
-    from pipeline.measures.meter import FrameMeter
+    from pipeline.measures.clip import Meters
 
     cv2.setNumThreads(1)
     made = [[_planes(f) for f in drawn(frames, WIDTH, HEIGHT, seed)] for seed in (0, 1)]
-    measure, departures, signals = ClipMeasure(), ChangeMeter(), FrameMeter(PIXELS)
+    meters = Meters("yuv420p", PIXELS)
     started = time.process_time()
     for before, after in zip(*made, strict=True):
-        one, other = (planes_to_luma(planes, "yuv420p", 8) for planes in (before, after))
-        measure.add(one, other)
-        colours = zip(*(chroma_of(p, "yuv420p") for p in (before, after)), strict=True)
-        departures.add(one, other, list(colours), 8)
-        signals.add((before, after), (one, other))
-    measure.summary(), departures.rows(), list(signals.rows())
+        meters.add(before, after)
+    meters.summary(), meters.frames()
     return time.process_time() - started
 
 

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 from jobs.console.html import Html, Part, join, tag
 from jobs.console.output import grouped
+from jobs.report.curves.plots import curves_section
+from jobs.report.decide import access_section
 from jobs.report.entry import (
     ReportEntry,
     badge,
@@ -24,8 +26,8 @@ from jobs.report.kept import kept_section
 from jobs.report.lost import lost_section
 from jobs.report.measures import MEASURES, SCORES, change_in_words, fall
 from jobs.report.player import player_section
-from jobs.report.plots import curves, timings
 from jobs.report.regions import regions_section
+from jobs.report.timings import timings
 from jobs.report.words import commands_section, words_section
 from pipeline.clip.clip import WITHOUT_PICTURES
 from pipeline.detect.metrics import PSNR_CAP_DB
@@ -49,11 +51,12 @@ def clip_page(entry: ReportEntry, previous: str, following: str, out: str = "OUT
         lost_section(entry),
         _reason(entry),
         _withheld(entry),
+        access_section(entry, out),
     ]
     sections += [player_section(entry), frames_section(entry), regions_section(entry, out)]
-    sections += [kept_section(entry), commands_section(entry, out)]
+    sections += [kept_section(entry), commands_section(entry, out), curves_section(entry)]
     cards = [_measures(entry), _against_truth(entry), timings(entry)]
-    cards += [curves(entry), _technical(entry), _identity(entry)]
+    cards += [_technical(entry), _identity(entry)]
     shown = [card for card in cards if card is not None]
     sections.append(tag("section", *shown, class_="cards"))
     sections += [words_section(), _raw(entry)]

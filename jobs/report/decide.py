@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 from jobs.console.html import Html, Part, tag
-from jobs.report.entry import ReportEntry
+from jobs.report.entry import MADE, ReportEntry
 
 CHOICES = {
     "": "none",
@@ -17,6 +17,37 @@ CHOICES = {
     "rerun": "rerun: restore it again",
     "revert": "revert: put the whole source back",
 }
+
+
+def access_section(entry: ReportEntry, out: str) -> Html | None:
+    """What a decision does to the access copy; None if the clip has none that waits for one."""
+    if not entry.access:
+        return None
+    if entry.access == MADE:
+        who = (
+            f"{entry.review['by']} accepted" if entry.decision == "accept" and entry.review else ""
+        )
+        name = (
+            tag("a", "access copy", href=entry.access_link) if entry.access_link else "access copy"
+        )
+        words: list[Part] = [
+            "The ", name, f" of this clip was made when {who or 'a person accepted'} the clip. "
+            "It is deleted if the clip is no longer accepted: by a revert, a rerun or a question.",
+        ]  # fmt: skip
+        return tag("section", tag("h2", "Access copy"), tag("p", *words), class_="notice held")
+    command = f"review accept {shlex.quote(entry.clip_id)} --by NAME --out {shlex.quote(out)}"
+    return tag(
+        "section",
+        tag("h2", "Access copy: it waits for you"),
+        tag(
+            "p",
+            "The master is published. The access copy, the small film for readers, is not made "
+            "yet: the recipe of this clip asks that a person accepts the clip first. This command "
+            "accepts it and makes the copy:",
+        ),
+        tag("p", tag("code", f"archive-restore {command}", tabindex=0)),
+        class_="notice held",
+    )
 
 
 def decide_form(entry: ReportEntry) -> Html:

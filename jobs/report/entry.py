@@ -9,9 +9,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import pyarrow as pa
+
 from jobs.console.html import Html, Part, join, page, tag
 from jobs.console.output import grouped
 from pipeline.detect.metrics import PSNR_CAP_DB
+from schemas.verdict_rules import Rules, built_in_rules
 
 Row = Mapping[str, object]
 UNPUBLISHED = ("failed", "quarantined", "held")  # worst first
@@ -19,6 +22,7 @@ VERDICTS = {  # the most suspicious first
     "fail": "fail", "needs_review": "needs review", "pass": "pass", "untouched": "untouched"
 }  # fmt: skip
 FLAGGED = ("fail", "needs_review")
+WAITS, MADE = "waits", "made"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class ReportEntry:
 
     row: Row
     pictures: ClipPictures = ClipPictures()
-    curves: Sequence[Row] = ()
+    curves: pa.Table | None = None  # of `jobs.report.curves.data`
     output_link: str = ""
     regions: Sequence[Row] = ()  # of tables/regions: those to show, suspects first
     worst: Sequence[tuple[int, str]] = ()  # the worst frame of each measure, and its name
@@ -48,6 +52,9 @@ class ReportEntry:
     shots: Sequence[Row] = ()  # of tables/shots
     review: Row | None = None  # of tables/reviews: the last one
     unrestored: Sequence[str] = ()  # streams that are not restored, or not kept
+    access: str = ""  # of an access copy that waits for a person: WAITS or MADE
+    access_link: str = ""  # to this copy, if it was made
+    rules: Rules = field(default_factory=built_in_rules)  # of the clip's recipe
 
     @property
     def clip_id(self) -> str:

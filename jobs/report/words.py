@@ -30,6 +30,8 @@ WORDS = {
     "code value": "The number that a sample has in the file, on a scale of 0 to 255.",
     "recipe": "The settings of a restoration. Its digest (SHA-256) names them exactly.",
     "SHA-256": "A digest of a file: another file has another one.",
+    "canary": "Damage that the program plants on a clean shot, in memory, to measure the model.",
+    "access copy": "The small film for readers, beside the master.",
     "change map": "A picture of where, how much and why each pixel was changed.",
 }
 

@@ -13,19 +13,20 @@ import os
 import posixpath
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 
 from jobs.report.clip_page import clip_page
-from jobs.report.entry import ClipPictures, ReportEntry, Row, worst_first
+from jobs.report.curves.data import curves_of
+from jobs.report.entry import MADE, WAITS, ClipPictures, ReportEntry, worst_first
 from jobs.report.film import Film, joined, spans_to_show
 from jobs.report.fleet.data import fleet
 from jobs.report.fleet.page import fleet_page
@@ -41,9 +42,11 @@ from pipeline.detect.change_film import SUFFIX
 from pipeline.sources.fetch import fetched
 from pipeline.store import layout, storage
 from pipeline.store.cache import local_copy
+from pipeline.undo.access import access_copy
 from schemas import strict_json
-from schemas.errors import ClipFault
-from schemas.recipe import Limits
+from schemas.errors import ArchiveError, ClipFault
+from schemas.recipe import Limits, parse_recipe_table
+from schemas.verdict_rules import rules_with
 
 # One row for each clip: the last one that restored it, not one that found it up to date. Its
 # access class and notes come from the last run.
@@ -55,25 +58,6 @@ SELECT * REPLACE (
 QUALIFY row_number() OVER (PARTITION BY clip_id ORDER BY state = 'up_to_date', run DESC) = 1
 ORDER BY clip_id
 """
-CURVE_POINTS = 600  # at most, in one curve
-# Measures by frame; a long clip is binned. Brightness is sampled: a mean would hide the flicker.
-CURVES_OF = """
-WITH latest AS (
-    SELECT * FROM frames WHERE clip_id IN ({clips})
-    QUALIFY run = max(run) OVER (PARTITION BY clip_id)
-), binned AS (
-    SELECT *, frame // (1 + max(frame) OVER (PARTITION BY clip_id) // {points}) AS bin
-    FROM latest
-)
-SELECT clip_id, min(frame) AS frame, min(shot) AS shot,
-    arg_min(mean_luma_before, frame) AS mean_luma_before,
-    arg_min(mean_luma_after, frame) AS mean_luma_after,
-    avg(noise_sigma_before) AS noise_sigma_before, avg(noise_sigma_after) AS noise_sigma_after,
-    min(psnr_to_source_db) AS psnr_to_source_db, max(largest_change) AS largest_change,
-    max(pixels_changed) AS pixels_changed
-FROM binned GROUP BY clip_id, bin ORDER BY clip_id, bin
-"""
-CLIPS_PER_QUERY = 50
 FILM = "film.webm"
 MOST_AT_ONCE = 4  # clips whose pictures are taken at the same time; one waits for the disk
 
@@ -120,7 +104,7 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
         return query(out, sql)
 
     rows = [entry.row for entry in entries if entry.text("output_uri")]
-    curves = _curves(out, [str(row["clip_id"]) for row in rows])
+    curves = curves_of([str(row["clip_id"]) for row in rows], ask)
     regions, worst, findings = (
         worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
     )  # fmt: skip
@@ -128,7 +112,7 @@ def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
     return [
         replace(
             entry,
-            curves=curves.get(entry.clip_id, ()),
+            curves=curves.get(entry.clip_id),
             regions=regions.get(entry.clip_id, ()),
             worst=worst.get(entry.clip_id, ()),
             findings=[f for f in findings.get(entry.clip_id, ()) if not f["put_back"]],
@@ -146,21 +130,32 @@ def _with_files(out: str, entry: ReportEntry) -> ReportEntry:
     if not entry.text("output_uri"):
         _without_pictures(folder)
         return entry
-    address, unrestored = link(out, entry.text("output_uri")), _unrestored(entry)
-    entry = replace(entry, output_link=address, unrestored=unrestored)
+    entry = replace(with_record(out, entry), output_link=link(out, entry.text("output_uri")))
     if entry.text("access_class") in WITHOUT_PICTURES:
         _without_pictures(folder)
         return entry
     return replace(entry, pictures=_pictures(entry, folder))
 
 
-def _unrestored(entry: ReportEntry) -> list[str]:
-    """Sentences about streams that are in the file unrestored, or that it lacks."""
+def with_record(out: str, entry: ReportEntry) -> ReportEntry:
+    """The clip with what its record says; as it is if the record cannot be read."""
+    uri = entry.text("output_uri")
     try:
-        record = json.loads(storage.read_bytes(f"{entry.text('output_uri')}.json"))
-        streams = list(record["streams"])
-    except (ClipFault, ValueError, KeyError, TypeError):
-        return []
+        record = json.loads(storage.read_bytes(f"{uri}.json"))
+        entry = replace(entry, unrestored=_unrestored(record["streams"]))
+        recipe = parse_recipe_table(record["recipe"], "the record")
+        copy = access_copy(record)
+    except (ClipFault, ArchiveError, ValueError, KeyError, TypeError):
+        return entry
+    entry = replace(entry, rules=rules_with(recipe.rules))
+    if copy is not None:
+        beside = f"{uri.rpartition('/')[0]}/{copy.name}"
+        return replace(entry, access=MADE, access_link=link(out, beside))
+    return replace(entry, access=WAITS) if recipe.access_waits else entry
+
+
+def _unrestored(streams: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Sentences about streams that are in the file unrestored, or that it lacks."""
     found = []
     for stream in streams:
         name = f"Stream {stream['index']} ({stream['codec']} {stream['kind']})"
@@ -185,22 +180,6 @@ def link(out: str, uri: str) -> str:
     if not uri.startswith(base):
         return ""
     return quote(posixpath.join("..", "..", uri.removeprefix(base)))
-
-
-def _curves(out: str, clips: list[str]) -> dict[str, list[Row]]:
-    """Return the rows of tables/frames to draw, by clip."""
-    from jobs.console.query import query
-
-    found: dict[str, list[Row]] = defaultdict(list)
-    for start in range(0, len(clips), CLIPS_PER_QUERY):
-        names = ", ".join(_quoted(clip) for clip in clips[start : start + CLIPS_PER_QUERY])
-        for row in query(out, CURVES_OF.format(clips=names, points=CURVE_POINTS)).to_pylist():
-            found[row["clip_id"]].append(row)
-    return found
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _pictures(entry: ReportEntry, folder: str) -> ClipPictures:

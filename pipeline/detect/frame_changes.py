@@ -1,8 +1,7 @@
 """How a restored frame departs from its source, at its worst place: for the rules of a verdict.
 
 Frames are compared at 320 columns, where grain is weak, after the exposure is matched. So neither
-less grain nor a corrected exposure counts as a strong change. A frame is out of step if the parts
-of its picture that move look like another frame of the source.
+less grain nor a corrected exposure counts as a strong change.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import Luma, Plane, Planes
+from pipeline.detect.out_of_step import out_of_step
 from pipeline.detect.verdict import Box
 
 WIDTH = 320  # columns at which frames are compared; smaller frames keep their size
@@ -23,12 +23,6 @@ STRONG = 16.0  # code values of 8 bits by which a pixel changed strongly
 GAP = 7  # pixels of the small frame that do not part a region
 DARKEST = 8.0  # code values: darker pixels do not show the exposure
 TILES = 8  # tiles in a row and in a column, whose means are compared
-BLOCK = 20  # side of the blocks that show motion, in pixels of the small frame
-STILL = 4.0  # code values squared: a block that changes less does not move
-MOVING = 0.1  # share of a block's pixels that change if it moves: dirt changes fewer
-CLEARLY = 3.0  # the motion of a block over the restoration's own difference, to tell frames apart
-NEARER = 2.0  # how much nearer another frame must be
-ENOUGH = 0.1  # share of blocks that must move
 EDGES = 0.9  # quantile of the gradient above which a pixel lies on an edge
 LEAST_EDGE = 4.0  # code values of gradient
 LEAST_DETAIL = 2.0  # code values of gradient: finer detail may be grain
@@ -39,7 +33,7 @@ MEASURES = (
     "detail_kept", "out_of_step",
 )  # fmt: skip
 
-Grid = NDArray[np.float32]  # a number for each tile or block
+Grid = NDArray[np.float32]  # a number for each tile
 
 
 class _Pair(NamedTuple):
@@ -47,6 +41,11 @@ class _Pair(NamedTuple):
 
     source: Luma
     restored: Luma
+
+    @property
+    def same(self) -> bool:
+        """Whether the restored frame is the source's."""
+        return self.restored is self.source
 
 
 class ChangeMeter:
@@ -64,9 +63,18 @@ class ChangeMeter:
         self._near: deque[_Pair | None] = deque(maxlen=3)  # of this shot; None: skipped
 
     def add(
-        self, before: Luma, after: Luma, chroma: Sequence[tuple[Plane, Plane]] = (), depth: int = 8
+        self,
+        before: Luma,
+        after: Luma,
+        chroma: Sequence[tuple[Plane, Plane]] = (),
+        depth: int = 8,
+        small: tuple[Luma, Luma] | None = None,
     ) -> None:
-        """Measure the next frame: luma (H, W) in 8-bit code values, pairs of planes of `depth`."""
+        """Measure the next frame: luma (H, W) in 8-bit code values, pairs of planes of `depth`.
+
+        `small`: both lumas by `small_of`, if they are known. If `after` is the very array `before`,
+        nothing was changed, and little is left to measure.
+        """
         frame = len(self._rows)
         if frame in self._starts:
             self._end_shot()
@@ -75,7 +83,7 @@ class ChangeMeter:
         if frame in self._skipped:
             self._near.append(None)
             return
-        pair = _Pair(_small(before), _small(after))
+        pair = _Pair(*(small or small_pair(before, after)))
         for name, number, box in _changes(before, after, pair, chroma, depth):
             self._rows[-1][name] = number
             if box is not None:
@@ -111,7 +119,7 @@ class ChangeMeter:
 
     def _step(self, frame: int, own: _Pair | None, one: _Pair | None, other: _Pair | None) -> None:
         if own and one and other:
-            self._rows[frame]["out_of_step"] = _out_of_step(own, one.source, other.source)
+            self._rows[frame]["out_of_step"] = out_of_step(*own, one.source, other.source)
 
 
 def chroma_of(planes: Planes, pix_fmt: str) -> list[Plane]:
@@ -128,13 +136,17 @@ def _changes(
     before: Luma, after: Luma, pair: _Pair, chroma: Sequence[tuple[Plane, Plane]], depth: int
 ) -> Iterator[tuple[str, float, Box | None]]:
     """Yield name, number and box of the measures that compare the values of tiles."""
-    shifts = [np.abs(_tiles(b) - _tiles(a)) / (1 << (depth - 8)) for b, a in chroma]
-    if shifts:
-        yield "chroma_shift", *_worst(np.maximum.reduce(shifts), before.shape)
-    fine = _texture(after[::2]) - _texture(before[::2])
-    coarse = _texture(pair.restored) - _texture(pair.source)
-    yield "texture_added", *_worst(np.maximum(fine, coarse), before.shape)
-    source, restored = (np.diff(cv2.blur(image, (3, 3)), axis=1) for image in pair)
+    nothing = np.zeros((min(TILES, before.shape[0]), min(TILES, before.shape[1])), np.float32)
+    if chroma:
+        shifts = [np.abs(_tiles(_less(b, a))) / (1 << (depth - 8)) for b, a in chroma if b is not a]
+        yield "chroma_shift", *_worst(np.maximum.reduce(shifts or [nothing]), before.shape)
+    added = nothing
+    if after is not before:
+        fine = _texture(after[::2]) - _texture(before[::2])
+        added = np.maximum(fine, _texture(pair.restored) - _texture(pair.source))
+    yield "texture_added", *_worst(added, before.shape)
+    source = _gradient(pair.source)
+    restored = source if pair.same else _gradient(pair.restored)
     yield "edges_kept", _edges_kept(source, restored), None
     if worst := _detail_kept(source, restored):
         kept, box = worst
@@ -150,11 +162,31 @@ def _worst(tiles: Grid, shape: tuple[int, ...]) -> tuple[float, Box]:
     return float(tiles[row, column]), box
 
 
-def _tiles(plane: Plane) -> Grid:
+def _less(one: Plane, other: Plane) -> Luma:
+    """One plane less the other."""
+    return np.asarray(cv2.subtract(one, other, dtype=cv2.CV_32F), np.float32)
+
+
+def _tiles(values: Luma) -> Grid:
     """The mean of each tile."""
-    size = min(TILES, plane.shape[1]), min(TILES, plane.shape[0])
-    values = np.asarray(plane, np.float32)
-    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+    strips = _strips(values, min(TILES, values.shape[0]))
+    return _strips(np.ascontiguousarray(strips.T), min(TILES, values.shape[1])).T
+
+
+def _strips(values: Luma, count: int) -> Luma:
+    """The mean of each of `count` equal strips of lines. A line may lie in two of them, in parts.
+
+    That is what OpenCV's INTER_AREA gives, in a fifth of its time.
+    """
+    height = values.shape[0]
+    if count == height:
+        return values
+    edges = np.arange(count + 1) * (height / count)
+    lines = np.minimum(edges.astype(np.int64), height - 1)
+    parts = (edges - lines)[:, None].astype(np.float32) * values[lines]  # of the line at an edge
+    parts[-1] = 0  # the last strip has all of its lines
+    sums = np.add.reduceat(values, lines[:-1], axis=0)
+    return np.asarray((sums + parts[1:] - parts[:-1]) * np.float32(count / height), np.float32)
 
 
 def _texture(luma: Luma) -> Grid:
@@ -165,8 +197,14 @@ def _texture(luma: Luma) -> Grid:
     """
     if luma.shape[1] < 3:
         return np.zeros((1, 1), np.float32)
-    detail = luma[:, 2:] + luma[:, :-2] - 2 * luma[:, 1:-1]
-    return np.sqrt(_tiles(detail * detail) / 6)
+    detail = cv2.filter2D(luma, cv2.CV_32F, np.array([[1, -2, 1]], np.float32))[:, 1:-1]
+    return np.sqrt(_tiles(cv2.multiply(detail, detail)) / 6)
+
+
+def _gradient(small: Luma) -> Luma:
+    """The differences along the lines after a blur."""
+    smooth = cv2.blur(small, (3, 3))
+    return np.asarray(cv2.subtract(smooth[:, 1:], smooth[:, :-1]), np.float32)
 
 
 def _edges_kept(source: Luma, restored: Luma) -> float:
@@ -175,11 +213,24 @@ def _edges_kept(source: Luma, restored: Luma) -> float:
     Noise averages out, because the sign of an edge counts. NaN on a frame without edges.
     """
     strength = np.abs(source)
-    on_edge = strength > max(float(np.quantile(strength[::3, ::3], EDGES)), LEAST_EDGE)
-    if np.count_nonzero(on_edge) < on_edge.size // 100:
+    edge = max(_quantile(strength[::3, ::3], EDGES), LEAST_EDGE)
+    on_edge = np.flatnonzero(strength > edge)
+    if on_edge.size < strength.size // 100:
         return NAN
-    kept = np.dot(np.sign(source[on_edge]), restored[on_edge]) / strength[on_edge].sum()
-    return float(kept)
+    if restored is source:
+        return 1.0
+    had, has = source.reshape(-1)[on_edge], restored.reshape(-1)[on_edge]
+    return float(np.dot(np.sign(had), has) / np.abs(had).sum())
+
+
+def _quantile(values: Luma, part: float) -> float:
+    """As `numpy.quantile`, in a fifth of its time."""
+    flat = values.reshape(-1)
+    rank, over = divmod(part * (flat.size - 1), 1)
+    low = int(rank)
+    high = min(low + 1, flat.size - 1)
+    found = np.partition(flat, (low, high))
+    return float(found[low] + over * (found[high] - found[low]))
 
 
 def _detail_kept(source: Luma, restored: Luma) -> tuple[float, Box] | None:
@@ -190,16 +241,25 @@ def _detail_kept(source: Luma, restored: Luma) -> tuple[float, Box] | None:
     strength = np.abs(source)
     fine = (strength > LEAST_DETAIL).astype(np.float32)
     size = max(source.shape[1] // TILES, 3), max(source.shape[0] // TILES, 3)
-    full, had, has = (
-        cv2.blur(values, size, borderType=cv2.BORDER_CONSTANT)
-        for values in (fine, fine * strength, fine * np.sign(source) * restored)
-    )
-    kept = np.where(full > FULL, has / np.maximum(had, 1e-6), np.inf)
-    row, column = divmod(int(kept.argmin()), kept.shape[1])
-    if not np.isfinite(kept[row, column]):
+    full = _window_mean(fine, size) > FULL
+    if not full.any():
         return None
+    if restored is source:
+        least, at = 1.0, int(full.argmax())
+    else:
+        signed = cv2.copyTo(restored, (source > LEAST_DETAIL).view(np.uint8))
+        signed -= cv2.copyTo(restored, (source < -LEAST_DETAIL).view(np.uint8))
+        had, has = (_window_mean(values, size) for values in (fine * strength, signed))
+        kept = np.where(full, has / np.maximum(had, 1e-6), np.inf)
+        at = int(kept.argmin())
+        least = float(kept.reshape(-1)[at])
+    row, column = divmod(at, full.shape[1])
     x, y = max(column - size[0] // 2, 0), max(row - size[1] // 2, 0)
-    return float(kept[row, column]), (x, y, *size)
+    return least, (x, y, *size)
+
+
+def _window_mean(values: Luma, size: tuple[int, int]) -> Luma:
+    return np.asarray(cv2.blur(values, size, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def _scaled(box: Box, small: tuple[int, ...], shape: tuple[int, ...]) -> Box:
@@ -211,10 +271,12 @@ def _scaled(box: Box, small: tuple[int, ...], shape: tuple[int, ...]) -> Box:
 
 def _largest_region(pair: _Pair) -> tuple[float, float, Box | None]:
     """The share of strongly changed pixels, that of the largest region of them, and its box."""
-    change = cv2.blur(pair.restored - _exposed(pair), (3, 3))
-    strong = (np.abs(change) > STRONG).astype(np.uint8)
-    if not strong.any():
+    if pair.same:
         return 0.0, 0.0, None
+    change = cv2.blur(cv2.subtract(pair.restored, _exposed(pair)), (3, 3))
+    if cv2.norm(change, cv2.NORM_INF) <= STRONG:
+        return 0.0, 0.0, None
+    strong = (np.abs(change) > STRONG).astype(np.uint8)
     joined = cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     _, _, found, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     areas = found[1:, cv2.CC_STAT_AREA]
@@ -228,10 +290,10 @@ def _exposed(pair: _Pair) -> Luma:
     That is the curve by which flicker is corrected. It is fitted twice: pixels that are far from
     the first curve do not count in the second.
     """
-    seen = (pair.source > DARKEST) & (pair.restored > DARKEST)
-    if np.count_nonzero(seen) < seen.size // 20:
+    seen = np.flatnonzero(cv2.min(pair.source, pair.restored) > DARKEST)
+    if seen.size < pair.source.size // 20:
         return pair.source
-    x, y = np.log(pair.source[seen][::9]), np.log(pair.restored[seen][::9])
+    x, y = (np.log(luma.reshape(-1)[seen[::9]]) for luma in pair)
     slope, level = 1.0, float(np.median(y - x))
     for _ in range(2):
         off = np.abs(y - slope * x - level)
@@ -242,64 +304,18 @@ def _exposed(pair: _Pair) -> Luma:
             slope = float(((x - mean_x) * (y - mean_y)).mean()) / spread
         level = mean_y - slope * mean_x
     curve = np.exp(level + slope * np.log(np.maximum(np.arange(256), 1.0))).astype(np.float32)
-    return curve[np.clip(np.rint(pair.source), 0, 255).astype(np.uint8)]
+    rounded = cv2.add(pair.source, 0, dtype=cv2.CV_8U)  # saturated
+    return np.asarray(cv2.LUT(rounded, curve), np.float32)
 
 
-def _out_of_step(own: _Pair, one: Luma, other: Luma) -> float:
-    """The share of the moving blocks that look like another frame of the source.
-
-    A block moves if all three source frames differ in much of it: dirt is no motion. NaN if too
-    little moves.
-    """
-    pairs = ((own.source, one), (own.source, other), (one, other))
-    moved = np.minimum.reduce([_apart(*pair) for pair in pairs])
-    much = np.minimum.reduce([_share_changed(*pair) for pair in pairs]) >= MOVING
-    mine = _apart(own.restored, own.source)
-    nearest = np.minimum(_apart(own.restored, one), _apart(own.restored, other))
-    known = much & (moved > np.maximum(CLEARLY * np.minimum(mine, nearest), STILL))
-    if np.count_nonzero(known) < max(ENOUGH * known.size, 4):
-        return NAN
-    return float((mine > NEARER * nearest)[known].mean())
+def small_pair(before: Luma, after: Luma) -> tuple[Luma, Luma]:
+    """Both frames at `WIDTH` columns. One array if `after` is `before`."""
+    one = small_of(before)
+    return one, one if after is before else small_of(after)
 
 
-def _apart(one: Luma, other: Luma) -> Grid:
-    """Mean squared difference of each block, without the difference of the means."""
-    difference = _whole_blocks(one) - _whole_blocks(other)
-    means, squares = (_means(values) for values in (difference, difference * difference))
-    return np.asarray(np.maximum(squares - means * means, 0), np.float32)
-
-
-def _share_changed(one: Luma, other: Luma) -> Grid:
-    """The share of each block's pixels that change more than a still block.
-
-    The median change of the block is its exposure, and does not count.
-    """
-    difference = _whole_blocks(one) - _whole_blocks(other)
-    (high, wide), (rows, columns) = _blocks(difference), difference.shape
-    blocks = difference.reshape(high, rows // high, wide, columns // wide)
-    exposure = np.median(blocks, axis=(1, 3), keepdims=True)
-    changed = np.square(blocks - exposure) > STILL
-    return np.asarray(changed.mean((1, 3)), np.float32)
-
-
-def _whole_blocks(luma: Luma) -> Luma:
-    """A frame without the rest of its last blocks."""
-    high, wide = _blocks(luma)
-    return luma[: min(high * BLOCK, luma.shape[0]), : min(wide * BLOCK, luma.shape[1])]
-
-
-def _blocks(luma: Luma) -> tuple[int, int]:
-    """The number of blocks down and across: at least one."""
-    return max(luma.shape[0] // BLOCK, 1), max(luma.shape[1] // BLOCK, 1)
-
-
-def _means(values: Luma) -> Grid:
-    """The mean of each block."""
-    high, wide = _blocks(values)
-    return np.asarray(cv2.resize(values, (wide, high), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _small(luma: Luma) -> Luma:
+def small_of(luma: Luma) -> Luma:
+    """A frame (H, W) at `WIDTH` columns; itself if it has no more."""
     height, width = luma.shape
     if width <= WIDTH:
         return np.asarray(luma, np.float32)

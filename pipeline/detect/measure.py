@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from pipeline.clip.frames import Luma, Plane
 from pipeline.detect.metrics import METRICS, NAN, Box, PictureMetric, outside_of
 
 SIDES = ("before", "after")
+Images = tuple[Luma, Luma]
 # Costly metrics are measured on every EVERY-th frame. On frames above 600,000 pixels, the step is
 # pixels / PIXELS_PER_STEP.
 EVERY, PIXELS_PER_STEP = 4, 150_000
@@ -44,6 +45,20 @@ def metric_columns() -> dict[str, PictureMetric]:
     return columns
 
 
+def _each(function: Callable[[Luma], Luma], images: Images) -> Images:
+    """The function of both sides: once if they are one array."""
+    before = function(images[0])
+    return before, before if images[1] is images[0] else function(images[1])
+
+
+def _of_sides(name: str, metric: PictureMetric, frames: Sequence[Images]) -> dict[str, float]:
+    """A metric before and after: once if they are one array in each of the frames."""
+    before = metric.measure(*(images[0] for images in frames))
+    same = all(images[0] is images[1] for images in frames)
+    after = before if same else metric.measure(*(images[1] for images in frames))
+    return {f"{name}_before": before, f"{name}_after": after}
+
+
 class ClipMeasure:
     """Measures one clip: `add` every frame in presentation order, then `summary` and `frames`.
 
@@ -66,7 +81,7 @@ class ClipMeasure:
         self._shot = 0
         self._shots = array("q")
         self._columns = {name: array("d") for name in metric_columns()}
-        self._previous: tuple[Luma, Luma] | None = None
+        self._previous: dict[str, Images] = {}  # what metrics of a change see of the frame before
 
     def add(
         self,
@@ -78,9 +93,10 @@ class ClipMeasure:
         """Measure the next frame: luma of the source, the result and, if any, the reference.
 
         `repaired`: boxes of the regions that were repaired. Metrics of what lies outside leave them
-        out.
+        out. If `after` is the very array `before`, its metrics are taken from that.
         """
-        before, after = np.asarray(before, np.float32), np.asarray(after, np.float32)
+        same, before = after is before, np.asarray(before, np.float32)
+        after = before if same else np.asarray(after, np.float32)
         reference = None if reference is None else np.asarray(reference, np.float32)
         shapes = {image.shape for image in (before, after, reference) if image is not None}
         if len(shapes) > 1:
@@ -88,7 +104,7 @@ class ClipMeasure:
         frame = len(self._shots)
         if frame in self._starts[self._shot + 1 : self._shot + 2]:
             self._shot += 1
-            self._previous = None
+            self._previous = {}
         every = self._every or max(EVERY, before.size // PIXELS_PER_STEP)
         due = (frame - self._starts[self._shot]) % every == 0
         values: dict[str, float] = {}
@@ -106,19 +122,17 @@ class ClipMeasure:
         for name, column in self._columns.items():
             column.append(values.get(name, NAN))
         self._shots.append(self._shot)
-        self._previous = (before, after)
 
     def _measure(
         self, name: str, metric: PictureMetric, images: tuple[Luma, Luma], reference: Luma | None
     ) -> dict[str, float]:
         """The columns of one metric for one frame. A column that cannot be measured is missing."""
         if metric.kind == "frame":
-            return {f"{name}_{side}": metric.measure(images[i]) for i, side in enumerate(SIDES)}
+            return _of_sides(name, metric, (images,))
         if metric.kind == "change":
-            if self._previous is None:
-                return {}
-            pairs = zip(SIDES, images, self._previous, strict=True)
-            return {f"{name}_{side}": metric.measure(now, last) for side, now, last in pairs}
+            seen = images if metric.of is None else _each(metric.of, images)
+            last, self._previous[name] = self._previous.get(name), seen
+            return _of_sides(name, metric, (seen, last)) if last else {}
         values = {f"{name}_to_source{metric.suffix}": metric.measure(images[1], images[0])}
         if reference is not None:
             for side, image in zip(SIDES, images, strict=True):

@@ -132,7 +132,11 @@ def gain_step(luma: Luma, previous: Luma) -> float:
     the frame before. Optical flow (DIS, Kroeger et al. 2016) finds that place, so things that move
     or come into view hardly count. Places near black or white do not count. 0: too few places.
     """
-    now, last = _thumbnail(luma), _thumbnail(previous)
+    return gain_step_of(thumbnail(luma), thumbnail(previous))
+
+
+def gain_step_of(now: Luma, last: Luma) -> float:
+    """`gain_step` of two thumbnails."""
     even = now * (max(mean_luma(last), 1.0) / max(mean_luma(now), 1.0))
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     flow = finder.calc(_eight_bit(last), _eight_bit(even), np.zeros((*last.shape, 2), np.float32))
@@ -154,7 +158,8 @@ def _eight_bit(luma: Luma) -> NDArray[np.uint8]:
     return np.clip(luma, 0, 255).astype(np.uint8)
 
 
-def _thumbnail(luma: Luma) -> Luma:
+def thumbnail(luma: Luma) -> Luma:
+    """A frame at the size of `THUMBNAIL`."""
     rows = luma[:: 2 if luma.shape[0] >= 4 * THUMBNAIL[1] else 1]  # for speed
     return _float(cv2.resize(rows, THUMBNAIL, interpolation=cv2.INTER_AREA))
 
@@ -283,6 +288,7 @@ class PictureMetric:
     frame_name: str = ""  # the column in tables/frames, if it has another name
     suffix: str = ""  # unit, at the end of the column names
     costly: bool = False  # measured on every n-th frame of a shot only
+    of: Callable[[Luma], Luma] | None = None  # change: what is measured of each frame; None: all
 
 
 METRICS: dict[str, PictureMetric] = {
@@ -290,7 +296,9 @@ METRICS: dict[str, PictureMetric] = {
     "noise_sigma": PictureMetric(noise_sigma, "frame", mean_of, "code values", costly=True),
     "blur": PictureMetric(blur, "frame", mean_of, "0 to 1", costly=True),
     "blockiness": PictureMetric(blockiness, "frame", mean_of, "ratio", costly=True),
-    "flicker": PictureMetric(gain_step, "change", flicker_of, "percent", frame_name="gain_step"),
+    "flicker": PictureMetric(
+        gain_step_of, "change", flicker_of, "percent", frame_name="gain_step", of=thumbnail
+    ),
     "temporal_diff": PictureMetric(
         temporal_difference, "change", root_mean_square_of, "code values"
     ),

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from models.colour import PixelFormat
 from models.motion.flow import warp
 from pipeline.clip.frames import Luma, Planes
+from pipeline.detect.frame_changes import small_pair
 from pipeline.measures.change import Box, colour_difference, new_edges, seam
 from pipeline.measures.motion import (
-    SMALL,
     Link,
     linked,
     shared_detail_kept,
@@ -78,30 +78,38 @@ class FrameMeter:
         self._last: _Small | None = None  # of this shot
         self._count, self._begun, self._every = 0, 0, every
 
-    def add(self, planes: tuple[Planes, Planes], lumas: tuple[Luma, Luma]) -> None:
-        """Measure the next frame. Planes and luma (H, W, 8-bit scale), of source and restored."""
+    def add(
+        self,
+        planes: tuple[Planes, Planes],
+        lumas: tuple[Luma, Luma],
+        small: tuple[Luma, Luma] | None = None,
+    ) -> None:
+        """Measure the next frame. Planes and luma (H, W, 8-bit scale), of source and restored.
+
+        `small`: both lumas by `small_of`, if they are known. If both planes are one object, nothing
+        was changed, and only the source is measured.
+        """
         frame = self._count
         self._count += 1
         if frame in self._starts:
             self._end_shot()
             self._begun = frame
-        found: dict[str, float] = {}
-        for side, own, luma in zip(SIDES, planes, lumas, strict=True):
-            for name, value in self._signal(own, luma).items():
-                found[f"{name}_{side}"] = value
+        before = self._signal(planes[0], lumas[0])
+        after = before if planes[1] is planes[0] else self._signal(planes[1], lumas[1])
         for name, column in self._columns.items():
-            column.append(found.get(name, NAN))
+            what, _, side = name.rpartition("_")
+            column.append((before if side == "before" else after).get(what, NAN))
         self._steps.append(NAN)
         if frame in self._skipped:
             self._end_shot()
             return
         due = (frame - self._begun) % self._every == 0
-        now = _Small(frame, due, *map(_small, lumas))
+        now = _Small(frame, due, *(small or small_pair(*lumas)))
         if due:
             self._pair(frame, planes, lumas)
             self._set(frame, "new_edges", new_edges(now.source, now.restored))
         if (last := self._last) is not None:
-            self._steps[frame] = float(np.sqrt(np.square(now.change - last.change).mean()))
+            self._steps[frame] = cv2.norm(now.change, last.change) / TILES
             if due or last.due:
                 self._follow(last, now)
         self._last = now
@@ -113,9 +121,11 @@ class FrameMeter:
             self._support(last, (link, now.source))
         if now.due:
             now.earlier = link, last.source
-            for side in SIDES:
-                error = warping_error(now.side(side), last.side(side), link)
-                self._set(now.frame, f"warping_error_{side}", error)
+            error = warping_error(now.source, last.source, link)
+            self._set(now.frame, "warping_error_before", error)
+            if not (now.same and last.same):
+                error = warping_error(now.restored, last.restored, link)
+            self._set(now.frame, "warping_error_after", error)
 
     def rows(self) -> Iterator[dict[str, float]]:
         """The columns of tables/frames, one row for each frame. NaN: not measured."""
@@ -144,7 +154,8 @@ class FrameMeter:
     def _signal(self, planes: Planes, luma: Luma) -> dict[str, float]:
         """The measures of one side, of a frame alone."""
         depth, rgb = self._pixels.depth, self._pixels.family == "gbr"
-        byte = luma.astype(np.uint8)  # the bits below the eighth are cut
+        whole = depth == 8 and not rgb
+        byte = planes[0] if whole else luma.astype(np.uint8)  # bits below the eighth are cut
         found = {
             **(levels(byte) if rgb else levels(planes[0], depth)),
             "temporal_outliers": temporal_outliers(byte),
@@ -158,7 +169,9 @@ class FrameMeter:
 
     def _pair(self, frame: int, planes: tuple[Planes, Planes], lumas: tuple[Luma, Luma]) -> None:
         """The measures of both sides together, of a frame alone."""
-        mean, most = colour_difference(*planes, self._pixels)
+        mean = most = 0.0
+        if planes[1] is not planes[0]:
+            mean, most = colour_difference(*planes, self._pixels)
         self._set(frame, "colour_difference", mean)
         self._set(frame, "colour_difference_p95", most)
         if (step := seam(*lumas)) is not None:
@@ -207,21 +220,12 @@ class _Small:
 
     def __init__(self, frame: int, due: bool, source: Luma, restored: Luma) -> None:
         self.frame, self.due, self.source, self.restored = frame, due, source, restored
-        self.change: NDArray[np.float32] = cv2.resize(
-            restored - source, (TILES, TILES), interpolation=cv2.INTER_AREA
-        )
+        self.same = restored is source
+        self.change: NDArray[np.float32] = np.zeros((TILES, TILES), np.float32)
+        if not self.same:
+            change = cv2.subtract(restored, source)
+            cv2.resize(change, (TILES, TILES), dst=self.change, interpolation=cv2.INTER_AREA)
         self.earlier: tuple[Link, Luma] | None = None
-
-    def side(self, name: str) -> Luma:
-        return self.source if name == "before" else self.restored
-
-
-def _small(luma: Luma) -> Luma:
-    height, width = luma.shape
-    if width <= SMALL:
-        return np.asarray(luma, np.float32)
-    size = SMALL, max(round(height * SMALL / width), 1)
-    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _rounded(value: float) -> float:

@@ -1,6 +1,6 @@
 """What the motion of the source explains: measures of a frame and the frames beside it.
 
-The frames are small (`SMALL` columns), so grain is weak and the flow is cheap. The flow is that of
+The frames are small (`small_of`), so grain is weak and the flow is cheap. The flow is that of
 the source, for both sides, so a restored picture cannot move it.
 """
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from models.motion.flow import Flow, dis_flow, flow_search, warp
 from pipeline.clip.frames import Luma
 
-SMALL = 320  # columns
 OCCLUDED = 0.01, 0.5  # of the squared flows, and pixels squared: Ruder et al. 2016, section 3.2
 LEAST_CHANGE = 0.5  # code values (root mean square) of a change that has an energy worth a share
 LEAST_DETAIL = 2.0  # code values squared, that source and neighbours share

@@ -24,8 +24,9 @@ def levels(luma: Plane, depth: int = 8) -> dict[str, float]:
 
     YLOW is the least value at or below which a tenth of the pixels lie, YHIGH that of nine tenths.
     """
-    counts = np.bincount(luma.reshape(-1), minlength=1 << depth)
-    below = np.cumsum(counts)
+    values = 1 << depth
+    counts = cv2.calcHist([luma], [0], None, [values], [0, values])
+    below = np.cumsum(counts, dtype=np.int64)
     found = {
         "y_min": int(np.flatnonzero(counts)[0]),
         "y_low": int(np.searchsorted(below, round(luma.size * 0.1))),

@@ -7,19 +7,22 @@ and appears whole. `runs` is written last, so a run in `runs` has all its rows.
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import layout
+from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
 
 PART_ROWS = 200_000
+_PART = re.compile(r"part-(\d+)\.parquet")
+REVIEW_ROWS = 1000  # of a part that is written again for each review
 _ORDER = {
     "runs": ("run",),
     "clips": ("clip_id",),
@@ -69,14 +72,56 @@ def write_tables(
 
 
 def write_review(out: str, row: Mapping[str, object], store: Store = DIRECT) -> None:
-    """Write a review as its part of tables/reviews. Its column `run` is the id of the review.
+    """Add a review to the part of its day in tables/reviews. Its column `run` is its id.
 
-    Raises ValueError for a row that breaks the schema.
+    The part is replaced as a whole: a reader finds it with the row or without it. Writing a row
+    again changes nothing. Only the holder of the output's lease calls it. Raises ValueError for a
+    row that breaks the schema.
     """
-    run = str(row["run"])
-    day = date.fromisoformat(str(row["at"])[:10])
-    _write_table(
-        store, layout.table_folder(out, "reviews", day, run), [to_table("reviews", [row], run)]
+    clip, run = str(row["clip_id"]), str(row["run"])
+    new = to_table("reviews", [row], run)
+    at = date.fromisoformat(str(row["at"])[:10])
+    parts = dict[int, str]()
+    for uri in store.listing(layout.table_day(out, "reviews", at)):
+        folder, name = uri.split("/")[-2:]
+        if folder == run:
+            return  # an older code wrote each review into a folder of its own
+        if folder == layout.REVIEWS_OF_A_DAY and (number := _PART.fullmatch(name)):
+            parts[int(number[1])] = uri
+    last, old = max(parts, default=0), new.slice(0, 0)
+    if parts:
+        old = _with_columns_of(new, pq.read_table(io.BytesIO(store.read_bytes(parts[last]))))
+        if (clip, run) in zip(old["clip_id"].to_pylist(), old["run"].to_pylist(), strict=True):
+            return  # nothing comes after a row that is not finished, so it is in the last part
+        if len(old) >= REVIEW_ROWS:
+            last, old = last + 1, new.slice(0, 0)
+    folder = layout.table_folder(out, "reviews", at, layout.REVIEWS_OF_A_DAY)
+    store.write_bytes(layout.table_part(folder, last), to_parquet(pa.concat_tables([old, new])))
+
+
+def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
+    """The reviews whose id ends with one of `keys`: clip, and key of six hexadecimal digits."""
+    uris = []
+    for uri in storage.listing(layout.table(out, "reviews")):
+        folder = uri.split("/")[-2]
+        if folder == layout.REVIEWS_OF_A_DAY or folder[-6:] in keys:
+            uris.append(uri)
+    found = set()
+    for data in storage.read_many(uris).values():
+        rows = pq.read_table(io.BytesIO(data), columns=["clip_id", "run"])
+        found |= set(zip(rows["clip_id"].to_pylist(), rows["run"].to_pylist(), strict=True))
+    return {(clip, run[-6:]) for clip, run in found if run[-6:] in keys}
+
+
+def _with_columns_of(new: pa.Table, old: pa.Table) -> pa.Table:
+    """Rows that an older code may have written, with the columns of today."""
+    missing = pa.nulls(len(old))
+    columns = [
+        old[field.name] if field.name in old.column_names else missing for field in new.schema
+    ]
+    return pa.table(
+        [column.cast(field.type) for column, field in zip(columns, new.schema, strict=True)],
+        schema=new.schema,
     )
 
 

@@ -1,6 +1,7 @@
 """Clips, table rows and a page parser for the tests of the report."""
 
 import html.parser
+import re
 import sys
 import types
 from fractions import Fraction
@@ -13,13 +14,13 @@ import pyarrow as pa
 import pytest
 
 from jobs.console.views import create_views
-from jobs.report.plots import CURVES
+from jobs.report.curves.catalogue import ALL
 from pipeline.media.rgb import write_rgb
 from schemas.tables import PUBLISHED, schema
 
 FRAMES, SIZE = 20, (48, 64)
 HOSTILE = '<script>alert("1")</script>&'
-SERIES = [column for _, columns in CURVES.values() for column in columns.values()]
+SERIES = sorted({column for c in ALL for _, sql in c.columns for column in re.findall(r"\w+", sql)})
 MEASURES = {
     "noise_sigma_before": 4.0,
     "noise_sigma_after": 1.0,

@@ -77,7 +77,26 @@ def drift(runs: Sequence[Mapping[str, object]], column: str, words: str) -> Html
     medians = ((n, float(three[1])) for n, three in found)  # type: ignore[index]
     drawing = _drawing(words, *parts, box.curve(medians, class_="after"))
     ends = (night(runs[0]), night(runs[-1]))
-    return _with_axes(drawing, (_number(high), _number(low)), ends)
+    return _with_axes(drawing, (rounded(high), rounded(low)), ends)
+
+
+def drift_charts(runs: Sequence[Mapping[str, object]], measures: Mapping[str, str]) -> Html:
+    """A card with a chart for each measure that two runs have."""
+    cards = []
+    for column, name in measures.items():
+        words = f"{name}: medians of {len(runs)} runs"
+        if (chart := drift(runs, column, words)) is not None:
+            cards.append(tag("div", tag("h3", name), chart, class_="card"))
+    return tag("div", *cards, class_="grid")
+
+
+def changed(runs: Sequence[Mapping[str, object]]) -> Html:
+    """What the dashed lines of the charts mean, in words."""
+    lines = [
+        tag("li", f"before the run of {night(runs[n])}: {what}")
+        for n, what in changes(runs).items()
+    ]
+    return tag("ul", *lines) if lines else tag("p", "Code, recipe and weights did not change.")
 
 
 def changes(runs: Sequence[Mapping[str, object]]) -> dict[int, str]:
@@ -115,5 +134,6 @@ def _with_axes(drawing: Html, up: tuple[str, str], across: tuple[str, str]) -> H
     return tag("div", beside, drawing, below, class_="plot")
 
 
-def _number(value: float) -> str:
+def rounded(value: float) -> str:
+    """Three digits, with a real minus sign."""
     return f"{value:.3g}".replace("-", "\u2212")

@@ -20,6 +20,11 @@ DRIFTING = {  # columns of tables/clips whose medians are followed from run to r
     "flicker_after": "Flicker after, % of brightness",
     "blur_after": "Blur after, 0 to 1",
 }
+PLANTED = {  # scores of the canaries whose medians are followed, and their names
+    "gain_db": "Gain in PSNR, dB",
+    "repaired": "Share of the damage repaired",
+    "harmed": "Share of the rest harmed",
+}
 _PSNR_SHOWN = 60  # dB; two pictures that are further alike look the same
 # The number of a clip that a rule judges: the worst of its frames.
 _WORST = {
@@ -68,6 +73,21 @@ WITH made AS (
 SELECT runs.run, started, code, recipe, made.*, seconds FROM runs JOIN made USING (run)
 ORDER BY runs.run DESC LIMIT {NIGHTS}
 """
+_SCORES = ", ".join(f"quantile_cont({n}, [0.25, 0.5, 0.75]) AS {n}" for n in PLANTED)
+_CANARIES = f"""
+WITH scored AS (SELECT *, psnr_restored_db - psnr_damaged_db AS gain_db FROM canaries)
+SELECT run, any_value(code) AS code, min(recipe_sha256) AS recipe_sha256,
+    min(weights_sha256) AS weights_sha256, count(*) AS canaries, count(fault) AS faults, {_SCORES}
+FROM scored LEFT JOIN (SELECT run, code FROM runs) USING (run)
+GROUP BY run ORDER BY run DESC LIMIT {NIGHTS}
+"""
+# Scores of canaries that got worse from one run to the next.
+_FALLS = """
+SELECT * FROM drift WHERE drifted
+    AND (measure IN ('canary_gain_db', 'canary_repaired') AND shift < 0
+        OR measure = 'canary_harmed' AND shift > 0)
+ORDER BY run DESC, collection, measure LIMIT 10
+"""
 _COST = "SELECT * FROM cost_by_collection LIMIT 40"
 
 Ask = Callable[[str], pa.Table]
@@ -91,6 +111,8 @@ class Fleet:
     reasons: Sequence[Row] = ()
     spreads: Sequence[Spread] = ()
     runs: Sequence[Row] = ()  # the oldest first
+    canaries: Sequence[Row] = ()  # a row for each run that has some, the oldest first
+    falls: Sequence[Row] = ()
     costs: Sequence[Row] = ()
     waiting: Sequence[Row] = field(default_factory=list)
 
@@ -102,6 +124,8 @@ def fleet(ask: Ask) -> Fleet:
         reasons=ask(_REASONS).to_pylist(),
         spreads=_spreads(ask),
         runs=ask(_RUNS).to_pylist()[::-1],
+        canaries=ask(_CANARIES).to_pylist()[::-1],
+        falls=ask(_FALLS).to_pylist(),
         costs=ask(_COST).to_pylist(),
         waiting=ask("SELECT min(run) AS run, count(*) AS clips FROM review_queue "
                     "WHERE verdict IN ('fail', 'needs_review')").to_pylist(),

@@ -8,8 +8,10 @@ from urllib.parse import urlencode
 from jobs.console.html import Html, Part, tag
 from jobs.console.output import clock, grouped
 from jobs.report.entry import Row, badge, card, counted, css_class, document, state_name
-from jobs.report.fleet.charts import amount, bar, changes, distribution, drift, night, stack
+from jobs.report.fleet.canaries import canaries_section
+from jobs.report.fleet.charts import amount, bar, changed, distribution, drift_charts, night, stack
 from jobs.report.fleet.data import DRIFTING, Fleet, Spread
+from jobs.report.fleet.tables import scrolling_table
 from jobs.report.words import words_section
 from schemas.verdict_rules import MEASURES
 
@@ -34,8 +36,8 @@ def fleet_page(found: Fleet, out: str, written: str) -> str:
         tag("p", _lead(found), class_="lead"),
         tag("p", f"{out} · written {written}"),
     )
-    parts = [_nights(found), _reasons(found), _spreads(found.spreads), _drift(found)]
-    parts += [_throughput(found), _costs(found), words_section()]
+    parts = [_nights(found), _reasons(found), _spreads(found.spreads), canaries_section(found)]
+    parts += [_drift(found), _throughput(found), _costs(found), words_section()]
     return document("All clips and nights together", header, *parts)
 
 
@@ -46,22 +48,6 @@ def _lead(found: Fleet) -> str:
         return "No clip waits for a review."
     verb = "waits" if clips == 1 else "wait"
     return f"{counted(clips, 'clip')} {verb} for a review, the oldest since {night(row)}."
-
-
-def _table(
-    label: str, heads: Sequence[str], rows: Sequence[Sequence[Part]], words: int = 1
-) -> Html:
-    """A table that scrolls in its own place; the first `words` columns hold words."""
-    top = [tag("th", h, scope="col", class_="num" if n >= words else None)
-           for n, h in enumerate(heads)]  # fmt: skip
-    body = [
-        tag("tr", tag("th", row[0], scope="row"),
-            *(tag("td", cell, class_="num" if n >= words else None)
-              for n, cell in enumerate(row[1:], 1)))
-        for row in rows
-    ]  # fmt: skip
-    table = tag("table", tag("thead", tag("tr", *top)), tag("tbody", *body))
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _nights(found: Fleet) -> Html | None:
@@ -83,7 +69,7 @@ def _nights(found: Fleet) -> Html | None:
     ]  # fmt: skip
     return tag(
         "section", tag("h2", "Verdicts by night and collection"), tag("ul", *key, class_="key"),
-        _table("Verdicts by night and collection", heads, rows, words=3),
+        scrolling_table("Verdicts by night and collection", heads, rows, words=3),
     )  # fmt: skip
 
 
@@ -113,7 +99,7 @@ def _reasons(found: Fleet) -> Html:
         "The most frequent first. A clip counts once for each rule. Select a reason for its clips."
     )
     heads = ["reason", "what follows", "how often", "clips", "so far"]
-    return tag("section", head, tag("p", note), _table("Reasons", heads, rows, words=3))
+    return tag("section", head, tag("p", note), scrolling_table("Reasons", heads, rows, words=3))
 
 
 def _spreads(spreads: Sequence[Spread]) -> Html | None:
@@ -148,22 +134,12 @@ def _drift(found: Fleet) -> Html:
     head, runs = tag("h2", "Drift from run to run"), found.runs
     if len(runs) < 2:
         return tag("section", head, tag("p", "One run so far: there is nothing to compare."))
-    charts = []
-    for column, name in DRIFTING.items():
-        words = f"{name}: medians of {len(runs)} runs"
-        if (chart := drift(runs, column, words)) is not None:
-            charts.append(tag("div", tag("h3", name), chart, class_="card"))
-    marked = changes(runs)
-    lines = [tag("li", f"before the run of {night(runs[n])}: {what}") for n, what in marked.items()]
     note = (
         "A dot is the median of the clips that a run restored, its line the middle half of them. A "
         "dashed line marks a change of the version."
     )
-    changed = tag("ul", *lines) if lines else tag("p", "Code, recipe and weights did not change.")
-    return tag(
-        "section", head, tag("p", note), tag("div", *charts, class_="grid"),
-        tag("h3", "What changed"), changed,
-    )  # fmt: skip
+    charts = drift_charts(runs, DRIFTING)
+    return tag("section", head, tag("p", note), charts, tag("h3", "What changed"), changed(runs))
 
 
 def _throughput(found: Fleet) -> Html | None:
@@ -182,7 +158,7 @@ def _throughput(found: Fleet) -> Html | None:
     heads = ["run", "recipe", "clips", "frames", "time", "frames a second", "CPU hours"]
     heads += ["GPU hours", "working time for each second of film, s"]
     head = tag("h2", "Throughput")
-    return tag("section", head, _table("Throughput of each run", heads, rows, words=2))
+    return tag("section", head, scrolling_table("Throughput of each run", heads, rows, words=2))
 
 
 def _costs(found: Fleet) -> Html | None:
@@ -196,7 +172,7 @@ def _costs(found: Fleet) -> Html | None:
         [str(row["collection"] or "(none)"), *(_cost(row, column) for column in columns)]
         for row in found.costs
     ]
-    table = _table("Cost of each collection", ["collection", *columns.values()], rows)
+    table = scrolling_table("Cost of each collection", ["collection", *columns.values()], rows)
     return card("Cost of each collection", table)
 
 

@@ -226,7 +226,8 @@ def test_the_review_queue_has_what_nobody_decided_on(
 
 
 def test_drift_finds_a_planted_shift_and_no_other(tmp_path: Path) -> None:
-    """The second night has the first one's values in another order, the third has more noise."""
+    """The second night has the first one's values in another order, the third has more noise, and
+    its canaries score less."""
     values = [5.0 + (7 * n % 40) / 40 for n in range(40)]
     nights = [values, values[::-1], [value + 0.5 for value in values]]
     for number, noise in enumerate(nights):
@@ -236,13 +237,14 @@ def test_drift_finds_a_planted_shift_and_no_other(tmp_path: Path) -> None:
             for n, x in enumerate(noise)
         ]
         row: Row = {"run": run, "started": "2026-11-20T01:02:03+00:00", "clips": 40, "code": code}
-        write_tables(str(tmp_path), run, run[:8], clips, [], [], row)
+        planted = [canary(f"c{n}", 4 - (noise[n] - values[n]) - n % 5 / 9) for n in range(40)]
+        write_tables(str(tmp_path), run, run[:8], clips, [], [], row, canaries=planted)
     found = query(str(tmp_path), "SELECT measure, run, drifted, changed FROM drift").to_pylist()
-    assert len(found) == 4
+    assert len(found) == 2 * 4  # two measures of the clips, two scores of the canaries
     drifted = [row for row in found if row["drifted"]]
-    assert [(r["measure"], r["run"][:8], r["changed"]) for r in drifted] == [
-        ("noise_sigma_after", "20261122", "code")
-    ]
+    assert {(r["measure"], r["run"][:8], r["changed"]) for r in drifted} == {
+        ("noise_sigma_after", "20261122", "code"), ("canary_gain_db", "20261122", "code")
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

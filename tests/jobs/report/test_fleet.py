@@ -48,6 +48,12 @@ def fill(tables: Tables) -> None:
                 )
         bad = refused("bad", run=run, collection="news")
         tables["clips"].append(bad | {"run_date": night})
+        for n in range(20):
+            score = {"clip_id": f"c{n % 3}", "run": run, "shot": n, "start": 0, "preset": "film"}
+            score |= {"seed": n, "model": "base", "recipe_sha256": run[-1] * 64, "repaired": 0.9}
+            gain = 3 + n % 5 / 10 - (run == SECOND)
+            score |= {"psnr_damaged_db": 20.0, "psnr_restored_db": 20 + gain, "harmed": 0.01}
+            tables.setdefault("canaries", []).append(score)
         run_row = {"run": run, "code": "1", "recipe": "film", "seconds": 20.0}
         tables.setdefault("runs", []).append(run_row)
 
@@ -84,6 +90,21 @@ def test_drift_marks_what_changed_between_two_runs(found: Fleet) -> None:
     assert "1 clip of 4 above the limit of 0.7 % of the frame." in text
     assert "20 s2.00" in text  # 40 frames in 20 seconds
     assert faults(page) == []
+
+
+def test_a_fall_of_the_canaries_is_named_and_drawn(found: Fleet) -> None:
+    """The second night's gain is 1 dB less; what was repaired and harmed is the same."""
+    falls = [(row["measure"], row["collection"], row["run"]) for row in found.falls]
+    assert falls == [("canary_gain_db", "news", SECOND)]
+    page = fleet_page(found, "out", "now")
+    section = page[page.index('id="canaries"') :].partition("</section>")[0]
+    text = Page(section).text
+    assert "Run of 2026-11-30 22:00: the gain in PSNR, in dB, went from 3.2 to 2.2" in text
+    assert "Changed in between: recipe." in text
+    assert section.count("<polyline") == 3 and 'class="mark"' in section
+    assert "2026-11-30 22:00recipe200" in text  # the row of the table: 20 canaries, no fault
+    none = Page(fleet_page(Fleet(), "out", "now")).text
+    assert "No run has canaries." in none
 
 
 def test_a_reason_leads_to_its_clips_in_the_index(found: Fleet) -> None:

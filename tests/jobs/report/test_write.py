@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from jobs.report import write
+from jobs.report.curves.catalogue import ALL
+from jobs.report.curves.data import curves_of
 from jobs.report.entry import ReportEntry
 from jobs.report.stills import stills
 from jobs.report.worst import FRAME_MEASURES, worst_frames
@@ -17,6 +19,7 @@ from jobs.report.write import kept_streams, link, write_report
 from pipeline.runs.tables import write_tables
 from schemas.recipe import Limits
 from schemas.tables import FRAMES
+from schemas.verdict_rules import built_in_rules
 from tests.support.access import faults
 from tests.support.reports import (
     HOSTILE,
@@ -211,13 +214,16 @@ def test_the_last_row_that_says_what_was_made_counts(tables: Any, tmp_path: Path
 def test_curves_are_the_last_runs_and_few_enough_to_draw(tables: Any) -> None:
     frames = [
         {"clip_id": "it's", "run": run, "frame": i, "shot": i // 900}
-        | dict.fromkeys(SERIES, float(i % 4) if i % 4 == 0 or run == "r1" else None)
+        | dict.fromkeys(SERIES, float(i % 12) if i % 12 == 0 or run == "r1" else None)
         for run in ("r1", "r2")
         for i in range(1800)
     ]
     tables["frames"] += frames
-    (series,) = write._curves("out", ["it's"]).values()
-    assert [row["frame"] for row in series] == list(range(0, 1800, 3))
+    from jobs.console.query import query  # the stand-in
+
+    (table,) = curves_of(["it's"], lambda sql: query("", sql)).values()
+    series = table.to_pylist()
+    assert [row["frame"] for row in series] == list(range(0, 1800, 5))
     assert sum(a["shot"] != b["shot"] for a, b in pairwise(series)) == 1
     assert {row["noise_sigma_before"] for row in series} == {None, 0.0}
 
@@ -236,8 +242,12 @@ def test_the_tables_of_a_run_make_a_report(tmp_path: Path) -> None:
     write_report(out)
     good = Page((tmp_path / "report" / "clips" / "good.html").read_text())
     assert "75% less noise" in good.text
-    assert len(good.all("polyline")) == 7
-    assert len(good.all("line")) == 5 + 3  # cuts, and limits of rules
+    drawn = [len(curve.columns) for curve in ALL if not curve.dots]
+    assert len(good.all("polyline")) == sum(drawn)
+    assert len(good.all("use")) == len(ALL)  # the cuts, in every plot
+    assert good.all("path")[0]["d"] == "M555.6 0V100"
+    ruled = {rule.measure for rule in built_in_rules()} & {curve.measure for curve in ALL}
+    assert len(good.all("line")) == len(ruled) == 11
     assert "2 clips: 1 ready, 1 failed." in (tmp_path / "report" / "index.html").read_text()
 
 
@@ -279,12 +289,12 @@ def test_the_worst_frame_of_every_measure_is_found(tables: Any) -> None:
 def test_a_second_picture_is_told(tmp_path: Path) -> None:
     """The record of a file names its streams; without a record nothing is said."""
     entry = ReportEntry(published_row("a", restored=str(tmp_path / "a_rst.mkv")))
-    assert write._unrestored(entry) == []
+    assert list(write.with_record("", entry).unrestored) == []
     sound = {"index": 1, "kind": "audio", "codec": "flac", "action": "kept", "note": ""}
     streams = [sound, sound | {"index": 2, "kind": "video", "codec": "h264"}]
     streams.append(sound | {"index": 3, "kind": "data", "action": "dropped", "note": "no room"})
     (tmp_path / "a_rst.mkv.json").write_text(json.dumps({"streams": streams}))
-    first, second = write._unrestored(entry)
+    first, second = write.with_record("", entry).unrestored
     assert first.startswith("Stream 2 (h264 video) is a second picture. It is not restored")
     assert second == "Stream 3 (flac data) was dropped: no room."
 

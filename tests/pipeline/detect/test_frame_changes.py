@@ -108,3 +108,21 @@ def test_a_still_scene_without_its_dirt_is_not_out_of_step() -> None:
         sources.append(dirty)
     found = np.array(steps(sources, [scene] * FRAMES))
     assert not (found > 0.3).any()
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (97, 131), (83, 330)])
+def test_tiles_are_means_of_equal_areas(shape: tuple[int, int]) -> None:
+    """Those of a reference that enlarges each pixel, so that every tile has whole ones."""
+    rng = np.random.default_rng(0)
+    source, chroma = rng.uniform(0, 255, shape).astype(np.float32), np.zeros(shape, np.float32)
+    change = rng.uniform(0, 30, shape).astype(np.float32)
+    meter = ChangeMeter()
+    meter.add(source, source.copy(), [(chroma, change)], 8)
+    means = change.repeat(8, axis=0).repeat(8, axis=1)
+    means = means.reshape(8, shape[0], 8, shape[1]).mean(axis=(1, 3))
+    assert meter.rows()[0]["chroma_shift"] == pytest.approx(float(means.max()), rel=1e-5)
+    row, column = divmod(int(means.argmax()), 8)
+    assert meter.box(0, "chroma_shift") == (
+        x := round(column * shape[1] / 8), y := round(row * shape[0] / 8),
+        round((column + 1) * shape[1] / 8) - x, round((row + 1) * shape[0] / 8) - y,
+    )  # fmt: skip

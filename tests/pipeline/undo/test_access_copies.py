@@ -9,6 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from jobs.report.clip_page import clip_page
+from jobs.report.entry import ReportEntry
+from jobs.report.write import with_record
 from pipeline.proof.fixity import check_published
 from pipeline.proof.record import read_record
 from pipeline.runs.audit import verify
@@ -24,6 +27,7 @@ from tests.support.media.media_factory import Clip, write_clip
 from tests.support.media.seen import look
 from tests.support.premis_schema import breaches, texts
 from tests.support.published import publish, settings_for
+from tests.support.reports import Page, published_row
 
 WAITING = Recipe(profiles=("preservation", "access"), access_copies="accepted")
 
@@ -53,6 +57,23 @@ def master(out: str | Path) -> str:
 
 def copy_of(out: str | Path) -> Path:
     return Path(out, "clips", "reel", "reel_rst_sc.mp4")
+
+
+def page_of(out: Path) -> Page:
+    row = published_row("reel", restored=master(out))
+    return Page(clip_page(with_record(str(out), ReportEntry(row)), "", "", str(out)))
+
+
+def test_the_page_says_that_the_copy_waits_and_that_it_was_made(
+    waiting: Path, accepted: Path
+) -> None:
+    before, after = page_of(waiting), page_of(accepted)
+    assert "is not made yet: the recipe of this clip asks that a person accepts" in before.text
+    assert f"archive-restore review accept reel --by NAME --out {waiting}" in before.text
+    assert "not made yet" not in after.text
+    assert "of this clip was made when a person accepted the clip." in after.text
+    link = "../../clips/reel/reel_rst_sc.mp4"
+    assert link in after.addresses() and link not in before.addresses()
 
 
 def check(out: str | Path, there: bool) -> list[str]:
