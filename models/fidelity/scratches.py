@@ -22,7 +22,8 @@ ALONG = 25  # pixels along a scratch whose median is what it adds
 WIDEST = 1.6  # times its usual depth that a scratch may add
 LEAST = 0.25  # share of its usual depth from which it is there
 # Times its depth, and code values, by which both sides may differ: more is an edge of the scene.
-UNEVEN, LEAST_UNEVEN = 1.0, 8.0
+UNEVEN, LEAST_UNEVEN = 1.5, 8.0
+THIN = 0.5  # share of its depth that it may add at the ends of its width
 SHORTEST = 15  # rows of a part of a scratch
 FADE = 7  # rows over which a repair begins and ends
 
@@ -103,11 +104,12 @@ def erase(picture: Image, taken: Plane, scratch: Scratch) -> Repair | None:
 def _there(depth: Plane, apart: Plane, scratch: Scratch) -> Plane:
     """How far a scratch is there, for each row, (rows,) in [0, 1].
 
-    It is not where it would be much deeper than usual, nor where an edge of the scene lies, nor in
-    a few rows alone.
+    It is not where it would be much deeper than usual or wide, nor where an edge of the scene lies,
+    nor in a few rows alone.
     """
     deepest = depth.max(1)
     there = (deepest > LEAST * scratch.depth) & (deepest < WIDEST * scratch.depth)
+    there &= np.maximum(depth[:, 0], depth[:, -1]) < THIN * deepest
     there &= apart < max(UNEVEN * scratch.depth, LEAST_UNEVEN)
     rows = there.astype(np.uint8)[:, None]
     rows = cv2.morphologyEx(rows, cv2.MORPH_OPEN, np.ones((SHORTEST, 1), np.uint8))

@@ -1,11 +1,13 @@
 """Scratches that stand still: what is found in films as they are, and with a scratch drawn in.
 
 `python docs/experiments/scripts/standing_scratches.py FILM...` prints every scratch that is found
-in the films, and how many of the drawn ones are, by their depth in code values.
+in the films. With `--draw` before the films it draws scratches into their first 64 frames, and
+prints how many of them are found, by their depth in code values.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -44,16 +46,21 @@ def drawn(frames: np.ndarray, depth: int, multiply: bool) -> tuple[np.ndarray, i
 
 
 def main() -> None:
-    films, hits = [Path(name) for name in sys.argv[1:]], Counter[tuple[int, bool]]()
+    """Look at the films that the command line names."""
+    draw = "--draw" in sys.argv
+    films = [Path(name) for name in sys.argv[1 + draw :]]
+    if not draw:
+        for film in films:
+            for one in found(read_rgb(film)):
+                print(film.stem, one, flush=True)
+        return
+    hits = Counter[tuple[int, bool]]()
     for film in films:
-        for one in found(read_rgb(film)):
-            print(film.stem, one)
         start = np.stack(list(read_rgb(film, 0, FRAMES)))
-        for depth in DEPTHS:
-            for multiply in (False, True):
-                clip, column = drawn(start, depth, multiply)
-                near = any(abs(one.x - column) <= one.width for one in found(clip))
-                hits[depth, multiply] += near
+        for depth, multiply in itertools.product(DEPTHS, (False, True)):
+            clip, column = drawn(start, depth, multiply)
+            near = any(abs(one.x - column) <= one.width for one in found(clip))
+            hits[depth, multiply] += near
     for depth in DEPTHS:
         print(depth, "added", hits[depth, False], "multiplied", hits[depth, True], "of", len(films))
 
