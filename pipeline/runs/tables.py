@@ -22,7 +22,7 @@ from schemas.tables import PUBLISHED, check, schema
 
 PART_ROWS = 200_000
 _PART = re.compile(r"part-(\d+)\.parquet")
-REVIEW_ROWS = 1000  # of a part that is written again for each review
+DAY_ROWS = 1000  # of a part that is written again for each review or revert
 _ORDER = {
     "runs": ("run",),
     "clips": ("clip_id",),
@@ -72,31 +72,70 @@ def write_tables(
 
 
 def write_review(out: str, row: Mapping[str, object], store: Store = DIRECT) -> None:
-    """Add a review to the part of its day in tables/reviews. Its column `run` is its id.
+    """Add a review to tables/reviews, into the file of its day. Its column `run` is its id.
 
-    The part is replaced as a whole: a reader finds it with the row or without it. Writing a row
-    again changes nothing. Only the holder of the output's lease calls it. Raises ValueError for a
-    row that breaks the schema.
+    Writing a row again changes nothing. Only the holder of the output's lease calls it. Raises
+    ValueError for a row that breaks the schema.
     """
-    clip, run = str(row["clip_id"]), str(row["run"])
-    new = to_table("reviews", [row], run)
     at = date.fromisoformat(str(row["at"])[:10])
-    parts = dict[int, str]()
-    for uri in store.listing(layout.table_day(out, "reviews", at)):
-        folder, name = uri.split("/")[-2:]
+    _add(out, "reviews", at, to_table("reviews", [row], str(row["run"])), store)
+
+
+def write_replacement(
+    out: str,
+    run: str,
+    day: date,
+    clip: Mapping[str, object],
+    shots: Sequence[Mapping[str, object]],
+    frames: Iterable[Mapping[str, object]],
+    run_row: Mapping[str, object],
+    store: Store = DIRECT,
+    *,
+    regions: Iterable[pa.Table] = (),
+    findings: Sequence[Mapping[str, object]] = (),
+) -> None:
+    """Write the rows of a clip whose pictures were replaced, as `write_tables` does.
+
+    Frames and regions get files of their own, the other rows go into the files of the day: people
+    replace thousands of clips. Writing them again changes nothing. Only the holder of the output's
+    lease calls it. Raises ValueError for rows that break the schema.
+    """
+    many = {"regions": _region_parts(regions), "frames": _row_parts("frames", frames, run)}
+    for name, parts in many.items():
+        _write_table(store, layout.table_folder(out, name, day, run), parts)
+    few = {"shots": shots, "findings": findings, "clips": [clip], "runs": [run_row]}
+    for name, rows in few.items():
+        if rows:
+            _add(out, name, day, to_table(name, rows, run), store)
+
+
+def _add(out: str, name: str, day: date, new: pa.Table, store: Store) -> None:
+    """Add rows of one id to the file of their day, unless they are there.
+
+    The last part is replaced as a whole: a reader finds it with all of the rows or with none.
+    """
+    run, parts = str(new["run"][0]), dict[int, str]()
+    for uri in store.listing(layout.table_day(out, name, day)):
+        folder, file = uri.split("/")[-2:]
         if folder == run:
-            return  # an older code wrote each review into a folder of its own
-        if folder == layout.REVIEWS_OF_A_DAY and (number := _PART.fullmatch(name)):
+            return  # an older code wrote them into a folder of their own
+        if folder == layout.OF_A_DAY and (number := _PART.fullmatch(file)):
             parts[int(number[1])] = uri
     last, old = max(parts, default=0), new.slice(0, 0)
     if parts:
         old = _with_columns_of(new, pq.read_table(io.BytesIO(store.read_bytes(parts[last]))))
-        if (clip, run) in zip(old["clip_id"].to_pylist(), old["run"].to_pylist(), strict=True):
-            return  # nothing comes after a row that is not finished, so it is in the last part
-        if len(old) >= REVIEW_ROWS:
+        if _ids(new)[0] in _ids(old):
+            return  # nothing is added before a step that is not finished, so they come last
+        if len(old) >= DAY_ROWS:
             last, old = last + 1, new.slice(0, 0)
-    folder = layout.table_folder(out, "reviews", at, layout.REVIEWS_OF_A_DAY)
-    store.write_bytes(layout.table_part(folder, last), to_parquet(pa.concat_tables([old, new])))
+    uri = layout.table_part(layout.table_folder(out, name, day, layout.OF_A_DAY), last)
+    store.write_bytes(uri, to_parquet(pa.concat_tables([old, new])))
+
+
+def _ids(rows: pa.Table) -> list[tuple[str, ...]]:
+    """The clip and the run of each row; the run alone if there is no clip."""
+    names = [name for name in ("clip_id", "run") if name in rows.column_names]
+    return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
 
 
 def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
@@ -104,7 +143,7 @@ def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
     uris = []
     for uri in storage.listing(layout.table(out, "reviews")):
         folder = uri.split("/")[-2]
-        if folder == layout.REVIEWS_OF_A_DAY or folder[-6:] in keys:
+        if folder == layout.OF_A_DAY or folder[-6:] in keys:
             uris.append(uri)
     found = set()
     for data in storage.read_many(uris).values():

@@ -9,7 +9,7 @@
                    .mkv.c2pa                  the C2PA manifest, after `sign`
                    _mz.mov _mz.mxf _sc.mp4    derived files
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet
-      tables/reviews/run_date=<date>/day/part-<n>.parquet
+      tables/<table>/run_date=<date>/day/part-<n>.parquet       of reviews and reverts
       report/index.html
              pages.json                     digests of the pages: which of them have changed
              fleet.html                     all clips and nights together
@@ -52,7 +52,7 @@ from datetime import date
 
 from pipeline.store.address import join
 
-REVIEWS_OF_A_DAY = "day"  # in tables/reviews, the folder in the place of a run's
+OF_A_DAY = "day"  # the folder of reviews and reverts, in the place of a run's
 # ---- published clips -----------------------------------------------------------------------------
 
 

@@ -6,7 +6,9 @@ import io
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +256,7 @@ def test_reviews_of_a_day_are_in_few_files(
     store_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full part is left as it is. A row that is written again is there once."""
-    monkeypatch.setattr(tables, "REVIEW_ROWS", 2)
+    monkeypatch.setattr(tables, "DAY_ROWS", 2)
     for n in (1, 2, 2, 3, 4, 4, 5, 5):
         tables.write_review(store_root, review_of(n))
     tables.write_review(store_root, review_of(6, "2026-11-25"))
@@ -267,6 +269,29 @@ def test_reviews_of_a_day_are_in_few_files(
     assert tables.reviews_written(store_root, {"000005", "000006", "0000aa"}) == {
         ("c5", "000005"), ("c6", "000006")
     }  # fmt: skip
+
+
+def test_rows_of_reverts_are_in_the_files_of_their_day(tmp_path: Path) -> None:
+    """Those of a clip's frames and regions are not. What is written again is there once."""
+    out, shots = (
+        str(tmp_path),
+        [{"clip_id": "b", "shot": n, "start": n, "stop": n + 1} for n in (0, 1)],
+    )
+    runs = [f"20261124T01020{n}-abcdef" for n in range(3)]
+    for run in (runs[0], runs[1], runs[1], runs[2]):
+        row = RUN_ROW | {"run": run, "kind": "revert"}
+        tables.write_replacement(
+            out, run, date(2026, 11, 24), PUBLISHED_CLIP, shots, frame_rows(3), row,
+            regions=[region_rows(run)], findings=[FINDING] if run == runs[0] else [],
+        )  # fmt: skip
+    found = {name: pq.read_table(tmp_path / "tables" / name) for name in ("clips", "runs", "shots")}
+    assert found["clips"]["run"].to_pylist() == found["runs"]["run"].to_pylist() == runs
+    assert len(found["shots"]) == 6 and len(found["clips"].column_names) == len(CLIPS) + 1
+    files = [uri.split("/")[-4:] for uri in storage.listing(f"{out}/tables")]
+    assert Counter((name, folder == "day") for name, _, folder, _ in files) == Counter(
+        {(name, True): 1 for name in ("clips", "runs", "shots", "findings")}
+        | {(name, False): 3 for name in ("frames", "regions")}
+    )
 
 
 def test_reviews_of_an_older_code_count_once(tmp_path: Path) -> None:
