@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from models.network import checkpoint
+from models.network.timing import StepTimer
 from models.network.unet import SIZES
 from models.training import parts
 from models.training.config import TrainConfig
@@ -47,7 +48,7 @@ class Trainer:
         starts: Mapping[str, Path] | None = None,
         workers: int = 0,
         seconds: float | None = None,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
         graph: bool = True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +60,7 @@ class Trainer:
         """
         self.config = _shared(configs, seconds is None)
         self.out, self.last = out, out / "last"
-        self.device = device or checkpoint.device_default()
+        self.device = torch.device(device or checkpoint.device_default())
         self.data = Bank(banks, self.config.crop, self.config.mix, self.config.seed)
         self.learners = {
             name: Learner(config, self.device, graph) for name, config in configs.items()
@@ -70,7 +71,8 @@ class Trainer:
         self.schedule = Schedule(self.config.steps, seconds, now)
         self.step, self.steps_here, self.samples = 0, 0, 0
         self.cpu_seconds = self.step_seconds = self.waited = 0.0
-        self._workers, self._saved = workers, -1
+        self.timer = StepTimer(self.device)
+        self.workers, self._saved = workers, -1
         self._opening: dict[str, dict[str, object]] = {}
         self._inputs: Batch | None = None
         if parts.exists(self.last):
@@ -111,6 +113,11 @@ class Trainer:
             self._open(validation)
         if not self._over(until):
             self._train(until, validation)
+        if self.step == 0:
+            raise ValueError(
+                f"{self.schedule.elapsed:.0f} s were too few for the first step. Give more "
+                "seconds, a smaller batch, or fewer networks"
+            )
         if self._saved != self.step:
             self._finish(validation)
         self._save(over=self._over(None))
@@ -136,7 +143,7 @@ class Trainer:
     def _train(self, until: int | None, validation: Validation | None) -> None:
         pinned = self.device.type == "cuda"
         end = self.config.steps if until is None else until
-        with Loader(self.data, self.config.batch, self._workers, pinned=pinned) as loader:
+        with Loader(self.data, self.config.batch, self.workers, pinned=pinned) as loader:
             batches = loader.batches(self.step, None if self.schedule.seconds else end)
             while not self._over(until):
                 started, used = time.perf_counter(), time.process_time()
@@ -154,12 +161,14 @@ class Trainer:
 
     def _times(self) -> dict[str, float]:
         times = {"cpu_s": self.cpu_seconds, "wall_s": self.step_seconds, "waited_s": self.waited}
-        return {name: round(seconds, 1) for name, seconds in times.items()}
+        rounded = {name: round(seconds, 1) for name, seconds in times.items()}
+        return rounded | {"step_ms": round(self.timer.milliseconds(), 1)}
 
     def _advance(self, batch: Batch) -> None:
         given = self._placed(batch)
-        for learner in self.learners.values():
-            learner.advance(given, self.schedule.pace(self.step, learner.config))
+        with self.timer:
+            for learner in self.learners.values():
+                learner.advance(given, self.schedule.pace(self.step, learner.config))
         self.step += 1
         self.steps_here += 1
         self.samples += len(batch.clean)
