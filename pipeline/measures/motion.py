@@ -129,8 +129,22 @@ def shared_detail_kept(source: Luma, restored: Luma, neighbours: Sequence[Luma])
     return has / had / _gain(source, restored) if had > LEAST_DETAIL else NAN
 
 
+def own_detail_kept(source: Luma, restored: Luma) -> float:
+    """The part of the source's own detail that the restored frame has: the scene's, and grain.
+
+    `shared_detail_kept` without neighbours. It is cheap, and on real film at most 0.01 above that
+    (docs/experiments/2026-11-30-cost-of-measures.md): a frame that keeps its own detail keeps the
+    scene's. NaN if there is little.
+    """
+    own = _detail(source)
+    had = float(cv2.norm(own, cv2.NORM_L2SQR)) / own.size
+    if had <= LEAST_DETAIL:
+        return NAN
+    return float(cv2.mean(cv2.multiply(own, _detail(restored)))[0]) / had / _gain(source, restored)
+
+
 def _detail(luma: Luma) -> Luma:
-    return cv2.blur(luma, (3, 3)) - cv2.blur(luma, (9, 9))
+    return np.asarray(cv2.subtract(cv2.blur(luma, (3, 3)), cv2.blur(luma, (9, 9))), np.float32)
 
 
 def _gain(frame: Luma, restored: Luma) -> float:
