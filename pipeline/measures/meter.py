@@ -124,10 +124,11 @@ class FrameMeter:
             self._support(last, (link, now.source))
         now.earlier = link, last.source
         if now.due:
-            error = warping_error(now.source, last.source, link)
+            seen = link.seen()
+            error = warping_error(now.source, last.source, link, seen)
             self._set(now.frame, "warping_error_before", error)
             if not (now.same and last.same):
-                error = warping_error(now.restored, last.restored, link)
+                error = warping_error(now.restored, last.restored, link, seen)
             self._set(now.frame, "warping_error_after", error)
 
     def rows(self) -> Iterator[dict[str, float]]:
