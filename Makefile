@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: setup demo test test-fast test-media test-faults fuzz test-plain test-other check format \
-	docs films harm bench bench-small bench-memory bench-query gpu-check
+	docs films harm bench bench-small bench-memory bench-query gpu-check train-gpu
 
 setup: $(READY)
 
@@ -93,6 +93,12 @@ bench: $(READY)
 # On a bare machine with a GPU: PyTorch, NumPy, OpenCV, safetensors and PyAV are all that it needs.
 gpu-check:
 	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m jobs.evaluate.gpu_check $(GPU_CHECK)
+
+# The same machine trains: banks, training and validation in one call of less than nine minutes.
+train-gpu:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) -m jobs.training.gpu_train \
+		--data "$${ARCHIVE_RESTORE_DATA:?name the folder with train/ and valid/}/train" \
+		--valid "$${ARCHIVE_RESTORE_DATA}/valid" $(TRAIN_GPU)
 
 bench-small: $(READY)
 	$(BIN)/python -m jobs.evaluate.small_clips

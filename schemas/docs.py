@@ -93,7 +93,9 @@ archive-restore query --describe clips
 units. A person gets at most 100 rows; `--limit 0` prints all of them.
 
 The files are `OUT/tables/<table>/run_date=YYYY-MM-DD/<run>/part-<n>.parquet`. A run writes them
-when it ends. They are derived from the ledger, so a second write gives the same rows.
+when it ends. They are derived from the ledger, so a second write gives the same rows. What a
+person decides or puts back is written at once, into files of the day: there the folder `day` is in
+the place of `<run>`.
 
 Each of these lines reads a whole table in Python, with `run_date` as its last column:
 

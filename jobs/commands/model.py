@@ -111,7 +111,13 @@ def _evaluate_real(
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file of the training run.")],
+    configs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG",
+            help="TOML file of the training; several train side by side on the same batches.",
+        ),
+    ],
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for weights, log, curves and work files.")
     ],
@@ -125,19 +131,34 @@ def train(
         Path | None, typer.Option(metavar="FOLDER", help="Folder of clean clips for validation.")
     ] = None,
     start: Annotated[
-        Path | None,
-        typer.Option(metavar="WEIGHTS", help="Weights to start from.", exists=True),
+        list[Path] | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Weights to start from; repeat it to give each CONFIG its own.",
+            exists=True,
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Number of training steps; default: as in CONFIG.")
+        int | None,
+        typer.Option(help="Number of training steps; default: as in CONFIG.", min=1),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that prepare the training data.")] = 2,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Train for this time instead, last validation included; the banks come before it.",
+            min=1,
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that prepare the training data.", min=0)
+    ] = 2,
     as_json: Json = False,
 ) -> None:
     """Train the model on aged clean footage.
 
-    Run the command again with the same folder to continue an interrupted training. At the end,
-    curves.svg in that folder shows the losses, and the PSNR on the clips of --valid, by step.
+    Run the command again with the same folder to continue an interrupted training; with --seconds
+    it has what is left of its time. At the end, curves.svg in that folder shows the losses, and the
+    PSNR on the clips of --valid, by step. Several CONFIGs each have a folder of their name in it.
 
     \b
     Example:
@@ -145,13 +166,31 @@ def train(
     """
     from jobs.training.train import main as run
 
+    if steps is not None and seconds is not None:
+        raise ArchiveError("--steps and --seconds each set the length: leave out one of them")
     with output.quiet_stdout(as_json):
-        result = run(config, data, out, valid=valid, steps=steps, workers=workers, start=start)
+        result = run(
+            configs,
+            data,
+            out,
+            valid=valid,
+            steps=steps,
+            seconds=seconds,
+            workers=workers,
+            starts=start or (),
+        )
     if as_json:
         output.emit(result)
     else:
-        files = {name: result[name] for name in ("weights", "curves") if result[name]}
-        output.say("\n".join(f"{name}: {path}" for name, path in files.items()))
+        trained = cast("dict[str, dict[str, object]]", result["trained"])
+        output.say(
+            "\n".join(
+                f"{kind}: {made[kind]}"
+                for made in trained.values()
+                for kind in ("weights", "curves")
+                if made[kind]
+            )
+        )
 
 
 def tune(

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from jobs.report.clip_page import clip_page
-from jobs.report.curves.data import curves_of
+from jobs.report.curves.data import CLIPS_PER_QUERY, curves_of
 from jobs.report.entry import MADE, WAITS, ClipPictures, ReportEntry, worst_first
 from jobs.report.film import Film, joined, spans_to_show
 from jobs.report.fleet.data import fleet
@@ -65,7 +65,8 @@ MOST_AT_ONCE = 4  # clips whose pictures are taken at the same time; one waits f
 def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) -> str:
     """Write every page and return the address of the index.
 
-    `step` gets a sentence before each clip.
+    `step` gets a sentence before each part of the work and before each clip. The index comes first,
+    before the tables of frames are read.
     """
     from jobs.console.query import query
 
@@ -78,7 +79,7 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     step("all clips and nights together")
     together = fleet_page(fleet(partial(query, out)), out, written)
     storage.write_bytes(layout.report_fleet(out), together.encode())
-    entries = _with_tables(out, entries)
+    entries = _with_tables(out, entries, step)
     pages = Pages(out)
     names = ["", *(entry.clip_id for entry in entries), ""]
     pool = ThreadPoolExecutor(min((os.cpu_count() or 1) + 1, MOST_AT_ONCE))
@@ -96,32 +97,39 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
     return index
 
 
-def _with_tables(out: str, entries: Sequence[ReportEntry]) -> list[ReportEntry]:
+def _with_tables(
+    out: str, entries: Sequence[ReportEntry], step: Callable[[str], None]
+) -> list[ReportEntry]:
     """The clips with what other tables say of the published ones."""
     from jobs.console.query import query
 
     def ask(sql: str) -> pa.Table:
         return query(out, sql)
 
-    rows = [entry.row for entry in entries if entry.text("output_uri")]
-    curves = curves_of([str(row["clip_id"]) for row in rows], ask)
-    regions, worst, findings = (
-        worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
-    )  # fmt: skip
-    reviews, shots = reviews_of(rows, ask), shots_of(rows, ask)
-    return [
-        replace(
-            entry,
-            curves=curves.get(entry.clip_id),
-            regions=regions.get(entry.clip_id, ()),
-            worst=worst.get(entry.clip_id, ()),
-            findings=[f for f in findings.get(entry.clip_id, ()) if not f["put_back"]],
-            put_back=[f for f in findings.get(entry.clip_id, ()) if f["put_back"]],
-            shots=shots.get(entry.clip_id, ()),
-            review=reviews.get(entry.clip_id),
-        )
-        for entry in entries
-    ]
+    found = list[ReportEntry]()
+    for start in range(0, len(entries), CLIPS_PER_QUERY):
+        part = entries[start : start + CLIPS_PER_QUERY]
+        step(f"measures of clips {start + 1} to {start + len(part)} of {len(entries)}")
+        rows = [entry.row for entry in part if entry.text("output_uri")]
+        curves = curves_of([str(row["clip_id"]) for row in rows], ask)
+        regions, worst, findings = (
+            worst_regions(rows, ask), worst_frames(rows, ask), findings_of(rows, ask)
+        )  # fmt: skip
+        reviews, shots = reviews_of(rows, ask), shots_of(rows, ask)
+        found += [
+            replace(
+                entry,
+                curves=curves.get(entry.clip_id),
+                regions=regions.get(entry.clip_id, ()),
+                worst=worst.get(entry.clip_id, ()),
+                findings=[f for f in findings.get(entry.clip_id, ()) if not f["put_back"]],
+                put_back=[f for f in findings.get(entry.clip_id, ()) if f["put_back"]],
+                shots=shots.get(entry.clip_id, ()),
+                review=reviews.get(entry.clip_id),
+            )
+            for entry in part
+        ]
+    return found
 
 
 def _with_files(out: str, entry: ReportEntry) -> ReportEntry:

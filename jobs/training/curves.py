@@ -20,7 +20,7 @@ from schemas.errors import ArchiveError
 
 Stage = dict[int, dict[str, float]]  # measures by step of the stage
 
-NOT_DRAWN = {"step", "cpu_s", "skipped", "elbo_bits_per_dim"}
+NOT_DRAWN = {"step", "cpu_s", "wall_s", "waited_s", "step_ms", "skipped", "elbo_bits_per_dim"}
 VALIDATION_PREFIX = "psnr_"
 MOST_TICKS = 8
 SMALLEST_LOSS = 1e-6  # the log is rounded to it, and zero has no logarithm

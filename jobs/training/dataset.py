@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from multiprocessing import get_context
 from operator import itemgetter
 from pathlib import Path
@@ -60,6 +61,12 @@ class BankSequence:
     place: int
 
 
+def media(data: Path) -> tuple[list[Path], list[Path]]:
+    """The clips and the photos of a folder."""
+    clips = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
+    return clips, sorted(data.glob("photo/*.jpg"))
+
+
 def plan(
     data: Path, count: int, preset: str = "film_train", procedural: float = 0.0
 ) -> list[BankSequence]:
@@ -67,8 +74,7 @@ def plan(
 
     ``procedural`` is the share of drawn sequences (dead leaves). Raises ValueError without media.
     """
-    videos = sorted([*data.glob("*.mp4"), *data.glob("video/*.mp4")])
-    photos = sorted(data.glob("photo/*.jpg"))
+    videos, photos = media(data)
     turns = [path.relative_to(data).as_posix() for path in videos + photos + videos]
     if not turns:
         raise ValueError(f"no *.mp4, video/*.mp4 or photo/*.jpg in {data}")
@@ -93,7 +99,10 @@ def build_bank(
     read: Reader = read_clip,
     codec: Codec = codec_round_trip,
 ) -> dict[str, float]:
-    """Write a bank and return its summary: number of sequences, quantiles of their PSNR."""
+    """Write a bank and return its summary: number of sequences, quantiles of their PSNR.
+
+    One worker is this process.
+    """
     out.mkdir(parents=True, exist_ok=True)
     shape = (len(items), layout.frames, layout.size, layout.size)
     for name, tail in (("clean", (3,)), ("damaged", (3,)), ("mask", ())):
@@ -104,9 +113,11 @@ def build_bank(
         by_source.setdefault(item.source, []).append((row, item))
     jobs = [(data, out, group, read, codec, layout, seed) for group in by_source.values()]
     rows: list[Row] = []
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        for done in pool.map(_fill_source, jobs):
-            rows += done
+    if workers == 1:
+        rows += chain.from_iterable(map(_fill_source, jobs))
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+            rows += chain.from_iterable(pool.map(_fill_source, jobs))
     rows.sort(key=itemgetter("row"))
     index = {"layout": asdict(layout), "seed": seed, "sequences": rows}
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")
@@ -121,10 +132,13 @@ def summarise(rows: list[Row]) -> dict[str, float]:
     return {"sequences": len(rows)} | dict(zip(names, quantiles.round(2).tolist(), strict=True))
 
 
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
 def _fill_source(job: Job) -> list[Row]:
     """Make all sequences of one source and write them into their rows of the bank."""
     data, out, items, read, codec, layout, seed = job
-    cv2.setNumThreads(1)
     bank = {n: np.load(out / f"{n}.npy", mmap_mode="r+") for n in ("clean", "damaged", "mask")}
     path = data / items[0][1].source
     make = _maker(items[0][1].source, path, read)

@@ -66,6 +66,35 @@ def utilization(device: torch.device) -> float | None:
         return None
 
 
+class StepTimer:
+    """The time of the last run of a block on a device, which is not waited for before it is read.
+
+    Without a GPU the time is the CPU's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        gpu = device.type == "cuda"
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if gpu else []  # type: ignore[no-untyped-call]
+        self._seconds = 0.0
+
+    def __enter__(self) -> None:
+        if self._events:
+            self._events[0].record()
+        self._seconds = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        if self._events:
+            self._events[1].record()
+        self._seconds = time.perf_counter() - self._seconds
+
+    def milliseconds(self) -> float:
+        """How long the block took. This waits for the device."""
+        if not self._events:
+            return 1000 * self._seconds
+        self._events[1].synchronize()
+        return float(self._events[0].elapsed_time(self._events[1]))
+
+
 class StageClock:
     """Milliseconds of each stage, one after the other: the device is waited for at every frame."""
 

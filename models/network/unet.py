@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.fidelity.damage_level import FEATURES, Nearest, damage_level
 from models.motion.alignment import OFFSETS
 from models.network import bridge
-from models.network.vae import LinearVAE
+from models.network.vae import CHANNELS, LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
 MULTIPLE = 16  # frame sides are padded to a multiple of this
@@ -210,7 +210,7 @@ class RestorationNet(nn.Module):
     name.
     """
 
-    def __init__(self, size: str = "fast", channels: int = 24, severe: bool = False) -> None:
+    def __init__(self, size: str = "fast", channels: int = CHANNELS, severe: bool = False) -> None:
         super().__init__()
         self.size, self.channels, self.severe = size, channels, severe
         self.vae = LinearVAE(channels)
@@ -249,16 +249,22 @@ class RestorationNet(nn.Module):
         return NetworkOutput(image, latent, defect.float(), alpha, error.float())
 
     def forward(
-        self, window: Tensor, trust: Tensor, t: Tensor, eps: Tensor, clean: Tensor, kappa: Tensor
+        self,
+        window: Tensor,
+        trust: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        clean: Tensor,
+        kappa: Tensor,
+        levels: Tensor | None = None,
     ) -> NetworkOutput:
         """One training evaluation: noise the clean latent to time t and predict it
-        (models/network/bridge.py).
+        (models/network/bridge.py). Without ``levels`` the damage levels are measured.
         """
         z_d, condition, s2, s4 = self.condition(window, trust, kappa)
         z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
-        latent, features = self.denoiser(
-            z_t, t, z_d, condition, self.levels(Nearest.of(window, trust))
-        )
+        levels = self.levels(Nearest.of(window, trust)) if levels is None else levels
+        latent, features = self.denoiser(z_t, t, z_d, condition, levels)
         return self.decode(window[:, 0], latent, features, s2, s4)
 
     def levels(self, near: Nearest) -> Tensor:

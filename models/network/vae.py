@@ -18,6 +18,7 @@ from models.network.precision import single
 
 LATENT_BLOCK = 4  # pixels: side of a block
 BLOCK_VALUES = 3 * LATENT_BLOCK * LATENT_BLOCK
+CHANNELS = 24  # of a latent
 
 
 class LinearVAE(nn.Module):
@@ -31,7 +32,7 @@ class LinearVAE(nn.Module):
     variance: Tensor
     sigma2: Tensor
 
-    def __init__(self, channels: int = 24) -> None:
+    def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
         self.channels = channels
         self.register_buffer("basis", torch.eye(channels, BLOCK_VALUES))  # orthonormal rows

@@ -7,11 +7,12 @@ target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -19,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.fidelity.damage_level import Nearest, damage_level
 from models.frame_state import number_frames
 from models.motion.alignment import OFFSETS, OUTERMOST, SPAN, Aligner, FlowFrame
 from models.motion.deflicker import Deflicker, flickers, region_levels, small_luma
+from models.network.vae import CHANNELS, LATENT_BLOCK
 
 CROP_MARGIN = 16  # pixels read around a crop, so that flow and warps see beyond its edge
 DEFECT, THING = 1, 2  # values of a bank's mask: a defect, a real thing that looks like one
@@ -53,6 +56,19 @@ class Batch:
     clean: Tensor  # (B, 3, S, S)
     defects: Tensor  # (B, 1, S, S)
     things: Tensor  # (B, 1, S, S), real things that look like defects
+    levels: Tensor  # (B, FEATURES), damage levels
+    chance: Tensor  # (B, 2) in [0, 1): which samples are bridge samples, and their time t
+    noise: Tensor  # (B, CHANNELS, S/4, S/4), standard normal, for the bridge samples
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All, in the order above."""
+        return tuple(vars(self).values())
+
+    @classmethod
+    def of(cls, columns: Iterable[NDArray[np.float32]]) -> Self:
+        """From the columns as arrays, which it shares."""
+        return cls(*(torch.from_numpy(column) for column in columns))
 
 
 def prepare(folder: Path, workers: int = 1) -> None:
@@ -158,23 +174,47 @@ def weave(
 
 
 class Bank:
-    """Random training batches over prepared banks; the same seed and step give the same batch."""
+    """Random training samples of prepared banks; the same seed, step and place give the same one.
+
+    Pickled, it is opened anew: a process reads the banks' files itself.
+    """
 
     def __init__(self, folders: Sequence[Path], crop: int, mix: Mix, seed: int) -> None:
+        """Open the banks. Raises ValueError if their frames are too small for the crop."""
+        self._opened = folders, crop, mix, seed
         self._shelves = [
             [np.load(f / f"{name}.npy", mmap_mode="r") for name in ARRAYS] for f in folders
         ]
+        for folder, (clean, *_) in zip(folders, self._shelves, strict=True):
+            if (side := min(clean.shape[2:4])) < crop + 2 * CROP_MARGIN:
+                raise ValueError(
+                    f"crop = {crop} needs frames of {crop + 2 * CROP_MARGIN} pixels; those of "
+                    f"{folder} have {side}: choose a smaller crop or build a larger bank"
+                )
         self._ends = np.cumsum([len(clean) for clean, *_ in self._shelves])
         self._crop, self._mix, self._seed = crop, mix, seed
         self._aligner = Aligner("fast")
 
+    def __reduce__(self) -> tuple[type[Bank], tuple[object, ...]]:
+        return Bank, self._opened
+
     def batch(self, step: int, size: int) -> Batch:
         """Batch number ``step`` of ``size`` samples."""
-        rng = np.random.default_rng((self._seed, step))
-        samples = [self._sample(rng) for _ in range(size)]
-        return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*samples, strict=True)))
+        samples = [self.sample(step, place) for place in range(size)]
+        return Batch.of(np.stack(column) for column in zip(*samples, strict=True))
 
-    def _sample(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+    def sample(self, step: int, place: int) -> tuple[NDArray[np.float32], ...]:
+        """Sample number ``place`` of a batch: what is in `Batch`, without the first axis."""
+        rng = np.random.default_rng((self._seed, step, place))
+        window, trust, *truth = self._drawn(rng)
+        near = Nearest.of(torch.from_numpy(window)[None], torch.from_numpy(trust)[None])
+        levels, side = damage_level(near)[0].numpy(), self._crop // LATENT_BLOCK
+        chance = rng.random(2, np.float32)
+        noise = rng.standard_normal((CHANNELS, side, side), np.float32)
+        return window, trust, *truth, levels, chance, noise
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+        """Window, trust, clean frame, defects and things of a random place of the banks."""
         n = int(rng.integers(self._ends[-1]))
         shelf = int(np.searchsorted(self._ends, n, side="right"))
         n -= int(self._ends[shelf - 1]) if shelf else 0

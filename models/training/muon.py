@@ -22,13 +22,17 @@ LEAST_SIDE = 16  # shortest side of a matrix with enough directions
 class Muon(torch.optim.Optimizer):
     """Orthogonalised Nesterov momentum with decoupled weight decay.
 
-    Parameters (out, ...) count as matrices (out, rest).
+    Parameters (out, ...) count as matrices (out, rest). Matrices of one shape are orthogonalised
+    together. As in PyTorch's fused optimisers, a step with ``found_inf`` 1 changes nothing, and the
+    host does not wait for it.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
         params: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
     ) -> None:
@@ -40,35 +44,49 @@ class Muon(torch.optim.Optimizer):
         """One update of every parameter that has a gradient; ``closure`` is not used."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
+            if self.found_inf is not None:
+                rate = rate * (1 - self.found_inf)
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                average = state["momentum"].lerp_(parameter.grad, 1 - momentum)
-                matrix = parameter.grad.lerp(average, momentum).flatten(1)
-                update = orthogonal(matrix) * UPDATE_RMS * max(matrix.shape) ** 0.5
-                parameter.mul_(1 - rate * group["weight_decay"])
-                parameter.add_(update.reshape(parameter.shape), alpha=-rate)
+                if parameter.grad is not None:
+                    by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
+            for shape, alike in by_shape.items():
+                matrices = torch.stack([self._direction(p, momentum).flatten(1) for p in alike])
+                updates = orthogonal(matrices) * (UPDATE_RMS * max(shape) ** 0.5 * rate)
+                for parameter, update in zip(alike, updates, strict=True):
+                    parameter.mul_(1 - rate * group["weight_decay"])
+                    parameter.sub_(update.reshape(parameter.shape))
+
+    def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        """The gradient with its momentum, which is updated."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        average: Tensor = state["momentum"]
+        if self.found_inf is not None:
+            gradient = torch.where(self.found_inf > 0, average, gradient)
+        average.lerp_(gradient, 1 - momentum)
+        return gradient.lerp(average, momentum)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Approximate ``U V^T`` of the singular value decomposition of a matrix (rows, columns).
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Approximate ``U V^T`` of the singular value decomposition of matrices (..., rows, columns).
 
     The polynomial is applied to the small Gram matrix, and the result is multiplied with the matrix
     once. In exact arithmetic this is the same, with two large products instead of ten.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonal(matrix.T).T
+    if matrices.shape[-2] > matrices.shape[-1]:
+        return orthogonal(matrices.mT).mT
     a, b, c = NEWTON_SCHULZ
-    matrix = matrix / (matrix.norm() + 1e-7)
-    gram, eye = matrix @ matrix.T, torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    product = eye
+    matrices = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    gram = matrices @ matrices.mT
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    product = eye.expand_as(gram)
     for _ in range(ROUNDS):
         polynomial = a * eye + b * gram + c * (gram @ gram)
         product, gram = polynomial @ product, polynomial @ gram @ polynomial
-    return product @ matrix
+    return product @ matrices
 
 
 def is_kernel(parameter: nn.Parameter) -> bool:

@@ -69,15 +69,22 @@ def read_planes(path: str | Path, threads: int = 1) -> Iterator[tuple[NDArray[np
 
 
 def write_rgb(
-    path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: Fraction, pix_fmt: str = "gbrp"
+    path: str | Path,
+    frames: Iterable[NDArray[np.uint8]],
+    fps: Fraction,
+    pix_fmt: str = "gbrp",
+    crf: int = 0,
 ) -> int:
     """Write (H, W, 3) uint8 RGB frames losslessly. Returns the number of frames.
+
+    With a YUV format H.264 can have a `crf` above 0, and loses something then.
 
     FFV1 for `.mkv`, otherwise lossless H.264. With `pix_fmt="gbrp"` the RGB values come back
     exactly. With a YUV format the planes are lossless, and only the conversion rounds.
     """
     ffv1 = Path(path).suffix == ".mkv"
-    codec, options = ("ffv1", {"level": "3", "g": "1"}) if ffv1 else ("libx264", {"qp": "0"})
+    lossy = {"crf": str(crf)} if crf else {"qp": "0"}
+    codec, options = ("ffv1", {"level": "3", "g": "1"}) if ffv1 else ("libx264", lossy)
     if pix_fmt == "gbrp":
         codec, pix_fmt = ("ffv1", "bgr0") if ffv1 else ("libx264rgb", "rgb24")
     count = 0

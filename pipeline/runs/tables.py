@@ -7,19 +7,22 @@ and appears whole. `runs` is written last, so a run in `runs` has all its rows.
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import layout
+from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT, Store
 from schemas.columns import INTEGER, REAL, TIME
 from schemas.tables import PUBLISHED, check, schema
 
 PART_ROWS = 200_000
+_PART = re.compile(r"part-(\d+)\.parquet")
+DAY_ROWS = 1000  # of a part that is written again for each review or revert
 _ORDER = {
     "runs": ("run",),
     "clips": ("clip_id",),
@@ -69,14 +72,93 @@ def write_tables(
 
 
 def write_review(out: str, row: Mapping[str, object], store: Store = DIRECT) -> None:
-    """Write a review as its part of tables/reviews. Its column `run` is the id of the review.
+    """Add a review to tables/reviews, into the file of its day. Its column `run` is its id.
 
-    Raises ValueError for a row that breaks the schema.
+    Writing a row again changes nothing. Only the holder of the output's lease calls it. Raises
+    ValueError for a row that breaks the schema.
     """
-    run = str(row["run"])
-    day = date.fromisoformat(str(row["at"])[:10])
-    _write_table(
-        store, layout.table_folder(out, "reviews", day, run), [to_table("reviews", [row], run)]
+    at = date.fromisoformat(str(row["at"])[:10])
+    _add(out, "reviews", at, to_table("reviews", [row], str(row["run"])), store)
+
+
+def write_replacement(
+    out: str,
+    run: str,
+    day: date,
+    clip: Mapping[str, object],
+    shots: Sequence[Mapping[str, object]],
+    frames: Iterable[Mapping[str, object]],
+    run_row: Mapping[str, object],
+    store: Store = DIRECT,
+    *,
+    regions: Iterable[pa.Table] = (),
+    findings: Sequence[Mapping[str, object]] = (),
+) -> None:
+    """Write the rows of a clip whose pictures were replaced, as `write_tables` does.
+
+    Frames and regions get files of their own, the other rows go into the files of the day: people
+    replace thousands of clips. Writing them again changes nothing. Only the holder of the output's
+    lease calls it. Raises ValueError for rows that break the schema.
+    """
+    many = {"regions": _region_parts(regions), "frames": _row_parts("frames", frames, run)}
+    for name, parts in many.items():
+        _write_table(store, layout.table_folder(out, name, day, run), parts)
+    few = {"shots": shots, "findings": findings, "clips": [clip], "runs": [run_row]}
+    for name, rows in few.items():
+        if rows:
+            _add(out, name, day, to_table(name, rows, run), store)
+
+
+def _add(out: str, name: str, day: date, new: pa.Table, store: Store) -> None:
+    """Add rows of one id to the file of their day, unless they are there.
+
+    The last part is replaced as a whole: a reader finds it with all of the rows or with none.
+    """
+    run, parts = str(new["run"][0]), dict[int, str]()
+    for uri in store.listing(layout.table_day(out, name, day)):
+        folder, file = uri.split("/")[-2:]
+        if folder == run:
+            return  # an older code wrote them into a folder of their own
+        if folder == layout.OF_A_DAY and (number := _PART.fullmatch(file)):
+            parts[int(number[1])] = uri
+    last, old = max(parts, default=0), new.slice(0, 0)
+    if parts:
+        old = with_columns(pq.read_table(io.BytesIO(store.read_bytes(parts[last]))), new.schema)
+        if _ids(new)[0] in _ids(old):
+            return  # nothing is added before a step that is not finished, so they come last
+        if len(old) >= DAY_ROWS:
+            last, old = last + 1, new.slice(0, 0)
+    uri = layout.table_part(layout.table_folder(out, name, day, layout.OF_A_DAY), last)
+    store.write_bytes(uri, to_parquet(pa.concat_tables([old, new])))
+
+
+def _ids(rows: pa.Table) -> list[tuple[str, ...]]:
+    """The clip and the run of each row; the run alone if there is no clip."""
+    names = [name for name in ("clip_id", "run") if name in rows.column_names]
+    return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+
+def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
+    """The reviews whose id ends with one of `keys`: clip, and key of six hexadecimal digits."""
+    uris = []
+    for uri in storage.listing(layout.table(out, "reviews")):
+        folder = uri.split("/")[-2]
+        if folder == layout.OF_A_DAY or folder[-6:] in keys:
+            uris.append(uri)
+    found = set()
+    for data in storage.read_many(uris).values():
+        rows = pq.read_table(io.BytesIO(data), columns=["clip_id", "run"])
+        found |= set(zip(rows["clip_id"].to_pylist(), rows["run"].to_pylist(), strict=True))
+    return {(clip, run[-6:]) for clip, run in found if run[-6:] in keys}
+
+
+def with_columns(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Rows that an older code may have written, with the columns of today."""
+    missing = pa.nulls(len(rows))
+    columns = [rows[field.name] if field.name in rows.column_names else missing for field in wanted]
+    return pa.table(
+        [column.cast(field.type) for column, field in zip(columns, wanted, strict=True)],
+        schema=wanted,
     )
 
 

@@ -9,6 +9,7 @@
                    .mkv.c2pa                  the C2PA manifest, after `sign`
                    _mz.mov _mz.mxf _sc.mp4    derived files
       tables/<table>/run_date=<date>/<run>/part-<n>.parquet
+      tables/<table>/run_date=<date>/day/part-<n>.parquet       of reviews and reverts
       report/index.html
              pages.json                     digests of the pages: which of them have changed
              fleet.html                     all clips and nights together
@@ -51,6 +52,7 @@ from datetime import date
 
 from pipeline.store.address import join
 
+OF_A_DAY = "day"  # the folder of reviews and reverts, in the place of a run's
 # ---- published clips -----------------------------------------------------------------------------
 
 
@@ -87,18 +89,23 @@ def table(out: str, name: str) -> str:
     return join(tables(out), name)
 
 
+def table_day(out: str, name: str, day: date) -> str:
+    """The folder of a day's part of a table."""
+    return join(table(out, name), f"run_date={day.isoformat()}")
+
+
 def table_folder(out: str, name: str, day: date, run: str) -> str:
     """The folder of a run's part of a table. `run` is the id of the run.
 
     It is no Hive partition: the files have the column `run`, and pandas refuses a partition with
     the name of a column.
     """
-    return join(table(out, name), f"run_date={day.isoformat()}", run)
+    return join(table_day(out, name, day), run)
 
 
 def former_table_folder(out: str, name: str, day: date, run: str) -> str:
     """The folder of a run's part of a table in an output that an older code began."""
-    return join(table(out, name), f"run_date={day.isoformat()}", f"run={run}")
+    return join(table_day(out, name, day), f"run={run}")
 
 
 def table_part(folder: str, number: int) -> str:

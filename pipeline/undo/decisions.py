@@ -14,14 +14,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from pipeline.runs import lease
 from pipeline.runs.process import Process
-from pipeline.store import layout, storage
+from pipeline.runs.tables import reviews_written
 from pipeline.undo.published import record_of
 from pipeline.undo.publishing import finish
 from pipeline.undo.review import Review, check_decision, check_region, review_held
@@ -165,18 +162,8 @@ def _apply(one: Decision, out: str, mine: lease.Lease, by: str) -> Review:
 
 def _applied(decisions: Sequence[Decision], out: str) -> set[Decision]:
     """The decisions that tables/reviews has already. A record forgets them at the next run."""
-    wanted, found = {(one.clip, one.key): one for one in decisions}, set[Decision]()
-    keys = {one.key for one in decisions}
-    for uri in storage.listing(layout.table(out, "reviews")):
-        key = uri.split("/")[-2][-6:]
-        if key in keys:
-            rows = pq.read_table(BytesIO(storage.read_bytes(uri)), columns=["clip_id"])
-            found |= {
-                wanted[clip, key]
-                for clip in rows["clip_id"].to_pylist()
-                if (clip, key) in wanted
-            }  # fmt: skip
-    return found
+    written = reviews_written(out, {one.key for one in decisions})
+    return {one for one in decisions if (one.clip, one.key) in written}
 
 
 def _unfit(decisions: Sequence[Decision], before: set[Decision], out: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, cast
 
 from pipeline.media.profiles import FORMS
@@ -18,7 +19,7 @@ from pipeline.proof.fixity import local_file
 from pipeline.proof.record import PUBLISHED_NAME, listed, unsealed
 from pipeline.runs.audit import AuditLog
 from pipeline.runs.ledger import unfinished
-from pipeline.runs.tables import write_review, write_tables
+from pipeline.runs.tables import write_replacement, write_review
 from pipeline.store import layout
 from pipeline.store.storage import DIRECT, Store
 from pipeline.undo.regions import standing
@@ -114,10 +115,10 @@ def _write_tables(
     row = cast(Mapping[str, Any], record["row"])
     frames = json.loads(store.read_bytes(layout.publishing_file(folder, SERIES)))
     columns = {name: value for name, value in row.items() if name in CLIPS}
-    shots, day = row.get("shot_rows", []), work.started[:10]
+    shots, day = row.get("shot_rows", []), date.fromisoformat(work.started[:10])
     regions = standing(row, record["reverts"], store)
-    write_tables(
-        out, work.run, day, [columns], shots, frames, work.run_row, store,
+    write_replacement(
+        out, work.run, day, columns, shots, frames, work.run_row, store,
         regions=regions, findings=row.get("finding_rows", []),
     )  # fmt: skip
 

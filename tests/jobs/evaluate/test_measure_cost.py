@@ -38,7 +38,7 @@ def test_a_clip_is_named_with_its_start_its_damage_and_its_size(film: Path) -> N
 
 
 def test_a_clip_that_is_not_there_is_an_error(film: Path) -> None:
-    with pytest.raises(ValueError, match="no such clip: none.mkv; name a file"):
+    with pytest.raises(ValueError, match=r"no such clip: none\.mkv; name a file"):
         read("none.mkv", 2)
     with pytest.raises(ValueError, match="has no frame 8; name an earlier one"):
         read(f"{film}@8", 2)

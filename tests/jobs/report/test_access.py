@@ -4,6 +4,7 @@ The tests with a browser run where there is one. With `ARCHIVE_RESTORE_AXE`, the
 `axe.js`, they run all rules of axe-core as well.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from jobs.report.entry import asset
 from jobs.report.write import write_report
+from pipeline.undo.decisions import read_decisions
 from tests.support import access
 from tests.support.environment.browser import CHROMIUM, Browser, browser
 from tests.support.reports import SERIES, Page, published, refused, stand_in
@@ -39,7 +41,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         closed = published("closed", out, access_class="restricted")
         tables["clips"] += [good, closed, refused("bad")]
         tables["findings"] = [FINDING]
-        tables["regions"].append(REGION)
+        suspect = REGION | {"decision": "suspect", "x": 40, "area": 30}
+        tables["regions"] += [REGION, suspect]
+        tables["canaries"] = [
+            {"clip_id": "good", "run": run, "shot": 0, "start": 0, "preset": "film", "seed": 1,
+             "model": "base", "recipe_sha256": run[-1] * 64, "psnr_damaged_db": 20.0,
+             "psnr_restored_db": 20 + gain, "harmed": 0.0}
+            for run, gain in (("20261129T220000-aaaaaa", 3.0), ("20261130T220000-bbbbbb", 2.0))
+        ]  # fmt: skip
+        recipe = {"profiles": ["preservation", "access"], "access_copies": "accepted"}
+        record = {"streams": [], "recipe": recipe, "files": {}}
+        Path(f"{good['output_uri']}.json").write_text(json.dumps(record))
         tables["frames"] += [
             {"clip_id": "good", "run": "r2", "frame": n, "shot": 0} | dict.fromkeys(SERIES, n / 20)
             for n in range(20)
@@ -105,15 +117,29 @@ def test_no_page_has_a_fault_in_a_browser(report: Path, chromium: Browser, dark:
             chromium.window(width, dark=dark, zoom=zoom)
             chromium.open(page)
             chromium.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-            wide = chromium.run("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{page.name} is cut off at {width} pixels"
-            if script:
-                chromium.run(f"{script};0")
-                assert chromium.run(AXE) == [], f"{page.name}, {width} pixels, zoom {zoom}"
+            for state in ("at first", "with decisions"):
+                where = f"{page.name}, {width} pixels, zoom {zoom}, {state}"
+                if state == "with decisions":
+                    chromium.run(DECIDE)
+                if script:
+                    chromium.run(f"{script};0")
+                    assert chromium.run(AXE) == [], where
+                wide = chromium.run("document.documentElement.scrollWidth - innerWidth")
+                assert wide <= 0, f"{where}: cut off"
+                live = access.faults(chromium.run("document.documentElement.outerHTML"))
+                assert [fault for fault in live if "forbids" not in fault] == [], where
+            chromium.run("localStorage.clear()")
     assert chromium.problems == []
     assert [a for a in chromium.requests if not a.startswith(("file:", "about:", "data:"))] == []
 
 
+# All that a reader can decide on a page, and a save that is refused: a question needs a note.
+DECIDE = """(() => {
+    const choice = document.querySelector('.decide select');
+    if (choice) { choice.value = 'question'; choice.dispatchEvent(new Event('change')); }
+    for (const box of document.querySelectorAll('input[data-region]')) box.click();
+    document.querySelector('.deck [data-do=save]')?.click();
+})()"""
 AXE = """axe.run().then(found => found.violations
     .map(v => [v.impact, v.id, v.nodes[0].html]).filter(v => v[0] !== "minor"))"""
 
@@ -164,3 +190,54 @@ def test_the_player_steps_frame_by_frame(report: Path, chromium: Browser) -> Non
         assert frame <= at < frame + 1
     chromium.press("v")
     assert chromium.run("document.querySelector('.stage').dataset.view") == "both"
+
+
+@needs_browser
+def test_decisions_of_a_page_are_a_file_that_the_command_reads(
+    report: Path, chromium: Browser, tmp_path: Path
+) -> None:
+    """By keyboard: a decision, a note and a suspect; the file has both, and no request is made."""
+    chromium.window(1280)
+    chromium.open(report / "clips" / "good.html")
+    chromium.run("URL.createObjectURL = file => { window.saved = file.text(); return '#'; }; 0")
+    chromium.run("document.querySelector('.decide select').focus()")
+    chromium.press("a")  # accept
+    chromium.press("Tab")
+    for letter in "a foot":
+        chromium.press(letter)
+    chromium.run("document.querySelector('input[data-decision=accept]').focus()")
+    chromium.press(" ")
+    chromium.run("document.querySelector('[data-do=save]').focus()")
+    chromium.press("Enter")
+    path = tmp_path / "decisions.jsonl"
+    path.write_text(chromium.run("window.saved"))
+    chromium.run("localStorage.clear()")
+    found = [(one.clip, one.decision, one.region, one.note) for one in read_decisions(path)]
+    assert found == [
+        ("good", "accept", "7:40,16,8,6", "a foot"), ("good", "accept", "", "a foot")
+    ]  # fmt: skip
+    assert [a for a in chromium.requests if not a.startswith(("file:", "about:", "data:"))] == []
+
+
+@needs_browser
+def test_a_click_on_a_curve_of_an_opened_group_shows_its_frame(
+    report: Path, chromium: Browser
+) -> None:
+    chromium.window(1280)
+    chromium.open(report / "clips" / "good.html")
+    groups = chromium.run("document.querySelectorAll('#curves details').length")
+    assert groups == 5 and not chromium.run("document.querySelector('#curves details').open")
+    chromium.run("document.querySelector('#curves summary').focus()")
+    chromium.press("Enter")
+    assert chromium.run("document.querySelector('#curves details').open")
+    clicked = """(() => {
+        const curve = document.querySelector('#curves details svg.curve');
+        const box = curve.getBoundingClientRect();
+        const at = { clientX: box.left + box.width * 12 / 19, clientY: box.top + 9, bubbles: true };
+        curve.dispatchEvent(new MouseEvent('click', at));
+        return document.activeElement.className;
+    })()"""
+    chromium.run(f"window.shown = {SEEKED}; 0")
+    assert chromium.run(clicked) == "stage"
+    chromium.run("window.shown.then(() => 0)")
+    assert chromium.run("document.querySelector('[data-is=told]').textContent") == "Frame 12"

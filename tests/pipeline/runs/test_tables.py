@@ -1,10 +1,14 @@
 """Tables: checks of their rows, their files, and a second writing."""
 
+import errno
 import importlib
+import io
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from pipeline.runs.row import segment_to_record
 from pipeline.store import storage
 from schemas.columns import arrow_schema
 from schemas.docs import tables_markdown
+from schemas.errors import ClipFault
 from schemas.tables import CLIPS, FRAMES, PUBLISHED, SEGMENTS, STATES, TABLES, check, schema
 from tests.support.results import a_segment
 
@@ -229,6 +234,98 @@ def two_nights(out: str) -> dict[str, int]:
         tables.write_review(out, REVIEW | {"run": run})
     rows = {"runs": 2, "clips": 3, "shots": 1, "frames": 13, "regions": 8, "findings": 1}
     return rows | {"reviews": 2}
+
+
+def review_of(n: int, day: str = "2026-11-24") -> Row:
+    run = f"{day.replace('-', '')}T010203-{n:06x}"
+    return REVIEW | {"clip_id": f"c{n}", "run": run, "at": f"{day}T01:02:03+00:00"}
+
+
+def reviews_in(out: str) -> dict[str, list[str]]:
+    """The clips in each file of tables/reviews, by the end of its address."""
+    uris = sorted(storage.listing(f"{out}/tables/reviews"))
+    return {
+        uri.split("/reviews/")[1]: pq.read_table(io.BytesIO(storage.read_bytes(uri)))[
+            "clip_id"
+        ].to_pylist()
+        for uri in uris
+    }
+
+
+def test_reviews_of_a_day_are_in_few_files(
+    store_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full part is left as it is. A row that is written again is there once."""
+    monkeypatch.setattr(tables, "DAY_ROWS", 2)
+    for n in (1, 2, 2, 3, 4, 4, 5, 5):
+        tables.write_review(store_root, review_of(n))
+    tables.write_review(store_root, review_of(6, "2026-11-25"))
+    assert reviews_in(store_root) == {
+        "run_date=2026-11-24/day/part-0.parquet": ["c1", "c2"],
+        "run_date=2026-11-24/day/part-1.parquet": ["c3", "c4"],
+        "run_date=2026-11-24/day/part-2.parquet": ["c5"],
+        "run_date=2026-11-25/day/part-0.parquet": ["c6"],
+    }
+    assert tables.reviews_written(store_root, {"000005", "000006", "0000aa"}) == {
+        ("c5", "000005"), ("c6", "000006")
+    }  # fmt: skip
+
+
+def test_rows_of_reverts_are_in_the_files_of_their_day(tmp_path: Path) -> None:
+    """Those of a clip's frames and regions are not. What is written again is there once."""
+    out, shots = (
+        str(tmp_path),
+        [{"clip_id": "b", "shot": n, "start": n, "stop": n + 1} for n in (0, 1)],
+    )
+    runs = [f"20261124T01020{n}-abcdef" for n in range(3)]
+    for run in (runs[0], runs[1], runs[1], runs[2]):
+        row = RUN_ROW | {"run": run, "kind": "revert"}
+        tables.write_replacement(
+            out, run, date(2026, 11, 24), PUBLISHED_CLIP, shots, frame_rows(3), row,
+            regions=[region_rows(run)], findings=[FINDING] if run == runs[0] else [],
+        )  # fmt: skip
+    found = {name: pq.read_table(tmp_path / "tables" / name) for name in ("clips", "runs", "shots")}
+    assert found["clips"]["run"].to_pylist() == found["runs"]["run"].to_pylist() == runs
+    assert len(found["shots"]) == 6 and len(found["clips"].column_names) == len(CLIPS) + 1
+    files = [uri.split("/")[-4:] for uri in storage.listing(f"{out}/tables")]
+    assert Counter((name, folder == "day") for name, _, folder, _ in files) == Counter(
+        {(name, True): 1 for name in ("clips", "runs", "shots", "findings")}
+        | {(name, False): 3 for name in ("frames", "regions")}
+    )
+
+
+def test_reviews_of_an_older_code_count_once(tmp_path: Path) -> None:
+    """It wrote each into a file of its own, and had no column `region` at first."""
+    out, old, less = str(tmp_path), review_of(1), review_of(2)
+    for row, folder in ((old, str(old["run"])), (less, "day")):
+        place = tmp_path / "tables" / "reviews" / "run_date=2026-11-24" / folder
+        place.mkdir(parents=True)
+        table = tables.to_table("reviews", [row], str(row["run"]))
+        pq.write_table(table.drop_columns(["region"]), place / "part-0.parquet")
+    for row in (old, less, review_of(3)):
+        tables.write_review(out, row)
+    assert list(reviews_in(out).values()) == [["c1"], ["c2", "c3"]]
+    both = pq.read_table(tmp_path / "tables/reviews/run_date=2026-11-24/day/part-0.parquet")
+    assert both.schema.equals(schema("reviews"))
+    assert tables.reviews_written(out, {"000001", "000003"}) == {("c1", "000001"), ("c3", "000003")}
+
+
+def test_a_review_that_cannot_be_written_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path)
+    tables.write_review(out, review_of(1))
+
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.replace", full)
+        with pytest.raises((OSError, ClipFault)):
+            tables.write_review(out, review_of(2))
+    assert list(reviews_in(out).values()) == [["c1"]]
+    tables.write_review(out, review_of(2))
+    assert list(reviews_in(out).values()) == [["c1", "c2"]]
 
 
 def documented(library: str, folder: Path, table: str) -> str:
