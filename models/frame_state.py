@@ -21,7 +21,8 @@ Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
 Why = Literal[
-    "clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm", "accepted"
+    "clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm", "accepted",
+    "standing",
 ]  # fmt: skip
 
 # What happens to regions that may be real: left, repaired if they are upright lines, all repaired.
@@ -97,6 +98,9 @@ class FrameState:
     on_device: OnDevice | None = None
     # deflicker
     curve: Curve = Curve()
+    # scratches: `source` and `image` are without those that stand still through the shot
+    scratched: NDArray[np.float32] | None = None  # where they were, (H, W) in [0, 1]
+    scratches: tuple[Repair, ...] = ()
     # alignment; the network stage drops the window, which is most of a frame's memory
     window: AlignedWindow | None = None
     # network

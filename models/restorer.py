@@ -28,6 +28,7 @@ from models.fidelity.evidence import (
 )
 from models.fidelity.grain import find_grain, keep_grain
 from models.fidelity.places import places_of
+from models.fidelity.scratches import Scratch, erase_scratches
 from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
@@ -75,7 +76,7 @@ class Restored:
         assert frame.rung is not None  # the network stage set it
         return cls(
             frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
-            frame.curve, frame.rung, _repaired(frame), frame.repairs,
+            frame.curve, frame.rung, _repaired(frame), frame.scratches + frame.repairs,
         )  # fmt: skip
 
 
@@ -83,7 +84,9 @@ def _repaired(frame: FrameState) -> NDArray[np.float32]:
     """How far each pixel counts as a defect, (H, W) in [0, 1]; a suspect does not."""
     assert frame.defects is not None  # the network stage found them
     defects: NDArray[np.float32] = frame.defects.numpy()
-    return defects if frame.suspects is None else np.where(frame.suspects, 0, defects)
+    if frame.suspects is not None:
+        defects = np.where(frame.suspects, 0, defects)
+    return defects if frame.scratched is None else np.maximum(defects, frame.scratched)
 
 
 def limit_threads(count: int) -> None:
@@ -140,6 +143,7 @@ class Restorer:
         wanted: range | None = None,
         suspects: Suspects = "leave",
         grain: float = 0.0,
+        scratches: Sequence[Scratch] = (),
     ) -> Iterator[Restored]:
         """Restore the frames (H, W, 3) float32 RGB of one shot, in order.
 
@@ -154,6 +158,7 @@ class Restorer:
             wanted=wanted,
             suspects=suspects,
             grain=grain,
+            scratches=scratches,
         )
 
     def run(
@@ -169,6 +174,7 @@ class Restorer:
         side: int = 0,
         watch: Watch = unwatched,
         accepted: Accepted | None = None,
+        scratches: Sequence[Scratch] = (),
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -181,11 +187,14 @@ class Restorer:
         [0, 1]: with 1, only repairs and the exposure differ from the source. ``side`` is that of
         the first tiles to try; 0 is whole frames. ``watch`` may pass on the frames of every stage,
         to measure it. ``accepted`` are suspects that are repaired all the same, by frame.
+        ``scratches`` stand still, and are taken out before the network sees a frame.
         """
         if missing:
             frames = watch("missing", interpolate(frames, missing))
         if deflicker:
             frames = watch("deflicker", Deflicker().run(frames))
+        if scratches:
+            frames = watch("scratches", erase_scratches(frames, scratches))
         first = next(frames, None)
         if first is None:
             return

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from models.fidelity.evidence import Accepted
+from models.fidelity.scratches import Scratch
 from models.frame_state import Repair
 from models.restorer import Restored
 from pipeline.clip.blanking import Blanking
@@ -21,6 +22,7 @@ class Lines(NamedTuple):
     blanking: Blanking
     protect: tuple[Box, ...]  # they keep the source, and so do the edges
     accepted: Accepted  # suspects that are repaired
+    scratches: tuple[Scratch, ...]  # that stand still
     parity: int | None = None
 
     @classmethod
@@ -33,9 +35,10 @@ class Lines(NamedTuple):
             if (own := whole if parity is None else in_field(whole, parity)) is not None:
                 found.setdefault(frame, []).append(own)
         if parity is None:
-            return cls(survey.blanking, boxes, found)
+            return cls(survey.blanking, boxes, found, (*survey.scratches,))
         edges = survey.blanking.of_field(parity, survey.probe.height)
-        return cls(edges, tuple(box.of_field(parity) for box in boxes), found, parity)
+        boxes = tuple(box.of_field(parity) for box in boxes)
+        return cls(edges, boxes, found, tuple(s.of_field(parity) for s in survey.scratches), parity)
 
     def kept(self, source: Planes, restored: Planes, pix_fmt: str) -> Planes:
         """The restored planes with the source's samples in the edges and boxes."""

@@ -226,6 +226,7 @@ class ShardRestorer:
             grain=self.recipe.grain,
             side=self._side,
             accepted=lines.accepted,
+            scratches=lines.scratches,
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.scratches import Scratch
 from models.motion.deflicker import flickers, region_levels
 from models.motion.interpolate import LONGEST
 from pipeline.clip.box import Box
@@ -32,6 +33,7 @@ from pipeline.detect.cuts import ShotDetector
 from pipeline.detect.interlacing import InterlacingMeter, settle
 from pipeline.detect.leader_and_bars import LeaderMeter
 from pipeline.detect.signal_range import LevelMeter, check_range
+from pipeline.detect.standing_scratches import StandingScratchMeter
 from pipeline.detect.telecine import Cadence
 from pipeline.media.decoder import Decoder
 from pipeline.media.formats import LARGEST_SIDE, SMALLEST_SIDE
@@ -122,6 +124,7 @@ def survey_clip(clip: Clip, recipe: Recipe, cache: Path, room: int | None = None
             conversion=conversion, source_pts=[] if conversion is None else seen.pts,
             blanking=shown.blanking.finish(), gaps=gaps, fill=fill,
             protect=protected(clip.protect, made, by_fields),
+            scratches=shown.scratches(shots) if recipe.strength else [],
             recipe_sha256=recipe.digest, source_md5=sums["md5"],
         )  # fmt: skip
 
@@ -177,6 +180,7 @@ class _Pass:
     ) -> None:
         self._fill = fill
         self._clean = CleanMeter() if judge else None
+        self._scratches = StandingScratchMeter()
         self._last: NDArray[np.uint8] | None = None
         self.pts: list[int] = []
         self.crcs: list[int] = []
@@ -203,6 +207,7 @@ class _Pass:
         self.levels.add(luma)
         self._levels.append(region_levels(luma))
         self.colour.add(frame, probe)
+        self._scratches.add(luma)
         if self._clean is not None:
             self._clean.add(luma)
         if not self.leader.add(luma):  # bars and slates fill the frame, so they show no blanking
@@ -241,6 +246,14 @@ class _Pass:
             shots.append(Shot(start, stop, unsteady, left, ", ".join(found or ())))
         return shots
 
+    def scratches(self, shots: Sequence[Shot]) -> list[Scratch]:
+        """The scratches that stand still in the shots that are restored."""
+        return [
+            scratch
+            for shot in shots if not shot.left
+            for scratch in self._scratches.scratches(shot.start, shot.stop)
+        ]  # fmt: skip
+
     def _found(self, start: int, stop: int, levels: NDArray[np.float64]) -> tuple[str, ...] | None:
         """Why a shot is not clean; empty if it is, None if it is not judged.
 
@@ -252,6 +265,8 @@ class _Pass:
         if any(start <= frame < stop for frame in self._fill):
             return ("missing",)
         found = self._clean.findings(start, stop, levels)
+        if any(self._scratches.scratches(start, stop)):
+            found = (*found, "scratch")
         return (*found, "monochrome") if self.colour.neutral else found
 
 

@@ -21,6 +21,7 @@ WHY: dict[str, str] = {
     "path": "Regions like it lie on a straight path before and after: it may be a thing in motion.",
     "like_clean": "Few repairs of its shot are clear, as in clean film: all of them were undone.",
     "accepted": "A person accepted its repair.",
+    "standing": "A scratch that stands still through the shot, over all that lies behind it.",
     "rule": "A rule of the verdict put the source back here.",
 }
 

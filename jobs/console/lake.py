@@ -4,14 +4,18 @@ DuckDB reads files on disk itself, and may open these files and no others. What 
 store, or files in the place where an older code put them) it sees as an Arrow dataset.
 """
 
+import io
 import re
 from collections.abc import Collection, Sequence
+from datetime import date
 
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem, LocalFileSystem
 
+from pipeline.runs.tables import with_columns
 from pipeline.store import layout, storage
 from pipeline.store.address import is_s3
 from pipeline.store.local import local_path
@@ -22,6 +26,7 @@ _DAY = "run_date"
 _PARTITIONS = ds.partitioning(pa.schema([(_DAY, pa.date32())]), flavor="hive")
 # No sign that DuckDB reads as a pattern, and no second partition.
 _PLAIN = re.compile(r"[^*?\[\]{}]*/run_date=[0-9-]{10}/[^/=]+/part-\d+\.parquet")
+_OF_A_DAY = re.compile(rf"/{_DAY}=(\d{{4}}-\d\d-\d\d)/{layout.OF_A_DAY}/part-\d+\.parquet$")
 _TYPES = {
     pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN",
     pa.timestamp("ms", "UTC"): "TIMESTAMP WITH TIME ZONE",
@@ -82,17 +87,38 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequen
 
 def _dataset(paths: Sequence[str], table: str) -> ds.Dataset:
     """A table's files as a dataset; an empty one if there are none."""
-    partitioned = pa.schema([*schema(table), pa.field(_DAY, pa.date32())])
-    if not paths:
-        return ds.dataset(partitioned.empty_table())
-    filesystem, places = _places(paths)
-    return ds.dataset(
-        places,
-        schema=partitioned,
-        format="parquet",
-        filesystem=filesystem,
-        partitioning=_PARTITIONS,
-    )
+    wanted = pa.schema([*schema(table), pa.field(_DAY, pa.date32())])
+    changing = _changing(paths)
+    left = [path for path in paths if path not in changing]
+    found = [_whole(changing, table, wanted)] if changing or not left else []
+    if left:
+        filesystem, places = _places(left)
+        found.append(
+            ds.dataset(
+                places, schema=wanted, format="parquet", filesystem=filesystem,
+                partitioning=_PARTITIONS,
+            )
+        )  # fmt: skip
+    return found[0] if len(found) == 1 else ds.dataset(found)
+
+
+def _changing(paths: Sequence[str]) -> set[str]:
+    """Objects of a store that a review or a revert may replace while they are read."""
+    days = {path: day[1] for path in paths if (day := _OF_A_DAY.search(path)) and is_s3(path)}
+    newest = max(days.values(), default="")
+    return {path for path, day in days.items() if day == newest}
+
+
+def _whole(paths: Collection[str], table: str, wanted: pa.Schema) -> ds.Dataset:
+    """The rows of small objects, each read in one request: as it was before a change or after."""
+    parts = [wanted.empty_table()]
+    for path, data in storage.read_many(sorted(paths)).items():
+        rows = with_columns(pq.read_table(io.BytesIO(data)), schema(table))
+        day = date.fromisoformat(_OF_A_DAY.search(path)[1])  # type: ignore[index]
+        parts.append(
+            rows.append_column(wanted.field(_DAY), pa.array([day] * len(rows), pa.date32()))
+        )
+    return ds.dataset(pa.concat_tables(parts).cast(wanted))
 
 
 def _places(paths: Sequence[str]) -> tuple[FileSystem, list[str]]:

@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from jobs.console import output
-from jobs.evaluate.evaluate import is_unsteady
+from jobs.evaluate.real.benchmark import restore_with_model
+from jobs.evaluate.real.film import Film
 from jobs.report.stills import Still
-from pipeline.media.rgb import read_rgb
 
 SHEETS = Path(__file__).resolve().parents[2] / "docs" / "images" / "films"
 FILMS = {  # name of the picture: file of the film, and a frame that is not near a cut
@@ -32,19 +31,9 @@ JPEG_QUALITY = 88
 
 def sheet(film: Path, index: int, size: str = "base") -> Still:
     """Return frame ``index`` of a film, and the same frame restored with its neighbours."""
-    from models.restorer import CONTEXT, Restorer  # torch: imported only if it is used
-
-    first = max(index - CONTEXT, 0)
-    frames = list(islice(read_rgb(film), first, index + CONTEXT + 1))
-    place = index - first
-    stream = Restorer(size).stream(
-        [frame.astype(np.float32) / np.float32(255) for frame in frames],
-        deflicker=is_unsteady(np.stack(frames)),
-        wanted=range(place, place + 1),
-        grain=1.0,
-    )
-    restored = np.clip(np.rint(255 * next(stream).image), 0, 255).astype(np.uint8)
-    return Still(index, frames[place], restored)
+    whole = Film.read(film)
+    restored = restore_with_model(whole, whole.shot(index), range(index, index + 1), size)
+    return Still(index, whole.frames[index], restored[index])
 
 
 def main(folder: Path) -> None:

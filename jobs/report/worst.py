@@ -52,6 +52,14 @@ FRAME_MEASURES: dict[str, Measure] = {
         "most fine detail or noise added in one part", "texture_added", 1, "{0:.1f} code values"
     ),
     "edges_kept": Measure("edges weakened most", "-edges_kept", -0.9, ""),
+    "detail_kept": Measure("detail of one part weakened most", "-detail_kept", -0.9, ""),
+    "shared_detail_kept": Measure(
+        "detail that the frames beside it show weakened most", "-shared_detail_kept", -0.95, ""
+    ),
+    "unsupported_worst": Measure(
+        "most change in one part that nothing explains", "unsupported_worst", 4,
+        "{0:.1f} code values",
+    ),
     "out_of_step": Measure("most like another frame of the source", "out_of_step", 0.25, ""),
     "mean_luma_after": Measure(
         "brightness moved most", "abs(mean_luma_after - mean_luma_before)", 0.5,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from models.fidelity.scratches import Scratch
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe
@@ -47,6 +48,7 @@ class Survey:
     fill: list[int] = field(default_factory=list)  # numbers of frames to interpolate
     protect: list[str] = field(default_factory=list)  # boxes that keep the source, `x,y,w,h`
     accepted: list[str] = field(default_factory=list)  # suspects to repair: `frame:x,y,w,h`
+    scratches: list[Scratch] = field(default_factory=list)  # that stand still
     source_md5: str = ""  # a later manifest may have it as its checksum
 
     @property
@@ -126,4 +128,5 @@ class Survey:
         plain["shots"] = [Shot(**shot) for shot in plain["shots"]]
         plain["conversion"] = plain["conversion"] and Conversion(**plain["conversion"])
         plain["blanking"] = Blanking(*plain["blanking"])
+        plain["scratches"] = [Scratch(*one) for one in plain["scratches"]]
         return cls(**plain)

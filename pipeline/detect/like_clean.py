@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-LEAST_CLEAR = 1  # clear defect of a shot; without one, all of its repairs are doubtful
+LEAST_CLEAR = 2  # clear defects of a shot; with fewer, all of its repairs are doubtful
 PER_SUSPECT = 0.17  # clear defects to each suspect,
 BUT = 12  # without this many: one thing in motion is that many
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one

@@ -123,7 +123,7 @@ def _add(out: str, name: str, day: date, new: pa.Table, store: Store) -> None:
             parts[int(number[1])] = uri
     last, old = max(parts, default=0), new.slice(0, 0)
     if parts:
-        old = _with_columns_of(new, pq.read_table(io.BytesIO(store.read_bytes(parts[last]))))
+        old = with_columns(pq.read_table(io.BytesIO(store.read_bytes(parts[last]))), new.schema)
         if _ids(new)[0] in _ids(old):
             return  # nothing is added before a step that is not finished, so they come last
         if len(old) >= DAY_ROWS:
@@ -152,15 +152,13 @@ def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
     return {(clip, run[-6:]) for clip, run in found if run[-6:] in keys}
 
 
-def _with_columns_of(new: pa.Table, old: pa.Table) -> pa.Table:
+def with_columns(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
     """Rows that an older code may have written, with the columns of today."""
-    missing = pa.nulls(len(old))
-    columns = [
-        old[field.name] if field.name in old.column_names else missing for field in new.schema
-    ]
+    missing = pa.nulls(len(rows))
+    columns = [rows[field.name] if field.name in rows.column_names else missing for field in wanted]
     return pa.table(
-        [column.cast(field.type) for column, field in zip(columns, new.schema, strict=True)],
-        schema=new.schema,
+        [column.cast(field.type) for column, field in zip(columns, wanted, strict=True)],
+        schema=wanted,
     )
 
 

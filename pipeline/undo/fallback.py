@@ -107,13 +107,18 @@ class _Rewriter:
         return planes
 
     def _kept(self, frame: int) -> list[Box]:
-        """Where a person accepted a repair, which stays in a shot that is put back as clean."""
+        """What stays repaired in a shot that is put back as clean: scratches that stand still, and
+        what a person accepted.
+        """
+        survey = self.survey
         if any(one.rule for one in self._of(frame)):
             return []
-        return [
-            box.grown(AROUND, self.survey.probe, self.survey.by_fields)
-            for at, box in map(Box.of_region, self.survey.accepted) if at == frame
-        ]  # fmt: skip
+        accepted = (box for at, box in map(Box.of_region, survey.accepted) if at == frame)
+        standing = (
+            Box(*one.box).widened(survey.probe, survey.by_fields)
+            for one in survey.scratches if one.start <= frame < one.stop
+        )  # fmt: skip
+        return [*standing, *(b.grown(AROUND, survey.probe, survey.by_fields) for b in accepted)]
 
     def _of(self, frame: int) -> Iterator[PutBack]:
         if frame not in self.survey.fill:

@@ -21,15 +21,15 @@ from pipeline.detect.verdict import Evidence, broken_at
 from schemas.recipe import Recipe
 from schemas.verdict_rules import SCOPES, VerdictRule
 
-CLEAN, RULE = "like_clean", "rule"  # codes of schemas/repairs.py
+CLEAN, RULE, STANDING = "like_clean", "rule", "standing"  # codes of schemas/repairs.py
 
 
 def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
     """The shots whose repairs are like those of clean film. The regions' files are local.
 
-    Only shots in which nothing but repairs was changed are looked at: a shot that flickers, or has
-    frames made anew, stays as it is, and so does every shot if the recipe takes grain away or
-    repairs suspects.
+    Scratches that stand still do not count. Only shots in which nothing but repairs was changed are
+    looked at: a shot that flickers, or has frames made anew, stays as it is, and so does every shot
+    if the recipe takes grain away or repairs suspects.
     """
     if recipe.clean != "leave" or recipe.grain < 1 or recipe.suspects == "repair":
         return ()
@@ -38,8 +38,9 @@ def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
         if segment.regions_uri:
             for part in batches(Path(segment.regions_uri)):
                 columns = (part[name].to_pylist() for name in ("shot", "decision", "why"))
-                for shot, *decided in zip(*columns, strict=True):
-                    found[shot].append((decided[0], decided[1]))
+                for shot, decision, why in zip(*columns, strict=True):
+                    if why != STANDING:
+                        found[shot].append((decision, why))
     filled = set(survey.fill)
     return tuple(
         PutBack(range(shot.start, shot.stop), None, CLEAN, shot=number)

@@ -36,14 +36,15 @@ def left_as_suspects(
 ) -> pa.Table:
     """The regions of a shard with those that were put back before publishing as suspects.
 
-    Entries have the form of a revert, and `why`: the reason code of the regions. The ids of those
-    that a person `accepted` stay repairs, unless a rule put them back.
+    Entries have the form of a revert, and `why`: the reason code of the regions. Scratches that
+    stand still, and the ids that a person `accepted`, stay repairs, unless a rule put them back.
     """
-    ids = region_ids(part)
+    sure = pc.is_in(region_ids(part), pa.array(accepted, pa.string()))
+    sure = pc.or_(sure, pc.equal(part["why"], "standing"))
     for entry in put_back:
         inside = pc.and_(_inside(part, entry), pc.equal(part["decision"], "repair"))
         if not entry.get("rule"):
-            inside = pc.and_(inside, pc.invert(pc.is_in(ids, pa.array(accepted, pa.string()))))
+            inside = pc.and_(inside, pc.invert(sure))
         for name, value in (("decision", "suspect"), ("why", entry["why"])):
             column = pc.if_else(inside, value, part[name])
             part = part.set_column(part.column_names.index(name), part.schema.field(name), column)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jobs.evaluate.evaluate import is_unsteady, over_clips, restorer_of
 from jobs.evaluate.real import labels as labelled
-from jobs.evaluate.real.classes import STANDING
+from jobs.evaluate.real.classes import STANDING, STANDING_SCRATCH
 from jobs.evaluate.real.film import Film, Picture
 from jobs.evaluate.real.labels import Label
 from jobs.evaluate.real.stand_out import (
@@ -22,8 +22,10 @@ from jobs.evaluate.real.stand_out import (
     Trio,
     luma,
     of_neighbours,
+    of_sides,
     of_surroundings,
     share_gone,
+    sharp_luma,
 )
 from jobs.evaluate.real.table import markdown, summarise
 from schemas.errors import ArchiveError
@@ -65,6 +67,7 @@ def restore_with_model(
         first_index=first,
         wanted=wanted,
         grain=grain,
+        scratches=film.scratches(shot),
     )
     pictures = (np.clip(np.rint(255 * one.image), 0, 255).astype(np.uint8) for one in stream)
     return dict(zip(wanted, pictures, strict=True))
@@ -110,6 +113,8 @@ class _Side:
 
     def departure(self, label: Label) -> Plane:
         at = label.frame
+        if label.name == STANDING_SCRATCH:
+            return of_sides(sharp_luma(self._frames[at]), label.box)
         if label.name in STANDING:
             return of_surroundings(luma(self._frames[at]), label.box)
         if not self._film.has_neighbours(at):

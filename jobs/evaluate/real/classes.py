@@ -29,8 +29,9 @@ REAL = (
     "face",
     "edge",  # other structure in motion
 )
-# Measured against what lies beside them: they are in the neighbouring frames too.
-STANDING = frozenset({"scratch_standing", "dirt_standing", "cord", "rail"})
+STANDING_SCRATCH = "scratch_standing"  # measured against what lies to its left and right
+# Measured against what lies around them: they are in the neighbouring frames too.
+STANDING = frozenset({"dirt_standing", "cord", "rail"})
 
 
 def kind_of(name: str) -> Kind:

@@ -6,9 +6,12 @@ Two measures; the class of a place decides (`classes.py`):
   next frame are carried onto this one along the motion around the place, and their exposure is
   corrected there. A pixel stands out by the smaller of the two differences if both have the same
   sign, and by 0 otherwise (the detector SDIp of Kokaram, Motion Picture Restoration, 1998).
-- `of_surroundings` is for what stands still: dirt on the lens or in the gate, a standing scratch,
-  a cord, a rail. It does not differ from its neighbours. A pixel stands out by its difference
-  from what lies beside the place in the same frame.
+- `of_surroundings` is for what stands still: dirt on the lens or in the gate, a cord, a rail. It
+  does not differ from its neighbours. A pixel stands out by its difference from what lies around
+  the place in the same frame.
+- `of_sides` is for a scratch that stands still. It crosses the edges of things in the scene, which
+  stand out of what lies around them. So a column stands out by its mean difference from what lies
+  to the left and to the right of the place.
 
 The place's core is chosen in the source: the pixels that stand out at least half as far as the
 one that stands out most. The restored film is measured on the same core, with the same sign, and
@@ -35,6 +38,7 @@ HARMED_FROM = 0.5  # share of a real thing that must be gone
 LEAST = 6.0  # code values: a place that stands out less in the source is not counted
 BLUR_SIGMA = 1.0  # pixels: single grains do not stand out
 RING = 6  # pixels around a box in which exposure and surroundings are measured
+SIDES = 3  # pixels to the left and to the right of a scratch
 GUARD = 2  # pixels around a box that may still belong to the place
 CORE = 0.5  # share of the furthest pixel from which a pixel belongs to the core
 
@@ -90,8 +94,13 @@ class Trio:
 
 def luma(picture: Picture) -> Plane:
     """Return luma (H, W) in code values, blurred by BLUR_SIGMA."""
+    return cv2.GaussianBlur(sharp_luma(picture), (0, 0), BLUR_SIGMA)
+
+
+def sharp_luma(picture: Picture) -> Plane:
+    """Return luma (H, W) in code values."""
     plane: Plane = picture.astype(np.float32) @ LUMA_709
-    return cv2.GaussianBlur(plane, (0, 0), BLUR_SIGMA)
+    return plane
 
 
 def of_neighbours(trio: Trio, box: Box) -> Plane:
@@ -126,6 +135,21 @@ def of_surroundings(plane: Plane, box: Box) -> Plane:
     around = _from_around(plane[window], inside, _sigma(box))
     departure: Plane = (plane[window] - around)[inside]
     return departure
+
+
+def of_sides(plane: Plane, box: Box) -> Plane:
+    """Signed departure (h, w) of each column of a box from what lies to the left and right of it.
+
+    It is the mean of the column, of luma without a blur: a scratch is seen along its length.
+    """
+    x, y, width, height = box
+    rows = plane[y : y + height]
+    left, right = rows[:, max(x - SIDES, 0) : x], rows[:, x + width : x + width + SIDES]
+    ends = [side.mean(1) for side in (left, right) if side.shape[1]]
+    across = np.linspace(0, 1, width + 2, dtype=np.float32)[1:-1]
+    ground = ends[0][:, None] + (ends[-1] - ends[0])[:, None] * across
+    departure = (rows[:, x : x + width] - ground).mean(0)
+    return np.broadcast_to(departure, (height, width)).astype(np.float32)
 
 
 def share_gone(core: Core, departure: Plane) -> float:

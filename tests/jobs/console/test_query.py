@@ -5,11 +5,13 @@ import resource
 import time
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.console.describe import described
+from jobs.console.lake import open_tables
 from jobs.console.query import QueryLimits, query
 from jobs.console.views import VIEWS, selected
 from pipeline.runs.tables import write_review, write_tables
@@ -223,6 +225,21 @@ def test_the_review_queue_has_what_nobody_decided_on(
     found = [tuple(row.values()) for row in query(out, asked).to_pylist()]
     assert found[:2] == [("asked", "Why asked.", "question"), ("bad", "Why bad.", None)]
     assert [row[0] for row in found[2:]] == ["again", "doubtful", "undecided", "older"]
+
+
+def test_a_part_that_is_replaced_while_it_is_read_stays_whole(s3_prefix: str) -> None:
+    """The newest file of a day was read in one request; older days and runs are read later."""
+    later = {"run": "20261124T010200-abcdef", "at": "2026-11-24T01:02:03+00:00"}
+    write_lake(s3_prefix)
+    write_review(s3_prefix, review("a", SECOND, "accept") | later)
+    with duckdb.connect() as connection:
+        open_tables(connection, s3_prefix, ["reviews", "clips"])
+        (newest,) = storage.listing(f"{s3_prefix}/tables/reviews/run_date=2026-11-24")
+        storage.write_bytes(newest, b"replaced")
+        asked = "SELECT clip_id, run_date::VARCHAR FROM reviews ORDER BY ALL"
+        found = connection.sql(asked).fetchall()
+        assert found == [("a", "2026-11-24"), ("d", "2026-11-23")]
+        assert connection.sql("SELECT count(*) FROM clips").fetchall() == [(10,)]
 
 
 def test_drift_finds_a_planted_shift_and_no_other(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.evaluate.real.benchmark import Place, measure_film, restore_with_model
+from jobs.evaluate.real.benchmark import Place, measure, measure_film, restore_with_model
 from jobs.evaluate.real.film import Film
 from jobs.evaluate.real.labels import Label, load
+from jobs.evaluate.real.stand_out import REPAIRED_FROM
 from models.damage.simulator import random_stream
 from models.damage.things import lines
+from models.fidelity.scratches import erase
 
 KEPT = 0.1  # share of a real thing that may be gone
 # Film: what is to be seen there, with the numbers of its frames.
@@ -57,6 +59,27 @@ def test_a_pole_stays(footage: Path) -> None:
     (place,) = restored(footage, (POLE,))
     assert place.stand_out > 20
     assert place.gone < KEPT
+
+
+def test_a_scratch_that_stands_still_goes(footage: Path) -> None:
+    """Without the network: it sees a frame only after that."""
+    labels = [label for label in load() if label.name == "scratch_standing"]
+    path = footage / "archive" / labels[0].clip
+    if not path.is_file():
+        pytest.skip(f"no {path.name}")
+    film = Film.read(path)
+    scratches = film.scratches(film.shot(labels[0].frame))
+    without = {}
+    for at in {label.frame for label in labels}:
+        picture, taken = (
+            (film.frames[at] / 255).astype(np.float32),
+            np.zeros((360, 640), np.float32),
+        )
+        for scratch in scratches:
+            if scratch.start <= at < scratch.stop:
+                erase(picture, taken, scratch)
+        without[at] = np.rint(255 * picture).astype(np.uint8)
+    assert min(place.gone for place in measure(film, without, labels)) >= REPAIRED_FROM
 
 
 @pytest.mark.slow

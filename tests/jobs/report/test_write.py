@@ -256,7 +256,7 @@ WORSE = {  # a value that is the worst, of each measure of a frame
     "gain_step_after": -1.5, "noise_sigma_after": 9.0, "blur_after": 1.9, "blockiness_after": 3.0,
     "temporal_diff_after": 9.0, "ref_psnr_after_db": 0.5, "largest_change": 0.5,
     "pixels_changed": 0.5, "chroma_shift": 9.0, "texture_added": 9.0, "edges_kept": 0.1,
-    "out_of_step": 0.9,
+    "out_of_step": 0.9, "detail_kept": 0.1, "shared_detail_kept": 0.1, "unsupported_worst": 9.0,
 }  # fmt: skip
 
 

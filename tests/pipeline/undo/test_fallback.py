@@ -209,5 +209,6 @@ def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
     assert is_like_clean([("repair", "one_frame")] * 50)
     assert is_like_clean([*suspects, *[("repair", "clear")] * 16])
     assert not is_like_clean([*suspects, *[("repair", "clear")] * 18])
-    assert not is_like_clean([*suspects[:12], ("repair", "clear")])
-    assert not is_like_clean([("repair", "upright")])
+    assert is_like_clean([("repair", "clear")])  # one thing of one frame may be real
+    assert not is_like_clean([*suspects[:12], *[("repair", "clear")] * 2])
+    assert not is_like_clean([("repair", "upright")] * 2)
