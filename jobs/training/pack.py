@@ -10,7 +10,6 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from jobs.training.dataset import media, read_photo
 from pipeline.media.rgb import count_frames, read_rgb, write_rgb
 
 CRF = 12  # of a clip that is coded again: the loss is not seen
-FRAMES = (96, 48, 24)  # of a clip that is cut: a sequence of every second frame takes 23
-SIDES = (540, 360)  # its shorter side at most, pixels
+MOST_FRAMES, LEAST_FRAMES = 72, 24  # of a clip that is cut; a sequence takes up to 23
+SIDES = (540, 360, 240)  # its shorter side at most, pixels
+SPARE = 0.9  # of the frames that fit by the size of the first try
 PHOTO_SIDES = (1600, 1200, 800, 600)  # longer side of a photo at most
 PHOTO_QUALITY = 92  # of JPEG
 FPS = Fraction(25)  # a bank counts frames, not seconds
@@ -49,9 +49,8 @@ def pack(data: Path, out: Path, size_bytes: int) -> dict[str, list[str]]:
             shutil.copyfile(path, target)
             how = "copied"
         else:
-            make = _clips if path.suffix == ".mp4" else _photos
-            fits = any(target.stat().st_size <= share for _ in make(path, target))
-            how = "made smaller" if fits else "left out"
+            fitted = _cut if path.suffix == ".mp4" else _shrunk
+            how = "made smaller" if fitted(path, target, share) else "left out"
         if how == "left out":
             target.unlink()
         else:
@@ -60,24 +59,30 @@ def pack(data: Path, out: Path, size_bytes: int) -> dict[str, list[str]]:
     return done
 
 
-def _clips(path: Path, target: Path) -> Iterator[None]:
-    """Write the middle of a clip, smaller each time."""
+def _cut(path: Path, target: Path, size_bytes: int) -> bool:
+    """Write the middle of a clip, as long and large as fits; return whether it fits."""
     count = count_frames(path)
     for side in SIDES:
-        for frames in FRAMES:
-            start = max(count - frames, 0) // 2
+        frames = min(MOST_FRAMES, count)
+        while frames >= min(LEAST_FRAMES, count):
+            start = (count - frames) // 2
             pictures = (_scaled(f, side, min) for f in read_rgb(path, start, start + frames))
             write_rgb(target, pictures, FPS, "yuv420p", CRF)
-            yield
+            if (size := target.stat().st_size) <= size_bytes:
+                return True
+            frames = int(SPARE * frames * size_bytes / size)
+    return False
 
 
-def _photos(path: Path, target: Path) -> Iterator[None]:
-    """Write a photo, smaller each time."""
-    picture = cv2.cvtColor(read_photo(path), cv2.COLOR_RGB2BGR)
+def _shrunk(path: Path, target: Path, size_bytes: int) -> bool:
+    """Write a photo as large as fits; return whether it fits."""
+    picture = cv2.cvtColor(read_photo(path), cv2.COLOR_RGB2BGR).astype(np.uint8)
     for side in PHOTO_SIDES:
-        small = _scaled(picture.astype(np.uint8), side, max)
+        small = _scaled(picture, side, max)
         cv2.imwrite(str(target), small, [cv2.IMWRITE_JPEG_QUALITY, PHOTO_QUALITY])
-        yield
+        if target.stat().st_size <= size_bytes:
+            return True
+    return False
 
 
 def _scaled(picture: NDArray[np.uint8], most: int, which: object) -> NDArray[np.uint8]:
@@ -92,7 +97,7 @@ def _scaled(picture: NDArray[np.uint8], most: int, which: object) -> NDArray[np.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pack, and print how many files are in which state."""
+    """Pack, and print how many files were copied or made smaller, and which are left out."""
     parser = argparse.ArgumentParser(prog="pack", description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with video/ and photo/, or with clips")
     parser.add_argument("out", type=Path, help="folder to fill")
@@ -104,8 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     files = [given.out / name for how in ("copied", "made smaller") for name in done[how]]
     size_mib = sum(path.stat().st_size for path in files) / MIB
-    counts = {how: len(names) for how, names in done.items()}
-    sys.stdout.write(json.dumps({"mib": round(size_mib, 2), **counts}) + "\n")
+    counts = {how: len(done[how]) for how in ("copied", "made smaller")}
+    said = {"mib": round(size_mib, 2), **counts, "left out": done["left out"]}
+    sys.stdout.write(json.dumps(said) + "\n")
     return 0
 
 

@@ -182,7 +182,7 @@ class Loader:
         code = maker.process.exitcode
         return LoaderError(
             f"{maker} ended with exit code {code}. -9 and -7 mean that memory ran out: start again "
-            "with fewer --workers. The training goes on from its last checkpoint"
+            "with fewer --workers. The training goes on from here"
         )
 
     def close(self) -> None:

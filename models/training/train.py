@@ -24,7 +24,7 @@ from models.training import parts
 from models.training.config import TrainConfig
 from models.training.dataset import Bank, Batch
 from models.training.learner import Learner
-from models.training.loader import Loader
+from models.training.loader import Loader, LoaderError
 from models.training.schedule import Schedule
 from models.training.validation import Validation
 
@@ -112,7 +112,11 @@ class Trainer:
         if self.step == 0:
             self._open(validation)
         if not self._over(until):
-            self._train(until, validation)
+            try:
+                self._train(until, validation)
+            except LoaderError:
+                self._save()  # the steps so far are not lost
+                raise
         if self.step == 0:
             raise ValueError(
                 f"{self.schedule.elapsed:.0f} s were too few for the first step. Give more "
@@ -204,6 +208,7 @@ class Trainer:
             "used": self.schedule.seconds if over else self.schedule.elapsed,
             "ending": self.schedule.ending,
             "cpu_seconds": self.cpu_seconds,
+            "opening": self._opening,
             "learners": {name: learner.state() for name, learner in self.learners.items()},
         }
         parts.save(state, self.last)
@@ -226,7 +231,7 @@ class Trainer:
         for name, learner in self.learners.items():
             learner.resume(state["learners"][name])
         self.step = self._saved = state["step"]
-        self.cpu_seconds = state["cpu_seconds"]
+        self.cpu_seconds, self._opening = state["cpu_seconds"], state["opening"]
         self.schedule.used, self.schedule.ending = state["used"] or 0.0, state["ending"]
 
     def _log(self, name: str, row: dict[str, object]) -> None:

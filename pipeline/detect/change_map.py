@@ -24,6 +24,11 @@ UNCHANGED, ADJUSTED, REPAIRED, FILLED = range(4)  # reasons
 REASONS = ("unchanged", "exposure, grain or coding", "repaired defect", "filled frame")
 _AMOUNT = np.uint8(63)  # the bits of the amount
 _DIGITS = np.array([value.bit_length() for value in range(256)], np.uint8)
+# The byte of each amount by its reason; of 0 it is 0.
+_ADJUSTED, _REPAIRED = (
+    np.where(_DIGITS, _DIGITS | np.uint8(reason << 6), 0).astype(np.uint8)
+    for reason in (ADJUSTED, REPAIRED)
+)
 DEFECT = 0.5  # weight from which a changed pixel counts as a repaired defect
 SIDE = 2  # pixels of a frame, in each direction, for one byte
 
@@ -44,17 +49,25 @@ def change_map(
     amount = np.zeros((height, width), np.uint8)
     for before, after in zip(source, published, strict=True):
         change = cv2.absdiff(before, after)
+        if not cv2.hasNonZero(change):
+            continue
         if unit > 1:
             change = -(-change.astype(np.int32) // unit)
-        change = np.minimum(change, 255).astype(np.uint8)
+            change = np.minimum(change, 255).astype(np.uint8)
         np.maximum(amount, _enlarged(change, height, width), out=amount)
-    amount = _DIGITS[amount]
     if filled:
-        return np.maximum(amount, 1) | np.uint8(FILLED << 6)
-    reason = np.full((height, width), ADJUSTED << 6, np.uint8)
+        return np.maximum(_looked_up(amount, _DIGITS), 1) | np.uint8(FILLED << 6)
+    if not cv2.hasNonZero(amount):
+        return amount
+    found = _looked_up(amount, _ADJUSTED)
     if defects is not None:
-        reason[defects >= DEFECT] = REPAIRED << 6
-    return np.where(amount > 0, reason | amount, 0).astype(np.uint8)
+        repaired = (np.asarray(defects) >= DEFECT).view(np.uint8)
+        cv2.copyTo(_looked_up(amount, _REPAIRED), repaired, found)
+    return found
+
+
+def _looked_up(amount: Map, table: Map) -> Map:
+    return np.asarray(cv2.LUT(amount, table), np.uint8)
 
 
 def halved(field_or_frame: Map, rows: bool = True) -> Map:
@@ -62,8 +75,11 @@ def halved(field_or_frame: Map, rows: bool = True) -> Map:
 
     A defect counts before any other reason, then the larger amount.
     """
-    wide = _pairs(field_or_frame.T).T
-    return np.ascontiguousarray(_pairs(wide) if rows else wide)
+    lines = _pairs(field_or_frame) if rows else field_or_frame
+    if lines.shape[1] % 2:  # its last column stands alone
+        lines = np.pad(lines, ((0, 0), (0, 1)))
+    both = np.ascontiguousarray(lines).view(np.uint16)  # faster than every other byte
+    return np.maximum(both & 255, both >> 8).astype(np.uint8)
 
 
 def of_fields(top: Map, bottom: Map) -> Map:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clip.frames import Luma, Plane, Planes
+from pipeline.detect.metrics import median
 from pipeline.detect.out_of_step import out_of_step
 from pipeline.detect.verdict import Box
 
@@ -276,12 +277,16 @@ def _largest_region(pair: _Pair) -> tuple[float, float, Box | None]:
     change = cv2.blur(cv2.subtract(pair.restored, _exposed(pair)), (3, 3))
     if cv2.norm(change, cv2.NORM_INF) <= STRONG:
         return 0.0, 0.0, None
-    strong = (np.abs(change) > STRONG).astype(np.uint8)
-    joined = cv2.morphologyEx(strong, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
+    strong = (np.abs(change) > STRONG).view(np.uint8)
+    left, top, across, down = cv2.boundingRect(strong)
+    left, top = max(left - GAP, 0), max(top - GAP, 0)
+    near = strong[top : top + down + 2 * GAP, left : left + across + 2 * GAP]
+    joined = cv2.morphologyEx(near, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     _, _, found, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     areas = found[1:, cv2.CC_STAT_AREA]
     x, y, wide, high, area = (int(n) for n in found[1 + int(areas.argmax())])
-    return float(strong.mean()), area / strong.size, (x, y, wide, high)
+    share = cv2.countNonZero(strong) / strong.size
+    return share, area / strong.size, (left + x, top + y, wide, high)
 
 
 def _exposed(pair: _Pair) -> Luma:
@@ -294,10 +299,10 @@ def _exposed(pair: _Pair) -> Luma:
     if seen.size < pair.source.size // 20:
         return pair.source
     x, y = (np.log(luma.reshape(-1)[seen[::9]]) for luma in pair)
-    slope, level = 1.0, float(np.median(y - x))
+    slope, level = 1.0, median(y - x)
     for _ in range(2):
         off = np.abs(y - slope * x - level)
-        near = off <= max(2.5 * float(np.median(off)), 0.02)
+        near = np.flatnonzero(off <= max(2.5 * median(off), 0.02))
         x, y = x[near], y[near]
         mean_x, mean_y, spread = float(x.mean()), float(y.mean()), float(x.var())
         if spread > 1e-4:

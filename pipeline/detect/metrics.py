@@ -77,12 +77,16 @@ def blur(luma: Luma) -> float:
     smooth = cv2.GaussianBlur(luma, (0, 0), 1.5)
     worst = NAN
     for axis, size, half in ((0, (1, 9), np.s_[:, ::2]), (1, (9, 1), np.s_[::2])):
-        edge = np.diff(smooth[half], axis=axis)  # every other line is enough
+        edge = np.diff(np.ascontiguousarray(smooth[half]), axis=axis)  # every other line is enough
         strength = np.abs(edge)
-        strong = strength >= max(_quantile(strength, 0.9), 0.25)
-        sign = np.sign(edge[strong])
-        own = float(np.dot(sign, np.diff(luma[half], axis=axis)[strong]))
-        again = float(np.dot(sign, np.diff(cv2.blur(luma, size)[half], axis=axis)[strong]))
+        strong = np.flatnonzero(strength >= max(_quantile(strength, 0.9), 0.25))
+        sign = np.sign(edge.reshape(-1)[strong])
+        first = strong if axis == 0 else strong + strong // edge.shape[1]  # of the two pixels
+        second = first + (edge.shape[1] if axis == 0 else 1)
+        own, again = (
+            float(np.dot(sign, pixels[second] - pixels[first]))
+            for pixels in (luma[half].reshape(-1), cv2.blur(luma, size)[half].reshape(-1))
+        )
         if own > 0:
             worst = float(np.fmax(worst, min(max(again / own, 0.0), 1.0)))
     return worst
@@ -102,6 +106,16 @@ def blockiness(luma: Luma) -> float:
         on_grid += float(steps[at_grid].sum()) / max(int(at_grid.sum()), 1)
         inside += float(steps[~at_grid].sum()) / max(int((~at_grid).sum()), 1)
     return on_grid / inside if inside > 0 else 1.0
+
+
+def median(values: Luma) -> float:
+    """As `numpy.median`, in a third of its time."""
+    flat = values.reshape(-1)
+    middle = flat.size // 2
+    if flat.size % 2:
+        return float(np.partition(flat, middle)[middle])
+    two = np.partition(flat, (middle - 1, middle))[middle - 1 : middle + 1]
+    return float(two.mean())
 
 
 def _quantile(values: Luma, part: float) -> float:
@@ -147,7 +161,7 @@ def gain_step_of(now: Luma, last: Luma) -> float:
     seen &= (np.minimum(now, last) > 16) & (np.maximum(now, last) < 240)
     if np.count_nonzero(seen) < seen.size // 64:
         return 0.0
-    return float(np.median(np.log(now[seen] / last[seen])))
+    return median(np.log(now[seen] / last[seen]))
 
 
 def _float(image: NDArray[np.integer | np.floating]) -> Luma:
@@ -185,6 +199,8 @@ def ssim(luma: Luma, reference: Luma) -> float:
     height, width = luma.shape
     if min(height, width) < 11:
         return NAN
+    if luma is reference:
+        return 1.0
     step = max(BAND_PIXELS // width, 24)  # in bands that fit the processor cache
     bands = (slice(top, top + step + 10) for top in range(0, height - 10, step))
     total = math.fsum(_sum(_ssim_map(luma[band], reference[band])) for band in bands)

@@ -52,11 +52,11 @@ def out_of_step(source: Luma, restored: Luma, one: Luma, other: Luma) -> float:
 
 def _enough(pairs: Sequence[tuple[Luma, Luma]], known: Places, least: int) -> bool:
     """Whether at least so many of the blocks change in all pairs."""
-    found = 0
-    for start in range(0, known.size, 2 * least):
+    found, few = 0, least + least // 4
+    for start in range(0, known.size, few):
         if found + known.size - start < least:
             return False
-        found += _changed(pairs, known[start : start + 2 * least]).size
+        found += _changed(pairs, known[start : start + few]).size
         if found >= least:
             return True
     return False

@@ -59,11 +59,14 @@ def new_edges(source: Luma, restored: Luma) -> float:
     An edge is a pixel with a gradient of 8 code values or more after a blur of 3x3. The source has
     it if its gradient within 2 pixels is 0.4 times as strong. NaN on a frame without edges.
     """
-    had, has = (_gradient(frame) for frame in (source, restored))
+    has = _gradient(restored)
     edges = has > LEAST_EDGE
     count = np.count_nonzero(edges)
     if count < max(edges.size // 1000, 8):
         return NAN
+    if restored is source:
+        return 0.0
+    had = _gradient(source)
     near = cv2.dilate(had, np.ones((NEAR, NEAR), np.uint8))
     return float(np.count_nonzero(edges & (near < SUPPORT * has))) / count
 

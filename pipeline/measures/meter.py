@@ -19,6 +19,7 @@ from pipeline.measures.change import Box, colour_difference, new_edges, seam
 from pipeline.measures.motion import (
     Link,
     linked,
+    own_detail_kept,
     shared_detail_kept,
     unsupported,
     warping_error,
@@ -48,6 +49,7 @@ MEANS = (
 WORST = ("new_edges", "seam", "shard_seam", "unsupported_change", "unsupported_worst")
 COLUMNS = (*(f"{name}_{side}" for name in OF_A_SIDE for side in SIDES), *OF_THE_PAIR)
 EVERY = 8  # frames from one measurement of colour, edges, seams and motion to the next
+DOUBTFUL = 0.95  # of its own detail: a frame that keeps less is measured for what others share
 TILES = 8  # in the width and in the height: their means are compared from shard to shard
 NAN = float("nan")
 
@@ -57,8 +59,9 @@ class FrameMeter:
 
     `shot_starts` and `shard_starts`: first frames (0 may be omitted). For frames in `skipped` the
     source has no picture: only the signal is measured. Signal and shards are measured on every
-    frame, the rest on the first frame of a shot and then on each `every`-th. Memory: two small
-    frames, and a few numbers per frame of the clip.
+    frame, the rest on the first frame of a shot and then on each `every`-th. Between them a frame
+    that keeps less than `DOUBTFUL` of its own detail is measured for the detail that it shares.
+    Memory: two small frames, and a few numbers per frame of the clip.
     """
 
     def __init__(
@@ -110,21 +113,22 @@ class FrameMeter:
             self._set(frame, "new_edges", new_edges(now.source, now.restored))
         if (last := self._last) is not None:
             self._steps[frame] = cv2.norm(now.change, last.change) / TILES
-            if due or last.due:
+            if now.followed or last.followed:
                 self._follow(last, now)
         self._last = now
 
     def _follow(self, last: _Small, now: _Small) -> None:
-        """What two frames show of the motion, for the one that is due."""
+        """What two frames show of the motion, for the one that is followed."""
         link = linked(last.source, now.source)
-        if last.due:
+        if last.followed:
             self._support(last, (link, now.source))
+        now.earlier = link, last.source
         if now.due:
-            now.earlier = link, last.source
-            error = warping_error(now.source, last.source, link)
+            seen = link.seen()
+            error = warping_error(now.source, last.source, link, seen)
             self._set(now.frame, "warping_error_before", error)
             if not (now.same and last.same):
-                error = warping_error(now.restored, last.restored, link)
+                error = warping_error(now.restored, last.restored, link, seen)
             self._set(now.frame, "warping_error_after", error)
 
     def rows(self) -> Iterator[dict[str, float]]:
@@ -188,6 +192,8 @@ class FrameMeter:
             return
         kept = shared_detail_kept(pair.source, pair.restored, neighbours)
         self._set(pair.frame, "shared_detail_kept", kept)
+        if not pair.due:
+            return
         if found := unsupported(pair.source, pair.restored, neighbours):
             self._set(pair.frame, "unsupported_change", found.share)
             self._set(pair.frame, "unsupported_worst", found.worst, found.box)
@@ -199,7 +205,7 @@ class FrameMeter:
                 self._set(shard, "shard_seam", self._shard_seam(shard))
 
     def _end_shot(self) -> None:
-        if self._last is not None and self._last.due:
+        if self._last is not None and self._last.followed:
             self._support(self._last, None)
         self._last = None
 
@@ -221,6 +227,7 @@ class _Small:
     def __init__(self, frame: int, due: bool, source: Luma, restored: Luma) -> None:
         self.frame, self.due, self.source, self.restored = frame, due, source, restored
         self.same = restored is source
+        self.followed = due or (not self.same and own_detail_kept(source, restored) < DOUBTFUL)
         self.change: NDArray[np.float32] = np.zeros((TILES, TILES), np.float32)
         if not self.same:
             change = cv2.subtract(restored, source)

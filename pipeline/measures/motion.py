@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.motion.flow import Flow, dis_flow, flow_search, warp
 from pipeline.clip.frames import Luma
+from pipeline.detect.metrics import median
 
 OCCLUDED = 0.01, 0.5  # of the squared flows, and pixels squared: Ruder et al. 2016, section 3.2
 LEAST_CHANGE = 0.5  # code values (root mean square) of a change that has an energy worth a share
@@ -32,8 +33,10 @@ class Link(NamedTuple):
 
     back: Flow  # from the later frame to the earlier one
     forth: Flow
-    seen_back: Mask  # pixels of the later frame that the earlier one shows
-    seen_forth: Mask
+
+    def seen(self) -> Mask:
+        """Pixels of the later frame that the earlier one shows."""
+        return _seen(self.back, self.forth)
 
 
 class Unsupported(NamedTuple):
@@ -53,12 +56,11 @@ def linked(last: Luma, now: Luma) -> Link:
     """The motion between two frames (H, W) of the source, both ways, at the same brightness."""
     even = last * (max(float(now.mean()), 1.0) / max(float(last.mean()), 1.0))
     one, other = (_eight_bit(cv2.GaussianBlur(frame, (0, 0), 1)) for frame in (even, now))
-    back, forth = dis_flow(_search(), other, one), dis_flow(_search(), one, other)
-    return Link(back, forth, _seen(back, forth), _seen(forth, back))
+    return Link(dis_flow(_search(), other, one), dis_flow(_search(), one, other))
 
 
 def _eight_bit(luma: Luma) -> NDArray[np.uint8]:
-    return np.clip(np.rint(luma), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.add(luma, 0, dtype=cv2.CV_8U), np.uint8)  # rounded and saturated
 
 
 def _seen(flow: Flow, returning: Flow) -> Mask:
@@ -77,14 +79,13 @@ def _squared(flow: Flow) -> NDArray[np.float32]:
     return np.asarray(cv2.transform(flow * flow, np.ones((1, 2), np.float32)), np.float32)
 
 
-def warping_error(now: Luma, last: Luma, link: Link) -> float:
+def warping_error(now: Luma, last: Luma, link: Link, seen: Mask) -> float:
     """RMS difference from the frame before along the motion: code values, 0 to 255.
 
     The square root of E_warp of Lai et al. 2018, section 3.3, of luma: pixels that the frame before
-    does not show do not count. Flicker, dirt and boiling grain raise it, motion does not. NaN if
-    nothing is seen twice.
+    does not show do not count: `seen` is of the link. Flicker, dirt and boiling grain raise it,
+    motion does not. NaN if nothing is seen twice.
     """
-    seen = link.seen_back
     count = np.count_nonzero(seen)
     if not count:
         return NAN
@@ -125,12 +126,30 @@ def shared_detail_kept(source: Luma, restored: Luma, neighbours: Sequence[Luma])
     and one of 9x9 takes, after the exposure is matched by a gain. NaN if there is little.
     """
     known = _detail(np.asarray(np.mean(neighbours, axis=0), np.float32))
-    had, has = (float((_detail(frame) * known).mean()) for frame in (source, restored))
-    return has / had / _gain(source, restored) if had > LEAST_DETAIL else NAN
+    had = float((_detail(source) * known).mean())
+    if had <= LEAST_DETAIL:
+        return NAN
+    if restored is source:
+        return 1.0
+    return float((_detail(restored) * known).mean()) / had / _gain(source, restored)
+
+
+def own_detail_kept(source: Luma, restored: Luma) -> float:
+    """The part of the source's own detail that the restored frame has: the scene's, and grain.
+
+    `shared_detail_kept` without neighbours. It is cheap, and on real film at most 0.01 above that
+    (docs/experiments/2026-11-30-cost-of-measures.md): a frame that keeps its own detail keeps the
+    scene's. NaN if there is little.
+    """
+    own = _detail(source)
+    had = float(cv2.norm(own, cv2.NORM_L2SQR)) / own.size
+    if had <= LEAST_DETAIL:
+        return NAN
+    return float(cv2.mean(cv2.multiply(own, _detail(restored)))[0]) / had / _gain(source, restored)
 
 
 def _detail(luma: Luma) -> Luma:
-    return cv2.blur(luma, (3, 3)) - cv2.blur(luma, (9, 9))
+    return np.asarray(cv2.subtract(cv2.blur(luma, (3, 3)), cv2.blur(luma, (9, 9))), np.float32)
 
 
 def _gain(frame: Luma, restored: Luma) -> float:
@@ -139,4 +158,4 @@ def _gain(frame: Luma, restored: Luma) -> float:
     bright = (one > 16) & (other > 16)
     if np.count_nonzero(bright) < bright.size // 20:
         return 1.0
-    return float(np.median(other[bright] / one[bright]))
+    return median(other[bright] / one[bright])

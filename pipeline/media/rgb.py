@@ -83,7 +83,7 @@ def write_rgb(
     exactly. With a YUV format the planes are lossless, and only the conversion rounds.
     """
     ffv1 = Path(path).suffix == ".mkv"
-    lossy = {"crf": str(crf)} if crf else {"qp": "0"}
+    lossy = {"crf": str(crf), "preset": "veryfast"} if crf else {"qp": "0"}
     codec, options = ("ffv1", {"level": "3", "g": "1"}) if ffv1 else ("libx264", lossy)
     if pix_fmt == "gbrp":
         codec, pix_fmt = ("ffv1", "bgr0") if ffv1 else ("libx264rgb", "rgb24")

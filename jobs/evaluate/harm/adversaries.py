@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from models.frame_state import Image
+from pipeline.measures.meter import EVERY
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 PART = 1 / 6  # width and height of a spoiled part, as a share of the picture's
@@ -127,6 +128,13 @@ def _every(images: Sequence[Image], change: Callable[[Image], Image]) -> Spoiled
     return Spoiled(made, tuple(range(len(images))))
 
 
+def _between(images: Sequence[Image]) -> Spoiled:
+    """Wax in every frame but each eighth, where all measures are taken."""
+    spoiled = tuple(at for at in range(len(images)) if at % EVERY)
+    made = [_plastic(image) if at % EVERY else image for at, image in enumerate(images)]
+    return Spoiled(made, spoiled)
+
+
 def _soft(image: Image) -> Image:
     return cv2.GaussianBlur(image, (0, 0), 2.5)
 
@@ -169,6 +177,7 @@ ADVERSARIES: dict[str, Adversary] = {
     "black frame": partial(_one, change=_black),
     "soft frame": partial(_one, change=_soft),
     "wax": partial(_every, change=_plastic),
+    "wax in seven of eight": _between,
     "sharpened": partial(_every, change=_sharpened),
     "moved picture": partial(_one, change=_shifted),
 }

@@ -24,6 +24,10 @@ MEANING = (
     "you trust it. A fall without such a line means other material, or a fault of a machine: "
     "compare the shots in the table of canaries."
 )
+NO_FALL = (
+    "No score got worse from one run to the next by more than chance explains. With fewer than 20 "
+    "canaries of a collection in both runs, nobody can tell."
+)
 NAMES = {
     "canary_gain_db": "the gain in PSNR, in dB,",
     "canary_repaired": "the share of the damage repaired",
@@ -48,7 +52,7 @@ def _falls(found: Fleet) -> Html | None:
     if len(found.canaries) < 2:
         return None
     if not found.falls:
-        return tag("p", "No score got worse from one run to the next by more than chance explains.")
+        return tag("p", NO_FALL)
     lines = [tag("li", _fall(row)) for row in found.falls]
     head = tag("h3", "Worse than the run before")
     return tag("div", head, tag("ul", *lines), class_="notice needs-review")

@@ -18,6 +18,7 @@ from schemas.verdict_rules import MEASURES
 PARTS = ("fail", "needs_review", "pass", "untouched", "not_restored")
 MEASURE_NAMES = {
     "out_of_step": "Looks like another frame", "largest_change": "Largest region changed",
+    "shared_detail_kept": "Detail kept that the frames beside it share",
     "detail_kept": "Detail kept in the worst part", "pixels_changed": "Pixels changed strongly",
     "chroma_shift": "Shift of colour", "texture_added": "Texture or noise added in a part",
     "edges_kept": "Strength of edges kept", "noise_added": "Noise added",

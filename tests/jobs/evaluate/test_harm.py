@@ -67,7 +67,7 @@ def test_cases_are_cut_by_turns_of_every_film(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         frames = [np.full((48, 64, 3), n, np.uint8) for n in range(count)]
         write_rgb(tmp_path / folder / f"{name}.mp4", frames, Fraction(25), "yuv420p")
-    found = cases(tmp_path, 25)
+    found = cases(tmp_path, 27)
     assert [sum(case.kind == kind for case in found) for kind in ("clean", "damaged")] == [6, 4]
     assert {case.kind for case in found[10:]} == set(ADVERSARIES)
     assert [case.start for case in found[:3]] == [0, 24, 0]

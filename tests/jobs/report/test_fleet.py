@@ -8,8 +8,9 @@ import pytest
 
 from jobs.report.entry import ReportEntry
 from jobs.report.fleet.data import Fleet, fleet
-from jobs.report.fleet.page import fleet_page
+from jobs.report.fleet.page import MEASURE_NAMES, fleet_page
 from jobs.report.index_page import index_page
+from schemas.verdict_rules import built_in_rules
 from tests.support.access import faults
 from tests.support.reports import Page, Tables, refused, stand_in
 
@@ -117,6 +118,11 @@ def test_a_reason_leads_to_its_clips_in_the_index(found: Fleet) -> None:
     assert [r["data-reason"] for r in page.all("tr")[1:]] == ["region_changed", "TRUNCATED"]
     values = {option["value"] for option in page.all("option")}
     assert {"region_changed", "TRUNCATED"} <= values
+
+
+def test_every_measure_of_a_built_in_rule_has_a_name() -> None:
+    measures = {rule.measure for rule in built_in_rules()} - {"largest_repair"}
+    assert measures <= MEASURE_NAMES.keys()
 
 
 def test_an_empty_archive_has_a_page() -> None:

@@ -83,7 +83,7 @@ def test_a_pack_has_all_files_in_the_room_it_has(footage: Path, tmp_path: Path) 
     assert done == {"copied": ["video/a.mp4"], "made smaller": ["video/noisy.mp4"], "left out": []}
     cut = tmp_path / "out" / "video" / "noisy.mp4"
     assert sum(path.stat().st_size for path in cut.parent.iterdir()) <= room
-    assert count_frames(cut) == 24
+    assert 24 <= count_frames(cut) < 60
     near = np.stack(list(read_rgb(cut)))[0].astype(int) - noisy[(60 - count_frames(cut)) // 2]
     assert np.abs(near).mean() < 20  # the middle of the clip; another frame has 85
 

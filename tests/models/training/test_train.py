@@ -1,8 +1,11 @@
 """Training: its losses, optimisers, resume and stages, at the size that trains in seconds."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,6 +20,7 @@ from models.training import parts
 from models.training.config import PIXEL_LOSSES, TrainConfig, load_config
 from models.training.dataset import Bank, Batch, Mix
 from models.training.learner import Learner
+from models.training.loader import AHEAD, LoaderError
 from models.training.losses import loss_of
 from models.training.schedule import pace
 from models.training.train import Trainer
@@ -254,3 +258,21 @@ def test_a_training_by_the_clock_ends_in_time_and_goes_on(bank: Path, tmp_path: 
     assert [row["step"] for row in rows if "psnr_film" in row] == [0, 6, 9]
     with pytest.raises(ValueError, match=r"4 s are too few: validation and checkpoint take 3.0 s"):
         Timed(bank, tmp_path / "short", 4.0).run(valid=bank)
+
+
+class Killing(Trainer):
+    """Its loader process is killed after the second step."""
+
+    def _advance(self, batch: Batch) -> None:
+        super()._advance(batch)
+        if self.step == 2:
+            for process in active_children():
+                os.kill(process.pid or 0, signal.SIGKILL)
+
+
+def test_the_steps_before_a_loader_ends_are_kept(bank: Path, tmp_path: Path) -> None:
+    trainer = Killing({"one": TINY}, [bank], tmp_path, device=CPU, workers=1)
+    with pytest.raises(LoaderError, match="exit code -9"):
+        trainer.run()
+    assert 2 <= trainer.step < 2 + AHEAD
+    assert trainer_of(TINY, bank, tmp_path).step == trainer.step

@@ -126,3 +126,22 @@ def test_tiles_are_means_of_equal_areas(shape: tuple[int, int]) -> None:
         x := round(column * shape[1] / 8), y := round(row * shape[0] / 8),
         round((column + 1) * shape[1] / 8) - x, round((row + 1) * shape[0] / 8) - y,
     )  # fmt: skip
+
+
+def test_the_largest_region_is_that_of_the_whole_frame() -> None:
+    """Only the part with strong changes is searched: the result is that of a search everywhere."""
+    rng, source = np.random.default_rng(3), np.full((97, 131), 90, np.float32)
+    source += rng.integers(0, 60, source.shape)
+    for count in (1, 2, 5, 12):
+        after = source.copy()
+        for y, x in rng.integers(0, np.array(source.shape), (count, 2)):
+            after[y : y + 6, x : x + 5] += 70  # also at the frame's edges
+        strong = np.abs(cv2.blur(after - source, (3, 3))) > 16
+        closed = cv2.morphologyEx(strong.view(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        parts = cv2.connectedComponentsWithStats(closed, connectivity=8)[2][1:]
+        meter = ChangeMeter()
+        meter.add(source, after)
+        row, largest = meter.rows()[0], parts[parts[:, cv2.CC_STAT_AREA].argmax()]
+        assert row["pixels_changed"] == pytest.approx(strong.mean())
+        assert row["largest_change"] == pytest.approx(largest[4] / strong.size)
+        assert meter.box(0, "largest_change") == tuple(int(side) for side in largest[:4])

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,8 +99,8 @@ def same(clip: Clip) -> Clip:
     return clip
 
 
-def metered(before: Clip, after: Clip, **meter: list[int]) -> list[dict[str, float]]:
-    found = FrameMeter(PIXELS, every=1, **meter)
+def metered(before: Clip, after: Clip, every: int = 1, **meter: Any) -> list[dict[str, float]]:
+    found = FrameMeter(PIXELS, every=every, **meter)
     for pair in zip(before, after, strict=True):
         planes = [tuple(np.clip(np.rint(p), 0, 255).astype(np.uint8) for p in one) for one in pair]
         found.add((planes[0], planes[1]), tuple(p[0].astype(np.float32) for p in planes))
@@ -176,6 +177,17 @@ def test_costly_measures_are_taken_from_the_first_frame_of_a_shot_and_then_some(
         expected = [row[name] if n in due else np.nan for n, row in enumerate(every)]
         assert [row[name] for row in rows] == pytest.approx(expected, nan_ok=True), name
     assert not np.isnan([row["y_max_after"] for row in rows]).any()
+
+
+def test_a_frame_that_lost_detail_is_measured_between_the_others() -> None:
+    """Wax in a frame that is not due is found; frames that kept their detail cost nothing."""
+    clip = source() * 3
+    waxed = [(soft(y, 0) if n == 5 else y, u, v) for n, (y, u, v) in enumerate(clip)]
+    rows, every = (metered(clip, waxed, every=count) for count in (8, 1))
+    kept = [row["shared_detail_kept"] for row in rows]
+    assert [n for n, value in enumerate(kept) if not np.isnan(value)] == [0, 5, 8]
+    assert kept[5] == every[5]["shared_detail_kept"] < 0.91 < min(kept[0], kept[8])
+    assert np.isnan(rows[5]["unsupported_change"])
 
 
 def test_motion_is_no_warping_error_and_a_cut_is_not_followed() -> None:
