@@ -10,6 +10,7 @@ def report(out: Out, as_json: Json = False) -> None:
     """Write the report: pages with pictures before and after.
 
     The pages are static. They need no server and no network, and open from a disk or a bucket.
+    The index is written first. Lines on stderr say what the command is working on.
 
     \b
     Example:

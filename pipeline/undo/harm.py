@@ -37,16 +37,16 @@ def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
     for segment in segments.values():
         if segment.regions_uri:
             for part in batches(Path(segment.regions_uri)):
-                columns = (part[name].to_pylist() for name in ("shot", "decision", "why"))
-                for shot, decision, why in zip(*columns, strict=True):
+                columns = (part[name].to_pylist() for name in ("shot", "decision", "why", "change"))
+                for shot, decision, why, change in zip(*columns, strict=True):
                     if why != STANDING:
-                        found[shot].append((decision, why))
+                        found[shot].append((decision, why, change))
     filled = set(survey.fill)
     return tuple(
         PutBack(range(shot.start, shot.stop), None, CLEAN, shot=number)
         for number, shot in enumerate(survey.shots)
         if not (shot.left or shot.flickers or filled & set(range(shot.start, shot.stop)))
-        and any(decision == "repair" for decision, _ in found[number])
+        and any(decision == "repair" for decision, *_ in found[number])
         and is_like_clean(found[number])
     )
 

@@ -23,8 +23,8 @@ for name in sys.argv[2:]:
         [frame.astype(np.float32) / np.float32(255) for frame in frames],
         deflicker=is_unsteady(np.stack(frames)), first_index=start, grain=1.0,
     )  # fmt: skip
-    found = [(one.decision, one.why) for frame in restored for one in frame.repairs]
-    counts = Counter(found)
+    found = [(one.decision, one.why, one.change) for frame in restored for one in frame.repairs]
+    counts = Counter((decision, why) for decision, why, _ in found)
     clear = counts["repair", "clear"] + counts["repair", "upright"]
     repairs = sum(count for (decision, _), count in counts.items() if decision == "repair")
     suspects = len(found) - repairs

@@ -204,11 +204,17 @@ def test_segments_that_are_not_concerned_stay_and_the_change_map_follows(
 
 
 def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
-    suspects = [("suspect", "unlike_dust")] * 112
+    suspects = [("suspect", "unlike_dust", 20.0)] * 112
+    clear = ("repair", "clear", 20.0)
     assert is_like_clean([])
-    assert is_like_clean([("repair", "one_frame")] * 50)
-    assert is_like_clean([*suspects, *[("repair", "clear")] * 16])
-    assert not is_like_clean([*suspects, *[("repair", "clear")] * 18])
-    assert is_like_clean([("repair", "clear")])  # one thing of one frame may be real
-    assert not is_like_clean([*suspects[:12], *[("repair", "clear")] * 2])
-    assert not is_like_clean([("repair", "upright")] * 2)
+    assert is_like_clean([("repair", "one_frame", 20.0)] * 50)
+    assert is_like_clean([*suspects, *[clear] * 16])
+    assert not is_like_clean([*suspects, *[clear] * 18])
+    assert not is_like_clean([*suspects[:12], *[clear] * 2])
+    assert not is_like_clean([("repair", "upright", 20.0)] * 2)
+
+
+def test_a_single_clear_defect_must_stand_out_far() -> None:
+    """What is seen for one frame between two legs is clear as well, and faint."""
+    assert is_like_clean([("repair", "clear", 23.2)])
+    assert not is_like_clean([("repair", "clear", 60.0)])
