@@ -69,6 +69,7 @@ class Repair(NamedTuple):
     change: float  # mean absolute difference from its repair, code values (mean of RGB)
     decision: Literal["repair", "suspect"]  # a suspect keeps the source
     why: Why
+    probability: float | None = None  # of a defect, by its measures; None: nothing was measured
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,16 @@ def arrow_schema(columns: Columns) -> pa.Schema:
     return pa.schema(fields)
 
 
+def with_columns(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Rows that an older code may have written, with the columns of today."""
+    missing = pa.nulls(len(rows))
+    columns = [rows[field.name] if field.name in rows.column_names else missing for field in wanted]
+    return pa.table(
+        [column.cast(field.type) for column, field in zip(columns, wanted, strict=True)],
+        schema=wanted,
+    )
+
+
 def pandera_model(name: str, columns: Columns) -> "pap.DataFrameSchema":
     """Return the Pandera model: these columns only, in this order, within their bounds."""
     import pandera.pyarrow as pap  # slow to import, needed only to write tables

@@ -48,4 +48,8 @@ REGIONS: Columns = {
         required=True, values=tuple(DECISIONS),
     ),
     "why": text("Why, as a code. See below.", required=True, values=tuple(WHY)),
+    "probability": real(
+        "Probability that it is a defect, by what the frames before and after show of it. Paths and"
+        " edges are weighed after it. Null if nothing was measured.", low=0, high=1,
+    ),
 }  # fmt: skip

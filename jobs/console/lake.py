@@ -15,10 +15,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem, LocalFileSystem
 
-from pipeline.runs.tables import with_columns
 from pipeline.store import layout, storage
 from pipeline.store.address import is_s3
 from pipeline.store.local import local_path
+from schemas.columns import with_columns
 from schemas.errors import ArchiveError
 from schemas.tables import PUBLISHED, schema
 

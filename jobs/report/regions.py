@@ -27,7 +27,8 @@ WITH found AS (
         PARTITION BY clip_id, decision, span ORDER BY area DESC, change DESC, frame, y, x
     ) = 1
 )
-SELECT clip_id, decision, why, shot, frame, x, y, width, height, area, bright FROM worst
+SELECT clip_id, decision, why, probability, shot, frame, x, y, width, height, area, bright
+FROM worst
 QUALIFY row_number() OVER (
     PARTITION BY clip_id, decision ORDER BY area DESC, change DESC, frame, y, x
 ) <= {shown}
@@ -113,6 +114,8 @@ def _region(entry: ReportEntry, row: Row, out: str) -> Html:
     kind = "bright" if row["bright"] else "dark"
     place = f"{row['width']} x {row['height']} pixels at column {row['x']}, line {row['y']}"
     sentence = f"Frame {row['frame']}: a {kind} place of {place}. {WHY.get(str(row['why']), '')}"
+    if (sure := row["probability"]) is not None:
+        sentence += f" By its looks alone it is a defect with a probability of {sure:.0%}."
     caption = tag("figcaption", sentence, _decide(entry, row, out))
     name = entry.pictures.regions.get(picture_name(row))
     if not name:

@@ -10,6 +10,7 @@ is a suspect, and keeps the pixels of the source.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -239,17 +240,22 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     ]
     suspects = (np.abs(change) > _removed_from(frame)) & ~defects
     repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
-        Repair(region.box, region.area, region.bright, region.mean, "repair", _reason(value))
+        Repair(
+            region.box, region.area, region.bright, region.mean, "repair", _reason(value),
+            _probability(value),
+        )
         for region, value in zip(seen.regions, odds, strict=True)
         if region.label not in why
-    ]
+    ]  # fmt: skip
     labels, parts = parts_of(scratches)
     repairs += [_record(box, labels, label, change, "upright", "repair") for label, box in parts]
     labels, parts = parts_of(suspects)
     for label, box in parts:
         otherwise: Why = "upright" if is_upright(box) else "unlike_dust"
-        reason = why.get(commonest(seen.labels, labels, label, box), otherwise)
-        repairs.append(_record(box, labels, label, change, reason, "suspect"))
+        like = commonest(seen.labels, labels, label, box)
+        record = _record(box, labels, label, change, why.get(like, otherwise), "suspect")
+        known = _probability(odds[like - 1]) if like in why else None
+        repairs.append(record._replace(probability=known))
     kept = np.isin(labels, [label for label, _ in parts])
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
@@ -281,6 +287,10 @@ def may_be_stain(region: Region) -> bool:
 def _reason(odds: float) -> Why:
     """Why a region is repaired."""
     return "clear" if odds >= CLEAR_FROM else "one_frame"
+
+
+def _probability(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
 
 
 def _removed_from(frame: FrameState) -> float:

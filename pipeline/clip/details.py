@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.survey import Survey
+from schemas.columns import with_columns
 
 Details = Mapping[str, Any]  # survey, segment, frames and regions as JSON values
 
@@ -54,4 +55,4 @@ def frames_in(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def regions_in(result: bytes, schema: pa.Schema) -> pa.Table:
     """The regions of the clip as a table."""
-    return pa.Table.from_pydict(json.loads(result)["details"]["regions"], schema=schema)
+    return with_columns(pa.table(json.loads(result)["details"]["regions"]), schema)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.clip.details import regions_in
 from pipeline.clip.segment import RegionSums
+from schemas.columns import with_columns
 from schemas.tables import schema
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class RegionWriter:
                 else RegionSums(1, 0, one.area, frame)
             )
             row = shot, frame, *one.box, one.area, one.bright, round(one.change, 2)
-            self._rows.append((*row, one.decision, one.why))
+            sure = None if one.probability is None else round(one.probability, 3)
+            self._rows.append((*row, one.decision, one.why, sure))
         if len(self._rows) >= _BUFFERED:
             self._flush()
 
@@ -88,7 +90,7 @@ def join_regions(parts: Iterable[Path], path: Path) -> None:
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(_BUFFERED):
-                    joined.write_batch(batch)
+                    joined.write_table(with_columns(pa.table(batch), SCHEMA))
 
 
 def read_regions(data: bytes, clip: str, run: str, rows: int) -> Iterator[pa.Table]:
@@ -106,14 +108,14 @@ def _tables(data: bytes, rows: int) -> Iterator[pa.Table]:
         yield regions_in(data, SCHEMA)
         return
     with pq.ParquetFile(pa.BufferReader(data)) as file:
-        yield from (pa.table(batch) for batch in file.iter_batches(rows))
+        yield from (with_columns(pa.table(b), SCHEMA) for b in file.iter_batches(rows))
 
 
 def batches(path: Path) -> Iterator[pa.Table]:
     """The regions of a file in parts."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BUFFERED):
-            yield pa.table(batch)
+            yield with_columns(pa.table(batch), SCHEMA)
 
 
 def largest_repairs(parts: Iterable[pa.Table], pixels: int) -> Mapping[int, LargestRepair]:

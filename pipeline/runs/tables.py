@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.store import layout, storage
 from pipeline.store.storage import DIRECT, Store
-from schemas.columns import INTEGER, REAL, TIME
+from schemas.columns import INTEGER, REAL, TIME, with_columns
 from schemas.tables import PUBLISHED, check, schema
 
 PART_ROWS = 200_000
@@ -150,16 +150,6 @@ def reviews_written(out: str, keys: Collection[str]) -> set[tuple[str, str]]:
         rows = pq.read_table(io.BytesIO(data), columns=["clip_id", "run"])
         found |= set(zip(rows["clip_id"].to_pylist(), rows["run"].to_pylist(), strict=True))
     return {(clip, run[-6:]) for clip, run in found if run[-6:] in keys}
-
-
-def with_columns(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """Rows that an older code may have written, with the columns of today."""
-    missing = pa.nulls(len(rows))
-    columns = [rows[field.name] if field.name in rows.column_names else missing for field in wanted]
-    return pa.table(
-        [column.cast(field.type) for column, field in zip(columns, wanted, strict=True)],
-        schema=wanted,
-    )
 
 
 def to_table(name: str, rows: Sequence[Mapping[str, object]], run: str) -> pa.Table:

@@ -200,6 +200,7 @@ def test_what_the_network_removes_without_a_defect_keeps_the_source() -> None:
     middle = list(apply_decisions(find_suspects(states)))[2]
     assert np.abs(middle.image[33, 45] - 0.8).max() < 0.01
     assert of(middle) == [("suspect", "unlike_dust")]
+    assert middle.repairs[0].probability is None  # nothing stands out that could be measured
 
 
 def test_an_upright_line_that_is_there_in_every_frame_stays() -> None:
@@ -292,6 +293,7 @@ def test_every_region_is_recorded_with_its_box_and_change() -> None:
     x, y, wide, high = record.box
     assert abs(x - 40) <= 2 and abs(y - 28) <= 2 and 10 <= wide <= 14 and 10 <= high <= 14
     assert record.bright and 100 <= record.area <= 196 and 60 < record.change <= 128
+    assert record.probability is not None and record.probability > 0.8  # clear: log odds of 1.5
 
 
 def test_what_lies_along_the_frames_edge_stays() -> None:
