@@ -49,7 +49,12 @@ class Learner:
         config, parameters, rate = self.config, list(self.net.parameters()), self._rate
         chosen: list[torch.optim.Optimizer] = []
         if config.optimiser == "sgd":
-            return [torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)]
+            sgd = torch.optim.SGD(parameters, lr=rate, momentum=0.9, fused=True)
+            for (
+                parameter
+            ) in parameters:  # else they are undefined after a first step that is skipped
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return [sgd]
         if config.optimiser == "muon":
             chosen = [Muon(filter(is_kernel, parameters), rate, config.weight_decay)]
             parameters = [p for p in parameters if not is_kernel(p)]

@@ -218,17 +218,21 @@ def test_trainings_side_by_side_need_the_same_batches(bank: Path, tmp_path: Path
         Trainer(pair, [bank], tmp_path, device=CPU)
 
 
-def test_a_step_whose_loss_is_not_finite_is_skipped(bank: Path, tmp_path: Path) -> None:
-    learner = trainer_of(replace(TINY, optimiser="muon"), bank, tmp_path).learners["one"]
+@pytest.mark.parametrize("optimiser", ["muon", "sgd"])
+def test_a_step_whose_loss_is_not_finite_is_skipped(
+    bank: Path, tmp_path: Path, optimiser: str
+) -> None:
+    learner = trainer_of(replace(TINY, optimiser=optimiser), bank, tmp_path).learners["one"]
     batch = Bank([bank], 32, TINY.mix, 0).batch(0, 2)
-    learner.advance(batch, pace(0.5, 0, TINY))
-    before = {name: value.clone() for name, value in learner.net.state_dict().items()}
-    learner.advance(replace(batch, clean=batch.clean * torch.nan), pace(0.5, 1, TINY))
-    assert all(torch.equal(before[name], v) for name, v in learner.net.state_dict().items())
-    found = learner.measures()
-    assert found["skipped"] == 0.5 and 0 < found["total"] < 1
-    learner.advance(batch, pace(0.5, 2, TINY))
-    assert learner.measures()["skipped"] == 0
+    broken = replace(batch, clean=batch.clean * torch.nan)
+    for step, skipped in enumerate((1, 0, 1, 0)):
+        before = {name: value.clone() for name, value in learner.net.state_dict().items()}
+        learner.advance(broken if skipped else batch, pace(0.5, step, TINY))
+        after, found = learner.net.state_dict(), learner.measures()
+        assert all(torch.equal(before[name], after[name]) for name in before) == bool(skipped)
+        assert found["skipped"] == skipped and (found["total"] > 0) != bool(skipped)
+    largest = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < largest < 0.1  # momentum is not what memory held before
 
 
 class Timed(Trainer):
