@@ -98,7 +98,7 @@ def write_report(out: str, step: Callable[[str], None] = lambda sentence: None) 
 
 
 def _with_tables(
-    out: str, entries: Sequence[ReportEntry], step: Callable[[str], None]
+    out: str, entries: Sequence[ReportEntry], step: Callable[[str], None] = lambda sentence: None
 ) -> list[ReportEntry]:
     """The clips with what other tables say of the published ones."""
     from jobs.console.query import query
