@@ -72,6 +72,30 @@ class Repair(NamedTuple):
     probability: float | None = None  # of a defect, by its measures; None: nothing was measured
 
 
+class Scratch(NamedTuple):
+    """A scratch that stands still in frames [start, stop). Pixels of the frame."""
+
+    start: int
+    stop: int
+    x: float  # middle of the line
+    top: int
+    bottom: int  # the first row below it
+    width: int  # of what may be changed
+    bright: bool
+    depth: float  # code values that it adds or takes, nearly everywhere along its length
+
+    @property
+    def box(self) -> Box:
+        """The pixels that may be changed."""
+        reach = max(int(self.width) // 2, 1)
+        return round(self.x) - reach, self.top, 2 * reach + 1, self.bottom - self.top
+
+    def of_field(self, parity: int) -> Scratch:
+        """The scratch in the fields of one parity."""
+        top, bottom = (max(-(-(row - parity) // 2), 0) for row in (self.top, self.bottom))
+        return self._replace(top=top, bottom=bottom)
+
+
 @dataclass(frozen=True)
 class Rung:
     """Where the network runs: the device and the side of its tiles in pixels; 0 is whole frames."""

@@ -28,8 +28,17 @@ from models.fidelity.evidence import (
 )
 from models.fidelity.grain import find_grain, keep_grain
 from models.fidelity.places import places_of
-from models.fidelity.scratches import Scratch, erase_scratches
-from models.frame_state import Curve, FrameState, Image, Repair, Rung, Suspects, number_frames
+from models.fidelity.scratches import erase_scratches
+from models.frame_state import (
+    Curve,
+    FrameState,
+    Image,
+    Repair,
+    Rung,
+    Scratch,
+    Suspects,
+    number_frames,
+)
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
 from models.motion.engines import engine_of, with_room

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from models.fidelity.evidence import Accepted
-from models.fidelity.scratches import Scratch
-from models.frame_state import Repair
+from models.frame_state import Repair, Scratch
 from models.restorer import Restored
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.box import Box, put_back

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.scratches import Scratch
+from models.frame_state import Scratch
 from models.motion.deflicker import flickers, region_levels
 from models.motion.interpolate import LONGEST
 from pipeline.clip.box import Box

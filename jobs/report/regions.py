@@ -114,7 +114,7 @@ def _region(entry: ReportEntry, row: Row, out: str) -> Html:
     kind = "bright" if row["bright"] else "dark"
     place = f"{row['width']} x {row['height']} pixels at column {row['x']}, line {row['y']}"
     sentence = f"Frame {row['frame']}: a {kind} place of {place}. {WHY.get(str(row['why']), '')}"
-    if (sure := row["probability"]) is not None:
+    if (sure := row.get("probability")) is not None:
         sentence += f" By its looks alone it is a defect with a probability of {sure:.0%}."
     caption = tag("figcaption", sentence, _decide(entry, row, out))
     name = entry.pictures.regions.get(picture_name(row))

@@ -1,4 +1,4 @@
-"""Scratches that stand still through a shot: what they are, and how one is taken out of a frame.
+"""How a scratch that stands still through a shot is taken out of a frame.
 
 A pole hides what is behind it. A scratch is a thin straight line of the film: the picture goes on
 under it, from one thing in the scene to the next. So it is not painted over: what it adds to the
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame_state import Box, FrameState, Image, Repair
+from models.frame_state import FrameState, Image, Repair, Scratch
 
 BESIDE = 3  # pixels on each side of a scratch with which it is compared
 ALONG = 25  # pixels along a scratch whose median is what it adds
@@ -28,30 +27,6 @@ SHORTEST = 15  # rows of a part of a scratch
 FADE = 7  # rows over which a repair begins and ends
 
 Plane = NDArray[np.float32]
-
-
-class Scratch(NamedTuple):
-    """A scratch in frames [start, stop). Pixels of the frame."""
-
-    start: int
-    stop: int
-    x: float  # middle of the line
-    top: int
-    bottom: int  # the first row below it
-    width: int  # of what may be changed
-    bright: bool
-    depth: float  # code values that it adds or takes, nearly everywhere along its length
-
-    @property
-    def box(self) -> Box:
-        """The pixels that may be changed."""
-        reach = max(int(self.width) // 2, 1)
-        return round(self.x) - reach, self.top, 2 * reach + 1, self.bottom - self.top
-
-    def of_field(self, parity: int) -> Scratch:
-        """The scratch in the fields of one parity."""
-        top, bottom = (max(-(-(row - parity) // 2), 0) for row in (self.top, self.bottom))
-        return self._replace(top=top, bottom=bottom)
 
 
 def erase_scratches(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from models.fidelity.scratches import Scratch
+from models.frame_state import Scratch
 from pipeline.clip.blanking import Blanking
 from pipeline.clip.conversion import DONE, Conversion
 from pipeline.clip.frames import Probe

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.scratches import Scratch
+from models.frame_state import Scratch
 from pipeline.clip.frames import Luma8
 
 BLOCK, EVERY = 32, 2  # frames that are judged together; from one that is looked at to the next

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.scratches import Scratch
+from models.frame_state import Scratch
 from pipeline.detect.cuts import ShotDetector
 from pipeline.detect.standing_scratches import StandingScratchMeter
 from pipeline.media.rgb import read_rgb

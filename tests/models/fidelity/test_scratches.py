@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from models.fidelity.scratches import Scratch, erase, erase_scratches
-from models.frame_state import FrameState, Image, number_frames
+from models.fidelity.scratches import erase, erase_scratches
+from models.frame_state import FrameState, Image, Scratch, number_frames
 
 HEIGHT, WIDTH, AT, DEPTH = 160, 120, 60, 14.0
 SCRATCH = Scratch(0, 10, float(AT), 0, HEIGHT, 9, bright=False, depth=DEPTH)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.fidelity.scratches import Scratch
+from models.frame_state import Scratch
 from pipeline.detect.standing_scratches import BLOCK, StandingScratchMeter
 
 HEIGHT, WIDTH = 240, 320
