@@ -227,7 +227,7 @@ def test_the_review_queue_has_what_nobody_decided_on(
     assert [row[0] for row in found[2:]] == ["again", "doubtful", "undecided", "older"]
 
 
-def test_a_part_that_is_replaced_while_it_is_read_stays_whole(s3_prefix: str) -> None:
+def test_a_part_in_a_store_that_is_replaced_while_it_is_read_stays_whole(s3_prefix: str) -> None:
     """The newest file of a day was read in one request; older days and runs are read later."""
     later = {"run": "20261124T010200-abcdef", "at": "2026-11-24T01:02:03+00:00"}
     write_lake(s3_prefix)
