@@ -56,6 +56,7 @@ def with_regions(tables: Tables, out: Path, **more: object) -> None:
     row = published("it's", out, regions_repaired=2, suspects=1, **more)
     tables["clips"].append(row)
     tables["regions"] += [region(4, 40), region(9, 60), region(11, 50, "suspect")]
+    tables["regions"][-1]["probability"] = 0.873
 
 
 def test_the_page_shows_each_region_before_and_after(tables: Tables, tmp_path: Path) -> None:
@@ -67,6 +68,7 @@ def test_the_page_shows_each_region_before_and_after(tables: Tables, tmp_path: P
     for code in ("path", "one_frame"):
         assert WHY[code] in page.text
     assert "Frame 11: a bright place of 8 x 6 pixels at column 20, line 16." in page.text
+    assert page.text.count("it is a defect with a probability of 87%") == 1  # the others lack one
     for decision, frame in (("accept", 11), ("revert", 9)):
         command = f"review {decision} 'it'\"'\"'s' --by NAME --region {frame}:20,16,8,6 --out"
         assert command in page.text
