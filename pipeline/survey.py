@@ -266,7 +266,7 @@ class _Pass:
             return ("missing",)
         found = self._clean.findings(start, stop, levels)
         if any(self._scratches.scratches(start, stop)):
-            found = (*found, "scratch")
+            found = (*found, "scratches")
         return (*found, "monochrome") if self.colour.neutral else found
 
 
