@@ -53,7 +53,7 @@ class Driver:
     def result(self) -> dict[str, Any]:
         """The summary, after the end of the run."""
         output, _ = self.process.communicate(timeout=600)
-        assert output, self.log.read_text()[-4000:]
+        assert output, (self.process.returncode, self.log.read_text()[-4000:])
         return dict(json.loads(output.splitlines()[-1]))
 
 
