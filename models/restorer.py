@@ -226,6 +226,7 @@ class Restorer:
         frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
             frames = watch("kept grain", keep_grain(frames, grain))
+        frames = watch("to the CPU", engine.lowered(frames))
         try:
             yield from map(Restored.of, frames)
         except torch.OutOfMemoryError as error:  # beside the network, which has a ladder

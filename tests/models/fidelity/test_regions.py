@@ -8,8 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models.fidelity.compared import smaller
 from models.fidelity.evidence import DEFECT_FROM, log_odds
-from models.fidelity.regions import Seen, smaller
+from models.fidelity.regions import Seen
 from models.frame_state import FrameState
 
 SIDE = 128
