@@ -1,6 +1,6 @@
 """A frame beside its neighbouring frames: planes (H, W) in code values, by which evidence is found.
 
-One meaning, two forms: `Compared` by OpenCV, and `models.fidelity.compared_tensors`, whose planes
+One meaning, two forms: `Compared` by OpenCV, and `models.fidelity.on_device`, whose planes
 come from a GPU (`Landed`).
 """
 
@@ -62,7 +62,7 @@ class Compared:
 
 
 class Landed(Compared):
-    """The same, and what the network took, computed on a GPU by `compared_tensors`."""
+    """The same, and what the network took, computed on a GPU by `on_device`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Landed(Compared):
         others: NDArray[np.float16],
     ) -> None:
         """``lumas`` (3, H, W) are the frame's and its neighbours'; ``others`` are the planes of
-        `compared_tensors.OTHERS`.
+        `on_device.OTHERS`.
         """
         self.luma, self.neighbours = lumas[0], lumas[1:]
         self.differences, self.stand_out = differences, stand_out

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
 from models.fidelity.compared import Compared, luma_of
-from models.fidelity.compared_tensors import Beside, landed_planes, to_land
 from models.fidelity.damage_level import Nearest, noise_level
 from models.fidelity.judgement import judge
+from models.fidelity.on_device import Beside, landed_planes, to_land
 from models.fidelity.regions import Seen
 from models.frame_state import AlignedWindow, Box, FrameState
 from models.motion.alignment import nearest_pair

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
 from models.fidelity.compared import DISPLACED, Compared, blurred, luma_of, strip_exposure
-from models.fidelity.compared_tensors import Beside, landed_planes, to_land
 from models.fidelity.evidence import apply_decisions
 from models.fidelity.grain import find_grain, keep_grain
+from models.fidelity.on_device import Beside, landed_planes, to_land
 from models.frame_state import FrameState, Image, OnDevice
 from models.motion.tensors import Tensors
 

@@ -14,7 +14,6 @@ import torch
 from models import transfer
 from models.fidelity import (
     change_bound,
-    compared_tensors,
     damage_level,
     defect_map,
     judgement,
@@ -242,8 +241,7 @@ ON_DEVICE: dict[ModuleType, set[str]] = {
     predicted_error: set(),
     defect_map: {"_highest"},  # by dilation, where the plane is on the CPU
     change_bound: {"bound_changes"},  # where pictures are on the CPU
-    compared_tensors: {"landed_planes"},  # after `landed`
-    on_device: set(),
+    on_device: {"landed_planes"},  # after `landed`
     transfer: {"wait", "_begun", "up"},  # its inner function waits for the copy; sends up
 }
 HOST_CALLS = {
@@ -304,7 +302,7 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         filter_ = TemporalFilter(which)
         filter_._mean({k: frames[SPAN + k] for k in range(-2, 3)}, 0.5)
         raw = 255 * (window.frames[:1] - window.frames[1:3]).mean(1)
-        compared_tensors.Beside.of(window.frames[0], window.frames[1], raw)
+        on_device.Beside.of(window.frames[0], window.frames[1], raw)
         places.patched(OnDevice(window.frames[0], window.frames[1]))
 
 
