@@ -46,13 +46,13 @@ def aligned(request: pytest.FixtureRequest) -> list[FrameState]:
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The pixels that the network computes, a number for each call."""
-    real, counts = RestorationNet.restore, list[int]()
+    real, counts = RestorationNet.denoised, list[int]()
 
     def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         counts.append(window.shape[-2] * window.shape[-1])
         return real(net, window, *given)
 
-    monkeypatch.setattr(RestorationNet, "restore", counted)
+    monkeypatch.setattr(RestorationNet, "denoised", counted)
     return counts
 
 
@@ -80,7 +80,7 @@ def test_only_places_cost_the_network(
     for part, whole, late in zip(parts, wholes, landed, strict=True):
         assert part.places == whole.places == late.places
         assert 255 * np.abs(part.image - whole.image).max() < 1
-        assert np.array_equal(late.image, whole.image)
+        assert np.abs(late.image - whole.image).max() < 1e-5
         assert part.source_share == pytest.approx(whole.source_share, abs=1e-3)
         assert part.predicted_error == pytest.approx(whole.predicted_error, abs=0.1)
 
@@ -89,7 +89,7 @@ def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
     net: RestorationNet, aligned: list[FrameState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = next(NetworkStage(net, 1, find_places=FIND).run(iter(aligned)))
-    real, least = RestorationNet.restore, 160 * 160
+    real, least = RestorationNet.denoised, 160 * 160
 
     def small(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         if window.shape[-2] * window.shape[-1] > least:
@@ -99,7 +99,7 @@ def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
     def wide(seen: object, index: int) -> tuple[tuple[int, int, int, int], ...]:
         return (whole.places or ()) + ((96, 48, 112, 32),)
 
-    monkeypatch.setattr(RestorationNet, "restore", small)
+    monkeypatch.setattr(RestorationNet, "denoised", small)
     monkeypatch.setattr("models.network.memory.SIDES", (128, 32))
     found = next(NetworkStage(net, 1, find_places=wide).run(iter(aligned)))
     assert found.rung is not None and found.rung.side == 32
