@@ -70,8 +70,8 @@ def restore_in_tiles(
     for tile in tiles(*size, side) if chosen is None else chosen:
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
         with half(device), torch.inference_mode():
-            here = (_part(x, tile.computed)[None].to(device) for x in (window, trust))
-            known = net.denoised(*here, steps, kappa, noise, levels)
+            seen, believed = (_part(x, tile.computed)[None].to(device) for x in (window, trust))
+            known = net.denoised(seen, believed, steps, kappa, noise, levels)
         for piece in decoded(places, tile):
             with half(device), torch.inference_mode():
                 out = net.decode(known.part(*within(piece.computed, tile.computed)))
