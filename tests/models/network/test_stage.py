@@ -51,13 +51,13 @@ def aligned() -> list[FrameState]:
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The pixels that the network computes, a number for each call."""
-    real, counts = RestorationNet.restore, list[int]()
+    real, counts = RestorationNet.denoised, list[int]()
 
     def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         counts.append(window.shape[-2] * window.shape[-1])
         return real(net, window, *given)
 
-    monkeypatch.setattr(RestorationNet, "restore", counted)
+    monkeypatch.setattr(RestorationNet, "denoised", counted)
     return counts
 
 
@@ -108,7 +108,7 @@ def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
     net: RestorationNet, aligned: list[FrameState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = next(NetworkStage(net, 1, find_places=FIND).run(iter(aligned)))
-    real, least = RestorationNet.restore, 160 * 160
+    real, least = RestorationNet.denoised, 160 * 160
 
     def small(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         if window.shape[-2] * window.shape[-1] > least:
@@ -118,7 +118,7 @@ def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
     def wide(seen: object, index: int) -> tuple[tuple[int, int, int, int], ...]:
         return (whole.places or ()) + ((96, 48, 112, 32),)
 
-    monkeypatch.setattr(RestorationNet, "restore", small)
+    monkeypatch.setattr(RestorationNet, "denoised", small)
     monkeypatch.setattr("models.network.memory.SIDES", (128, 32))
     found = next(NetworkStage(net, 1, find_places=wide).run(iter(aligned)))
     assert found.rung is not None and found.rung.side == 32
