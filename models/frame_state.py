@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.fidelity.decision import Facts
     from models.fidelity.regions import Seen
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
@@ -143,6 +144,7 @@ class FrameState:
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]
     filter_share: float = 0.0  # how far the frame may be filtered over time, in [0, 1]
     # evidence
+    facts: Facts | None = None  # what the decisions rest on
     suspects: NDArray[np.bool_] | None = None  # repairs that may be real things, (H, W)
     fill: NDArray[np.float32] | None = None  # weight of the neighbours in the picture, (H, W)
     repairs: tuple[Repair, ...] = ()  # every region that the network would repair, and suspects

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.change_bound import bound_changes
+from models.fidelity.decision import SHIPPED, Limits
 from models.fidelity.evidence import (
     EVIDENCE_REACH,
     Accepted,
@@ -184,6 +185,7 @@ class Restorer:
         watch: Watch = unwatched,
         accepted: Accepted | None = None,
         scratches: Sequence[Scratch] = (),
+        limits: Limits = SHIPPED,
     ) -> Iterator[Restored]:
         """Restore numbered frames of one shot, in order. Each keeps its payload.
 
@@ -196,7 +198,8 @@ class Restorer:
         [0, 1]: with 1, only repairs and the exposure differ from the source. ``side`` is that of
         the first tiles to try; 0 is whole frames. ``watch`` may pass on the frames of every stage,
         to measure it. ``accepted`` are suspects that are repaired all the same, by frame.
-        ``scratches`` stand still, and are taken out before the network sees a frame.
+        ``scratches`` stand still, and are taken out before the network sees a frame. ``limits``
+        are those of the evidence.
         """
         if missing:
             frames = watch("missing", interpolate(frames, missing))
@@ -213,10 +216,10 @@ class Restorer:
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
         find_places = None
         if grain == 1 and suspects == "leave":  # only then is all but repairs the source's
-            find_places = partial(places_of, accepted=accepted or {})
+            find_places = partial(places_of, accepted=accepted or {}, limits=limits)
         network = NetworkStage(self.net, self.steps, seed, side, find_places)
         frames = watch("network", network.run(frames))
-        frames = watch("evidence", find_suspects(frames, suspects, accepted))
+        frames = watch("evidence", find_suspects(frames, suspects, accepted, limits))
         if grain:
             frames = watch("grain", find_grain(frames))
         # With all of the grain nothing is averaged. Samples of more steps differ between frames.

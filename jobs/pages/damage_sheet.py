@@ -24,7 +24,7 @@ ROWS = (  # preset and seed
 DEFECT_COLOURS = {  # RGB
     "lost":    (255, 255, 255), "packet":    (255, 140, 0), "tracking": (255, 0, 255),
     "scratch": (255, 0, 0),     "dust":      (0, 255, 0),   "blotch":   (60, 60, 255),
-    "dropout": (255, 255, 0),   "switching": (0, 255, 255),
+    "dropout": (255, 255, 0),   "switching": (0, 255, 255), "standing": (150, 75, 0),
 }  # fmt: skip
 FRAMES = 3  # shown of each preset
 PICTURE_WIDTH = 240  # pixels of each frame shown

@@ -92,6 +92,7 @@ ACCESS_TRAIN = (  # a print with little grain, kept as a small file: coding soft
 
 SOILED_TRAIN = (  # a dirty print, seen through its dirt in places, kept as a small file
     one(0.6, "blur", sigma_px=(0.3, 1.4)),
+    one(0.4, "standing_dirt", count=(1, 5), gate_share=(0, 1), white_share=(0, 0.2)),
     one(0.4, "flicker", gain_sd=(0.005, 0.05), gamma_sd=(0, 0.05), rho=(0, 0.7)),
     one(0.5, "grain", strength=(1, 9), floor=(0.1, 1), bell=(0, 2.5), sigma_px=(0.3, 1.1),
         chroma=(0, 3)),

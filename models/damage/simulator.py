@@ -29,6 +29,7 @@ from models.damage.interlacing import combing, field_blend, telecine, wrong_fiel
 from models.damage.noise import grain, shot_noise, speckle, white_noise
 from models.damage.optics import blur, directed_blur, sinc_ringing
 from models.damage.presets import PRESETS
+from models.damage.standing import standing_dirt
 from models.damage.tone import colour_cast, fading, flicker, flicker_field, monochrome
 from models.damage.transport import gate_weave, lost_frames
 
@@ -51,6 +52,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     "blur": blur,
     "directed_blur": directed_blur,
     "sinc_ringing": sinc_ringing,
+    "standing_dirt": standing_dirt,
     "flicker": flicker,
     "flicker_field": flicker_field,
     "grain": grain,
@@ -93,6 +95,7 @@ MASKS = {  # local defects: degradation -> name of its mask
     "blotches": "blotch",
     "stains": "blotch",
     "crumbs": "dust",
+    "standing_dirt": "standing",
     "lost_frames": "lost",
     "dropouts": "dropout",
     "head_switching": "switching",

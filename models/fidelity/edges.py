@@ -14,11 +14,10 @@ AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
 BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side that bars may have
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 BESIDE = 12  # pixels each side of an upright region in which an upright edge is looked for
-STRUCTURE = 2.0  # step of that edge over how far the region stands out: it may be of the edge
 LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
 
 
-def at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
+def at_shifted_edges(regions: Sequence[Region], luma: Plane) -> frozenset[int]:
     """The labels of regions at an edge of the picture where it shifted in the gate.
 
     The gate then shows what lies outside the picture in other frames: a region that is longest
@@ -38,26 +37,26 @@ def at_shifted_edges(regions: Sequence[Region], luma: Plane) -> set[int]:
     shifted += [one for ones in above_below for one in ones if one.box[2] >= ALONG * one.box[3]]
     for ones in at_sides + above_below:
         shifted += ones if len(ones) >= AT_ONE_EDGE else []
-    return {region.label for region in shifted}
+    return frozenset(region.label for region in shifted)
 
 
-def on_upright_edges(frame: FrameState, regions: Sequence[Region]) -> set[int]:
-    """The labels of upright regions on upright edges that both neighbours have.
+def upright_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, float]:
+    """By the label of each upright region: the step of an upright edge that both neighbours have
+    there, over how far the region stands out.
 
     The bright rim of a pillar comes and goes as the car shakes. A scratch seldom lies on an edge.
     """
     upright = [one for one in regions if one.box[3] >= LEAST_UPRIGHT and is_upright(one.box)]
     if not upright:
-        return set()
+        return {}
     assert frame.differences is not None
     neighbours = luma_of(frame.source) - frame.differences.numpy()
-    found = set()
+    found = {}
     for region in upright:
         x, y, wide, high = region.box
         strip = neighbours[:, y : y + high, max(x - BESIDE, 0) : x + wide + BESIDE].mean(1)
         steps = np.abs(strip[:, 2:] - strip[:, :-2]).max(1)
-        if steps.min() > STRUCTURE * region.mean:
-            found.add(region.label)
+        found[region.label] = float(steps.min()) / region.mean
     return found
 
 

@@ -11,7 +11,7 @@ is a suspect, and keeps the pixels of the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.fidelity.edges import at_shifted_edges, is_upright, on_upright_edges
+from models.fidelity.decision import SHIPPED, UNSEEN, Facts, Limits, decide, has_path
+from models.fidelity.edges import at_shifted_edges, is_upright, upright_steps
 from models.fidelity.masks import commonest, dilated, parts_of, pixels_of, soft
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import (
     Mask,
     Measures,
     Plane,
-    Region,
     Seen,
     luma_of,
     strip_exposure,
@@ -45,20 +45,6 @@ DEVIATIONS = (0.191, 0.139, 0.429, 0.646, 0.091, 0.702)
 WEIGHTS = (0.332, 0.461, 0.755, -0.404, 0.365, -0.128)
 BIAS = -1.767
 MOST_DEVIATIONS = 3.0  # beyond this a measure counts no more
-DEFECT_FROM = -0.4  # log odds from which a region is a defect, in film that has clear ones
-CLEAR_FROM, CLEAR_LEAST = 1.5, 2  # log odds of a clear defect; as many in three frames
-# A stain in dirty film: its log odds; the share of it that the network removes; its area and its
-# narrower side in pixels; the code values by which it stands out.
-STAIN_FROM, STAIN_MOVED, STAIN_AREA, STAIN_SIDE, STAIN_MEAN = -1.4, 0.45, 100, 8, 12.0
-LONE_AREA = 150, 5e-4  # up to which a lone region may be a defect: pixels, or share of the frame
-
-PATH_BELOW = -1.8  # log10 of the false alarms below which a region is on a path
-# Dirty film: clear defects in three frames; share of the strong regions on a path; its PATH_BELOW.
-DIRTY_LEAST, DIRTY_SWARM, DIRTY_PATH = 20, 0.15, -2.7
-STRONG = 60.0  # strength from which a region's path is looked for
-SWARM = 0.2  # share of the strong regions on a path from which all of them may be things
-SWARM_LEAST = 2  # regions on a path
-
 
 # Code values by which the network removes something: the largest of the first, and of the others
 # times the noise and times the predicted error.
@@ -75,12 +61,11 @@ Accepted = Mapping[int, Sequence[Box]]  # suspects to repair, by frame: their bo
 
 
 class _Looked(NamedTuple):
-    """A frame, what stands out in it, and how its strong regions lie on paths."""
+    """A frame, what stands out in it, and what a decision rests on."""
 
     frame: FrameState
     seen: Seen
-    odds: NDArray[np.float64]  # log odds that each region is a defect, (N,)
-    alarms: Mapping[int, float]  # log10, by label: strong regions that look like defects
+    facts: Facts
 
 
 class _Decided(NamedTuple):
@@ -97,6 +82,7 @@ def find_suspects(
     frames: Iterable[FrameState],
     suspects: Suspects = "leave",
     accepted: Accepted | None = None,
+    limits: Limits = SHIPPED,
 ) -> Iterator[FrameState]:
     """The frames in order, each with its defects, its suspects and a record of every region.
 
@@ -105,9 +91,9 @@ def find_suspects(
     pixel is a suspect, and ``defects`` has the network's as well. What a person ``accepted`` is
     repaired, whatever it looks like.
     """
-    for around in neighbourhoods(_looked(frames), TRAVELLERS_REACH):
+    for around in neighbourhoods(_looked(frames, limits), TRAVELLERS_REACH):
         frame = around[0].frame
-        decided = _decide(around, lines=suspects == "scratches")
+        decided = _decide(around, limits, lines=suspects == "scratches")
         if accepted and (boxes := accepted.get(frame.index)):
             decided = _with_accepted(decided, boxes)
         settle = _all_repaired if suspects == "repair" else _settled
@@ -178,8 +164,8 @@ def log_odds(measures: Measures) -> NDArray[np.float64]:
     return total
 
 
-def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
-    """The frames with what stands out in each, and its paths."""
+def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
+    """The frames with what stands out in each, and what a decision about it rests on."""
     pairs = ((frame, Seen.of(frame)) for frame in frames)
     for around in neighbourhoods(pairs, PATH_REACH):
         frame, here = around[0]
@@ -187,47 +173,31 @@ def _looked(frames: Iterable[FrameState]) -> Iterator[_Looked]:
         odds = log_odds(
             here.with_neighbours(seen for offset, seen in others.items() if abs(offset) == 1)
         )
-        alarms = {
-            region.label: false_alarms(region, here, others)
+        alarms = [
+            false_alarms(region, here, others) if has_path(region, value, limits) else UNSEEN
             for region, value in zip(here.regions, odds, strict=True)
-            if region.strength >= STRONG and value >= STAIN_FROM
-        }
-        yield _Looked(frame, here, odds, alarms)
+        ]
+        facts = Facts(
+            here.regions,
+            here.labels.size,
+            odds,
+            here.measures.moved,
+            np.array(alarms),
+            at_shifted_edges(here.regions, luma_of(frame.source)),
+            upright_steps(frame, here.regions),
+        )
+        yield _Looked(replace(frame, facts=facts), here, facts)
 
 
-def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
+def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Decided:
     """What is a defect in the middle frame, what is a suspect, and why.
 
     With ``lines``, what the network takes for a scratch is a defect, also if it is there in several
     frames.
     """
-    frame, seen, odds, alarms = around[0]
-    on_paths, strong = _on_paths(around.values())
-    clear = _clear_defects(around.values())
-    # So many on paths that the others may be things as well.
-    swarm = on_paths >= max(SWARM_LEAST, SWARM * strong)
-    worn, dirty = clear >= CLEAR_LEAST, clear >= DIRTY_LEAST and on_paths <= DIRTY_SWARM * strong
-    # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
-    path_below = DIRTY_PATH if dirty else PATH_BELOW
-    shifted = at_shifted_edges(seen.regions, luma_of(frame.source))
-    most = max(LONE_AREA[0], LONE_AREA[1] * seen.labels.size)
-    beside = on_upright_edges(frame, seen.regions)
-    why: dict[int, Why] = {}
-    for region, value, moved in zip(seen.regions, odds, seen.measures.moved, strict=True):
-        on_path = alarms.get(region.label, 0.0) < path_below
-        stain = dirty and moved >= STAIN_MOVED and may_be_stain(region)
-        if value < (STAIN_FROM if stain else DEFECT_FROM):
-            why[region.label] = "unlike_dust"
-        elif on_path:
-            why[region.label] = "path"
-        elif region.label in shifted:
-            why[region.label] = "edge"
-        elif region.label in beside:
-            why[region.label] = "upright"
-        elif not worn and (value < CLEAR_FROM or region.area > most):
-            why[region.label] = "lone"
-        elif swarm:
-            why[region.label] = "swarm"
+    frame, seen, facts = around[0]
+    odds = facts.odds
+    why = decide(facts, [one.facts for one in around.values()], limits)
     found = [region for region in seen.regions if region.label not in why]
     change = strip_exposure(frame.source, frame.image)
     scratches = _scratches(frame, change) if lines else np.zeros(seen.labels.shape, bool)
@@ -241,7 +211,7 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     suspects = (np.abs(change) > _removed_from(frame)) & ~defects
     repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
         Repair(
-            region.box, region.area, region.bright, region.mean, "repair", _reason(value),
+            region.box, region.area, region.bright, region.mean, "repair", _reason(value, limits),
             _probability(value),
         )
         for region, value in zip(seen.regions, odds, strict=True)
@@ -260,33 +230,9 @@ def _decide(around: Mapping[int, _Looked], lines: bool) -> _Decided:
     return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
 
-def _on_paths(frames: Collection[_Looked]) -> tuple[int, int]:
-    """How many strong regions like defects are on a path, and how many there are."""
-    alarms = [
-        value
-        for looked in frames
-        for label, value in looked.alarms.items()
-        if looked.odds[label - 1] >= DEFECT_FROM
-    ]
-    return sum(value < PATH_BELOW for value in alarms), len(alarms)
-
-
-def _clear_defects(frames: Collection[_Looked]) -> int:
-    """How many clear defects are near. Where none are, a doubtful or large one is often a thing."""
-    return sum(int((looked.odds >= CLEAR_FROM).sum()) for looked in frames)
-
-
-def may_be_stain(region: Region) -> bool:
-    """Whether a region has the size of a stain. The picture shows through one, which makes it less
-    unlike its surroundings than other dirt, and so its log odds lower.
-    """
-    large = region.area >= STAIN_AREA and min(region.box[2:]) >= STAIN_SIDE
-    return large and region.mean >= STAIN_MEAN
-
-
-def _reason(odds: float) -> Why:
+def _reason(odds: float, limits: Limits) -> Why:
     """Why a region is repaired."""
-    return "clear" if odds >= CLEAR_FROM else "one_frame"
+    return "clear" if odds >= limits.clear_from else "one_frame"
 
 
 def _probability(odds: float) -> float:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.fidelity.evidence import DEFECT_FROM, STAIN_FROM, Accepted, log_odds, may_be_stain
+from models.fidelity.decision import SHIPPED, Limits
+from models.fidelity.evidence import Accepted, log_odds
 from models.fidelity.regions import Seen
 from models.frame_state import Box
 
@@ -21,7 +22,9 @@ AROUND = 8, 40  # pixels each side of a region that belong to its place: at leas
 GRID = 16  # pixels: a place begins and ends on this grid; the squares of the predicted error
 
 
-def places_of(seen: Seen, index: int, accepted: Accepted) -> tuple[Box, ...]:
+def places_of(
+    seen: Seen, index: int, accepted: Accepted, limits: Limits = SHIPPED
+) -> tuple[Box, ...]:
     """The boxes of a frame in which a repair is possible, on GRID; a frame's edge cuts them off.
 
     ``seen`` needs no measure of the network. Boxes that a person ``accepted`` are places as well.
@@ -35,7 +38,7 @@ def places_of(seen: Seen, index: int, accepted: Accepted) -> tuple[Box, ...]:
     boxes = [
         region.box
         for region, odds in zip(seen.regions, possible, strict=True)
-        if odds >= (STAIN_FROM if may_be_stain(region) else DEFECT_FROM)
+        if odds >= (limits.stain_from if limits.may_be_stain(region) else limits.defect_from)
     ]
     return tuple(_grown(box, height, width) for box in [*boxes, *accepted.get(index, ())])
 

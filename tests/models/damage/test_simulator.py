@@ -49,7 +49,7 @@ def test_shapes_and_types(preset: str) -> None:
 
 @pytest.mark.parametrize("name", MASKS)
 def test_masks_are_exactly_the_changed_pixels(name: str) -> None:
-    before = scene().astype(np.float32)
+    before = scene(40)[::5].astype(np.float32)  # standing dirt needs a fast pan
     params = {"rate": 6} if name in ("dust", "blotches", "dropouts") else {}
     params |= {"share": 0.2} if name == "packet_loss" else {}
     after = DEGRADATIONS[name](before.copy(), random_stream(2, name), **params)
@@ -64,7 +64,7 @@ def test_masks_reach_the_caller(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     presets = ("film_train", "soiled_train", "tape_train", "worn", "scan")
     wide = [slot for preset in presets for slot in PRESETS[preset]]
     monkeypatch.setitem(PRESETS, "alone", tuple(slot for slot in wide if slot.name == name)[:1])
-    clip = scene()
+    clip = scene(40)[::5]
     results = [age(clip, "alone", seed) for seed in range(12)]
     assert any(aged.masks[MASKS[name]].any() for aged in results)
     for aged in results:

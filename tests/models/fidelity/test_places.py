@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity import places
-from models.fidelity.evidence import DEFECT_FROM, STAIN_FROM, log_odds
+from models.fidelity.decision import SHIPPED
+from models.fidelity.evidence import log_odds
 from models.fidelity.grain import find_grain
 from models.fidelity.places import GRID, places_of
 from models.fidelity.regions import Seen, mask_of
@@ -54,7 +55,7 @@ def test_a_doubtful_region_is_a_place_if_it_is_as_large_as_a_stain(
     side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In dirty film, lower odds are enough for one."""
-    odds = (STAIN_FROM + DEFECT_FROM) / 2
+    odds = (SHIPPED.stain_from + SHIPPED.defect_from) / 2
     monkeypatch.setattr(places, "log_odds", lambda measures: np.full(len(measures.moved), odds))
     here = scene()
     here[60 : 60 + side, 140 : 140 + side] = 230
@@ -86,7 +87,7 @@ def test_no_region_outside_of_places_can_become_a_defect() -> None:
     defects = {
         region.label
         for region, odds in zip(after.regions, log_odds(after.measures), strict=True)
-        if odds >= DEFECT_FROM
+        if odds >= SHIPPED.defect_from
     }
     assert found.labels[62, 144] in defects and defects <= inside
     assert len(places_of(found, 0, {})) < len(found.regions)

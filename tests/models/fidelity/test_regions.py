@@ -8,7 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.fidelity.evidence import DEFECT_FROM, log_odds
+from models.fidelity.decision import SHIPPED
+from models.fidelity.evidence import log_odds
 from models.fidelity.regions import Seen, smaller
 from models.frame_state import FrameState
 
@@ -42,7 +43,7 @@ def test_a_speck_on_a_steady_background_is_a_defect() -> None:
     (region,) = found.regions
     x, y, wide, high = region.box
     assert (x, y) <= (50, 60) and x + wide >= 57 and y + high >= 66 and region.bright
-    assert log_odds(found.measures)[0] > DEFECT_FROM
+    assert log_odds(found.measures)[0] > SHIPPED.defect_from
     measures = [float(values[0]) for values in found.measures]
     unexplained, unlike, moved, surroundings, _, again = measures
     assert min(unexplained, unlike) > 0.7 and 0.8 < moved < 1.3

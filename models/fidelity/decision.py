@@ -1,0 +1,131 @@
+"""Which of the regions that stand out are repaired, and why the others are left.
+
+The limits are one value, so that a program can choose them on some films and judge others by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.fidelity.regions import Region
+from models.frame_state import Why
+
+UNSEEN = np.inf  # false alarms of a region whose path was not looked for
+
+
+class Limits(NamedTuple):
+    """From where a measure counts. Log odds are those of a defect; areas are in pixels."""
+
+    defect_from: float = -0.4  # log odds of a defect, in film that has clear ones
+    clear_from: float = 1.5  # log odds of a clear defect
+    clear_least: int = 2  # clear defects in three frames from which film has such
+    # A stain in dirty film: its log odds; the share of it that the network removes; its area and
+    # its narrower side in pixels; the code values by which it stands out.
+    stain_from: float = -1.4
+    stain_moved: float = 0.45
+    stain_area: int = 100
+    stain_side: int = 8
+    stain_mean: float = 12.0
+    # Up to which a lone region may be a defect: the larger of an area and a share of the frame.
+    lone_area: int = 150
+    lone_share: float = 5e-4
+    strong: float = 60.0  # strength from which a region's path is looked for
+    path_below: float = -1.8  # log10 of the false alarms below which a region is on a path
+    # Dirty film: clear defects in three frames; share of the strong regions on a path; in it,
+    # log10 of the false alarms below which a region is on a path.
+    dirty_least: int = 20
+    dirty_swarm: float = 0.15
+    dirty_path: float = -2.7
+    swarm: float = 0.2  # share of the strong regions on a path from which all may be things
+    swarm_least: int = 2  # regions on a path
+    # Step of an upright edge over how far an upright region stands out, from which it is of it.
+    structure: float = 2.0
+
+    def may_be_stain(self, region: Region) -> bool:
+        """Whether a region has the size of a stain.
+
+        The picture shows through one, which makes it less unlike its surroundings than other dirt,
+        and so its log odds lower.
+        """
+        large = region.area >= self.stain_area and min(region.box[2:]) >= self.stain_side
+        return large and region.mean >= self.stain_mean
+
+
+SHIPPED = Limits()
+
+
+class Facts(NamedTuple):
+    """What a decision rests on: the regions of one frame, and what was measured of each, (N,)."""
+
+    regions: tuple[Region, ...]
+    pixels: int  # of the frame
+    odds: NDArray[np.float64]  # log odds of a defect
+    moved: NDArray[np.float64]  # share by which the network moves it
+    alarms: NDArray[np.float64]  # log10 of the false alarms of its path, or UNSEEN
+    shifted: frozenset[int]  # labels of those at an edge of the picture that shifted in the gate
+    steps: dict[int, float]  # by label: step of an upright edge over how far the region stands out
+
+
+def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Why]:
+    """Why each region that is not repaired is left, by its label.
+
+    ``near`` holds the facts of the frame before, of this one and of the one after.
+    """
+    on_paths, strong = _on_paths(near, limits)
+    # How many clear defects are near. Without any, a doubtful or large one is often a thing.
+    clear = sum(int((facts.odds >= limits.clear_from).sum()) for facts in near)
+    # So many on paths that the others may be things as well.
+    swarm = on_paths >= max(limits.swarm_least, limits.swarm * strong)
+    worn = clear >= limits.clear_least
+    dirty = clear >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
+    # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
+    path_below = limits.dirty_path if dirty else limits.path_below
+    most = max(limits.lone_area, limits.lone_share * here.pixels)
+    seen = _path_seen(here, limits)
+    why: dict[int, Why] = {}
+    for region, odds, moved, alarms, path_seen in zip(
+        here.regions, here.odds, here.moved, here.alarms, seen, strict=True
+    ):
+        stain = dirty and moved >= limits.stain_moved and limits.may_be_stain(region)
+        if odds < (limits.stain_from if stain else limits.defect_from):
+            why[region.label] = "unlike_dust"
+        elif path_seen and alarms < path_below:
+            why[region.label] = "path"
+        elif region.label in here.shifted:
+            why[region.label] = "edge"
+        elif here.steps.get(region.label, 0.0) > limits.structure:
+            why[region.label] = "upright"
+        elif not worn and (odds < limits.clear_from or region.area > most):
+            why[region.label] = "lone"
+        elif swarm:
+            why[region.label] = "swarm"
+    return why
+
+
+def has_path(region: Region, odds: float, limits: Limits) -> bool:
+    """Whether a path through a region is looked for."""
+    return region.strength >= limits.strong and odds >= limits.stain_from
+
+
+def _path_seen(facts: Facts, limits: Limits) -> list[bool]:
+    return [
+        has_path(region, odds, limits)
+        for region, odds in zip(facts.regions, facts.odds, strict=True)
+    ]
+
+
+def _on_paths(near: Collection[Facts], limits: Limits) -> tuple[int, int]:
+    """How many strong regions like defects are on a path, and how many there are."""
+    alarms = [
+        value
+        for facts in near
+        for value, odds, seen in zip(
+            facts.alarms, facts.odds, _path_seen(facts, limits), strict=True
+        )
+        if seen and odds >= limits.defect_from
+    ]
+    return sum(value < limits.path_below for value in alarms), len(alarms)
