@@ -48,8 +48,9 @@ from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
 from models.network import checkpoint
 from models.network.memory import OutOfMemory
+from models.network.sizes import SIZES
 from models.network.stage import NetworkStage
-from models.network.unet import SIZES, RestorationNet
+from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
 CONTEXT = DEFLICKER_CONTEXT + SPAN + NETWORK_REACH  # frames each side that a shard depends on
@@ -229,6 +230,7 @@ class Restorer:
         frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
             frames = watch("kept grain", keep_grain(frames, grain))
+        frames = watch("to the CPU", engine.lowered(frames))
         try:
             yield from map(Restored.of, frames)
         except torch.OutOfMemoryError as error:  # beside the network, which has a ladder

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from models.fidelity.regions import mask_of
 from models.frame_state import Box
 from models.network.bridge import Noise
-from models.network.cover import FrameTile, covering, margin_of, tiles
+from models.network.cover import FrameTile, Part, covering, decoded, margin_of, tiles, within
 from models.network.precision import half
 from models.network.unet import MULTIPLE, RestorationNet
 
@@ -56,26 +56,29 @@ def restore_in_tiles(
     are not numbers. Raises torch.OutOfMemoryError if even one tile is too much.
     """
     device = next(net.parameters()).device
+    levels = levels.to(device)
     height, width = window.shape[-2:]
-    window, trust, levels = padded(window)[None], padded(trust)[None], levels.to(device)
-    size = window.shape[-2:]
+    size = height + -height % MULTIPLE, width + -width % MULTIPLE
     planes, mask, chosen = window.new_empty(6, *size), None, None
     if places is not None:
         mask = torch.from_numpy(mask_of(places, *size)).to(planes.device)
-        chosen = covering(places, size[0], size[1], side, margin_of(net.size, steps))
-        planes[:3] = window[0, 0]
+        chosen = covering(places, *size, side, margin_of(net.size, steps))
+        planes[:3] = padded(window[:1])[0]
         planes[4] = NOT_LOOKED
         planes[[3, 5]] = math.nan
     kappa = KAPPA if steps > 1 else 0.0
-    for tile in tiles(size[0], size[1], side) if chosen is None else chosen:
-        part = (..., *tile.computed)
+    for tile in tiles(*size, side) if chosen is None else chosen:
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
-        with half(device):
-            here = window[part].to(device), trust[part].to(device)
-            out = net.restore(*here, steps, kappa, noise, levels)
-        found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
-        kept, inside = planes[(..., *tile.kept)], found[(..., *tile.inside)].to(planes.device)
-        kept.copy_(inside if mask is None else torch.where(mask[tile.kept], inside, kept))
+        with half(device), torch.inference_mode():
+            seen, believed = (_part(x, tile.computed)[None].to(device) for x in (window, trust))
+            known = net.denoised(seen, believed, steps, kappa, noise, levels)
+        for piece in decoded(places, tile):
+            with half(device), torch.inference_mode():
+                out = net.decode(known.part(*within(piece.computed, tile.computed)))
+            found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
+            inside = found[(..., *piece.inside)].to(planes.device)
+            kept = planes[(..., *piece.kept)]
+            kept.copy_(inside if mask is None else torch.where(mask[piece.kept], inside, kept))
     planes = planes[..., :height, :width]
     return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
 
@@ -84,6 +87,17 @@ def _corner(tile: FrameTile) -> tuple[int, int]:
     """Where the tile's latent begins in the frame's latent."""
     y, x = tile.computed
     return y.start // 4, x.start // 4
+
+
+def _part(x: Tensor, part: Part) -> Tensor:
+    """A part of the padded planes (N, ..., H, W), without padding the rest."""
+    rows, columns = part
+    own = x[..., rows, columns]
+    right, below = (
+        columns.stop - columns.start - own.shape[-1],
+        rows.stop - rows.start - own.shape[-2],
+    )
+    return F.pad(own, (0, right, 0, below), mode="replicate") if right or below else own
 
 
 def padded(x: Tensor) -> Tensor:

@@ -88,13 +88,13 @@ def test_only_the_frames_that_are_wanted_cost_the_network(
 ) -> None:
     frames, runs = clip(16), []
     whole = list(restorer.stream(frames, deflicker=deflicker, first_index=40))
-    real = RestorationNet.restore
+    real = RestorationNet.denoised
 
     def counted(net: RestorationNet, *given: Any) -> Any:
         runs.append(1)
         return real(net, *given)
 
-    monkeypatch.setattr(RestorationNet, "restore", counted)
+    monkeypatch.setattr(RestorationNet, "denoised", counted)
     part = list(restorer.stream(frames, deflicker=deflicker, first_index=40, wanted=range(44, 49)))
     assert len(part) == 5 and len(runs) == 5 + 2 * NETWORK_REACH
     for one, other in zip(part, whole[4:9], strict=True):
@@ -160,12 +160,12 @@ def test_freed_memory_is_kept_for_the_next_frame() -> None:
 def test_other_recipes_get_whole_frames(
     restorer: Restorer, monkeypatch: pytest.MonkeyPatch, grain: float, suspects: Suspects
 ) -> None:
-    real, pixels = RestorationNet.restore, []
+    real, pixels = RestorationNet.denoised, []
 
     def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         pixels.append(window.shape[-2] * window.shape[-1])
         return real(net, window, *given)
 
-    monkeypatch.setattr(RestorationNet, "restore", counted)
+    monkeypatch.setattr(RestorationNet, "denoised", counted)
     list(restorer.stream(view(3), deflicker=False, grain=grain, suspects=suspects))
     assert pixels == [48 * 64] * 3
