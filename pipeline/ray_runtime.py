@@ -30,7 +30,7 @@ from ray._private.authentication.authentication_token_generator import (
 from ray.data import DataContext
 
 from pipeline.ray_watch import Watch
-from pipeline.runs.closing import Devices
+from pipeline.runs.closing import SHARDS_PER_GPU, Devices
 from pipeline.runs.ledger import WorkerId
 from pipeline.store.private import private_folder
 from schemas.errors import ArchiveError
@@ -59,6 +59,7 @@ def devices() -> Devices:
 class RayNodes:
     """The nodes of the Ray cluster."""
 
+    gpu_share = 1 / SHARDS_PER_GPU
     _room: int | None = None  # asked for once in each process
 
     def worker(self, session: str) -> WorkerId:
@@ -74,12 +75,13 @@ class RayNodes:
     def room(self) -> int:
         """The memory in bytes that a worker that restores may take, on the smallest node.
 
-        That is Ray's memory of a node, shared by its GPUs, or by its cores if there is no GPU.
+        That is Ray's memory of a node, shared by all workers that restore there.
         """
         if self._room is None:
             alive = [node["Resources"] for node in _nodes() if node["Alive"]]
-            kind = "GPU" if any(has.get("GPU") for has in alive) else "CPU"
-            shares = [has["memory"] / has[kind] for has in alive if has.get(kind)]
+            with_gpus = any(has.get("GPU") for has in alive)
+            kind, each = ("GPU", SHARDS_PER_GPU) if with_gpus else ("CPU", 1)
+            shares = [has["memory"] / (has[kind] * each) for has in alive if has.get(kind)]
             self._room = int(min(shares))
         return self._room
 
