@@ -40,6 +40,7 @@ from models.frame_state import (
     Suspects,
     number_frames,
 )
+from models.graphs import graphed
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
 from models.motion.engine import Engine
@@ -52,6 +53,7 @@ from models.network import checkpoint
 from models.network.memory import OutOfMemory
 from models.network.sizes import SIZES
 from models.network.stage import NetworkStage
+from models.network.tiling import whole_frame
 from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
@@ -155,6 +157,8 @@ class Restorer:
         self.flow = SIZES[self.net.size].flow
         self.steps = steps
         self.engine = engine_of(self.device, tensors)
+        gpu = self.device.type == "cuda"
+        self._whole = graphed(partial(whole_frame, self.net), self.device) if gpu else None
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
@@ -227,7 +231,7 @@ class Restorer:
         find_places = None
         if grain == 1 and suspects == "leave":  # only then is all but repairs the source's
             find_places = partial(places_of, accepted=accepted or {}, limits=limits)
-        network = NetworkStage(self.net, self.steps, seed, side, find_places)
+        network = NetworkStage(self.net, self.steps, seed, side, find_places, self._whole)
         frames = watch("network", network.run(frames))
         frames = watch("evidence", find_suspects(frames, suspects, accepted, limits))
         if grain:

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.frame_state import Curve, FrameState, OnDevice
-from models.motion import tensor_flow
-from models.motion.deflicker import ENOUGH, FINEST, FLOW_MISS, PIVOT, Exposure, Seen, Step
-from models.motion.tensors import SIGMAS, blurred, luma_of, pictures_of, warp
+from models.motion.deflicker import ENOUGH, FLOW_MISS, PIVOT, Exposure, Seen, Step
+from models.motion.tensors import SIGMAS, Tensors, blurred, luma_of, pictures_of, warp
 from models.transfer import IN_FLIGHT, begun
 
+PRESET = "coarse"  # of the flow: as fine as that of `Exposure`
 SHARES = 0.2, 0.5, 0.8  # quantiles of luma
 BLUR = 1.2  # sigma in pixels of half the size
 WITHIN = 20, 225  # code values between which a sample counts
@@ -31,8 +31,8 @@ class TensorExposure(Exposure):
 
     late = IN_FLIGHT
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, engine: Tensors) -> None:
+        self._search = engine.search(PRESET)
 
     def seen(self, frame: FrameState) -> Seen:
         luma = small_luma(pictures_of(frame).source)
@@ -45,8 +45,7 @@ class TensorExposure(Exposure):
             _matched_exposure(seen.luma, seen.quantiles, torch.stack([*around]).mean(0))
             for seen, around in ((here, near_here), (there, near))
         )
-        flow = tensor_flow.flow(one[None], other[None], FINEST)[0]
-        back = tensor_flow.flow(other[None], one[None], FINEST)[0]
+        flow, back = self._search(one, other), self._search(other, one)
         missed = (flow + warp(back, flow)).square().sum(0)
         matched = (missed < FLOW_MISS**2)[::2, ::2]
         matched = matched | (matched.float().mean() < ENOUGH)

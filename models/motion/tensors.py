@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from models import colour_tensors
 from models.frame_state import FrameState, Image, OnDevice
+from models.graphs import graphed
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
 from models.transfer import landed, up
@@ -31,6 +32,10 @@ class Tensors:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._flows = {
+            finest: graphed(partial(tensor_flow.flow, finest=finest), device)
+            for finest in {*FINEST.values()}
+        }
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures on the device."""
@@ -77,10 +82,10 @@ class Tensors:
         return (255 * luma).round().clamp(0, 255)
 
     def search(self, preset: str) -> engine.Search:
-        finest = FINEST[preset]
+        flow = self._flows[FINEST[preset]]
 
         def search(one: Tensor, other: Tensor) -> Tensor:
-            return tensor_flow.flow(one[None], other[None], finest)[0]
+            return flow(one[None], other[None])[0]
 
         return search
 

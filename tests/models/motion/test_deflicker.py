@@ -38,7 +38,7 @@ def test_tensors_measure_and_correct_alike(pan: list[np.ndarray]) -> None:
     damaged = flickered(pan, 0.08)[:20]
     ours = deflickered(damaged)
     raised = Tensors(CPU).raised(number_frames(damaged))
-    theirs = list(Deflicker(TensorExposure()).run(raised))
+    theirs = list(Deflicker(TensorExposure(Tensors(CPU))).run(raised))
     assert [frame.index for frame in ours] == [frame.index for frame in theirs]
     assert np.ptp([frame.curve.gain for frame in ours]) > 0.1
     for one, other in zip(ours, theirs, strict=True):
@@ -49,7 +49,7 @@ def test_tensors_measure_and_correct_alike(pan: list[np.ndarray]) -> None:
         same = other.curve(damaged[one.index])
         picture = other.on_device.image.permute(1, 2, 0).numpy()
         assert np.abs(picture - same).max() < 1e-5 and 255 * np.abs(picture - image).mean() < 1
-    early = TensorExposure()
+    early = TensorExposure(Tensors(CPU))
     early.late = 0
     raised = Tensors(CPU).raised(number_frames(damaged))
     assert [f.curve for f in Deflicker(early).run(raised)] == [f.curve for f in theirs]

@@ -318,7 +318,7 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         on_device.Beside.of(window.frames[0], window.frames[1], raw)
         places.patched(OnDevice(window.frames[0], window.frames[1]))
         colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device))
-        exposure = exposure_tensors.TensorExposure()
+        exposure = exposure_tensors.TensorExposure(which)
         seen = [exposure.seen(frame) for frame in which.raised(number_frames(images[:2]))]
         levels = [one.quantiles for one in seen]
         exposure.step(*seen, levels, levels)
