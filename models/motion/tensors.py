@@ -6,18 +6,20 @@ where the network is. tests/models/motion/test_tensors.py watches over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models import colour_tensors
 from models.frame_state import FrameState, Image, OnDevice
+from models.graphs import graphed
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
-from models.transfer import sent
+from models.transfer import landed, up
 
 # Finest scale of the search, as a power of two below the whole size; OpenCV's refinements have no
 # counterpart (docs/experiments/2026-11-30-tensor-engine.md).
@@ -30,35 +32,60 @@ class Tensors:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._flows = {
+            finest: graphed(partial(tensor_flow.flow, finest=finest), device)
+            for finest in {*FINEST.values()}
+        }
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures on the device."""
         for frame in frames:
-            source = self.picture(frame.source)
-            image = source if frame.image is frame.source else self.picture(frame.image)
-            yield replace(frame, on_device=OnDevice(source, image))
+            decoded = frame.decoded
+            if decoded is not None and not frame.has_picture:
+                source = colour_tensors.picture(decoded, self.device)
+            else:
+                source = self.picture(frame.source)
+            yield replace(frame, on_device=OnDevice(source, source))
+
+    def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        """The frames in order, with their last picture or their planes on the CPU again; `source`
+        stays older.
+        """
+        for frame, found in landed((frame, self._ends(frame)) for frame in frames):
+            done = replace(frame, on_device=None)
+            if frame.decoded is None:
+                yield replace(done, image=found[0].numpy())
+            else:
+                yield colour_tensors.with_planes(done, frame.decoded, found)
+
+    def _ends(self, frame: FrameState) -> Sequence[Tensor]:
+        """What of a frame comes to the CPU at the end."""
+        image = pictures_of(frame).image
+        if frame.decoded is None:
+            return [image.permute(1, 2, 0).contiguous()]
+        return colour_tensors.to_land(frame.decoded, image)
 
     def source(self, frame: FrameState) -> Tensor:
-        return _there(frame).source
+        return pictures_of(frame).source
 
     def image(self, frame: FrameState) -> Tensor:
-        return _there(frame).image
+        return pictures_of(frame).image
 
     def with_image(self, frame: FrameState, image: Tensor) -> FrameState:
-        return replace(frame, on_device=_there(frame)._replace(image=image))
+        return replace(frame, on_device=pictures_of(frame)._replace(image=image))
 
     def picture(self, image: Image) -> Tensor:
-        return sent(torch.from_numpy(image), self.device).permute(2, 0, 1).contiguous()
+        return up(image, self.device).permute(2, 0, 1).contiguous()
 
     def luma(self, picture: Tensor, sigma: float) -> Tensor:
-        luma = blurred(_luma(picture)[None], sigma, SIGMAS)[0]
+        luma = blurred(luma_of(picture)[None], sigma, SIGMAS)[0]
         return (255 * luma).round().clamp(0, 255)
 
     def search(self, preset: str) -> engine.Search:
-        finest = FINEST[preset]
+        flow = self._flows[FINEST[preset]]
 
         def search(one: Tensor, other: Tensor) -> Tensor:
-            return tensor_flow.flow(one[None], other[None], finest)[0]
+            return flow(one[None], other[None])[0]
 
         return search
 
@@ -173,7 +200,7 @@ def spread(flow: Tensor, trusted: Tensor) -> Tensor:
 
 def softness(image: Tensor) -> Tensor:
     """How far a frame without noise lacks its finest detail, in [0, 1], of no dimension."""
-    luma = _luma(image)[None]
+    luma = luma_of(image)[None]
     once = blurred(luma, engine.DETAIL, SIGMAS)
     twice = blurred(once, 3**0.5 * engine.DETAIL, SIGMAS)  # together a sigma of 2 * DETAIL
     finest, coarser = (luma - once).norm(), (once - twice).norm()
@@ -212,12 +239,14 @@ def _continued(planes: Tensor, rows: int, columns: int) -> Tensor:
     return F.pad(planes[None], (columns, columns, rows, rows), mode=mode)[0]
 
 
-def _luma(picture: Tensor) -> Tensor:
+def luma_of(picture: Tensor) -> Tensor:
+    """Luma (H, W) of a picture (3, H, W), in [0, 1]."""
     red, green, blue = picture.unbind(0)
     r, g, b = (float(part) for part in LUMA_709)
     return r * red + g * green + b * blue
 
 
-def _there(frame: FrameState) -> OnDevice:
+def pictures_of(frame: FrameState) -> OnDevice:
+    """The pictures of a frame that was raised."""
     assert frame.on_device is not None  # `raised` put it there
     return frame.on_device

@@ -3,6 +3,9 @@
 Each tile is computed with a margin, which is discarded. TILE_MARGIN is more than a pixel depends
 on. Around places a smaller one is enough: what lies further away changes a pixel by less than a
 code value (docs/experiments/2026-11-30-network-in-places.md).
+
+The last part of the network, the pixel decoder, looks less far than the rest. Within a tile it runs
+for parts of their own.
 """
 
 from __future__ import annotations
@@ -15,29 +18,34 @@ from numpy.typing import NDArray
 
 from models.frame_state import Box
 from models.network.need import TILE_MARGIN
-from models.network.unet import MULTIPLE, SIZES
+from models.network.sizes import SIZES
+from models.network.unet import DECODER_REACH, MULTIPLE
 
 PLACE_MARGIN = 32, 32  # pixels around a place: always, and for each Res block of a level
 TILE_COST = 4096  # pixels: a tile takes as much time more than its own pixels
 WHOLE_FROM = 0.85  # of a frame's pixels: if tiles take as many, the whole frame is as fast
 
 Corners = NDArray[np.int64]  # (N, 4): left, top, right, bottom in pixels
+Part = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
 class FrameTile:
     """A part of a padded frame as slices: the pixels kept, and the pixels computed for them."""
 
-    kept: tuple[slice, slice]
-    computed: tuple[slice, slice]
+    kept: Part
+    computed: Part
 
     @property
-    def inside(self) -> tuple[slice, slice]:
+    def inside(self) -> Part:
         """The kept pixels, relative to the computed ones."""
-        return tuple(  # type: ignore[return-value]
-            slice(k.start - c.start, k.stop - c.start)
-            for k, c in zip(self.kept, self.computed, strict=True)
-        )
+        return within(self.kept, self.computed)
+
+
+def within(part: Part, whole: Part) -> Part:
+    """A part of a frame, relative to a larger one."""
+    (y, x), (top, left) = part, (side.start for side in whole)
+    return slice(y.start - top, y.stop - top), slice(x.start - left, x.stop - left)
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[FrameTile]:
@@ -60,10 +68,7 @@ def covering(
     None: the whole frame takes less time.
     """
     size = np.array([width, height])
-    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in places], np.int64).reshape(-1, 4)
-    boxes[:, :2] -= boxes[:, :2] % MULTIPLE
-    boxes[:, 2:] = np.minimum(-(-boxes[:, 2:] // MULTIPLE) * MULTIPLE, size)
-    boxes = np.unique(boxes, axis=0)
+    boxes = _on_grid(places, size)
     if _share(boxes, size, margin) > WHOLE_FROM:
         return None
     boxes = _joined(boxes, size, margin)
@@ -77,10 +82,35 @@ def covering(
     ]
 
 
+def decoded(places: Sequence[Box] | None, tile: FrameTile) -> list[FrameTile]:
+    """The parts of a tile for which the pixel decoder runs, to cover places; None: all of it."""
+    if places is None:
+        return [tile]
+    y, x = tile.kept
+    first, last = np.array([x.start, y.start]), np.array([x.stop, y.stop])
+    boxes = _on_grid(places, last)
+    boxes[:, :2] = np.maximum(boxes[:, :2], first)
+    boxes = boxes[(boxes[:, :2] < boxes[:, 2:]).all(1)]
+    height, width = (part.stop for part in tile.computed)
+    boxes = _joined(np.unique(boxes, axis=0), np.array([width, height]), DECODER_REACH)
+    return [
+        _tile(slice(top, bottom), slice(left, right), height, width, DECODER_REACH)
+        for left, top, right, bottom in boxes.tolist()
+    ]
+
+
 def margin_of(size: str, steps: int) -> int:
     """Pixels around a place that are computed and discarded, for a model size."""
     always, each = PLACE_MARGIN
     return always + each * SIZES[size].blocks if steps == 1 else TILE_MARGIN
+
+
+def _on_grid(places: Sequence[Box], last: Corners) -> Corners:
+    """The corners of places, as far as ``last``, on the grid of MULTIPLE, in order, each once."""
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in places], np.int64).reshape(-1, 4)
+    boxes[:, :2] -= boxes[:, :2] % MULTIPLE
+    boxes[:, 2:] = np.minimum(-(-boxes[:, 2:] // MULTIPLE) * MULTIPLE, last)
+    return np.unique(boxes, axis=0)
 
 
 def _joined(boxes: Corners, size: Corners, margin: int) -> Corners:

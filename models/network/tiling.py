@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from models.fidelity.regions import mask_of
 from models.frame_state import Box
+from models.graphs import Function
 from models.network.bridge import Noise
-from models.network.cover import FrameTile, covering, margin_of, tiles
+from models.network.cover import FrameTile, Part, covering, decoded, margin_of, tiles, within
 from models.network.precision import half
-from models.network.unet import MULTIPLE, RestorationNet
+from models.network.unet import MULTIPLE, NetworkOutput, RestorationNet
 
 KAPPA = 0.2  # bridge noise with more than one step, in units of [0, 1] images
 NOT_LOOKED = -20.0  # log odds of a defect where the network has not looked
@@ -47,43 +48,73 @@ def restore_in_tiles(
     seed: int,
     side: int = 0,
     places: Sequence[Box] | None = None,
+    whole: Function | None = None,
 ) -> NetworkPlanes:
     """Planes of the centre frame of a window (1 + neighbours, 3, H, W), trust (neighbours, H, W).
 
     ``levels`` are the damage levels of the whole frame. The frame is computed in tiles of ``side``
     pixels, or at once with 0. Only one tile at a time is on the network's device. With ``places``,
     outside of them the picture is the source's, the log odds are NOT_LOOKED, and alpha and error
-    are not numbers. Raises torch.OutOfMemoryError if even one tile is too much.
+    are not numbers. ``whole`` is `whole_frame` of the network, or a graph of it, for a whole frame
+    in one step. Raises torch.OutOfMemoryError if even one tile is too much.
     """
     device = next(net.parameters()).device
+    levels = levels.to(device)
     height, width = window.shape[-2:]
-    window, trust, levels = padded(window)[None], padded(trust)[None], levels.to(device)
-    size = window.shape[-2:]
+    if whole is not None and (side, steps, places) == (0, 1, None):
+        found = whole(padded(window)[None], padded(trust)[None], levels)[..., :height, :width]
+        return NetworkPlanes(found[:3], found[3], found[4], found[5])
+    size = height + -height % MULTIPLE, width + -width % MULTIPLE
     planes, mask, chosen = window.new_empty(6, *size), None, None
     if places is not None:
         mask = torch.from_numpy(mask_of(places, *size)).to(planes.device)
-        chosen = covering(places, size[0], size[1], side, margin_of(net.size, steps))
-        planes[:3] = window[0, 0]
+        chosen = covering(places, *size, side, margin_of(net.size, steps))
+        planes[:3] = padded(window[:1])[0]
         planes[4] = NOT_LOOKED
         planes[[3, 5]] = math.nan
     kappa = KAPPA if steps > 1 else 0.0
-    for tile in tiles(size[0], size[1], side) if chosen is None else chosen:
-        part = (..., *tile.computed)
+    for tile in tiles(*size, side) if chosen is None else chosen:
         noise = Noise(seed, (size[0] // 4, size[1] // 4), _corner(tile))
-        with half(device):
-            here = window[part].to(device), trust[part].to(device)
-            out = net.restore(*here, steps, kappa, noise, levels)
-        found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
-        kept, inside = planes[(..., *tile.kept)], found[(..., *tile.inside)].to(planes.device)
-        kept.copy_(inside if mask is None else torch.where(mask[tile.kept], inside, kept))
+        with half(device), torch.inference_mode():
+            seen, believed = (_part(x, tile.computed)[None].to(device) for x in (window, trust))
+            known = net.denoised(seen, believed, steps, kappa, noise, levels)
+        for piece in decoded(places, tile):
+            with half(device), torch.inference_mode():
+                out = net.decode(known.part(*within(piece.computed, tile.computed)))
+            found = _planes(out)
+            inside = found[(..., *piece.inside)].to(planes.device)
+            kept = planes[(..., *piece.kept)]
+            kept.copy_(inside if mask is None else torch.where(mask[piece.kept], inside, kept))
     planes = planes[..., :height, :width]
     return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
+
+
+def whole_frame(net: RestorationNet, window: Tensor, trust: Tensor, levels: Tensor) -> Tensor:
+    """The planes (6, H, W) of a padded frame, in one step."""
+    with half(window.device), torch.inference_mode():
+        return _planes(net.restore(window, trust, 1, 0.0, 0, levels))
+
+
+def _planes(found: NetworkOutput) -> Tensor:
+    parts = found.image, found.alpha, found.defect_logits, found.error
+    return torch.cat(parts, 1)[0].float()
 
 
 def _corner(tile: FrameTile) -> tuple[int, int]:
     """Where the tile's latent begins in the frame's latent."""
     y, x = tile.computed
     return y.start // 4, x.start // 4
+
+
+def _part(x: Tensor, part: Part) -> Tensor:
+    """A part of the padded planes (N, ..., H, W), without padding the rest."""
+    rows, columns = part
+    own = x[..., rows, columns]
+    right, below = (
+        columns.stop - columns.start - own.shape[-1],
+        rows.stop - rows.start - own.shape[-2],
+    )
+    return F.pad(own, (0, right, 0, below), mode="replicate") if right or below else own
 
 
 def padded(x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ only: depthwise ones are slower on a CPU for the same result.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,37 +17,12 @@ from torch.nn import functional as F
 from models.fidelity.damage_level import FEATURES, Nearest, damage_level
 from models.motion.alignment import OFFSETS
 from models.network import bridge
+from models.network.sizes import SIZES, ModelSize
 from models.network.vae import CHANNELS, LinearVAE
 
 LATENT_SCALE = 4.0  # brings orthonormal latents of [0, 1] images to unit order for the network
 MULTIPLE = 16  # frame sides are padded to a multiple of this
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """Channels of one model size at half and quarter resolution and at the three denoiser levels.
-
-    ``blocks`` is the number of Res blocks per level, ``flow`` a preset of
-    models/motion/flow.py that takes a fitting share of the time.
-    """
-
-    half: int
-    quarter: int
-    levels: tuple[int, int, int]
-    blocks: int
-    flow: str = "medium"
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-
-SIZES = {
-    #            H/2  H/4   H/4  H/8  H/16  Res blocks per level
-    "micro": ModelSize(8, 16, (16, 24, 32), 1),  # for tests: trains in seconds
-    "fast": ModelSize(16, 40, (40, 64, 96), 1, "coarse"),
-    "base": ModelSize(24, 64, (64, 128, 192), 1, "fine"),
-    "large": ModelSize(32, 96, (96, 192, 256), 2, "fine"),
-}
+DECODER_REACH = 20  # pixels each side that a pixel of the pixel decoder depends on
 
 
 @dataclass(frozen=True)
@@ -58,6 +34,29 @@ class NetworkOutput:
     defect_logits: Tensor  # (B, 1, H, W): scratches, dust and blotches
     alpha: Tensor  # (B, 1, H, W) in [0, 1]: share of the source in each output pixel
     error: Tensor  # (B, 1, H, W): predicted error of the source, on the scale of `error_scale`
+
+
+class Denoised(NamedTuple):
+    """A batch of frames that are restored but for the last part of the network, the pixel decoder.
+
+    The decoder costs a third of the time and looks DECODER_REACH far, the rest of the network looks
+    further. So it may run for parts of a frame.
+    """
+
+    source: Tensor  # the centre frames, (B, 3, H, W)
+    latent: Tensor  # estimate of the clean latent, (B, channels, H/4, W/4)
+    features: Tensor  # of the denoiser, (B, w4, H/4, W/4)
+    s2: Tensor  # of the encoder, (B, half, H/2, W/2)
+    s4: Tensor  # (B, quarter, H/4, W/4)
+
+    def part(self, y: slice, x: slice) -> Denoised:
+        """A part of the frames, in pixels; multiples of 4."""
+
+        def cut(plane: Tensor, scale: int) -> Tensor:
+            rows, columns = (slice(s.start // scale, s.stop // scale) for s in (y, x))
+            return plane[..., rows, columns]
+
+        return Denoised(*(cut(p, s) for p, s in zip(self, (1, 4, 4, 2, 4), strict=True)))
 
 
 class Res(nn.Module):
@@ -235,17 +234,16 @@ class RestorationNet(nn.Module):
         condition = _joined(*around, F.avg_pool2d(trust, 4), kappa, s4)
         return latents[:, 0], condition, s2, s4
 
-    def decode(
-        self, source: Tensor, latent: Tensor, features: Tensor, s2: Tensor, s4: Tensor
-    ) -> NetworkOutput:
+    def decode(self, found: Denoised) -> NetworkOutput:
         """``alpha * source + (1 - alpha) * decoded``.
 
         ``decoded`` is the linear decoder's image plus the residual of the pixel decoder.
         """
-        residual, share, defect, error = self.decoder(latent, features, s2, s4)
+        latent = found.latent
+        residual, share, defect, error = self.decoder(latent, found.features, found.s2, found.s4)
         alpha = torch.sigmoid(share.float())
         decoded = self.vae.decode(latent.float()) + residual.float()
-        image = torch.lerp(decoded, source, alpha)
+        image = torch.lerp(decoded, found.source, alpha)
         return NetworkOutput(image, latent, defect.float(), alpha, error.float())
 
     def forward(
@@ -265,7 +263,7 @@ class RestorationNet(nn.Module):
         z_t = bridge.noised(self.vae.encode(clean), z_d, t, kappa, eps)
         levels = self.levels(Nearest.of(window, trust)) if levels is None else levels
         latent, features = self.denoiser(z_t, t, z_d, condition, levels)
-        return self.decode(window[:, 0], latent, features, s2, s4)
+        return self.decode(Denoised(window[:, 0], latent, features, s2, s4))
 
     def levels(self, near: Nearest) -> Tensor:
         """Damage levels of whole frames as input (B, FEATURES); zeros if the network has none."""
@@ -281,7 +279,20 @@ class RestorationNet(nn.Module):
         seed: bridge.Noise | int,
         levels: Tensor | None = None,
     ) -> NetworkOutput:
-        """Restore the centre frame of a window (B, 1 + neighbours, 3, H, W).
+        """Restore the centre frame of a window, as `denoised` takes it."""
+        return self.decode(self.denoised(window, trust, steps, kappa, seed, levels))
+
+    @torch.inference_mode()
+    def denoised(
+        self,
+        window: Tensor,
+        trust: Tensor,
+        steps: int,
+        kappa: float,
+        seed: bridge.Noise | int,
+        levels: Tensor | None = None,
+    ) -> Denoised:
+        """All but the pixel decoder, for the centre frame of a window (B, 1 + neighbours, 3, H, W).
 
         Sides must be multiples of MULTIPLE. ``seed`` is the sampler's seed, or its noise itself.
         ``levels`` are the damage levels of the whole frame; give them if the window is a tile.
@@ -299,7 +310,7 @@ class RestorationNet(nn.Module):
         size = height // 4, width // 4
         noise = bridge.Noise(seed, size) if isinstance(seed, int) else seed
         latent = bridge.sample(denoise, z_d, steps, kappa, noise)
-        return self.decode(window[:, 0], latent, features[0], s2, s4)
+        return Denoised(window[:, 0], latent, features[0], s2, s4)
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.network.unet import SIZES, RestorationNet
+from models.network.sizes import SIZES
+from models.network.unet import RestorationNet
 
 # For each layer the tensors it reads and the one it writes. "" stands for channels that are the
 # same in every size.

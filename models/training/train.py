@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from models.network import checkpoint
+from models.network.sizes import SIZES
 from models.network.timing import StepTimer
-from models.network.unet import SIZES
 from models.training import parts
 from models.training.config import TrainConfig
 from models.training.dataset import Bank, Batch

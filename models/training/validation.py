@@ -13,7 +13,8 @@ from torch import Tensor
 
 from models.frame_state import number_frames
 from models.motion.windows import align_windows
-from models.network.unet import SIZES, RestorationNet
+from models.network.sizes import SIZES
+from models.network.unet import RestorationNet
 from models.training.dataset import DEFECT
 
 EVERY = 3  # frames of a sequence: the second, the fifth and so on are restored

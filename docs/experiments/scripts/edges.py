@@ -17,8 +17,8 @@ from models.fidelity.evidence import apply_decisions, find_suspects
 from models.frame_state import FrameState, number_frames
 from models.motion.temporal_filter import TemporalFilter
 from models.motion.windows import align_windows
+from models.network.sizes import SIZES
 from models.network.stage import NetworkStage
-from models.network.unet import SIZES
 from models.restorer import Restorer, limit_threads
 from pipeline.media.rgb import read_rgb
 

@@ -21,7 +21,7 @@ from models.restorer import Restorer, limit_threads
 
 SIZE = 1920, 1080
 computed: list[int] = []
-restore, place = RestorationNet.restore, stage.NetworkStage._with_places
+restore, place = RestorationNet.denoised, stage.NetworkStage._with_places
 
 
 def counted(net: RestorationNet, window: Any, *given: Any) -> Any:
@@ -30,7 +30,7 @@ def counted(net: RestorationNet, window: Any, *given: Any) -> Any:
 
 
 limit_threads(1)
-RestorationNet.restore = counted  # type: ignore[method-assign]
+RestorationNet.denoised = counted  # type: ignore[method-assign]
 restorer, count = Restorer(sys.argv[1]), int(sys.argv[2])
 for name in sys.argv[3:]:
     path, _, first = name.partition("@")

@@ -40,9 +40,9 @@ from jobs.evaluate.real.stand_out import (
     sharp_luma,
 )
 from models.fidelity.decision import Facts, Limits, decide
-from models.fidelity.evidence import MARGIN, grown, removed
-from models.fidelity.masks import dilated, parts_of, soft
-from models.fidelity.regions import Mask, Seen, strip_exposure
+from models.fidelity.evidence import grown, removed
+from models.fidelity.masks import parts_of, soft, suspect_share
+from models.fidelity.regions import Mask, Seen, change_in
 from models.frame_state import FrameState
 
 # The loosest limits: whatever stands out and has the least log odds is repaired.
@@ -82,7 +82,7 @@ class Piece(NamedTuple):
         # What no limits repair was kept when everything else was repaired.
         parts, large = parts_of(self.removed & grown(self.labels > 0) & ~defects)
         suspects = np.isin(parts, [label for label, _ in large])
-        weight = soft(defects) * (1 - soft(dilated(suspects, 2 * MARGIN + 1)))
+        weight = soft(defects) * (1 - suspect_share(suspects))
         source = self.source.astype(np.float32)
         return np.rint(source + weight * (self.repaired.astype(np.float32) - source))
 
@@ -204,8 +204,7 @@ def _likely(facts: Facts) -> Facts:
 
 def _masks(frame: FrameState) -> tuple[NDArray[np.int32], Mask]:
     """The labels of a frame's regions, and what the network removes of it."""
-    change = strip_exposure(frame.source, frame.image)
-    return Seen.of(frame).labels, removed(frame, change)
+    return Seen.of(frame).labels, removed(frame, change_in(frame))
 
 
 def _views(film: Film, labels: Sequence[Label], frames: Mapping[int, _Frame]) -> Iterator[View]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.network.cover import WHOLE_FROM, covering, margin_of
+from models.network.cover import WHOLE_FROM, covering, decoded, margin_of, tiles
 from models.network.need import TILE_MARGIN
-from models.network.unet import MULTIPLE, SIZES
+from models.network.sizes import SIZES
+from models.network.unet import DECODER_REACH, MULTIPLE
 
 HEIGHT, WIDTH = 1088, 1920
 Box = tuple[int, int, int, int]
@@ -38,6 +39,22 @@ def test_tiles_hold_every_place_with_its_margin(side: int, margin: int) -> None:
     assert all(kept[y : y + high, x : x + wide].all() for x, y, wide, high in places)
     assert pixels < HEIGHT * WIDTH
     assert covering(places[::-1], HEIGHT, WIDTH, side, margin) == found
+
+
+@pytest.mark.parametrize("side", [0, 256])
+def test_the_decoder_runs_for_every_place_in_a_tile_and_for_little_else(side: int) -> None:
+    places = scattered(12)
+    kept, pixels = np.zeros((HEIGHT, WIDTH), bool), 0
+    for tile in tiles(HEIGHT, WIDTH, side):
+        for part in decoded(places, tile):
+            kept[part.kept] = True
+            for own, computed, of in zip(part.kept, part.computed, tile.computed, strict=True):
+                assert computed.start == max(own.start - DECODER_REACH, of.start)
+                assert computed.stop == min(own.stop + DECODER_REACH, of.stop)
+            pixels += np.prod([one.stop - one.start for one in part.computed])
+        assert decoded(None, tile) == [tile]
+    assert all(kept[y : y + high, x : x + wide].all() for x, y, wide, high in places)
+    assert pixels < 0.2 * HEIGHT * WIDTH
 
 
 def test_near_places_share_a_tile_and_distant_ones_do_not() -> None:

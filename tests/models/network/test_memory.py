@@ -37,7 +37,7 @@ def net() -> RestorationNet:
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """Gives the network memory for so many pixels at once; returns what it was asked for."""
     asked: list[int] = []
-    real = RestorationNet.restore
+    real = RestorationNet.denoised
 
     def allow(pixels: int, error: Callable[[], Exception] = torch.OutOfMemoryError) -> list[int]:
         def restore(net: RestorationNet, window: torch.Tensor, *more: Any) -> Any:
@@ -46,7 +46,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
                 raise error()
             return real(net, window, *more)
 
-        monkeypatch.setattr(RestorationNet, "restore", restore)
+        monkeypatch.setattr(RestorationNet, "denoised", restore)
         return asked
 
     return allow

@@ -95,13 +95,13 @@ def test_places_have_the_picture_of_the_whole_frame_and_the_rest_the_source(
     """Within a code value, though only a part of the frame is computed."""
     whole = restore_window(net, *frames, steps=1, seed=5)
     computed = []
-    real = RestorationNet.restore
+    real = RestorationNet.denoised
 
     def counted(net: RestorationNet, window: torch.Tensor, *given: Any) -> Any:
         computed.append(window.shape[-2] * window.shape[-1])
         return real(net, window, *given)
 
-    monkeypatch.setattr(RestorationNet, "restore", counted)
+    monkeypatch.setattr(RestorationNet, "denoised", counted)
     places = [(80, 96, 32, 48), (560, 304, 40, 26)]
     found = restore_window(net, *frames, steps=1, seed=5, places=places)
     assert sum(computed) < 0.5 * HEIGHT * WIDTH
@@ -122,7 +122,7 @@ def test_places_have_the_picture_of_the_whole_frame_and_the_rest_the_source(
 def test_without_a_place_the_network_does_not_run(
     net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RestorationNet, "restore", None)
+    monkeypatch.setattr(RestorationNet, "denoised", None)
     found = restore_window(net, *frames, steps=1, seed=5, places=[])
     assert torch.equal(found.image, frames[0][0])
     assert found.predicted_error == 0 and not found.defects.any()

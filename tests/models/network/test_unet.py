@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.network.unet import RestorationNet
+from models.network.unet import DECODER_REACH, RestorationNet
 from tests.support.networks import randomised, window
 
 
@@ -26,6 +26,21 @@ def test_pixels_far_away_do_not_matter() -> None:
     a, b = (net.restore(f, torch.ones(1, 4, 64, 512), 1, 0.0, 0).image for f in (frames, changed))
     assert torch.allclose(a[..., :128], b[..., :128], atol=1e-6)
     assert not torch.allclose(a[..., 400:], b[..., 400:], atol=1e-2)
+
+
+def test_a_part_is_decoded_as_in_the_whole_frame() -> None:
+    net = randomised(RestorationNet("micro"))
+
+    def apart(reach: int) -> float:
+        """How far 16x16 pixels differ if they are decoded with so many pixels around them."""
+        part = net.decode(known.part(*(slice(32 - reach, 48 + reach),) * 2)).image
+        middle = part[..., reach : reach + 16, reach : reach + 16]
+        return float((middle - whole[..., 32:48, 32:48]).abs().max())
+
+    with torch.inference_mode():
+        known = net.denoised(*window(96, 128), 1, 0.0, 0)
+        whole = net.decode(known).image
+        assert apart(DECODER_REACH) < 1e-5 < apart(DECODER_REACH - 4)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

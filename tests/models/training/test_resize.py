@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.network import checkpoint
-from models.network.unet import SIZES, RestorationNet
+from models.network.sizes import SIZES
+from models.network.unet import RestorationNet
 from models.training.resize import resized
 from tests.support.networks import noisy_window, randomised, window
 
