@@ -41,7 +41,7 @@ from models.restorer import Restorer, unwatched
 from pipeline.clip.frames import Planes, Probe
 from pipeline.media.rgb import read_planes, write_rgb
 from pipeline.media.segments import SegmentWriter
-from pipeline.prefetch import ahead
+from pipeline.prefetch import ahead, beside_gpu
 
 QUEUE_FRAMES = 8  # as in a run
 FPS = Fraction(25)
@@ -250,7 +250,8 @@ def _planes(
     states = (
         FrameState.of_planes(index, Decoded(planes, pixels)) for index, planes in enumerate(frames)
     )
-    watch = clock.watch if clock else unwatched
+    together = beside_gpu if restorer.device.type != "cpu" else unwatched
+    watch = clock.watch if clock else together
     for restored in restorer.run(states, deflicker=deflicker, grain=GRAIN, watch=watch):
         assert restored.planes is not None  # it came as planes
         yield restored.planes
