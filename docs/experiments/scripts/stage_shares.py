@@ -75,6 +75,8 @@ def main() -> None:
     decoded = [Decoded(planes(picture), pixels) for picture in pictures]
     states = (FrameState.of_planes(index, one) for index, one in enumerate(decoded))
     restorer = Restorer(given.size, device="cpu", tensors=True)
+    with Shares():  # what is loaded once is loaded here
+        list(restorer.stream([np.zeros((64, 64, 3), np.float32)] * 2, deflicker=False))
     with Shares() as shares:
         stream = restorer.run(states, deflicker=True, grain=1.0, watch=shares.watch)
         assert all(one.planes for one in stream)
