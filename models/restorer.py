@@ -54,8 +54,8 @@ from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
 CONTEXT = DEFLICKER_CONTEXT + SPAN + NETWORK_REACH  # frames each side that a shard depends on
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from <malloc.h>
-KEPT_BUFFER, KEPT_TOTAL = 32 << 20, 1 << 30  # bytes; 32 MiB is the most glibc takes for a buffer
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from <malloc.h>
+KEPT = 1 << 30  # bytes
 
 
 # Passes on the frames of a stage, given the stage's name.
@@ -115,8 +115,8 @@ def keep_freed_memory() -> None:
     docs/experiments/2026-11-28-freed-memory.md). Does nothing under another C library.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_MMAP_THRESHOLD, KEPT_BUFFER)
-        mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 class Restorer:
