@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.fidelity.compared import Landed
     from models.fidelity.decision import Facts
     from models.fidelity.regions import Seen
 
@@ -59,6 +60,8 @@ class OnDevice(NamedTuple):
 
     source: Tensor
     image: Tensor
+    neighbours: Tensor | None = None  # mean of both, aligned, in the frame's exposure
+    grain: Tensor | None = None  # as `FrameState.grain`; None: no pixel lacks its own
 
 
 class Repair(NamedTuple):
@@ -120,7 +123,8 @@ class FrameState:
     source: Image  # what the network gets: the frame as read, then with its exposure corrected
     image: Image  # the picture as the last stage left it
     payload: object = None  # of the caller; no stage reads it
-    # Of the tensor engine. Until the network has run, `source` and `image` above are older.
+    # Of the tensor engine, from `Engine.raised` to `Engine.lowered`: in between `source` and
+    # `image` above are older.
     on_device: OnDevice | None = None
     # deflicker
     curve: Curve = Curve()
@@ -139,6 +143,7 @@ class FrameState:
     # The frame is compared with the frame before and after, at a shot's end with two on one side.
     differences: Tensor | None = None  # brighter than each of both, code values, (2, H, W)
     neighbours: Image | None = None  # mean of both, aligned
+    compared: Landed | None = None  # of the tensor engine, instead of these two
     seen: Seen | None = None  # what stands out of both, if it was looked for before the network
     places: tuple[Box, ...] | None = None  # where the network's picture counts; None: everywhere
     noise_weight: float = 0.0  # how far the frame is noisy, in [0, 1]

@@ -106,6 +106,12 @@ def limit_threads(count: int) -> None:
     cv2.setNumThreads(count)
 
 
+def limit_gpu(share: float) -> None:
+    """Limit the memory that PyTorch takes in this process to a share of each GPU, in (0, 1]."""
+    for device in range(torch.cuda.device_count()):
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 @cache
 def keep_freed_memory() -> None:
     """Have this process keep the memory that a frame frees for the next one.
@@ -230,6 +236,7 @@ class Restorer:
         frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
             frames = watch("kept grain", keep_grain(frames, grain))
+        frames = watch("to the CPU", engine.lowered(frames))
         try:
             yield from map(Restored.of, frames)
         except torch.OutOfMemoryError as error:  # beside the network, which has a ladder

@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.frame_state import FrameState
 
+ALIGNED = 16  # bytes: where a tensor may begin in a copy
 IN_FLIGHT = 2  # frames whose results are on their way back from a GPU
 ANSWER_SECONDS = 600.0  # for a frame of any size; a sound GPU takes seconds
 _SHORTEST, _LONGEST = 0.0002, 0.01  # seconds between two looks at a copy
@@ -32,10 +35,15 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def up(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on the device."""
+    return sent(torch.from_numpy(array), device)
+
+
 def landed(
     pairs: Iterable[tuple[FrameState, Sequence[Tensor]]],
 ) -> Iterator[tuple[FrameState, Sequence[Tensor]]]:
-    """The frames in order, each with its tensors (float32) on the CPU.
+    """The frames in order, each with its tensors on the CPU.
 
     From a GPU they come in one copy for each frame, and IN_FLIGHT frames late: the GPU works on the
     later frames while an earlier one lands. Raises GpuSilent.
@@ -56,19 +64,34 @@ def landed(
 
 def _begun(tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
     """Begin one copy of tensors of a GPU; what comes back waits for it and returns them."""
-    together = torch.cat([tensor.float().flatten() for tensor in tensors])
-    host = torch.empty(together.shape, pin_memory=True)
+    together = packed(tensors)
+    host = torch.empty(together.shape, dtype=torch.uint8, pin_memory=True)
     host.copy_(together, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     torch.cuda.current_stream(together.device).record_event(copied)
-    shapes = [tensor.shape for tensor in tensors]
+    forms = [(tensor.dtype, tensor.shape) for tensor in tensors]
 
     def wait() -> Sequence[Tensor]:
         wait_for(copied)
-        parts = torch.split(host, [shape.numel() for shape in shapes])
-        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return unpacked(host, forms)
 
     return wait
+
+
+def packed(tensors: Sequence[Tensor]) -> Tensor:
+    """The bytes of tensors, one after the other, each from a multiple of ALIGNED on."""
+    parts = [tensor.contiguous().flatten().view(torch.uint8) for tensor in tensors]
+    return torch.cat([F.pad(part, (0, -part.numel() % ALIGNED)) for part in parts])
+
+
+def unpacked(together: Tensor, forms: Sequence[tuple[torch.dtype, torch.Size]]) -> list[Tensor]:
+    """The tensors of these types and shapes from their bytes, without a copy."""
+    found, at = list[Tensor](), 0
+    for dtype, shape in forms:
+        size = shape.numel() * dtype.itemsize
+        found.append(together[at : at + size].view(dtype).view(shape))
+        at += size + -size % ALIGNED
+    return found
 
 
 class Event(Protocol):

@@ -130,8 +130,9 @@ def dataset(work: Run, devices: Devices) -> ray.data.Dataset:
 
     # Ray takes a class too, which its annotation does not say
     actors = cast(Callable[[Row], Row], _RestoreActor)
-    pool = ActorPoolStrategy(size=devices.workers, max_tasks_in_flight_per_actor=2)
-    settings, nodes, gpus = work.settings, ray_runtime.RayNodes(), 1 if devices.gpus else 0
+    pool = ActorPoolStrategy(size=devices.shards, max_tasks_in_flight_per_actor=2)
+    settings, nodes = work.settings, ray_runtime.RayNodes()
+    gpus = nodes.gpu_share if devices.gpus else 0
     threads = None if devices.gpus else 1
     clips = [to_row(clip) for clip in work.todo]
     models = {settings.of(clip).recipe.model for clip in work.todo}
@@ -153,9 +154,12 @@ class _RestoreActor:
     """The restore stage as a Ray actor. It keeps the loaded models."""
 
     def __init__(self, settings: Settings, threads: int | None) -> None:
+        from models.restorer import limit_gpu  # PyTorch: not in the driver
         from pipeline.stages import Restorers, RestoreStage
 
-        stage = RestoreStage(settings, ray_runtime.RayNodes(), Restorers(threads))
+        nodes = ray_runtime.RayNodes()
+        limit_gpu(nodes.gpu_share)
+        stage = RestoreStage(settings, nodes, Restorers(threads))
         self._on_rows = OnRows(stage)
 
     def __call__(self, row: Row) -> Row:

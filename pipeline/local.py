@@ -21,6 +21,8 @@ from schemas.errors import ClipFault
 class ThisProcess:
     """This process as the only node."""
 
+    gpu_share = 1.0
+
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
         return WorkerId(session=session, node="local", pid=os.getpid())

@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ray._private.authentication.authentication_token_generator import (
 from ray.data import DataContext
 
 from pipeline.ray_watch import Watch
-from pipeline.runs.closing import Devices
+from pipeline.runs.closing import SHARDS_PER_GPU, Devices
 from pipeline.runs.ledger import WorkerId
 from pipeline.store.private import private_folder
 from schemas.errors import ArchiveError
@@ -59,6 +59,7 @@ def devices() -> Devices:
 class RayNodes:
     """The nodes of the Ray cluster."""
 
+    gpu_share = 1 / SHARDS_PER_GPU
     _room: int | None = None  # asked for once in each process
 
     def worker(self, session: str) -> WorkerId:
@@ -74,12 +75,13 @@ class RayNodes:
     def room(self) -> int:
         """The memory in bytes that a worker that restores may take, on the smallest node.
 
-        That is Ray's memory of a node, shared by its GPUs, or by its cores if there is no GPU.
+        That is Ray's memory of a node, shared by all workers that restore there.
         """
         if self._room is None:
             alive = [node["Resources"] for node in _nodes() if node["Alive"]]
-            kind = "GPU" if any(has.get("GPU") for has in alive) else "CPU"
-            shares = [has["memory"] / has[kind] for has in alive if has.get(kind)]
+            with_gpus = any(has.get("GPU") for has in alive)
+            kind, each = ("GPU", SHARDS_PER_GPU) if with_gpus else ("CPU", 1)
+            shares = [has["memory"] / (has[kind] * each) for has in alive if has.get(kind)]
             self._room = int(min(shares))
         return self._room
 
@@ -106,7 +108,8 @@ def cluster(address: str | None) -> Iterator[Watch]:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # A thread of Ray Data that outlives the cluster must not start another one
     auto_init_hook.enable_auto_connect = False
-    with session_folder(_temp()) as folder:
+    with ExitStack() as opened:
+        folder = opened.enter_context(session_folder(_temp()))
         empty = folder / "empty"
         empty.mkdir()
         options: dict[str, Any] = {
@@ -126,7 +129,7 @@ def cluster(address: str | None) -> Iterator[Watch]:
         try:
             yield watch
         finally:
-            _abandon() if watch.dead() else ray.shutdown()
+            _abandon(opened.pop_all()) if watch.dead() else ray.shutdown()
 
 
 def _central_processes() -> dict[str, subprocess.Popen[bytes]]:
@@ -136,32 +139,35 @@ def _central_processes() -> dict[str, subprocess.Popen[bytes]]:
     return {name: found[name][0].process for name in names}
 
 
-def _abandon() -> None:
-    """Kill what is left of a Ray that has lost a process. `ray.shutdown` would wait for it.
+def _abandon(opened: ExitStack) -> None:
+    """Kill the workers of a Ray that has lost a process. `ray.shutdown` would wait for it.
 
-    Workers end by themselves if their raylet has died. This process ends without Ray's native code,
-    which would wait or crash at its end.
+    A raylet that is alive stands still until this process ends: it starts no more workers, and if
+    it died, Ray could end this process before it has said why.
     """
     atexit.unregister(worker.shutdown)
     raylet = _central_processes()["raylet"]
-    below = [] if raylet.poll() is not None else _children(raylet.pid)
+    if raylet.poll() is None:  # otherwise workers end by themselves
+        raylet.send_signal(signal.SIGSTOP)
+        for pid in _children(raylet.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    atexit.register(_end_abandoned, opened)
+
+
+def _end_abandoned(opened: ExitStack) -> None:
+    """End this process without Ray's native code, which would wait or crash at its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     worker._global_node.kill_all_processes(check_alive=False)  # type: ignore[attr-defined]
-    for pid in below:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    atexit.register(_exit_as_failed)
+    opened.close()
+    os._exit(ExitCode.FAILED)
 
 
 def _children(pid: int) -> list[int]:
     """The ids of the children of all threads of a process."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(word) for found in lists for word in found.read_text().split()]
-
-
-def _exit_as_failed() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(ExitCode.FAILED)
 
 
 def _temp() -> Path:

@@ -36,6 +36,7 @@ from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 
+CODEC_THREADS = 4  # of the decoder, and of the encoder, beside a GPU
 QUEUE_FRAMES = 8  # decoded frames that may wait; also restored frames
 
 
@@ -66,6 +67,11 @@ class ShardRestorer:
     def on_gpu(self) -> bool:
         """Whether the model runs on a GPU."""
         return self.restorer.device.type != "cpu"
+
+    @property
+    def codec_threads(self) -> int:
+        """Threads of the decoder, and of the encoder. Without a GPU, a shard has one core."""
+        return CODEC_THREADS if self.on_gpu else 1
 
     def restore(
         self,
@@ -107,9 +113,9 @@ class ShardRestorer:
         seek: bool,
     ) -> SegmentRecord:
         tally = Tally()
-        decoded = decode(source, survey, shard, self.recipe.limits, seek)
+        decoded = decode(source, survey, shard, self.recipe.limits, seek, self.codec_threads)
         frames = timed(ahead(timed(decoded, tally, "decode"), QUEUE_FRAMES), tally, "wait")
-        writer = SegmentWriter(segment, survey.probe, self.recipe.slices)
+        writer = SegmentWriter(segment, survey.probe, self.recipe.slices, self.codec_threads)
         with ExitStack() as opened:
             opened.enter_context(writer)
             regions = opened.enter_context(RegionWriter(regions_beside(segment)))
@@ -301,7 +307,7 @@ def pixel_format(probe: Probe) -> PixelFormat:
 
 
 def decode(
-    source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool
+    source: Path, survey: Survey, shard: Shard, limits: Limits, seek: bool, threads: int = 1
 ) -> Iterator[Frame]:
     """The shard's frames with their context, each checked against the survey's CRC-32."""
     first = survey.context(shard.spans[0], CONTEXT)[0]
@@ -310,7 +316,12 @@ def decode(
     if seek and first > 0:
         start, begun, conversion = survey.entry(first)
     with Decoder(
-        source, limits, start_pts=start, start_index=begun, conversion=conversion
+        source,
+        limits,
+        start_pts=start,
+        start_index=begun,
+        conversion=conversion,
+        threads=threads,
     ) as decoder:
         for frame in decoder:
             if frame.index < first:

@@ -46,6 +46,8 @@ DEATHS_ALLOWED = 3  # workers that one clip may kill in a session before it is q
 class Nodes(Protocol):
     """The nodes that a run works on, as a stage sees them."""
 
+    gpu_share: float  # of a GPU's time and memory that a worker that restores may take
+
     def worker(self, session: str) -> WorkerId:
         """This process, as attempts record it."""
 
@@ -221,7 +223,7 @@ class RestoreStage:
             regions_uri=str(regions) if regions.exists() else "",
             changes_uri=str(changes) if recipe.change_map else "",
             retries=attempt - 1, seconds_cpu=round(spent.cpu, 3),
-            seconds_gpu=round(spent.clock if restorer.on_gpu else 0.0, 3),
+            seconds_gpu=round(spent.clock * self.nodes.gpu_share if restorer.on_gpu else 0.0, 3),
         )  # fmt: skip
 
     def _canaries(self, task: ShardTask, survey: Survey, attempt: int) -> None:

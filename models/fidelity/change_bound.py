@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.frame_state import FrameState, OnDevice
-from models.transfer import landed, sent
+from models.frame_state import FrameState
+from models.transfer import sent
 
 NOISE_OF_FULL_BOUND = 2.0  # code values of noise up to which the bound is the noise itself
 NOISE_WITHOUT_BOUND = 3.0  # code values of noise from which there is no bound; it widens in between
@@ -35,22 +35,24 @@ EDGES = np.s_[:, :2], np.s_[:, -2:], np.s_[:, :, :2], np.s_[:, :, -2:]
 
 
 def bound_changes(frames: Iterable[FrameState]) -> Iterator[FrameState]:
-    """The frames with the change from ``source`` to ``image`` bounded, in order, on the CPU."""
-    for frame, (image,) in landed((frame, [_held(frame)]) for frame in frames):
-        yield replace(frame, image=np.ascontiguousarray(image.numpy()), on_device=None)
+    """The frames with the change from ``source`` to ``image`` bounded, in order, where the pictures
+    of each are.
+    """
+    for frame in frames:
+        if frame.on_device is not None:
+            held = _held(frame, frame.on_device.image, frame.on_device.source)
+            yield replace(frame, on_device=frame.on_device._replace(image=held))
+            continue
+        pictures = (torch.from_numpy(one).permute(2, 0, 1) for one in (frame.image, frame.source))
+        held = _held(frame, *pictures).permute(1, 2, 0)
+        yield replace(frame, image=np.ascontiguousarray(held.numpy()))
 
 
-def _held(frame: FrameState) -> Tensor:
-    """The picture (H, W, 3) with its change bounded, where the frame's pictures are."""
+def _held(frame: FrameState, image: Tensor, source: Tensor) -> Tensor:
+    """The picture (3, H, W) of a frame with its change bounded."""
     assert frame.defects is not None  # the network stage found them
-    pictures = frame.on_device or OnDevice(
-        *(torch.from_numpy(picture).permute(2, 0, 1) for picture in (frame.source, frame.image))
-    )
-    defects = sent(frame.defects, pictures.image.device)
-    held = bound_change(
-        pictures.image, pictures.source, defects, frame.noise, frame.predicted_error
-    )
-    return held.permute(1, 2, 0)
+    defects = sent(frame.defects, image.device)
+    return bound_change(image, source, defects, frame.noise, frame.predicted_error)
 
 
 def bound_change(

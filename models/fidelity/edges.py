@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.fidelity.regions import Plane, Region, luma_of
+from models.fidelity.compared import luma_of
+from models.fidelity.regions import Region
 from models.frame_state import Box, FrameState
 
 EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
@@ -17,7 +20,7 @@ BESIDE = 12  # pixels each side of an upright region in which an upright edge is
 LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
 
 
-def at_shifted_edges(regions: Sequence[Region], luma: Plane) -> frozenset[int]:
+def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> frozenset[int]:
     """The labels of regions at an edge of the picture where it shifted in the gate.
 
     The gate then shows what lies outside the picture in other frames: a region that is longest
@@ -49,8 +52,7 @@ def upright_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, flo
     upright = [one for one in regions if one.box[3] >= LEAST_UPRIGHT and is_upright(one.box)]
     if not upright:
         return {}
-    assert frame.differences is not None
-    neighbours = luma_of(frame.source) - frame.differences.numpy()
+    neighbours = _neighbours(frame)
     found = {}
     for region in upright:
         x, y, wide, high = region.box
@@ -60,7 +62,15 @@ def upright_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, flo
     return found
 
 
-def _black_lines(luma: Plane) -> tuple[int, int, int, int]:
+def _neighbours(frame: FrameState) -> NDArray[Any]:
+    """The luma of the neighbours, (2, H, W) in code values."""
+    if frame.compared is not None:
+        return frame.compared.neighbours
+    assert frame.differences is not None
+    return luma_of(frame.source) - frame.differences.numpy()
+
+
+def _black_lines(luma: NDArray[Any]) -> tuple[int, int, int, int]:
     """Black columns at the left and right, and black lines above and below, of a frame (H, W)."""
     counts = []
     for means in (luma.mean(0), luma.mean(0)[::-1], luma.mean(1), luma.mean(1)[::-1]):

@@ -20,17 +20,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.fidelity.compared import Plane
 from models.fidelity.decision import SHIPPED, UNSEEN, Facts, Limits, decide, has_path
 from models.fidelity.edges import at_shifted_edges, is_upright, upright_steps
-from models.fidelity.masks import commonest, dilated, parts_of, pixels_of, soft
+from models.fidelity.masks import (
+    commonest,
+    dilated,
+    parts_of,
+    pixels_of,
+    soft,
+    suspect_share,
+)
+from models.fidelity.on_device import applied_there
 from models.fidelity.paths import PATH_REACH, false_alarms
 from models.fidelity.regions import (
     Mask,
     Measures,
-    Plane,
     Seen,
-    luma_of,
-    strip_exposure,
+    change_in,
+    luma_in,
 )
 from models.frame_state import Box, FrameState, Repair, Suspects, Why
 from models.motion.neighbourhood import neighbourhoods
@@ -54,7 +62,6 @@ MARKED = 0.5  # share of a scratch's pixels that the network marks as a defect
 SCRATCH_SHARES = 1 / 8, 1 / 6  # of the height: the largest gap in a scratch, and its least length
 LEFT = 0.35  # share of how far a defect stands out from which the neighbours fill it
 AROUND_DEFECT = 7  # pixels: side of the square around a defect that belongs to it
-MARGIN = 2  # pixels around a suspect that keep the source as well
 
 
 Accepted = Mapping[int, Sequence[Box]]  # suspects to repair, by frame: their boxes
@@ -147,11 +154,14 @@ def apply_decisions(frames: Iterable[FrameState]) -> Iterator[FrameState]:
     network leaves a defect.
     """
     for frame in frames:
+        if frame.on_device is not None:
+            yield applied_there(frame)
+            continue
         image = frame.image
         if frame.fill is not None and frame.neighbours is not None:
             image = image + frame.fill[..., None] * (frame.neighbours - image)
         if frame.suspects is not None:
-            share = soft(dilated(frame.suspects, 2 * MARGIN + 1))[..., None]
+            share = suspect_share(frame.suspects)[..., None]
             image = image + share * (frame.source - image)
         yield replace(frame, image=image)
 
@@ -183,7 +193,7 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             odds,
             here.measures.moved,
             np.array(alarms),
-            at_shifted_edges(here.regions, luma_of(frame.source)),
+            at_shifted_edges(here.regions, luma_in(frame)),
             upright_steps(frame, here.regions),
         )
         yield _Looked(replace(frame, facts=facts), here, facts)
@@ -199,7 +209,7 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
     odds = facts.odds
     why = decide(facts, [one.facts for one in around.values()], limits)
     found = [region for region in seen.regions if region.label not in why]
-    change = strip_exposure(frame.source, frame.image)
+    change = change_in(frame)
     scratches = _scratches(frame, change) if lines else np.zeros(seen.labels.shape, bool)
     pixels = np.isin(seen.labels, [region.label for region in found])
     defects = _grown(pixels | scratches)
@@ -265,8 +275,10 @@ def _scratches(frame: FrameState, change: Plane) -> Mask:
 
 def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:
     """The frame, to be filled by its neighbours, in its own exposure, where a defect is left."""
-    if frame.neighbours is None or not left.any():
+    if not left.any() or (frame.neighbours is None and frame.on_device is None):
         return replace(frame, neighbours=None)
+    if frame.neighbours is None or seen.lighter is None:  # they are on the device
+        return replace(frame, fill=soft(left))
     lit = frame.neighbours + seen.lighter[..., None] / np.float32(255)
     return replace(frame, neighbours=lit, fill=soft(left))
 

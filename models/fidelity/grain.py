@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.on_device import BRIGHTNESS, REPAIRED, Places, kept_there
 from models.fidelity.regions import mask_of
-from models.frame_state import FrameState, Image
+from models.frame_state import FrameState, Image, OnDevice
 
-REPAIRED = 0.02  # weight of a repair from which a pixel lacks its own grain
 GAP = 2  # pixels between a place that lacks grain and one that gives it
 RINGS = (1, 2, 4)  # sizes of the place at which others are looked for around it
 SPREAD = 6  # places across and down the frame that are looked at as well
-BRIGHTNESS = 8.0  # code values: places that differ by less are alike
 
 Mask = NDArray[np.bool_]
 Boxes = NDArray[np.int64]  # (N, 4): x, y, width, height in pixels
@@ -33,6 +32,9 @@ def find_grain(frames: Iterable[FrameState]) -> Iterator[FrameState]:
     Grain for repairs is copied from elsewhere in the frame; 0 where no such place is left.
     """
     for frame in frames:
+        if frame.on_device is not None:
+            yield _found_there(frame, frame.on_device)
+            continue
         yield replace(frame, grain=_patched(frame.source - frame.image, frame))
 
 
@@ -41,17 +43,17 @@ def keep_grain(frames: Iterable[FrameState], share: float) -> Iterator[FrameStat
 
     With a share of 1 every pixel that is not repaired is the source's, its exposure corrected.
     """
-    for frame in frames:
+    for state in frames:
+        weight = repaired(state)
+        put_back = share * (1 - float(weight.mean()))  # mean share of the source put back
+        frame = replace(state, source_share=1 - (1 - put_back) * (1 - state.source_share))
+        if frame.on_device is not None:
+            yield kept_there(frame, share, weight)
+            continue
         assert frame.grain is not None  # `find_grain` found it
         taken = frame.source - frame.image
-        weight = repaired(frame)
         back = taken + weight[..., None] * (frame.grain - taken)
-        put_back = share * (1 - float(weight.mean()))  # mean share of the source put back
-        yield replace(
-            frame,
-            image=frame.image + np.float32(share) * back,
-            source_share=1 - (1 - put_back) * (1 - frame.source_share),
-        )
+        yield replace(frame, image=frame.image + np.float32(share) * back)
 
 
 def repaired(frame: FrameState) -> NDArray[np.float32]:
@@ -59,6 +61,15 @@ def repaired(frame: FrameState) -> NDArray[np.float32]:
     assert frame.defects is not None  # the network stage found them
     weight: NDArray[np.float32] = frame.defects.numpy()
     return weight if frame.fill is None else np.maximum(weight, frame.fill)
+
+
+def _found_there(frame: FrameState, there: OnDevice) -> FrameState:
+    """The frame with its grain where its pictures are; without any repair it has none apart."""
+    lacking = repaired(frame) > REPAIRED
+    if not lacking.any():
+        return frame
+    grain = Places(lacking, frame).patched(there)
+    return replace(frame, on_device=there._replace(grain=grain))
 
 
 def _patched(taken: Image, frame: FrameState) -> Image:
@@ -91,7 +102,7 @@ def _givers(
     luma, energy = 255 * image.mean(2), np.square(255 * taken).mean(2)
     sums = [cv2.integral(plane) for plane in (spoiled.astype(np.uint8), luma, energy)]
     for place in places:
-        others = _candidates(place, looked, spoiled.shape)
+        others = candidates(place, looked, spoiled.shape)
         free = others[_means(sums[0], others) == 0]
         if not len(free):
             yield np.array([*place[:2], 0, 0]), np.array([*place[:2], 0, 0])
@@ -102,7 +113,7 @@ def _givers(
         yield place, alike[np.argsort(power)[len(power) // 2]]
 
 
-def _candidates(place: Boxes, looked: Boxes, shape: tuple[int, ...]) -> Boxes:
+def candidates(place: Boxes, looked: Boxes, shape: tuple[int, ...]) -> Boxes:
     """Places of the same size inside a frame (H, W): rings around it, spread over the frame, and in
     the corners of boxes.
     """

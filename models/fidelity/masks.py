@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.regions import Mask, Plane
+from models.fidelity.compared import Plane
+from models.fidelity.regions import Mask
 from models.frame_state import Box
 
 LEAST_AREA = 6  # pixels of a part that counts
+MARGIN = 2  # pixels around a suspect that keep the source as well
 
 
 def dilated(mask: Mask, side: int) -> Mask:
@@ -20,6 +22,11 @@ def dilated(mask: Mask, side: int) -> Mask:
 def soft(mask: Mask) -> Plane:
     """A mask as a weight in [0, 1] with a soft edge."""
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
+
+
+def suspect_share(suspects: Mask) -> Plane:
+    """The share of the source in a picture with suspects, (H, W) in [0, 1]."""
+    return soft(dilated(suspects, 2 * MARGIN + 1))
 
 
 def parts_of(mask: Mask) -> tuple[NDArray[np.int32], list[tuple[int, Box]]]:

@@ -10,27 +10,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.compared import (
+    DISPLACED,
+    Compared,
+    Plane,
+    PlaneBeside,
+    blurred,
+    luma_of,
+    quarter,
+    smaller,
+    strip_exposure,
+)
 from models.frame_state import Box, FrameState
 
-BLUR = 0.8  # sigma in pixels: single grains do not stand out
-EXPOSURE_SIGMA, EXPOSURE_STEP = 16.0, 9.0  # pixels over which exposure differs; code values at most
 # Code values by which a region stands out: at each pixel, and at its furthest pixel. The larger of
 # the first number, and of the second times the noise.
 REGION_FROM, PEAK_FROM = (6.0, 1.5), (9.0, 2.5)
 LEAST_AREA = 6  # pixels
-DISPLACED = 7, 15  # pixels: sides of the squares within which a displacement is looked for
 AGAIN = 9  # pixels: side of the square within which something stands out again
 CROWDED = 2.0  # surroundings of a region that has other regions all around it
 RING = 5, 15  # pixels: sides of the squares between which a region's surroundings lie
 EDGE = 2  # pixels from the frame's edge within which a region may be cut off
 
-Plane = NDArray[np.float32]  # (H, W) in code values
 Mask = NDArray[np.bool_]
 
 
@@ -78,7 +85,7 @@ class Seen:
     """What stands out in one frame."""
 
     differences: NDArray[np.float32]  # brighter than before, after, without exposure, (2, H, W)
-    lighter: Plane  # the exposure: how much lighter the frame is than the mean of both
+    lighter: Plane | None  # the exposure: how much lighter the frame is than the mean of both
     stand_out: Plane  # the smaller of both, with its sign
     labels: NDArray[np.int32]  # (H, W); 0 is none
     regions: tuple[Region, ...]
@@ -88,8 +95,11 @@ class Seen:
     @staticmethod
     def of(frame: FrameState) -> Seen:
         """What stands out in a frame that the network has restored."""
-        assert frame.differences is not None
         noise = frame.predicted_error if frame.noise is None else frame.noise
+        if frame.compared is not None:
+            seen = frame.seen or Seen.beside(frame.compared, noise)
+            return seen.with_removed(frame.compared.removed)
+        assert frame.differences is not None
         seen = frame.seen or Seen.before_network(frame.source, frame.differences.numpy(), noise)
         return seen.with_network(frame.source, frame.image)
 
@@ -101,21 +111,26 @@ class Seen:
 
         ``raw`` is (2, H, W), ``noise`` a standard deviation, both in code values.
         """
-        luma = luma_of(source)
-        neighbours = luma - raw
-        blurred = np.stack([_blurred(plane) for plane in raw])
-        exposure = np.stack([_exposure(plane) for plane in blurred])
-        differences = blurred - exposure
-        stand_out = smaller(*differences)
+        return cls.beside(Compared(luma_of(source), raw), noise)
+
+    @classmethod
+    def beside(cls, compared: Compared, noise: float) -> Self:
+        """What stands out in a frame that was compared with its neighbours."""
+        stand_out = compared.stand_out
         labels, regions = _regions(stand_out, noise)
-        measures = _measures(luma, neighbours, stand_out, labels, regions)
-        return cls(differences, exposure.mean(0), stand_out, labels, regions, measures)
+        measures = _measures(compared, labels, regions)
+        return cls(compared.differences, compared.lighter, stand_out, labels, regions, measures)
 
     def with_network(self, source: NDArray[np.float32], image: NDArray[np.float32]) -> Self:
         """The same, with how far the network's ``image`` (H, W, 3) moves each region."""
         if not self.regions:
             return self
-        removed = _blurred(luma_of(source) - luma_of(image))
+        return self.with_removed(blurred(luma_of(source) - luma_of(image)))
+
+    def with_removed(self, removed: PlaneBeside) -> Self:
+        """The same, from how much brighter the source is than the network's picture, (H, W)."""
+        if not self.regions:
+            return self
         bright = np.array([region.bright for region in self.regions])
         far = np.maximum([region.mean for region in self.regions], 1.0)
         moved = np.where(bright, 1, -1) * _Areas(self.labels, len(self.regions)).mean(removed)
@@ -138,7 +153,7 @@ class Seen:
     @cached_property
     def coarse(self) -> NDArray[np.float32]:
         """The differences at a quarter of the size, (2, H/4, W/4): parts of one thing join."""
-        return np.stack([_quarter(plane) for plane in self.differences])
+        return np.stack([quarter(plane) for plane in self.differences])
 
     @cached_property
     def coarse_stand_out(self) -> Plane:
@@ -146,24 +161,19 @@ class Seen:
         return smaller(*self.coarse)
 
 
-def smaller(first: Plane, second: Plane) -> Plane:
-    """The smaller of two differences where both have the same sign, 0 elsewhere."""
-    least = np.minimum(np.abs(first), np.abs(second))
-    together: Plane = np.where(first * second > 0, np.copysign(least, first), 0).astype(np.float32)
-    return together
+def luma_in(frame: FrameState) -> NDArray[Any]:
+    """Luma of a frame before the network, code values (H, W)."""
+    return luma_of(frame.source) if frame.compared is None else frame.compared.luma
 
 
-def strip_exposure(source: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
-    """How much brighter a picture (H, W, 3) is than another, without exposure, code values."""
-    difference = _blurred(luma_of(source) - luma_of(image))
-    without: Plane = difference - _exposure(difference)
-    return without
-
-
-def luma_of(image: NDArray[np.float32]) -> Plane:
-    """Mean of the channels, code values (H, W)."""
-    mean: Plane = cv2.transform(image, np.full((1, 3), 255 / 3))
-    return mean
+def change_in(frame: FrameState) -> Plane:
+    """How much darker the network makes each pixel, without exposure, code values (H, W)."""
+    if frame.compared is None:
+        return strip_exposure(frame.source, frame.image)
+    change = frame.compared.change.astype(np.float32)
+    if frame.places is not None:  # a device restored more than counts
+        change *= mask_of(frame.places, *change.shape)
+    return change
 
 
 def mask_of(boxes: Iterable[Box], height: int, width: int) -> Mask:
@@ -172,25 +182,6 @@ def mask_of(boxes: Iterable[Box], height: int, width: int) -> Mask:
     for x, y, wide, high in boxes:
         mask[y : y + high, x : x + wide] = True
     return mask
-
-
-def _blurred(plane: Plane) -> Plane:
-    return cv2.GaussianBlur(plane, (0, 0), BLUR)
-
-
-def _quarter(plane: Plane) -> Plane:
-    size = max(plane.shape[1] // 4, 1), max(plane.shape[0] // 4, 1)
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-
-
-def _exposure(difference: Plane) -> Plane:
-    """The smooth part of a difference: what flickers is no region.
-
-    It has no detail, so it is found at a quarter of the size.
-    """
-    small = _quarter(np.clip(difference, -EXPOSURE_STEP, EXPOSURE_STEP))
-    smooth = cv2.GaussianBlur(small, (0, 0), EXPOSURE_SIGMA / 4)
-    return cv2.resize(smooth, difference.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _regions(stand_out: Plane, noise: float) -> tuple[NDArray[np.int32], tuple[Region, ...]]:
@@ -232,7 +223,7 @@ class _Areas:
         self._size = np.bincount(self._label, minlength=count + 1)[1:]
 
     def mean(
-        self, plane: NDArray[np.float32] | NDArray[np.uint8], empty: float = 0.0
+        self, plane: PlaneBeside | NDArray[np.uint8], empty: float = 0.0
     ) -> NDArray[np.float64]:
         """Mean of a plane over each area, (N,); ``empty`` for one without a pixel."""
         values = plane.ravel()[self._at]
@@ -242,48 +233,24 @@ class _Areas:
 
 
 def _measures(
-    luma: Plane,
-    neighbours: NDArray[np.float32],
-    stand_out: Plane,
-    labels: NDArray[np.int32],
-    regions: tuple[Region, ...],
+    compared: Compared, labels: NDArray[np.int32], regions: tuple[Region, ...]
 ) -> Measures:
     count = len(regions)
     if not count:
         return Measures(*(np.zeros(0) for _ in Measures._fields))
     far = np.maximum([region.mean for region in regions], 1.0)
-    bright = np.array([region.bright for region in regions])
     inside = _Areas(labels, count)
-    unexplained, unlike = (
-        _unexplained(luma, neighbours, side, bright, inside) for side in DISPLACED
-    )
+    unexplained, unlike = (inside.mean(compared.beyond(side)) for side in DISPLACED)
     ring = _Areas(_ring(labels), count)
-    surroundings = ring.mean(np.abs(luma - neighbours).max(0), empty=np.nan)
+    surroundings = ring.mean(compared.apart, empty=np.nan)
     surroundings = np.where(np.isnan(surroundings), CROWDED * far, surroundings)
     core = cv2.erode((labels > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     rim = _Areas(np.where(core == 0, labels, 0), count)
-    slopes = (cv2.Sobel(stand_out, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    sharp = rim.mean(np.hypot(*slopes))
+    sharp = rim.mean(compared.slope)
     return Measures(
         unexplained / far, unlike / far, np.zeros(count), surroundings / far, sharp / far,
         again=np.zeros(count),
     )  # fmt: skip
-
-
-def _unexplained(
-    luma: Plane,
-    neighbours: NDArray[np.float32],
-    side: int,
-    bright: Mask,
-    inside: _Areas,
-) -> NDArray[np.float64]:
-    """Mean by which each region is beyond all that both neighbours have in a square around it."""
-    square = np.ones((side, side), np.uint8)
-    above = luma - np.maximum(*(cv2.dilate(plane, square) for plane in neighbours))
-    below = np.minimum(*(cv2.erode(plane, square) for plane in neighbours)) - luma
-    means = (inside.mean(np.maximum(plane, 0)) for plane in (above, below))
-    beyond: NDArray[np.float64] = np.where(bright, *means)
-    return beyond
 
 
 def _ring(labels: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -45,6 +45,9 @@ class Engine(Protocol):
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures where the engine works."""
 
+    def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        """The frames in order, with their pictures on the CPU again."""
+
     def source(self, frame: FrameState) -> Array:
         """The picture that the network gets."""
 

@@ -29,6 +29,9 @@ class OpenCV:
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         yield from frames
 
+    def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        yield from frames
+
     def source(self, frame: FrameState) -> Image:
         return frame.source
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.frame_state import FrameState, Image, OnDevice
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
-from models.transfer import sent
+from models.transfer import landed, up
 
 # Finest scale of the search, as a power of two below the whole size; OpenCV's refinements have no
 # counterpart (docs/experiments/2026-11-30-tensor-engine.md).
@@ -38,6 +38,12 @@ class Tensors:
             image = source if frame.image is frame.source else self.picture(frame.image)
             yield replace(frame, on_device=OnDevice(source, image))
 
+    def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
+        """The frames in order, with the last picture on the CPU again; the source stays older."""
+        made = ((frame, [_there(frame).image.permute(1, 2, 0).contiguous()]) for frame in frames)
+        for frame, (image,) in landed(made):
+            yield replace(frame, image=image.numpy(), on_device=None)
+
     def source(self, frame: FrameState) -> Tensor:
         return _there(frame).source
 
@@ -48,7 +54,7 @@ class Tensors:
         return replace(frame, on_device=_there(frame)._replace(image=image))
 
     def picture(self, image: Image) -> Tensor:
-        return sent(torch.from_numpy(image), self.device).permute(2, 0, 1).contiguous()
+        return up(image, self.device).permute(2, 0, 1).contiguous()
 
     def luma(self, picture: Tensor, sigma: float) -> Tensor:
         luma = blurred(_luma(picture)[None], sigma, SIGMAS)[0]
@@ -197,6 +203,24 @@ def _kernel(sigma: float, reach: float, device: torch.device) -> Tensor:
     at = torch.arange(-half, half + 1, dtype=torch.float64, device=device)
     weights = torch.exp(-(at**2) / (2 * sigma**2))
     return (weights / weights.sum()).float()
+
+
+def shrunk(planes: Tensor, height: int, width: int) -> Tensor:
+    """Planes (N, H, W) at a smaller size: means of areas, as OpenCV's INTER_AREA takes them."""
+    rows, columns = planes.shape[-2:]
+    if rows % height == 0 and columns % width == 0:
+        return F.avg_pool2d(planes[None], (rows // height, columns // width))[0]
+    down, across = _areas(rows, height, planes.device), _areas(columns, width, planes.device)
+    return down @ planes @ across.T
+
+
+@lru_cache(maxsize=32)
+def _areas(length: int, parts: int, device: torch.device) -> Tensor:
+    """The share of each pixel in each of the parts of a line, (parts, length)."""
+    at = torch.arange(length, dtype=torch.float64)
+    ends = torch.arange(parts + 1, dtype=torch.float64)[:, None] * (length / parts)
+    covered = torch.minimum(at + 1, ends[1:]) - torch.maximum(at, ends[:-1])
+    return (covered.clamp_min(0) * (parts / length)).float().to(device)
 
 
 def _mean(planes: Tensor, rows: int, columns: int) -> Tensor:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from models.fidelity.change_bound import filter_share, noise_weight
+from models.fidelity.compared import Compared, luma_of
 from models.fidelity.damage_level import Nearest, noise_level
 from models.fidelity.judgement import judge
+from models.fidelity.on_device import Beside, landed_planes, to_land
 from models.fidelity.regions import Seen
-from models.frame_state import AlignedWindow, Box, FrameState, Image
+from models.frame_state import AlignedWindow, Box, FrameState
 from models.motion.alignment import nearest_pair
 from models.network.memory import Ladder
 from models.network.tiling import restore_in_tiles
@@ -85,37 +87,39 @@ class NetworkStage:
     def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames restored and judged, in order. Raises OutOfMemory.
 
-        From here on `source`, `image` and what was judged are on the CPU, however the frame came.
+        What was judged is on the CPU. Pictures stay on the device if they are there; then
+        `compared` has what the evidence needs of them.
         """
-        for frame, found in landed(self._restored(frames)):
-            image, nearest, defects, differences, facts = found
+        for frame, (facts, defects, *others) in landed(self._restored(frames)):
             alpha, defect_share, noise, error = facts.tolist()
             known = None if math.isnan(noise) else noise
-            picture, looked = np.ascontiguousarray(image.numpy()), frame
-            if frame.places is None:  # of a GPU: it restored the whole frame
-                looked = self._with_places(frame, differences, known)
-                picture = _in_places(picture, looked)
-            yield replace(
-                looked,
-                neighbours=np.ascontiguousarray(nearest.numpy()),
-                image=picture,
+            judged = replace(
+                frame,
                 source_share=alpha,
                 defect_share=defect_share,
-                defects=defects,
+                defects=defects.float(),
                 noise=known,
                 predicted_error=error,
-                differences=differences,
                 noise_weight=noise_weight(known),
                 filter_share=filter_share(known, error),
             )
+            if frame.on_device is None:
+                image, nearest, differences = others
+                picture, around = (
+                    np.ascontiguousarray(one.permute(1, 2, 0).numpy()) for one in (image, nearest)
+                )
+                yield replace(judged, image=picture, neighbours=around, differences=differences)
+            else:  # the whole frame was restored
+                compared = landed_planes(*others)
+                yield self._with_places(replace(judged, compared=compared), compared, known)
 
     def _restored(
         self, frames: Iterable[FrameState]
     ) -> Iterator[tuple[FrameState, Sequence[Tensor]]]:
         """The frames with what comes to the CPU, on the window's device.
 
-        The picture and the mean of the nearest neighbours, (H, W, 3); defects (H, W), differences
-        (2, H, W) and four numbers.
+        Four numbers and the defects (H, W). Then the picture and the mean of the nearest neighbours
+        (3, H, W) and differences (2, H, W); of a frame on a device, what `landed_planes` takes.
         """
         ladder: Ladder | None = None
         for frame in frames:
@@ -125,23 +129,33 @@ class NetworkStage:
             nearest = _nearest(window)
             differences = 255 * (window.frames[0].mean(0) - nearest.mean(1))
             near = Nearest.of(window.frames[None], window.trust[None])
-            looked = frame
-            if not on_gpu(differences):  # from a GPU they land later, and it is not waited for
-                level = float(noise_level(near))
-                known = None if math.isnan(level) else level
-                looked = self._with_places(frame, differences, known)
+            looked, there = frame, frame.on_device
+            if there is None:  # from a device they land later, and it is not waited for
+                looked = self._looked(frame, differences, float(noise_level(near)))
             seed = self._seed * 1_000_003 + frame.index
             found = self.restore(ladder, window, seed, near, looked.places)
             alpha = found.alpha.nanmean().nan_to_num(1.0)
             shares = alpha, (found.defect_logits > 0).float().mean()
             facts = torch.stack([*shares, found.noise, found.predicted_error])
-            there = frame.on_device and frame.on_device._replace(image=found.image)
-            kept = replace(looked, window=None, rung=ladder.rung, on_device=there)
-            pictures = [picture.permute(1, 2, 0) for picture in (found.image, nearest.mean(0))]
-            yield kept, [*pictures, found.defects, differences, facts]
+            kept = replace(looked, window=None, rung=ladder.rung)
+            if there is None:
+                yield kept, [facts, found.defects, found.image, nearest.mean(0), differences]
+                continue
+            beside = Beside.of(there.source, found.image, differences)
+            lit = nearest.mean(0) + beside.lighter / 255
+            pictures = there._replace(image=found.image, neighbours=lit)
+            kept = replace(kept, on_device=pictures)
+            yield kept, [facts, found.defects.half(), *to_land(beside)]
+
+    def _looked(self, frame: FrameState, differences: Tensor, noise: float) -> FrameState:
+        """A frame on the CPU before the network, with its places if they are looked for."""
+        if self._find_places is None or math.isnan(noise):
+            return frame
+        compared = Compared(luma_of(frame.source), differences.numpy())
+        return self._with_places(frame, compared, noise)
 
     def _with_places(
-        self, frame: FrameState, differences: Tensor, noise: float | None
+        self, frame: FrameState, compared: Compared, noise: float | None
     ) -> FrameState:
         """The frame with what stands out in it and its places, if they are looked for.
 
@@ -149,7 +163,7 @@ class NetworkStage:
         """
         if self._find_places is None or noise is None:
             return frame
-        seen = Seen.before_network(frame.source, differences.numpy(), noise)
+        seen = Seen.beside(compared, noise)
         return replace(frame, seen=seen, places=self._find_places(seen, frame.index))
 
     def ladder(self, window: AlignedWindow) -> Ladder:
@@ -174,21 +188,6 @@ class NetworkStage:
             )  # fmt: skip
 
         return ladder.first_that_fits(attempt)
-
-
-def on_gpu(tensor: Tensor) -> bool:
-    """Whether a tensor is on a GPU."""
-    return tensor.is_cuda
-
-
-def _in_places(image: Image, frame: FrameState) -> Image:
-    """The picture with the source's pixels outside of the frame's places."""
-    if frame.places is None:
-        return image
-    kept = frame.source.copy()
-    for x, y, wide, high in frame.places:
-        kept[y : y + high, x : x + wide] = image[y : y + high, x : x + wide]
-    return kept
 
 
 def _nearest(window: AlignedWindow) -> Tensor:

@@ -30,7 +30,7 @@ class Decoder:
     `start_pts` begins at the frame with this timestamp and numbers it `start_index`. It may seek,
     so compare checksums with the survey. `count` stops after this many frames, without the checks
     at the end. A `conversion` yields the converted frames; `probe` stays that of the file, and
-    `start_pts` is a timestamp of the source.
+    `start_pts` is a timestamp of the source. `threads` decode the slices of a picture.
     """
 
     def __init__(
@@ -41,11 +41,12 @@ class Decoder:
         start_index: int = 0,
         count: int | None = None,
         conversion: Conversion | None = None,
+        threads: int = 1,
     ) -> None:
         self.path = Path(path).resolve()
         self.limits = limits
         self.start_pts, self.start_index, self.count = start_pts, start_index, count
-        self.conversion = conversion
+        self.conversion, self.threads = conversion, threads
         self.messages: list[str] = []
         self.facts: dict[str, Any] = {}
         self._probe: Probe | None = None
@@ -65,6 +66,7 @@ class Decoder:
             "limits": asdict(self.limits),
             "start_pts": self.start_pts,
             "count": self.count,
+            "threads": self.threads,
             "conversion": asdict(self.conversion) if self.conversion else None,
         }
         self._child = Child("pipeline.media.child.decode", request, self.limits)

@@ -32,6 +32,7 @@ class DecodeRequest(Request):
 
     start_pts: int | None
     count: int | None
+    threads: int  # for the slices of a picture; the child takes more for a large one
     conversion: dict[str, Any] | None
 
 

@@ -26,6 +26,9 @@ from schemas.verdict_rules import TO_REVIEW
 AT_ONCE = 200  # clips whose measurements are read at once
 
 
+SHARDS_PER_GPU = 2  # restored at the same time: the middle of one hides the ends of the other
+
+
 class Devices(NamedTuple):
     """The devices that a run restores on: its GPUs if it has any, else its CPU cores."""
 
@@ -38,9 +41,14 @@ class Devices(NamedTuple):
         return "gpu" if self.gpus else "cpu"
 
     @property
-    def workers(self) -> int:
-        """Shards that are restored at the same time."""
+    def number(self) -> int:
+        """How many there are."""
         return self.gpus or self.cpus
+
+    @property
+    def shards(self) -> int:
+        """Shards that are restored at the same time."""
+        return self.gpus * SHARDS_PER_GPU or self.cpus
 
 
 class RunSummary(TypedDict):
@@ -170,7 +178,7 @@ class Closing:
             "code": settings.code,
             "clips": clips,
             "device": self.devices and self.devices.kind,
-            "workers": self.devices and self.devices.workers,
+            "workers": self.devices and self.devices.number,
             **summary["clips"],
             "frames": summary["frames"],
             "seconds": summary["seconds"],

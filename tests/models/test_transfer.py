@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from models import transfer
 
@@ -28,3 +29,16 @@ def test_a_gpu_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transfer, "ANSWER_SECONDS", 0.0)
     with pytest.raises(transfer.GpuSilent, match="the GPU has not answered for 0 s"):
         transfer.wait_for(Answers(10**9))
+
+
+def test_tensors_of_every_type_come_back_from_one_copy() -> None:
+    given = [
+        torch.arange(3, dtype=torch.uint8),
+        torch.rand(2, 5).half(),
+        torch.rand(4, 3).T.double(),
+        torch.rand(1),
+    ]
+    forms = [(tensor.dtype, tensor.shape) for tensor in given]
+    found = transfer.unpacked(transfer.packed(given), forms)
+    for one, other in zip(given, found, strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other)

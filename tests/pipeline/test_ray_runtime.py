@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from pipeline import ray_runtime
+from pipeline.runs.closing import Devices
 from schemas.errors import ArchiveError
 from schemas.exit_codes import ExitCode
 from tests.support.environment.other_user import UID, as_other_user, intrude, needs_root
@@ -64,6 +65,22 @@ def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ArchiveError, match="Ray did not start in 3 tries") as caught:
         ray_runtime._start_embedded({})
     assert len(tries) == 3 and caught.value.exit_code == ExitCode.FAILED
+
+
+def test_memory_is_shared_by_the_workers_that_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    def room(*nodes: dict[str, float]) -> int:
+        found = [{"Alive": True, "Resources": resources} for resources in nodes]
+        dead = {"Alive": False, "Resources": {"memory": 1.0, "GPU": 8.0, "CPU": 8.0}}
+        monkeypatch.setattr(ray_runtime, "_nodes", lambda: [*found, dead])
+        return ray_runtime.RayNodes().room()
+
+    small, large = {"memory": 8e9, "CPU": 4.0}, {"memory": 12e9, "CPU": 4.0}
+    assert room(large, small) == 2e9
+    # With GPUs, the nodes that have none restore nothing. Two shards share a GPU.
+    assert room(large | {"GPU": 2.0}, small) == 3e9
+    assert ray_runtime.RayNodes.gpu_share == 0.5
+    assert (Devices(2, 4).shards, Devices(2, 4).number) == (4, 2)
+    assert (Devices(0, 4).shards, Devices(0, 4).number) == (4, 4)
 
 
 def test_the_path_of_a_socket_is_never_too_long(shared_temp: Path) -> None:

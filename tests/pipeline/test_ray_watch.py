@@ -71,13 +71,14 @@ def test_rows_come_in_order_and_end() -> None:
 def test_a_group_signal_spares_ray_and_the_death_of_its_control_process_ends_the_run(
     tmp_path: Path,
 ) -> None:
-    write_clip(tmp_path / "web.mp4", Clip(frames=30, width=96, height=64, **H264))
+    # A shard takes seconds. Only its restoration keeps a run alive after the signal.
+    write_clip(tmp_path / "web.mp4", Clip(frames=360, width=96, height=64, **H264))
     rows = [{"clip_id": f"web{i}", "source_uri": str(tmp_path / "web.mp4")} for i in range(4)]
     recipe, out = tmp_path / "short.toml", str(tmp_path / "out")
-    recipe.write_text('shard_frames = 15\nclean = "restore"\n')
+    recipe.write_text('shard_frames = 180\nclean = "restore"\n')
     driver = Driver(write_manifest(tmp_path / "m.csv", rows), out, recipe)
     try:
-        wait_for(lambda: markers(out, "attempts"))
+        wait_for(lambda: any(Path(m).name.startswith("0-") for m in markers(out, "attempts")))
         below = psutil.Process(driver.process.pid).children(recursive=True)
         central = {p.name(): p for p in below if p.name() in ("gcs_server", "raylet")}
         os.killpg(driver.process.pid, signal.SIGTERM)

@@ -32,7 +32,7 @@ from pipeline.media.child.probe import (
     refuse_encrypted,
     states_no_order,
 )
-from pipeline.media.child.runtime import Output, limit_self
+from pipeline.media.child.runtime import MAX_THREADS, Output, limit_self
 from pipeline.media.planes import Source, extract_planes, planar_format, plane_layout
 from pipeline.media.wire import END, FRAME, FRAME_HEADER, PROBE, DecodeRequest
 from pipeline.sources.sequence import is_sequence, runs_of
@@ -45,7 +45,7 @@ REORDERED = (
     "the file states timestamps in the order of decoding only; they were put into the order of "
     "presentation"
 )
-# Pictures above this size are decoded with LARGE_THREADS threads.
+# Pictures above this size are decoded with at least LARGE_THREADS threads.
 LARGE_PIXELS = 1920 * 1088
 LARGE_THREADS = 4
 
@@ -65,8 +65,10 @@ class _LandedLate(Exception):
 class _Decoding:
     """One pass over the pictures of a source, from the start or from a seek target."""
 
-    def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe) -> None:
+    def __init__(self, parts: Iterable[Part], limits: Limits, probe: Probe, threads: int) -> None:
         self.parts, self.limits, self.probe = parts, limits, probe
+        large = probe.width * probe.height > LARGE_PIXELS
+        self.threads = min(max(threads, LARGE_THREADS if large else 1), MAX_THREADS)
         self.messages: list[dict[str, object]] = []
         self.packets = self.discarded = self.frames = self.interlaced = self.corrupt = 0
         self.message_count = self.offset = 0
@@ -84,8 +86,7 @@ class _Decoding:
     def _pictures(self, container: InputContainer, logs: Logs) -> Iterator[av.VideoFrame]:
         stream = main_video(container)
         stream.thread_type = "SLICE"
-        pixels = self.probe.width * self.probe.height
-        stream.codec_context.thread_count = LARGE_THREADS if pixels > LARGE_PIXELS else 1
+        stream.codec_context.thread_count = self.threads
         for packet in self._packets(container, stream):
             if packet.size:
                 self.packets += 1
@@ -196,6 +197,7 @@ def decode(request: DecodeRequest, output: Output) -> None:
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)
     path, start, count = request["path"], request["start_pts"], request["count"]
+    threads = request["threads"]
     container = open_source(path, limits)
     probe = probe_container(container, main_video(container), limits)
     if probe.field_order == "unknown":
@@ -220,12 +222,12 @@ def decode(request: DecodeRequest, output: Output) -> None:
                 raise _LandedLate
             else:
                 parts = iter([Part(container)])
-            run = _Decoding(parts, limits, probe)
+            run = _Decoding(parts, limits, probe, threads)
             if probe.reordered:
                 run.note(av.logging.WARNING, probe.container, REORDERED)
             _send(converted(_frames(run, logs, start), conversion, probe), output, count)
         except _LandedLate:
-            run = _Decoding([Part(open_source(path, limits))], limits, probe)
+            run = _Decoding([Part(open_source(path, limits))], limits, probe, threads)
             frames = _frames(run, logs, start, linear=True)
             _send(converted(frames, conversion, probe), output, count)
     output.send_json(END, run.trailer())

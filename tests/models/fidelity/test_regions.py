@@ -8,9 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models.fidelity.compared import smaller
 from models.fidelity.decision import SHIPPED
 from models.fidelity.evidence import log_odds
-from models.fidelity.regions import Seen, smaller
+from models.fidelity.regions import Seen
 from models.frame_state import FrameState
 
 SIDE = 128

@@ -12,8 +12,15 @@ import pytest
 import torch
 
 from models import transfer
-from models.fidelity import change_bound, damage_level, defect_map, judgement, predicted_error
-from models.frame_state import FrameState, number_frames
+from models.fidelity import (
+    change_bound,
+    damage_level,
+    defect_map,
+    judgement,
+    on_device,
+    predicted_error,
+)
+from models.frame_state import FrameState, OnDevice, number_frames
 from models.motion import alignment, engine, engines, opencv, temporal_filter, tensor_flow, tensors
 from models.motion.alignment import SPAN, Aligner, FlowFrame
 from models.motion.engines import engine_of
@@ -226,15 +233,16 @@ def test_a_gpu_without_room_leaves_motion_to_the_cpu(caplog: pytest.LogCaptureFi
 # Modules whose functions work on tensors of a device. Left out: what runs on the CPU alone.
 ON_DEVICE: dict[ModuleType, set[str]] = {
     tensor_flow: set(),
-    tensors: {"picture"},  # it sends a picture up
+    tensors: {"lowered"},  # after `landed`
     alignment: set(),
     temporal_filter: set(),
     damage_level: set(),
     judgement: set(),
     predicted_error: set(),
     defect_map: {"_highest"},  # by dilation, where the plane is on the CPU
-    change_bound: {"bound_changes", "_held"},  # after `landed`; sends the defects up
-    transfer: {"wait", "_begun"},  # its inner function waits for the copy
+    change_bound: {"bound_changes"},  # where pictures are on the CPU
+    on_device: {"landed_planes"},  # after `landed`
+    transfer: {"wait", "_begun", "up"},  # its inner function waits for the copy; sends up
 }
 HOST_CALLS = {
     "item", "tolist", "cpu", "numpy", "nonzero", "argwhere", "masked_select", "synchronize",
@@ -279,6 +287,9 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
     """A window and a filtered picture of an engine, as in the stages, left on the device."""
     frames = [FlowFrame.of(which.picture(image), 1.5, which) for image in images]
     others = {k: frames[SPAN + k] for k in range(-SPAN, SPAN + 1) if k}
+    lacking = np.zeros(images[0].shape[:2], bool)
+    lacking[20:26, 30:34] = lacking[60:64, 80:90] = True
+    places = on_device.Places(lacking, FrameState.read(0, images[0]))
     with NoHost():
         window = Aligner("fine", which).window(frames[SPAN], others)
         near = damage_level.Nearest.of(window.frames[None], window.trust[None])
@@ -290,6 +301,9 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         predicted_error.predicted_error(logits)
         filter_ = TemporalFilter(which)
         filter_._mean({k: frames[SPAN + k] for k in range(-2, 3)}, 0.5)
+        raw = 255 * (window.frames[:1] - window.frames[1:3]).mean(1)
+        on_device.Beside.of(window.frames[0], window.frames[1], raw)
+        places.patched(OnDevice(window.frames[0], window.frames[1]))
 
 
 def test_no_value_of_a_tensor_comes_to_the_host(pictures: list[np.ndarray]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.fidelity.places import places_of
-from models.fidelity.regions import mask_of
+from models.fidelity.regions import change_in, mask_of
 from models.frame_state import FrameState, number_frames
 from models.motion.engine import Engine
 from models.motion.engines import engine_of
@@ -31,16 +31,21 @@ def net() -> RestorationNet:
     return randomised(RestorationNet("micro", severe=True))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["opencv", "tensors"])
-def aligned(request: pytest.FixtureRequest) -> list[FrameState]:
-    """Two frames of a still view; the first has a speck."""
+def still_view(tensors: bool) -> list[FrameState]:
+    """Two aligned frames of a still view; the first has a speck."""
     rng = np.random.default_rng(7)
     still = np.repeat(scene(5, 1)[0][:104, :160, None], 3, -1).astype(np.float32) / 255
     still = np.repeat(np.repeat(still, 2, 0), 2, 1)
     frames = [still + rng.normal(0, 1 / 255, still.shape).astype(np.float32) for _ in range(4)]
     frames[1][60:68, 70:79] = 1.0
-    engine: Engine = engine_of(torch.device("cpu"), tensors=request.param)
+    engine: Engine = engine_of(torch.device("cpu"), tensors=tensors)
     return list(align_windows(engine.raised(number_frames(frames)), "coarse", (1, 2), engine))
+
+
+@pytest.fixture(scope="module")
+def aligned() -> list[FrameState]:
+    """The view by OpenCV."""
+    return still_view(tensors=False)
 
 
 @pytest.fixture
@@ -73,16 +78,30 @@ def test_only_places_cost_the_network(
     with monkeypatch.context() as patch:
         patch.setattr("models.network.tiling.covering", lambda *given: None)
         wholes = run()
-    with monkeypatch.context() as patch:  # as a frame comes from a GPU, restored as a whole
-        patch.setattr("models.network.stage.on_gpu", lambda tensor: True)
-        landed = run()
-    assert sum(pixels[1:]) == 4 * HEIGHT * WIDTH
-    for part, whole, late in zip(parts, wholes, landed, strict=True):
-        assert part.places == whole.places == late.places
+    assert sum(pixels[1:]) == 2 * HEIGHT * WIDTH
+    for part, whole in zip(parts, wholes, strict=True):
+        assert part.places == whole.places
         assert 255 * np.abs(part.image - whole.image).max() < 1
-        assert np.abs(late.image - whole.image).max() < 1e-5
         assert part.source_share == pytest.approx(whole.source_share, abs=1e-3)
         assert part.predicted_error == pytest.approx(whole.predicted_error, abs=0.1)
+
+
+def test_a_device_restores_the_whole_frame_and_finds_the_same_places(
+    net: RestorationNet, pixels: list[int]
+) -> None:
+    """Its pictures stay there, and planes for the evidence come to the CPU."""
+    stage, aligned = NetworkStage(net, 1, find_places=FIND), still_view(tensors=True)
+    here = list(stage.run(replace(frame, on_device=None) for frame in aligned))
+    pixels.clear()
+    there = list(stage.run(aligned))
+    assert pixels == [HEIGHT * WIDTH] * 2
+    for one, other in zip(here, there, strict=True):
+        assert one.places == other.places and one.seen is not None and other.seen is not None
+        assert [r.box for r in one.seen.regions] == [r.box for r in other.seen.regions]
+        assert other.image is other.source and other.neighbours is None
+        assert other.on_device is not None and other.on_device.neighbours is not None
+        for moved in (change_in(one), change_in(other)):
+            assert np.abs(moved).max() > 5 if one.places else np.abs(moved).max() < 0.5
 
 
 def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(
