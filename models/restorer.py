@@ -117,8 +117,9 @@ def keep_freed_memory() -> None:
     """Have this process keep the memory that a frame frees for the next one.
 
     Otherwise glibc returns large buffers to the kernel and faults them in again page by page. This
-    takes a tenth of the time of a frame of 1280x720 (mallopt(3);
-    docs/experiments/2026-11-28-freed-memory.md). Does nothing under another C library.
+    takes a tenth of the time of a frame (mallopt(3); docs/experiments/2026-11-28-freed-memory.md).
+    A buffer above 32 MiB is kept only if none has a mapping of its own: the window of a frame of
+    1920x1080 has 119 MiB. Does nothing under another C library.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_MAX, 0)

@@ -21,7 +21,7 @@ from models.network.need import TILE_MARGIN
 from models.network.sizes import SIZES
 from models.network.unet import DECODER_REACH, MULTIPLE
 
-PLACE_MARGIN = 32, 32  # pixels around a place: always, and for each Res block of a level
+PLACE_MARGIN = 16, 32  # pixels around a place: always, and for each Res block of a level
 TILE_COST = 4096  # pixels: a tile takes as much time more than its own pixels
 WHOLE_FROM = 0.85  # of a frame's pixels: if tiles take as many, the whole frame is as fast
 
