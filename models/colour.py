@@ -55,26 +55,26 @@ class PixelFormat:
         return cls(family, depth, kr, kb, full)
 
     @property
-    def _luma_scale(self) -> tuple[float, float]:
+    def luma_scale(self) -> tuple[float, float]:
         """Offset and span of luma in code values (H.273 equations 23-25)."""
         unit = 1 << (self.depth - 8)
         return (0.0, (1 << self.depth) - 1.0) if self.full_range else (16.0 * unit, 219.0 * unit)
 
     @property
-    def _chroma_scale(self) -> tuple[float, float]:
+    def chroma_scale(self) -> tuple[float, float]:
         unit = 1 << (self.depth - 8)
         return 128.0 * unit, ((1 << self.depth) - 1.0 if self.full_range else 224.0 * unit)
 
     def to_rgb(self, planes: tuple[Plane, ...]) -> Image:
         """RGB (H, W, 3) float32 of the planes, not clipped; chroma is interpolated bilinearly."""
-        offset, span = self._luma_scale
+        offset, span = self.luma_scale
         y = (planes[0].astype(np.float32) - offset) / span
         if self.family == "gray":
             return merged(y, y, y)
         if self.family == "gbr":
             b, r = ((plane.astype(np.float32) - offset) / span for plane in planes[1:3])
             return merged(r, y, b)
-        middle, reach = self._chroma_scale
+        middle, reach = self.chroma_scale
         u, v = ((plane.astype(np.float32) - middle) / reach for plane in planes[1:3])
         if u.shape != y.shape:
             size = y.shape[::-1]
@@ -89,7 +89,7 @@ class PixelFormat:
 
         A value may differ by 2, since chroma is rounded before the matrix.
         """
-        offset, span = self._luma_scale
+        offset, span = self.luma_scale
         gain = 255 / span
         if self.family != "yuv":
             order = (2, 0, 1) if self.family == "gbr" else (0, 0, 0)
@@ -99,7 +99,7 @@ class PixelFormat:
             size = planes[0].shape[::-1]
             chroma = [p if p.shape == planes[0].shape else cv2.resize(p, size) for p in planes[1:3]]
             found = cv2.merge([planes[0], *chroma])
-            middle, reach = self._chroma_scale
+            middle, reach = self.chroma_scale
             kg = 1 - self.kr - self.kb
             red, blue = 2 * (1 - self.kr), 2 * (1 - self.kb)
             mix = np.array([[0, red], [-self.kb * blue / kg, -self.kr * red / kg], [blue, 0]]) * (
@@ -136,7 +136,7 @@ class PixelFormat:
     def _deltas(
         self, change: Image, planes: tuple[Plane, ...], monochrome: bool
     ) -> list[NDArray[np.float32]]:
-        _, span = self._luma_scale
+        _, span = self.luma_scale
         if self.family == "gbr":
             r, g, b = cv2.split(change)
             return [g * span, b * span, r * span]
@@ -145,7 +145,7 @@ class PixelFormat:
         y = self.kr * r + kg * g + self.kb * b
         if self.family == "gray" or monochrome:
             return [y * span]
-        _, reach = self._chroma_scale
+        _, reach = self.chroma_scale
         chroma = [(b - y) * (reach / (2 * (1 - self.kb))), (r - y) * (reach / (2 * (1 - self.kr)))]
         size = planes[1].shape[::-1]
         if planes[1].shape != y.shape:

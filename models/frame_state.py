@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.colour import PixelFormat
     from models.fidelity.compared import Landed
     from models.fidelity.decision import Facts
     from models.fidelity.regions import Seen
 
 Image = NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+NOWHERE = np.float32(np.nan)  # every value of a picture that is not on the CPU
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
 Why = Literal[
@@ -53,6 +55,24 @@ class AlignedWindow(NamedTuple):
     frames: Tensor  # (1 + neighbours, 3, H, W), centre first
     trust: Tensor  # confidence in each neighbour's match, (neighbours, H, W) in [0, 1]
     offsets: tuple[int, ...]  # of the neighbours that the shot has, in frames
+
+
+class Decoded(NamedTuple):
+    """The planes of a frame as they were decoded, and how its change is added to them."""
+
+    planes: tuple[NDArray[Any], ...]  # (h, w) uint8 or uint16
+    pixels: PixelFormat
+    strength: float = 1.0  # share of the change
+    monochrome: bool = False  # chroma does not change
+
+    @property
+    def image(self) -> Image:
+        """The picture of the planes."""
+        return self.pixels.to_rgb(self.planes)
+
+    def applied(self, image: Image) -> tuple[NDArray[Any], ...]:
+        """The planes with the change from their own picture to another."""
+        return self.pixels.apply(self.planes, self.image, image, self.strength, self.monochrome)
 
 
 class OnDevice(NamedTuple):
@@ -123,6 +143,8 @@ class FrameState:
     source: Image  # what the network gets: the frame as read, then with its exposure corrected
     image: Image  # the picture as the last stage left it
     payload: object = None  # of the caller; no stage reads it
+    # In place of a picture, for an engine to read: until `Engine.raised` the pictures are NOWHERE.
+    decoded: Decoded | None = None
     # Of the tensor engine, from `Engine.raised` to `Engine.lowered`: in between `source` and
     # `image` above are older.
     on_device: OnDevice | None = None
@@ -155,12 +177,26 @@ class FrameState:
     repairs: tuple[Repair, ...] = ()  # every region that the network would repair, and suspects
     # grain
     grain: Image | None = None  # what the network took, without what it repaired, (H, W, 3)
+    # at the end, of a frame that was `decoded`
+    planes: tuple[NDArray[Any], ...] | None = None  # with the change
+    finite: bool = True  # whether the picture was numbers
 
     @classmethod
     def read(cls, index: int, image: Image, payload: object = None) -> Self:
         """A frame (H, W, 3) before the first stage."""
         sound = np.require(image, requirements=["C", "W"])  # PyTorch shares its memory
         return cls(index, sound, sound, payload)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether `source` is a picture: not NOWHERE."""
+        return any(self.source.strides)
+
+    @classmethod
+    def of_planes(cls, index: int, decoded: Decoded, payload: object = None) -> Self:
+        """A frame before the first stage, whose planes the engine reads."""
+        nowhere = np.broadcast_to(NOWHERE, (*decoded.planes[0].shape, 3))
+        return cls(index, nowhere, nowhere, payload, decoded)
 
 
 def number_frames(images: Iterable[Image], first: int = 0) -> Iterator[FrameState]:

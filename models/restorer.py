@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -40,16 +40,20 @@ from models.frame_state import (
     Suspects,
     number_frames,
 )
+from models.graphs import graphed
 from models.motion.alignment import SPAN
 from models.motion.deflicker import DEFLICKER_CONTEXT, Deflicker
-from models.motion.engines import engine_of, with_room
+from models.motion.engine import Engine
+from models.motion.engines import engine_of, exposure_of, with_room
 from models.motion.interpolate import interpolate
+from models.motion.opencv import OPENCV
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
 from models.network import checkpoint
 from models.network.memory import OutOfMemory
 from models.network.sizes import SIZES
 from models.network.stage import NetworkStage
+from models.network.tiling import whole_frame
 from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
@@ -69,7 +73,10 @@ def unwatched(stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
 
 @dataclass(frozen=True)
 class Restored:
-    """One restored frame (H, W, 3) float32 in [0, 1], with the facts of its restoration."""
+    """One restored frame (H, W, 3) float32 in [0, 1], with the facts of its restoration.
+
+    Of a frame that came as planes, the engine may give ``planes`` alone: then ``image`` is NOWHERE.
+    """
 
     index: int  # number of the frame in its clip
     image: Image
@@ -80,6 +87,8 @@ class Restored:
     rung: Rung  # where the network ran
     defects: NDArray[np.float32]  # how far each pixel counts as a defect, (H, W) in [0, 1]
     repairs: tuple[Repair, ...] = ()  # its regions, with what was decided about each
+    planes: tuple[NDArray[Any], ...] | None = None  # of a frame that came as planes
+    finite: bool = True  # whether the picture of these planes was numbers
 
     @classmethod
     def of(cls, frame: FrameState) -> Self:
@@ -88,6 +97,7 @@ class Restored:
         return cls(
             frame.index, frame.image, frame.payload, frame.source_share, frame.defect_share,
             frame.curve, frame.rung, _repaired(frame), frame.scratches + frame.repairs,
+            frame.planes, frame.finite,
         )  # fmt: skip
 
 
@@ -148,6 +158,8 @@ class Restorer:
         self.flow = SIZES[self.net.size].flow
         self.steps = steps
         self.engine = engine_of(self.device, tensors)
+        gpu = self.device.type == "cuda"
+        self._whole = graphed(partial(whole_frame, self.net), self.device) if gpu else None
         self.sha256 = checkpoint.sha256(path)
 
     def stream(
@@ -209,23 +221,18 @@ class Restorer:
         ``scratches`` stand still, and are taken out before the network sees a frame. ``limits``
         are those of the evidence.
         """
-        if missing:
-            frames = watch("missing", interpolate(frames, missing))
-        if deflicker:
-            frames = watch("deflicker", Deflicker().run(frames))
-        if scratches:
-            frames = watch("scratches", erase_scratches(frames, scratches))
         first = next(frames, None)
         if first is None:
             return
+        frames = itertools.chain([first], frames)
         engine = with_room(self.engine, *first.source.shape[:2])
-        frames = watch("to the device", engine.raised(itertools.chain([first], frames)))
+        frames = _raised(frames, engine, missing, deflicker, scratches, watch)
         network_frames = _with_network_context(wanted)
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
         find_places = None
         if grain == 1 and suspects == "leave":  # only then is all but repairs the source's
             find_places = partial(places_of, accepted=accepted or {}, limits=limits)
-        network = NetworkStage(self.net, self.steps, seed, side, find_places)
+        network = NetworkStage(self.net, self.steps, seed, side, find_places, self._whole)
         frames = watch("network", network.run(frames))
         frames = watch("evidence", find_suspects(frames, suspects, accepted, limits))
         if grain:
@@ -237,7 +244,7 @@ class Restorer:
         frames = watch("change bound", apply_decisions(bound_changes(frames)))
         if grain:
             frames = watch("kept grain", keep_grain(frames, grain))
-        frames = watch("to the CPU", engine.lowered(frames))
+        frames = watch("planes", engine.lowered(frames))
         try:
             yield from map(Restored.of, frames)
         except torch.OutOfMemoryError as error:  # beside the network, which has a ladder
@@ -255,6 +262,26 @@ class Restorer:
         found = network.restore(network.ladder(window), window, seed=0)
         mask: NDArray[np.bool_] = (found.defect_logits > 0).cpu().numpy()
         return mask
+
+
+def _raised(
+    frames: Iterator[FrameState],
+    engine: Engine,
+    missing: Container[int],
+    deflicker: bool,
+    scratches: Sequence[Scratch],
+    watch: Watch,
+) -> Iterator[FrameState]:
+    """The frames as the network is to see them, with their pictures where the engine works."""
+    early = OPENCV if missing or scratches else engine  # these two are done on the CPU
+    frames = watch("colour", early.raised(frames))
+    if missing:
+        frames = watch("missing", interpolate(frames, missing))
+    if deflicker:
+        frames = watch("deflicker", Deflicker(exposure_of(early)).run(frames))
+    if scratches:
+        frames = watch("scratches", erase_scratches(frames, scratches))
+    return frames if early is engine else watch("to the device", engine.raised(frames))
 
 
 def _with_network_context(wanted: range | None) -> range | None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -36,8 +37,21 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def up(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on the device."""
-    return sent(torch.from_numpy(array), device)
+    """An array on the device. On a CPU it is the array itself, if that may be written to."""
+    if device.type != "cuda":
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device)
+    form = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    host = torch.empty(array.shape, dtype=form, pin_memory=True)
+    host.numpy()[...] = array
+    return host.to(device, non_blocking=True)
+
+
+def begun(tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
+    """Begin to bring tensors to the CPU; what comes back waits for them, and returns them.
+
+    It raises GpuSilent.
+    """
+    return _begun(tensors) if any(one.is_cuda for one in tensors) else lambda: tensors
 
 
 def landed(

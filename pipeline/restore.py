@@ -6,9 +6,10 @@ It runs in a GPU actor of Ray or in this process, and knows neither.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
+from functools import partial
 from itertools import islice, tee
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -16,7 +17,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from models.colour import PixelFormat
-from models.frame_state import FrameState
+from models.frame_state import Decoded, FrameState
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads
 from models.transfer import GpuSilent
 from pipeline.clip.fields import fields_of, woven
@@ -223,8 +224,14 @@ class ShardRestorer:
     ) -> Iterator[_Made]:
         """The restored planes of the frames of a span, in order."""
         pixels, fill, shot = pixel_format(survey.probe), survey.fill, survey.shots.index(span.shot)
+        apply = partial(
+            Decoded,
+            pixels=pixels,
+            strength=self.recipe.strength,
+            monochrome=survey.monochrome,
+        )
         stream = self.restorer.run(
-            _with_planes(frames, pixels, span),
+            _with_planes(frames, apply, span, fill),
             deflicker=span.shot.flickers,
             missing=fill,
             wanted=range(span.start, span.stop),
@@ -236,8 +243,7 @@ class ShardRestorer:
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)
-            strength = 1.0 if restored.index in fill else self.recipe.strength
-            applied = self._applied(pixels, planes, restored, strength, survey.monochrome, tally)
+            applied = self._applied(restored, tally)
             filled = restored.index in fill
             if not filled:  # nothing of a source was there to repair
                 regions.add(shot, restored.index, lines.regions(restored))
@@ -255,20 +261,12 @@ class ShardRestorer:
         size = -(-rows // SIDE), -(-columns // SIDE)
         return _Made(planes, np.zeros(size, np.uint8) if self.recipe.change_map else None)
 
-    def _applied(
-        self,
-        pixels: PixelFormat,
-        planes: Planes,
-        restored: Restored,
-        strength: float,
-        monochrome: bool,
-        tally: Tally,
-    ) -> Planes:
+    def _applied(self, restored: Restored, tally: Tally) -> Planes:
         """The planes with the restored picture applied. Adds the frame's figures to the tally.
 
         Raises ClipFault(MODEL_NAN).
         """
-        if not np.isfinite(restored.image.sum()):
+        if not restored.finite:
             raise ClipFault(Reason.MODEL_NAN, "the model returned NaN or infinity")
         tally.pictures += 1
         tally.source_share += restored.source_share
@@ -276,16 +274,20 @@ class ShardRestorer:
         tally.gains.append(restored.curve.gain)
         if restored.rung not in tally.rungs:
             tally.rungs.append(restored.rung)
-        before = pixels.to_rgb(planes)
-        return pixels.apply(planes, before, restored.image, strength, monochrome)
+        assert restored.planes is not None  # it came as planes
+        return restored.planes
 
 
-def _with_planes(frames: Iterable[Frame], pixels: PixelFormat, span: Span) -> Iterator[FrameState]:
+def _with_planes(
+    frames: Iterable[Frame], apply: Callable[..., Decoded], span: Span, fill: Container[int]
+) -> Iterator[FrameState]:
     """Frames for the model. Those of the span carry their own planes; context frames do not."""
     for frame in frames:
         own = span.start <= frame.index < span.stop
-        rgb = pixels.to_rgb(frame.planes)
-        yield FrameState.read(frame.index, rgb, frame.planes if own else None)
+        decoded = apply(frame.planes)
+        if frame.index in fill:  # nothing of a source is there to keep
+            decoded = decoded._replace(strength=1.0)
+        yield FrameState.of_planes(frame.index, decoded, frame.planes if own else None)
 
 
 def untouched(frames: Iterable[Frame], part: Shard | Span, tally: Tally) -> Iterator[Planes]:

@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import PixelFormat
-from models.frame_state import FrameState, Image
+from models.frame_state import Decoded, FrameState, Image
 from models.network.timing import (
     Device,
     StageClock,
@@ -212,7 +212,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         "encode": _rate([0] * encode(iter(held), path, probe, threads) for _ in range(1)),
     }
     clock = StageClock(device)
-    list(_planes(iter(held[: check.staged]), restorer, probe, clock))
+    list(_planes(iter(held[: check.staged]), restorer, probe, clock, deflicker=True))
     return Rates(
         net.size, width, height, count,
         through=round(through, 3),
@@ -255,20 +255,23 @@ def _until(check: Check, frames: Iterator[Planes]) -> Iterator[Planes]:
 
 
 def _planes(
-    frames: Iterator[Planes], restorer: Restorer, probe: Probe, clock: StageClock | None = None
+    frames: Iterator[Planes],
+    restorer: Restorer,
+    probe: Probe,
+    clock: StageClock | None = None,
+    deflicker: bool = False,
 ) -> Iterator[Planes]:
     """The planes restored, as in a run, with their grain kept."""
     pixels = PixelFormat.of(
         probe.pix_fmt, probe.bit_depth, probe.colorspace, probe.color_range, probe.height
     )
     states = (
-        FrameState.read(index, pixels.to_rgb(planes), planes) for index, planes in enumerate(frames)
+        FrameState.of_planes(index, Decoded(planes, pixels)) for index, planes in enumerate(frames)
     )
     watch = clock.watch if clock else unwatched
-    stream = restorer.run(watch("colour", states), deflicker=False, grain=GRAIN, watch=watch)
-    for restored in stream:
-        planes = cast(Planes, restored.payload)
-        yield pixels.apply(planes, pixels.to_rgb(planes), restored.image)
+    for restored in restorer.run(states, deflicker=deflicker, grain=GRAIN, watch=watch):
+        assert restored.planes is not None  # it came as planes
+        yield restored.planes
 
 
 def encode(frames: Iterator[Planes], path: Path, probe: Probe, threads: int) -> int:

@@ -42,6 +42,8 @@ class Limits(NamedTuple):
     dirty_path: float = -2.7
     swarm: float = 0.2  # share of the strong regions on a path from which all may be things
     swarm_least: int = 2  # regions on a path
+    # In dirty film: times deeper than others, from which a region is not of a shift in the gate
+    deep: float = 3.0
     # Step of an upright edge over how far an upright region stands out, from which it is of it.
     structure: float = 2.0
 
@@ -66,7 +68,8 @@ class Facts(NamedTuple):
     odds: NDArray[np.float64]  # log odds of a defect
     moved: NDArray[np.float64]  # share by which the network moves it
     alarms: NDArray[np.float64]  # log10 of the false alarms of its path, or UNSEEN
-    shifted: frozenset[int]  # labels of those at an edge of the picture that shifted in the gate
+    # By label, at an edge of the picture that shifted in the gate: times deeper than others there
+    shifted: dict[int, float]
     steps: dict[int, float]  # by label: step of an upright edge over how far the region stands out
 
 
@@ -95,7 +98,7 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
             why[region.label] = "unlike_dust"
         elif path_seen and alarms < path_below:
             why[region.label] = "path"
-        elif region.label in here.shifted:
+        elif _of_the_shift(here.shifted.get(region.label), odds, dirty, limits):
             why[region.label] = "edge"
         elif here.steps.get(region.label, 0.0) > limits.structure:
             why[region.label] = "upright"
@@ -104,6 +107,15 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
         elif swarm:
             why[region.label] = "swarm"
     return why
+
+
+def _of_the_shift(deeper: float | None, odds: float, dirty: bool, limits: Limits) -> bool:
+    """Whether a shift in the gate shows a region, or a thing that enters the picture.
+
+    A shift shows a strip, equally deep all along the edge. In dirty film, a likely defect that
+    reaches much further into the picture is dirt.
+    """
+    return deeper is not None and not (dirty and deeper >= limits.deep and odds > 0)
 
 
 def has_path(region: Region, odds: float, limits: Limits) -> bool:

@@ -20,27 +20,32 @@ BESIDE = 12  # pixels each side of an upright region in which an upright edge is
 LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
 
 
-def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> frozenset[int]:
-    """The labels of regions at an edge of the picture where it shifted in the gate.
+def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> dict[int, float]:
+    """The regions at an edge of the picture where it shifted in the gate, by their labels.
 
     The gate then shows what lies outside the picture in other frames: a region that is longest
-    along the edge, or several regions at one edge. ``luma`` is (H, W) in code values.
+    along the edge, or several regions at one edge. The value is how many times deeper a region
+    reaches than the middle one of that edge; 0 for one that is longest along it. ``luma`` is (H, W)
+    in code values.
     """
     height, width = luma.shape
     left, right, top, bottom = _black_lines(luma)
-    at_sides = [
-        [r for r in regions if r.box[0] <= left + EDGE],
-        [r for r in regions if r.box[0] + r.box[2] >= width - right - EDGE],
-    ]
-    above_below = [
-        [r for r in regions if r.box[1] <= top + EDGE],
-        [r for r in regions if r.box[1] + r.box[3] >= height - bottom - EDGE],
-    ]
-    shifted = [one for ones in at_sides for one in ones if one.box[3] >= ALONG * one.box[2]]
-    shifted += [one for ones in above_below for one in ones if one.box[2] >= ALONG * one.box[3]]
-    for ones in at_sides + above_below:
-        shifted += ones if len(ones) >= AT_ONE_EDGE else []
-    return frozenset(region.label for region in shifted)
+    found: dict[int, float] = {}
+    for ones, across in (
+        ([r for r in regions if r.box[0] <= left + EDGE], 0),
+        ([r for r in regions if r.box[0] + r.box[2] >= width - right - EDGE], 0),
+        ([r for r in regions if r.box[1] <= top + EDGE], 1),
+        ([r for r in regions if r.box[1] + r.box[3] >= height - bottom - EDGE], 1),
+    ):
+        depths = {one.label: one.box[2 + across] for one in ones}
+        for one in ones:
+            depth, length = one.box[2 + across], one.box[3 - across]
+            if length >= ALONG * depth:
+                found[one.label] = 0.0
+            elif len(ones) >= AT_ONE_EDGE:
+                deeper = depth / float(np.median([*depths.values()]))
+                found[one.label] = min(deeper, found.get(one.label, np.inf))
+    return found
 
 
 def upright_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, float]:

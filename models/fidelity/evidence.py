@@ -118,7 +118,7 @@ def _with_accepted(decided: _Decided, boxes: Sequence[Box]) -> _Decided:
             window = np.zeros_like(suspects)
             window[y : y + high, x : x + wide] = suspects[y : y + high, x : x + wide]
             suspects &= ~window
-            defects |= _grown(window)
+            defects |= grown(window)
             repairs[number] = one._replace(decision="repair", why="accepted")
     return decided._replace(suspects=suspects, defects=defects, repairs=tuple(repairs))
 
@@ -212,13 +212,13 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
     change = change_in(frame)
     scratches = _scratches(frame, change) if lines else np.zeros(seen.labels.shape, bool)
     pixels = np.isin(seen.labels, [region.label for region in found])
-    defects = _grown(pixels | scratches)
+    defects = grown(pixels | scratches)
     left = [
         region.label
         for region, moved in zip(seen.regions, seen.measures.moved, strict=True)
         if moved < 1 - LEFT and region.label not in why
     ]
-    suspects = (np.abs(change) > _removed_from(frame)) & ~defects
+    suspects = removed(frame, change) & ~defects
     repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
         Repair(
             region.box, region.area, region.bright, region.mean, "repair", _reason(value, limits),
@@ -237,7 +237,7 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
         known = _probability(odds[like - 1]) if like in why else None
         repairs.append(record._replace(probability=known))
     kept = np.isin(labels, [label for label, _ in parts])
-    return _Decided(pixels, defects, _grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+    return _Decided(pixels, defects, grown(np.isin(seen.labels, left)), kept, tuple(repairs))
 
 
 def _reason(odds: float, limits: Limits) -> Why:
@@ -247,6 +247,16 @@ def _reason(odds: float, limits: Limits) -> Why:
 
 def _probability(odds: float) -> float:
     return 1 / (1 + math.exp(-odds))
+
+
+def removed(frame: FrameState, change: Plane) -> Mask:
+    """Where the network removes something, (H, W); ``change`` is without exposure, code values."""
+    return np.abs(change) > _removed_from(frame)
+
+
+def grown(mask: Mask) -> Mask:
+    """A mask with the surroundings that belong to a defect."""
+    return dilated(mask, AROUND_DEFECT)
 
 
 def _removed_from(frame: FrameState) -> float:
@@ -259,9 +269,9 @@ def _scratches(frame: FrameState, change: Plane) -> Mask:
     """Long upright lines that the network removes, whole, also where it leaves parts, (H, W)."""
     assert frame.defects is not None  # the network stage found them
     marked = frame.defects.numpy() > DEFECT
-    removed = marked | (np.abs(change) > _removed_from(frame))
+    taken = marked | removed(frame, change)
     gap, long = (max(int(share * len(change)), 1) for share in SCRATCH_SHARES)
-    upright = removed.astype(np.uint8)
+    upright = taken.astype(np.uint8)
     for way, side in ((cv2.MORPH_CLOSE, gap), (cv2.MORPH_OPEN, long)):
         upright = cv2.morphologyEx(upright, way, np.ones((side, 1), np.uint8))
     labels, parts = parts_of(upright > 0)
@@ -281,11 +291,6 @@ def _filled(frame: FrameState, seen: Seen, left: Mask) -> FrameState:
         return replace(frame, fill=soft(left))
     lit = frame.neighbours + seen.lighter[..., None] / np.float32(255)
     return replace(frame, neighbours=lit, fill=soft(left))
-
-
-def _grown(mask: Mask) -> Mask:
-    """A mask with the surroundings that belong to a defect."""
-    return dilated(mask, AROUND_DEFECT)
 
 
 def _record(

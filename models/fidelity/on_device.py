@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.colour_tensors import shrunk
 from models.fidelity.compared import BLUR, DISPLACED, EXPOSURE_SIGMA, EXPOSURE_STEP, Landed
 from models.fidelity.masks import suspect_share
 from models.fidelity.regions import mask_of
 from models.frame_state import FrameState, OnDevice
-from models.motion.tensors import SIGMAS, blurred, shrunk
+from models.motion.tensors import SIGMAS, blurred, pictures_of
 from models.transfer import up
 
 REPAIRED = 0.02  # weight of a repair from which a pixel lacks its own grain
@@ -137,12 +138,6 @@ def kept_there(frame: FrameState, share: float, weight: NDArray[np.float32]) -> 
         back = torch.lerp(back, there.grain, up(weight, back.device))
     image = torch.add(there.image, back, alpha=share)
     return replace(frame, on_device=there._replace(image=image, grain=None))
-
-
-def pictures_of(frame: FrameState) -> OnDevice:
-    """The pictures of a frame that has some on a device."""
-    assert frame.on_device is not None
-    return frame.on_device
 
 
 class Places:

@@ -137,7 +137,11 @@ def _like(
 
 
 def _components(frame: Seen, form: _Form, side: int) -> Components:
-    """What differs from the earlier (0) or later (1) neighbour at the form's level, cached."""
+    """What differs from the earlier (0) or later (1) neighbour at the form's level, cached.
+
+    Nothing differs from a neighbour that is the same frame once more; then from the other one.
+    """
+    side = 1 - side if frame.repeats[side] else side
     key = form.scale, float(LEVELS[form.level]), side
     if key not in frame.components:
         planes = frame.differences if form.scale == 1 else frame.coarse

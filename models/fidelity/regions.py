@@ -36,6 +36,7 @@ LEAST_AREA = 6  # pixels
 AGAIN = 9  # pixels: side of the square within which something stands out again
 CROWDED = 2.0  # surroundings of a region that has other regions all around it
 RING = 5, 15  # pixels: sides of the squares between which a region's surroundings lie
+REPEATED = 0.2  # of the pixels that differ from one neighbour: as few differ from a repetition
 EDGE = 2  # pixels from the frame's edge within which a region may be cut off
 
 Mask = NDArray[np.bool_]
@@ -149,6 +150,17 @@ class Seen:
         for other in others:
             again += areas.mean(other.places)
         return self.measures._replace(again=again)
+
+    @cached_property
+    def repeats(self) -> tuple[bool, bool]:
+        """Whether it repeats the frame before, and the frame after.
+
+        A transfer from 18 frames a second to 24 repeats every third one.
+        """
+        before, after = (
+            np.count_nonzero(np.abs(self.differences) > REGION_FROM[0], (1, 2))
+        ).tolist()
+        return before < REPEATED * after, after < REPEATED * before
 
     @cached_property
     def coarse(self) -> NDArray[np.float32]:

@@ -8,8 +8,8 @@ monotone, the same for all three channels, and reportable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -126,6 +126,57 @@ def light_weights(before: int, after: int) -> NDArray[np.float64]:
     return np.linalg.solve(system, wanted)[:-1]
 
 
+@dataclass
+class Seen:
+    """What a meter keeps of a frame until its steps are measured."""
+
+    luma: Any  # of the meter, at half the size
+    quantiles: Any  # natural log of the 20, 50 and 80 % quantiles
+
+
+Step = Callable[[], tuple[float, float]]  # (a, log b) of a frame to the next, once it is known
+
+
+class Exposure:
+    """Measures and corrects the exposure of pictures, by OpenCV on the CPU."""
+
+    late = 0  # frames after which a step is asked for
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow.setFinestScale(FINEST)
+
+    def seen(self, frame: FrameState) -> Seen:
+        """What is kept of a frame."""
+        luma = small_luma(frame.source)
+        return Seen(luma, log_quantiles(luma))
+
+    def step(self, here: Seen, there: Seen, near_here: Sequence[Any], near: Sequence[Any]) -> Step:
+        """Step of exposure from a frame to the next; ``near`` are the quantiles around each.
+
+        Fitted where flow there and back agree: pixels without a match would measure the scene.
+        """
+        level_here, level_there = (
+            _matched_exposure(one.luma, one.quantiles, np.mean(around, axis=0))
+            for one, around in ((here, near_here), (there, near))
+        )
+        flow = dis_flow(self._flow, level_here, level_there)
+        missed = flow + warp(dis_flow(self._flow, level_there, level_here), flow)
+        matched = (np.square(missed).sum(-1) < FLOW_MISS**2)[::2, ::2]
+        if matched.mean() < ENOUGH:
+            matched[:] = True
+        moved = warp(there.luma, flow)[::2, ::2]
+        fitted = fit_step(
+            here.luma[::2, ::2][matched].astype(np.float32), moved[matched].astype(np.float32)
+        )
+        return lambda: fitted
+
+    def corrected(self, frame: FrameState, curve: Curve) -> FrameState:
+        """The frame with its exposure corrected."""
+        picture = curve(frame.source)
+        return replace(frame, source=picture, image=picture, curve=curve)
+
+
 class Deflicker:
     """The stage that removes flicker from one shot; frames come DEFLICKER_CONTEXT frames late.
 
@@ -133,75 +184,59 @@ class Deflicker:
     that read this much context give the same picture as the whole shot.
     """
 
-    def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._flow.setFinestScale(FINEST)
+    def __init__(self, exposure: Exposure | None = None) -> None:
+        """``exposure`` does what is done to pixels; without one it is OpenCV's."""
+        self._exposure = exposure or Exposure()
         self._frames: dict[int, FrameState] = {}
-        self._lumas: dict[int, NDArray[np.uint8]] = {}
-        self._quantiles: list[NDArray[np.float64]] = []
-        self._steps: list[tuple[float, float]] = []  # (a, log b) of frame k -> k + 1
+        self._seen: dict[int, Seen] = {}
+        self._count = 0
+        self._steps: list[Step] = []  # of frame k -> k + 1
         self._emitted = 0
 
     def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames with exposure corrected, and their curves, in order.
 
-        At most DEFLICKER_CONTEXT + 1 frames are held.
+        At most DEFLICKER_CONTEXT + 1 frames are held, and those by which a device is late.
         """
         for frame in frames:
-            index = len(self._quantiles)
-            luma = small_luma(frame.source)
-            self._frames[index], self._lumas[index] = frame, luma
-            self._quantiles.append(log_quantiles(luma))
-            yield from self._ready(last=None)
-        yield from self._ready(last=len(self._quantiles) - 1)
+            self._frames[self._count], self._seen[self._count] = frame, self._exposure.seen(frame)
+            self._count += 1
+            yield from self._ready(last=False)
+        yield from self._ready(last=True)
 
-    def _ready(self, last: int | None) -> Iterator[FrameState]:
-        seen = len(self._quantiles)
-        while len(self._steps) + 1 < seen and (
-            last is not None or len(self._steps) + 1 + PRE_REACH < seen
+    def _ready(self, last: bool) -> Iterator[FrameState]:
+        while len(self._steps) + 1 < self._count and (
+            last or len(self._steps) + 1 + PRE_REACH < self._count
         ):
-            self._steps.append(self._measure(len(self._steps)))
-        while self._emitted < seen and (
-            last is not None or self._emitted + LIGHT_REACH <= len(self._steps)
-        ):
+            self._steps.append(self._step(len(self._steps)))
+        late = LIGHT_REACH + self._exposure.late
+        while self._emitted < self._count and (last or self._emitted + late <= len(self._steps)):
             frame, curve = self._frames.pop(self._emitted), self._curve(self._emitted)
-            corrected = curve(frame.source)
-            yield replace(frame, source=corrected, image=corrected, curve=curve)
+            yield self._exposure.corrected(frame, curve)
             self._emitted += 1
 
-    def _near(self, index: int) -> NDArray[np.float64]:
-        around = self._quantiles[max(index - PRE_REACH, 0) : index + PRE_REACH + 1]
-        mean: NDArray[np.float64] = np.mean(around, axis=0)
-        return mean
+    def _near(self, index: int) -> list[Any]:
+        around = range(max(index - PRE_REACH, 0), min(index + PRE_REACH + 1, self._count))
+        return [self._seen[at].quantiles for at in around]
 
-    def _measure(self, index: int) -> tuple[float, float]:
-        """Step of exposure (a, log b) from a frame to the next.
+    def _step(self, index: int) -> Step:
+        """Step of exposure from a frame to the next."""
+        self._seen.pop(index - PRE_REACH - 1, None)
+        here, there = self._seen[index], self._seen[index + 1]
+        step = self._exposure.step(here, there, self._near(index), self._near(index + 1))
+        here.luma = None
+        return step
 
-        Fitted where flow there and back agree: pixels without a match would measure the scene.
-        """
-        here, there = self._lumas[index], self._lumas[index + 1]
-        level_here, level_there = (
-            _matched_exposure(self._lumas[k], self._quantiles[k], self._near(k))
-            for k in (index, index + 1)
-        )
-        flow = dis_flow(self._flow, level_here, level_there)
-        missed = flow + warp(dis_flow(self._flow, level_there, level_here), flow)
-        matched = (np.square(missed).sum(-1) < FLOW_MISS**2)[::2, ::2]
-        if matched.mean() < ENOUGH:
-            matched[:] = True
-        moved = warp(there, flow)[::2, ::2]
-        self._lumas.pop(index)
-        return fit_step(
-            here[::2, ::2][matched].astype(np.float32), moved[matched].astype(np.float32)
-        )
+    def _known(self, start: int, stop: int) -> list[tuple[float, float]]:
+        return [step() for step in self._steps[start:stop]]
 
     def _curve(self, index: int) -> Curve:
         # exposures (a, log b) relative to this frame's, in the form of fit_step
         before, after = [(0.0, 0.0)], [(0.0, 0.0)]
-        for step_a, step_log_b in self._steps[index : index + LIGHT_REACH]:
+        for step_a, step_log_b in self._known(index, index + LIGHT_REACH):
             a, log_b = after[-1]
             after.append((step_a + np.exp(step_log_b) * a, log_b + step_log_b))
-        for step_a, step_log_b in self._steps[max(index - LIGHT_REACH, 0) : index][::-1]:
+        for step_a, step_log_b in self._known(max(index - LIGHT_REACH, 0), index)[::-1]:
             a, log_b = before[-1]
             before.append(((a - step_a) * np.exp(-step_log_b), log_b - step_log_b))
         weights = light_weights(len(before) - 1, len(after) - 1)

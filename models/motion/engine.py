@@ -43,10 +43,14 @@ class Engine(Protocol):
     """What is done to pixels."""
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        """The frames in order, with their pictures where the engine works."""
+        """The frames in order, with their pictures where the engine works, from their planes if
+        they are `decoded`.
+        """
 
     def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        """The frames in order, with their pictures on the CPU again."""
+        """The frames in order, with their last pictures on the CPU again; the planes instead, if
+        they were `decoded`.
+        """
 
     def source(self, frame: FrameState) -> Array:
         """The picture that the network gets."""

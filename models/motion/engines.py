@@ -6,13 +6,15 @@ import logging
 
 import torch
 
+from models.motion.deflicker import Exposure
 from models.motion.engine import Engine
+from models.motion.exposure_tensors import TensorExposure
 from models.motion.opencv import OPENCV
 from models.motion.tensors import Tensors
 
-# Bytes of a GPU for each pixel of a picture: some twenty pictures of the frames around, their flows
-# and warped neighbours, and what one operation takes for a moment. An estimate.
-BYTES_A_PIXEL = 2000
+# Bytes of a GPU for each pixel of a picture: some thirty pictures of the frames around, their flows
+# and warped neighbours, and the graphs of flow and network. An estimate.
+BYTES_A_PIXEL = 3000
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,11 @@ def engine_of(device: torch.device, tensors: bool | None = None) -> Engine:
     # A GPU would round factors to 10 bits, and the flow of a CPU and of a GPU would part.
     torch.backends.cudnn.allow_tf32 = False
     return Tensors(device)
+
+
+def exposure_of(engine: Engine) -> Exposure:
+    """How exposure is measured and corrected where an engine works."""
+    return TensorExposure(engine) if isinstance(engine, Tensors) else Exposure()
 
 
 def with_room(engine: Engine, height: int, width: int) -> Engine:

@@ -8,6 +8,7 @@ that time and blended by their confidence.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -33,17 +34,17 @@ def interpolate(frames: Iterable[FrameState], missing: Container[int]) -> Iterat
     ``LONGEST`` are missing in a row, or if the first or last of the shot is.
     """
     last: FrameState | None = None
-    waiting: list[tuple[int, object]] = []  # number and payload of missing frames since the last
+    waiting: list[FrameState] = []  # missing frames since the last
     for frame in frames:
         if frame.index in missing:
-            waiting.append((frame.index, frame.payload))
+            waiting.append(frame)
             if last is None or len(waiting) > LONGEST:
                 raise ValueError(f"frame {frame.index} cannot be filled")
             continue
         if waiting and last is not None:
             made = between(last.source, frame.source, len(waiting))
-            for (index, payload), image in zip(waiting, made, strict=True):
-                yield FrameState(index, image, image, payload)
+            for gap, image in zip(waiting, made, strict=True):
+                yield replace(gap, source=image, image=image)
         yield frame
         last, waiting = frame, []
     if waiting:

@@ -27,10 +27,21 @@ class OpenCV:
     """Pictures (H, W, 3) float32, lumas (H, W) uint8, flows (H, W, 2); see `Engine`."""
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        yield from frames
+        for frame in frames:
+            if frame.decoded is None:
+                yield frame
+            else:
+                image = frame.decoded.image
+                yield replace(frame, source=image, image=image)
 
     def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        yield from frames
+        for frame in frames:
+            if frame.decoded is None:
+                yield frame
+            elif np.isfinite(frame.image.sum()):
+                yield replace(frame, planes=frame.decoded.applied(frame.image))
+            else:
+                yield replace(frame, planes=frame.decoded.planes, finite=False)
 
     def source(self, frame: FrameState) -> Image:
         return frame.source

@@ -6,15 +6,17 @@ where the network is. tests/models/motion/test_tensors.py watches over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models import colour_tensors
 from models.frame_state import FrameState, Image, OnDevice
+from models.graphs import graphed
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
 from models.transfer import landed, up
@@ -30,41 +32,60 @@ class Tensors:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._flows = {
+            finest: graphed(partial(tensor_flow.flow, finest=finest), device)
+            for finest in {*FINEST.values()}
+        }
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures on the device."""
         for frame in frames:
-            source = self.picture(frame.source)
-            image = source if frame.image is frame.source else self.picture(frame.image)
-            yield replace(frame, on_device=OnDevice(source, image))
+            decoded = frame.decoded
+            if decoded is not None and not frame.has_picture:
+                source = colour_tensors.picture(decoded, self.device)
+            else:
+                source = self.picture(frame.source)
+            yield replace(frame, on_device=OnDevice(source, source))
 
     def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
-        """The frames in order, with the last picture on the CPU again; the source stays older."""
-        made = ((frame, [_there(frame).image.permute(1, 2, 0).contiguous()]) for frame in frames)
-        for frame, (image,) in landed(made):
-            yield replace(frame, image=image.numpy(), on_device=None)
+        """The frames in order, with their last picture or their planes on the CPU again; `source`
+        stays older.
+        """
+        for frame, found in landed((frame, self._ends(frame)) for frame in frames):
+            done = replace(frame, on_device=None)
+            if frame.decoded is None:
+                yield replace(done, image=found[0].numpy())
+            else:
+                yield colour_tensors.with_planes(done, frame.decoded, found)
+
+    def _ends(self, frame: FrameState) -> Sequence[Tensor]:
+        """What of a frame comes to the CPU at the end."""
+        image = pictures_of(frame).image
+        if frame.decoded is None:
+            return [image.permute(1, 2, 0).contiguous()]
+        return colour_tensors.to_land(frame.decoded, image)
 
     def source(self, frame: FrameState) -> Tensor:
-        return _there(frame).source
+        return pictures_of(frame).source
 
     def image(self, frame: FrameState) -> Tensor:
-        return _there(frame).image
+        return pictures_of(frame).image
 
     def with_image(self, frame: FrameState, image: Tensor) -> FrameState:
-        return replace(frame, on_device=_there(frame)._replace(image=image))
+        return replace(frame, on_device=pictures_of(frame)._replace(image=image))
 
     def picture(self, image: Image) -> Tensor:
         return up(image, self.device).permute(2, 0, 1).contiguous()
 
     def luma(self, picture: Tensor, sigma: float) -> Tensor:
-        luma = blurred(_luma(picture)[None], sigma, SIGMAS)[0]
+        luma = blurred(luma_of(picture)[None], sigma, SIGMAS)[0]
         return (255 * luma).round().clamp(0, 255)
 
     def search(self, preset: str) -> engine.Search:
-        finest = FINEST[preset]
+        flow = self._flows[FINEST[preset]]
 
         def search(one: Tensor, other: Tensor) -> Tensor:
-            return tensor_flow.flow(one[None], other[None], finest)[0]
+            return flow(one[None], other[None])[0]
 
         return search
 
@@ -179,7 +200,7 @@ def spread(flow: Tensor, trusted: Tensor) -> Tensor:
 
 def softness(image: Tensor) -> Tensor:
     """How far a frame without noise lacks its finest detail, in [0, 1], of no dimension."""
-    luma = _luma(image)[None]
+    luma = luma_of(image)[None]
     once = blurred(luma, engine.DETAIL, SIGMAS)
     twice = blurred(once, 3**0.5 * engine.DETAIL, SIGMAS)  # together a sigma of 2 * DETAIL
     finest, coarser = (luma - once).norm(), (once - twice).norm()
@@ -205,24 +226,6 @@ def _kernel(sigma: float, reach: float, device: torch.device) -> Tensor:
     return (weights / weights.sum()).float()
 
 
-def shrunk(planes: Tensor, height: int, width: int) -> Tensor:
-    """Planes (N, H, W) at a smaller size: means of areas, as OpenCV's INTER_AREA takes them."""
-    rows, columns = planes.shape[-2:]
-    if rows % height == 0 and columns % width == 0:
-        return F.avg_pool2d(planes[None], (rows // height, columns // width))[0]
-    down, across = _areas(rows, height, planes.device), _areas(columns, width, planes.device)
-    return down @ planes @ across.T
-
-
-@lru_cache(maxsize=32)
-def _areas(length: int, parts: int, device: torch.device) -> Tensor:
-    """The share of each pixel in each of the parts of a line, (parts, length)."""
-    at = torch.arange(length, dtype=torch.float64)
-    ends = torch.arange(parts + 1, dtype=torch.float64)[:, None] * (length / parts)
-    covered = torch.minimum(at + 1, ends[1:]) - torch.maximum(at, ends[:-1])
-    return (covered.clamp_min(0) * (parts / length)).float().to(device)
-
-
 def _mean(planes: Tensor, rows: int, columns: int) -> Tensor:
     """Planes (N, H, W), each pixel the mean of the rectangle around it; sides are odd."""
     wide = _continued(planes, rows // 2, columns // 2)
@@ -236,12 +239,14 @@ def _continued(planes: Tensor, rows: int, columns: int) -> Tensor:
     return F.pad(planes[None], (columns, columns, rows, rows), mode=mode)[0]
 
 
-def _luma(picture: Tensor) -> Tensor:
+def luma_of(picture: Tensor) -> Tensor:
+    """Luma (H, W) of a picture (3, H, W), in [0, 1]."""
     red, green, blue = picture.unbind(0)
     r, g, b = (float(part) for part in LUMA_709)
     return r * red + g * green + b * blue
 
 
-def _there(frame: FrameState) -> OnDevice:
+def pictures_of(frame: FrameState) -> OnDevice:
+    """The pictures of a frame that was raised."""
     assert frame.on_device is not None  # `raised` put it there
     return frame.on_device

@@ -18,6 +18,7 @@ from models.fidelity.judgement import judge
 from models.fidelity.on_device import Beside, landed_planes, to_land
 from models.fidelity.regions import Seen
 from models.frame_state import AlignedWindow, Box, FrameState
+from models.graphs import Function
 from models.motion.alignment import nearest_pair
 from models.network.memory import Ladder
 from models.network.tiling import restore_in_tiles
@@ -49,17 +50,18 @@ def restore_window(
     side: int = 0,
     near: Nearest | None = None,
     places: Sequence[Box] | None = None,
+    whole: Function | None = None,
 ) -> RestoredWindow:
     """Restore the centre of a window (1 + neighbours, 3, H, W), trust (neighbours, H, W).
 
     In tiles of ``side`` pixels; 0 is the whole frame. ``near`` is what was measured of the window
-    before, if it was. Outside of ``places`` the picture is the source's (`restore_in_tiles`).
+    before, if it was. For ``places`` and ``whole`` see `restore_in_tiles`.
     Raises torch.OutOfMemoryError.
     """
     near = near or Nearest.of(window[None], trust[None])
     levels = net.levels(near)
     planes = restore_in_tiles(
-        net, window, trust, levels, steps=steps, seed=seed, side=side, places=places
+        net, window, trust, levels, steps=steps, seed=seed, side=side, places=places, whole=whole
     )
     judged = judge(planes.image, planes.defect_logits, planes.error, trust, near)
     return RestoredWindow(planes.image, planes.alpha, *judged)
@@ -75,14 +77,16 @@ class NetworkStage:
         seed: int = 0,
         side: int = 0,
         find_places: FindPlaces | None = None,
+        whole: Function | None = None,
     ) -> None:
         """``seed`` is of the clip: with a frame's number it fixes the frame's sampling noise.
 
         ``side`` is that of the first tiles to try; 0 is the whole frame. ``find_places`` says where
-        in a frame the network's picture counts; without it, that is everywhere.
+        in a frame the network's picture counts; without it, that is everywhere. ``whole`` is of
+        the network on its own device (`restore_in_tiles`).
         """
         self._net, self._steps, self._seed, self._side = net, steps, seed, side
-        self._find_places = find_places
+        self._find_places, self._whole = find_places, whole
 
     def run(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames restored and judged, in order. Raises OutOfMemory.
@@ -182,9 +186,10 @@ class NetworkStage:
         """One window restored on the first rung that has memory for it. Raises OutOfMemory."""
 
         def attempt(net: RestorationNet, side: int) -> RestoredWindow:
+            whole = self._whole if net is self._net else None
             return restore_window(
                 net, window.frames, window.trust, steps=self._steps, seed=seed, side=side,
-                near=near, places=places,
+                near=near, places=places, whole=whole,
             )  # fmt: skip
 
         return ladder.first_that_fits(attempt)

@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from models.fidelity.regions import mask_of
 from models.frame_state import Box
+from models.graphs import Function
 from models.network.bridge import Noise
 from models.network.cover import FrameTile, Part, covering, decoded, margin_of, tiles, within
 from models.network.precision import half
-from models.network.unet import MULTIPLE, RestorationNet
+from models.network.unet import MULTIPLE, NetworkOutput, RestorationNet
 
 KAPPA = 0.2  # bridge noise with more than one step, in units of [0, 1] images
 NOT_LOOKED = -20.0  # log odds of a defect where the network has not looked
@@ -47,17 +48,22 @@ def restore_in_tiles(
     seed: int,
     side: int = 0,
     places: Sequence[Box] | None = None,
+    whole: Function | None = None,
 ) -> NetworkPlanes:
     """Planes of the centre frame of a window (1 + neighbours, 3, H, W), trust (neighbours, H, W).
 
     ``levels`` are the damage levels of the whole frame. The frame is computed in tiles of ``side``
     pixels, or at once with 0. Only one tile at a time is on the network's device. With ``places``,
     outside of them the picture is the source's, the log odds are NOT_LOOKED, and alpha and error
-    are not numbers. Raises torch.OutOfMemoryError if even one tile is too much.
+    are not numbers. ``whole`` is `whole_frame` of the network, or a graph of it, for a whole frame
+    in one step. Raises torch.OutOfMemoryError if even one tile is too much.
     """
     device = next(net.parameters()).device
     levels = levels.to(device)
     height, width = window.shape[-2:]
+    if whole is not None and (side, steps, places) == (0, 1, None):
+        found = whole(padded(window)[None], padded(trust)[None], levels)[..., :height, :width]
+        return NetworkPlanes(found[:3], found[3], found[4], found[5])
     size = height + -height % MULTIPLE, width + -width % MULTIPLE
     planes, mask, chosen = window.new_empty(6, *size), None, None
     if places is not None:
@@ -75,12 +81,23 @@ def restore_in_tiles(
         for piece in decoded(places, tile):
             with half(device), torch.inference_mode():
                 out = net.decode(known.part(*within(piece.computed, tile.computed)))
-            found = torch.cat([out.image, out.alpha, out.defect_logits, out.error], 1)[0].float()
+            found = _planes(out)
             inside = found[(..., *piece.inside)].to(planes.device)
             kept = planes[(..., *piece.kept)]
             kept.copy_(inside if mask is None else torch.where(mask[piece.kept], inside, kept))
     planes = planes[..., :height, :width]
     return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
+
+
+def whole_frame(net: RestorationNet, window: Tensor, trust: Tensor, levels: Tensor) -> Tensor:
+    """The planes (6, H, W) of a padded frame, in one step."""
+    with half(window.device), torch.inference_mode():
+        return _planes(net.restore(window, trust, 1, 0.0, 0, levels))
+
+
+def _planes(found: NetworkOutput) -> Tensor:
+    parts = found.image, found.alpha, found.defect_logits, found.error
+    return torch.cat(parts, 1)[0].float()
 
 
 def _corner(tile: FrameTile) -> tuple[int, int]:

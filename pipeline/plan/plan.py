@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from os.path import splitext
+from os.path import dirname, splitext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,15 +26,19 @@ from pipeline.runs.quarantine import Quarantine
 from pipeline.runs.results import unchanged
 from pipeline.runs.settings import Settings
 from pipeline.sources.fetch import source_token
-from pipeline.store import layout, storage
+from pipeline.store import layout, storage, timely
 from pipeline.store.address import is_s3
+from pipeline.store.local import local_path
+from pipeline.store.timely import within
 from schemas.errors import ClipFault
+from schemas.reasons import Reason
 from schemas.recipe_book import RecipeBook
 
 ACTIONS = ("run", "up_to_date", "quarantined", "refused", "held")
 SAMPLE = 20  # clips of each kind whose headers are read
 SAMPLE_OF_STORE = 3  # the same for sources in a store, which must be fetched whole
 KINDS = 24  # kinds of clips, by recipe and extension; further ones are counted together
+NO_ANSWER = "its disk does not answer. Check the disk, or mount it again."
 _PARALLEL = 16  # simultaneous requests
 
 
@@ -71,6 +75,7 @@ class RunPlan:
         self._published = set(storage.folders(layout.clips(out)))
         self._quarantine = Quarantine(self.settings)
         self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._answers: dict[str, bool] = {}  # whether the disk of a folder answers
         self._random = random.Random(0)  # fixed: the same manifest gives the same plan
 
     def add(self, rows: list[Clip]) -> Iterator[Decision]:
@@ -89,11 +94,26 @@ class RunPlan:
         clip = row.clip_id
         if held := embargo(row):
             return Decision(clip, "held", held.reason, held.sentence)
+        if not self._answered(row.source_uri):
+            return Decision(clip, "held", Reason.STORE_ERROR, f"{row.source_uri}: {NO_ANSWER}")
         if clip in self._published and unchanged(row, self.settings):
             return Decision(clip, "up_to_date")
         if why := self._quarantine.skipped(row):
             return Decision(clip, "quarantined", str(why["reason"]), str(why["sentence"]))
         return None
+
+    def _answered(self, uri: str) -> bool:
+        """Whether the disk of a source answers. Each folder is asked once, with a deadline."""
+        if is_s3(uri):
+            return True
+        folder = dirname(uri)
+        if folder not in self._answers:
+            try:
+                within(timely.START_SECONDS, local_path(folder).exists)
+                self._answers[folder] = True
+            except timely.TooSlow:
+                self._answers[folder] = False
+        return self._answers[folder]
 
     def _with_source(self, row: Clip, token: str | ClipFault) -> Decision:
         clip = row.clip_id

@@ -4,8 +4,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
+from models import colour_tensors
 from models.colour import PixelFormat
+from models.frame_state import Decoded, FrameState
 
 Size = tuple[int, int]
 
@@ -122,3 +125,33 @@ def test_the_quick_way_to_rgb_gives_the_same_picture(pix_fmt: str, color_range: 
     form = PixelFormat.of(pix_fmt, depth, 1, color_range, 16)
     exact = np.clip(np.rint(form.to_rgb(planes) * 255), 0, 255)
     assert np.abs(form.to_rgb8(planes) - exact).max() <= 2
+
+
+@pytest.mark.parametrize("monochrome", [False, True])
+@pytest.mark.parametrize(("name", "depth", "matrix", "range_", "luma", "chroma"), CASES)
+def test_tensors_convert_alike(
+    name: str, depth: int, matrix: int, range_: int, luma: Size, chroma: Size, monochrome: bool
+) -> None:
+    form, cpu = PixelFormat.of(name, depth, matrix, range_, luma[0]), torch.device("cpu")
+    planes = planes_of(depth, luma, chroma)
+    for plane in planes:
+        plane.flags.writeable = False  # as a decoder gives it
+    decoded = Decoded(planes, form, strength=0.7, monochrome=monochrome)
+    image = colour_tensors.picture(decoded, cpu)
+    assert np.abs(image.permute(1, 2, 0).numpy() - decoded.image).max() < 1e-5
+    same = colour_tensors.with_planes(
+        FrameState.of_planes(0, decoded), decoded, colour_tensors.to_land(decoded, image)
+    )
+    assert same.planes is not None and same.finite
+    for kept, source in zip(same.planes, planes, strict=True):
+        assert np.array_equal(kept, source) and kept.dtype == source.dtype
+    other = decoded.image + RNG.normal(0, 0.2, decoded.image.shape).astype(np.float32)
+    moved = torch.from_numpy(other).permute(2, 0, 1)
+    found = colour_tensors.with_planes(same, decoded, colour_tensors.to_land(decoded, moved))
+    assert found.planes is not None
+    for ours, theirs in zip(decoded.applied(other), found.planes, strict=True):
+        apart = np.abs(ours.astype(np.int64) - theirs)
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.01 and ours.dtype == theirs.dtype
+    moved[1, 3, 3] = np.nan
+    broken = colour_tensors.with_planes(same, decoded, colour_tensors.to_land(decoded, moved))
+    assert not broken.finite

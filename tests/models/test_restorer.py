@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.frame_state import Suspects
+from models.colour import PixelFormat
+from models.frame_state import Decoded, FrameState, Suspects
 from models.motion.alignment import SPAN
 from models.network import checkpoint
 from models.network.unet import RestorationNet
@@ -80,6 +81,53 @@ def test_tensors_restore_as_opencv_does(restorer: Restorer, tmp_path: Path) -> N
     part = by_tensors.stream(frames[1:], deflicker=False, first_index=1)
     for one, other in list(zip(part, whole[1:], strict=True))[reach:]:
         assert np.array_equal(one.image, other.image)
+
+
+def flickering(count: int) -> list[FrameState]:
+    """A view that pans and flickers, with a speck in every third frame, as planes of 4:2:0."""
+    pixels = PixelFormat.of("yuv420p", 8, 6, 1, 48)
+    gains = np.exp(np.random.default_rng(3).normal(0, 0.06, count))
+    states = []
+    for index, (image, gain) in enumerate(zip(view(count), gains, strict=True)):
+        luma = np.clip(np.rint(16 + 219 * gain * image[..., 0]), 0, 255).astype(np.uint8)
+        if index % 3 == 1:
+            luma[20:25, 30:34] = 235
+        grey = np.full((24, 32), 128, np.uint8)
+        states.append(FrameState.of_planes(index, Decoded((luma, grey, grey), pixels)))
+    return states
+
+
+@pytest.mark.parametrize("restorer", [False], indirect=True, ids=[""])
+def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
+    restorer: Restorer, tmp_path: Path
+) -> None:
+    """From planes to planes, with the exposure corrected and the grain kept."""
+    path = tmp_path / "micro.safetensors"
+    checkpoint.save(restorer.net, path, {})
+    by_tensors, count = Restorer(weights=path, device="cpu", tensors=True), CONTEXT + 4
+    given: dict[str, Any] = {"deflicker": True, "grain": 1.0}
+    one, other = (
+        list(which.run(iter(flickering(count)), **given)) for which in (restorer, by_tensors)
+    )
+    changed = []
+    for frame, ours, theirs in zip(flickering(count), one, other, strict=True):
+        assert ours.planes is not None and theirs.planes is not None and frame.decoded is not None
+        assert np.isnan(theirs.image).all() and theirs.image.shape == ours.image.shape
+        assert theirs.curve.gain == pytest.approx(ours.curve.gain, abs=0.02)
+        for here, there, source in zip(
+            ours.planes, theirs.planes, frame.decoded.planes, strict=True
+        ):
+            assert np.abs(here.astype(int) - there).mean() < 1
+            changed.append(np.abs(there.astype(int) - source).mean())
+    assert max(changed) > 3
+    read = iter(flickering(count)[1:])
+    part = list(by_tensors.run(read, wanted=range(CONTEXT + 1, count), **given))
+    assert len(part) == 3
+    for ours, theirs in zip(part, other[-3:], strict=True):
+        assert ours.planes is not None and theirs.planes is not None
+        assert ours.repairs == theirs.repairs and ours.curve == theirs.curve
+        for here, there in zip(ours.planes, theirs.planes, strict=True):
+            assert np.array_equal(here, there)
 
 
 @pytest.mark.parametrize("deflicker", [False, True])

@@ -109,7 +109,7 @@ def of_neighbours(trio: Trio, box: Box) -> Plane:
     The motion inside the box is that of its surroundings: flow across a defect has no match, and
     flow across a thing in motion could explain away a thing that is gone.
     """
-    window = grown(box, _margin(box), trio.here.shape)
+    window = grown(box, margin_of(box), trio.here.shape)
     inside = _inside(box, window)
     shape = trio.here[window].shape
     ring = _ring(inside, shape)
@@ -130,7 +130,7 @@ def smaller(first: Plane, second: Plane) -> Plane:
 
 def of_surroundings(plane: Plane, box: Box) -> Plane:
     """Signed departure (h, w) of a box from what lies beside it in the same frame."""
-    window = grown(box, _margin(box), plane.shape)
+    window = grown(box, margin_of(box), plane.shape)
     inside = _inside(box, window)
     around = _from_around(plane[window], inside, _sigma(box))
     departure: Plane = (plane[window] - around)[inside]
@@ -176,7 +176,8 @@ def _sigma(box: Box) -> float:
     return (min(box[2:]) / 2 + GUARD + RING) / 2
 
 
-def _margin(box: Box) -> int:
+def margin_of(box: Box) -> int:
+    """Pixels around a box that its measure looks at."""
     return GUARD + RING + int(2 * _sigma(box))
 
 

@@ -325,6 +325,20 @@ def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
     assert {reason for _, reason in of(list(find_suspects(states))[2])} == {why}
 
 
+@pytest.mark.parametrize(("dirty", "why"), [(True, "clear"), (False, "edge")])
+def test_in_dirty_film_what_reaches_deeper_than_a_shift_is_repaired(dirty: bool, why: str) -> None:
+    """A shift in the gate shows a strip, equally deep all along the edge."""
+    states = [frame(index, None, dust=dirt(index) if dirty else ()) for index in range(5)]
+    middle = states[2]
+    assert middle.differences is not None
+    for x, wide, deep in ((10, 6, 4), (60, 12, 30), (110, 6, 4), (140, 6, 4)):
+        middle.source[:deep, x : x + wide] = 0.8
+        middle.differences[:, :deep, x : x + wide] = 255 * 0.5
+    whys = {one.box[0]: one.why for one in list(find_suspects(states))[2].repairs if one.box[1] < 5}
+    assert {why for x, why in whys.items() if 50 < x < 70} == {why}
+    assert {why for x, why in whys.items() if not 50 < x < 70} == {"edge"}
+
+
 def test_the_ends_of_a_shot_are_judged_by_two_frames_on_one_side() -> None:
     places: tuple[Place, ...] = ((40, 28), None, None, None, (90, 28))
     states = decided(*places)

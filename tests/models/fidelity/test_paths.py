@@ -14,16 +14,20 @@ SIDE = 160
 Place = tuple[int, int]  # x, y of a square's corner
 
 
-def seen(*places: Place, side: int = 8, value: float = 0.8) -> Seen:
-    """A grey frame with squares, none of which its neighbours have."""
+def seen(*places: Place, side: int = 8, value: float = 0.8, repeats: int | None = None) -> Seen:
+    """A grey frame with squares, none of which its neighbours have.
+
+    It ``repeats`` the frame before (0) or after (1).
+    """
     plain = np.full((SIDE, SIDE, 3), 0.3, np.float32)
     source = plain.copy()
     for x, y in places:
         source[max(y, 0) : y + side, max(x, 0) : x + side] = value
     brighter = torch.from_numpy(255 * (source - plain)[..., 0])
-    return Seen.of(
-        FrameState(0, source, plain, differences=torch.stack([brighter, brighter]), noise=0.0)
-    )
+    differences = torch.stack([brighter, brighter])
+    if repeats is not None:
+        differences[repeats] = 0
+    return Seen.of(FrameState(0, source, plain, differences=differences, noise=0.0))
 
 
 def alarms(here: Seen, around: dict[int, Seen]) -> float:
@@ -33,6 +37,15 @@ def alarms(here: Seen, around: dict[int, Seen]) -> float:
 def test_a_straight_path_through_three_frames_is_found() -> None:
     here = seen((60, 60))
     assert alarms(here, {-1: seen((42, 52)), 1: seen((78, 68))}) < -1.5
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, None), (None, 1), (0, 1)])
+def test_a_path_goes_on_where_the_next_frame_is_repeated(
+    before: int | None, after: int | None
+) -> None:
+    """Nothing stands out of the same frame once more."""
+    around = {-1: seen((42, 52), repeats=before), 1: seen((78, 68), repeats=after)}
+    assert alarms(seen((60, 60)), around) < -1.5
 
 
 @pytest.mark.parametrize("side", [1, -1])

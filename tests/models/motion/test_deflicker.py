@@ -1,9 +1,12 @@
 """Flicker goes, motion and light stay, and shards see what the whole shot sees."""
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from models.frame_state import Curve, FrameState, number_frames
+from models.motion import exposure_tensors
 from models.motion.deflicker import (
     DEFLICKER_CONTEXT,
     DRIFT,
@@ -17,14 +20,60 @@ from models.motion.deflicker import (
     region_levels,
     small_luma,
 )
+from models.motion.exposure_tensors import TensorExposure
 from models.motion.flow import warp
+from models.motion.tensors import Tensors
 from tests.support.media.pictures import rng, texture
 
 RNG = np.random.default_rng(0)
+CPU = torch.device("cpu")
 
 
 def deflickered(images: list[np.ndarray]) -> list[FrameState]:
     return list(Deflicker().run(number_frames(images)))
+
+
+def test_tensors_measure_and_correct_alike(pan: list[np.ndarray]) -> None:
+    """Step by step, curve by curve, and the picture; and what is late does not matter."""
+    damaged = flickered(pan, 0.08)[:20]
+    ours = deflickered(damaged)
+    raised = Tensors(CPU).raised(number_frames(damaged))
+    theirs = list(Deflicker(TensorExposure(Tensors(CPU))).run(raised))
+    assert [frame.index for frame in ours] == [frame.index for frame in theirs]
+    assert np.ptp([frame.curve.gain for frame in ours]) > 0.1
+    for one, other in zip(ours, theirs, strict=True):
+        assert other.curve.gain == pytest.approx(one.curve.gain, abs=0.02)
+        assert other.curve.gamma == pytest.approx(one.curve.gamma, abs=0.02)
+        assert other.on_device is not None
+        image = one.curve(damaged[one.index])
+        same = other.curve(damaged[one.index])
+        picture = other.on_device.image.permute(1, 2, 0).numpy()
+        assert np.abs(picture - same).max() < 1e-5 and 255 * np.abs(picture - image).mean() < 1
+    early = TensorExposure(Tensors(CPU))
+    early.late = 0
+    raised = Tensors(CPU).raised(number_frames(damaged))
+    assert [f.curve for f in Deflicker(early).run(raised)] == [f.curve for f in theirs]
+
+
+def test_tensors_fit_a_step_as_the_cpu_does() -> None:
+    draw = np.random.default_rng(5)
+    x = draw.integers(0, 256, (40, 60)).astype(np.float32)
+    y = (1.1 * x**1.05 + draw.normal(0, 3, x.shape)).astype(np.float32)
+    matched = draw.random(x.shape) < 0.7
+    for few in (matched, matched & (draw.random(x.shape) < 0.02)):
+        a, log_b = exposure_tensors.fit_step(*(torch.from_numpy(p) for p in (x, y, few))).tolist()
+        assert (a, log_b) == pytest.approx(fit_step(x[few], y[few]), abs=1e-4)
+    assert fit_step(x[few], y[few]) == (0, 0) != fit_step(x[matched], y[matched])
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 65)])
+def test_tensors_see_the_same_luma(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(6).random((*size, 3)).astype(np.float32)
+    image = cv2.GaussianBlur(noise, (0, 0), 1)
+    ours, theirs = small_luma(image), exposure_tensors.small_luma(Tensors(CPU).picture(image))
+    assert ours.shape == theirs.shape
+    apart = np.abs(ours - theirs.numpy())[:-2, :-2]  # where a side is odd, its last lines differ
+    assert apart.max() <= 1 and apart.mean() < 0.02
 
 
 def flickered(frames: list[np.ndarray], sd: float) -> list[np.ndarray]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import transfer
+from models import colour_tensors, transfer
+from models.colour import PixelFormat
 from models.fidelity import (
     change_bound,
     damage_level,
@@ -20,8 +21,17 @@ from models.fidelity import (
     on_device,
     predicted_error,
 )
-from models.frame_state import FrameState, OnDevice, number_frames
-from models.motion import alignment, engine, engines, opencv, temporal_filter, tensor_flow, tensors
+from models.frame_state import Decoded, FrameState, OnDevice, number_frames
+from models.motion import (
+    alignment,
+    engine,
+    engines,
+    exposure_tensors,
+    opencv,
+    temporal_filter,
+    tensor_flow,
+    tensors,
+)
 from models.motion.alignment import SPAN, Aligner, FlowFrame
 from models.motion.engines import engine_of
 from models.motion.opencv import OPENCV
@@ -233,6 +243,8 @@ def test_a_gpu_without_room_leaves_motion_to_the_cpu(caplog: pytest.LogCaptureFi
 # Modules whose functions work on tensors of a device. Left out: what runs on the CPU alone.
 ON_DEVICE: dict[ModuleType, set[str]] = {
     tensor_flow: set(),
+    exposure_tensors: {"_landing", "known"},  # its inner function waits for the copy
+    colour_tensors: {"as_planes"},  # after `landed`
     tensors: {"lowered"},  # after `landed`
     alignment: set(),
     temporal_filter: set(),
@@ -287,6 +299,7 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
     """A window and a filtered picture of an engine, as in the stages, left on the device."""
     frames = [FlowFrame.of(which.picture(image), 1.5, which) for image in images]
     others = {k: frames[SPAN + k] for k in range(-SPAN, SPAN + 1) if k}
+    decoded = Decoded((np.zeros((88, 112), np.uint8),) * 3, PixelFormat.of("gbrp", 8, 0, 2, 88))
     lacking = np.zeros(images[0].shape[:2], bool)
     lacking[20:26, 30:34] = lacking[60:64, 80:90] = True
     places = on_device.Places(lacking, FrameState.read(0, images[0]))
@@ -304,6 +317,11 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         raw = 255 * (window.frames[:1] - window.frames[1:3]).mean(1)
         on_device.Beside.of(window.frames[0], window.frames[1], raw)
         places.patched(OnDevice(window.frames[0], window.frames[1]))
+        colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device))
+        exposure = exposure_tensors.TensorExposure(which)
+        seen = [exposure.seen(frame) for frame in which.raised(number_frames(images[:2]))]
+        levels = [one.quantiles for one in seen]
+        exposure.step(*seen, levels, levels)
 
 
 def test_no_value_of_a_tensor_comes_to_the_host(pictures: list[np.ndarray]) -> None:

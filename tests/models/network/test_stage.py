@@ -16,7 +16,8 @@ from models.frame_state import FrameState, number_frames
 from models.motion.engine import Engine
 from models.motion.engines import engine_of
 from models.motion.windows import align_windows
-from models.network.stage import NetworkStage
+from models.network.stage import NetworkStage, restore_window
+from models.network.tiling import whole_frame
 from models.network.unet import RestorationNet
 from tests.support.media.scenes import scene
 from tests.support.networks import randomised
@@ -102,6 +103,29 @@ def test_a_device_restores_the_whole_frame_and_finds_the_same_places(
         assert other.on_device is not None and other.on_device.neighbours is not None
         for moved in (change_in(one), change_in(other)):
             assert np.abs(moved).max() > 5 if one.places else np.abs(moved).max() < 0.5
+
+
+def test_a_whole_frame_is_restored_alike_by_a_function_of_its_own(net: RestorationNet) -> None:
+    """As a graph replays it: without places, on the first rung; frames of any sides."""
+    window = still_view(tensors=True)[0].window
+    assert window is not None
+    small = window._replace(frames=window.frames[..., :75, :90], trust=window.trust[..., :75, :90])
+    runs: list[int] = []
+
+    def whole(*given: torch.Tensor) -> torch.Tensor:
+        runs.append(1)
+        return whole_frame(net, *given)
+
+    plain, graphed = NetworkStage(net, 1), NetworkStage(net, 1, whole=whole)
+    one, other = (stage.restore(stage.ladder(small), small, 3) for stage in (plain, graphed))
+    assert runs == [1]
+    for ours, theirs in zip(one, other, strict=True):
+        assert torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+    given: dict[str, Any] = {"steps": 1, "seed": 3, "whole": whole}
+    restore_window(net, small.frames, small.trust, side=32, **given)
+    restore_window(net, small.frames, small.trust, places=(), **given)
+    restore_window(net, small.frames, small.trust, **given | {"steps": 2})
+    assert runs == [1]
 
 
 def test_places_are_restored_in_smaller_tiles_when_memory_runs_out(

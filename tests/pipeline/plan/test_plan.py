@@ -7,6 +7,7 @@ import os
 import pstats
 import subprocess
 import sys
+import threading
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from pipeline.plan.plan import RunPlan
 from pipeline.runs.order import embargo, in_order
 from pipeline.runs.results import unchanged
 from pipeline.sources.manifest import opened_manifest, stream_manifest
-from pipeline.store import local, storage
+from pipeline.store import local, storage, timely
 from schemas.errors import ArchiveError
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -100,6 +101,37 @@ def test_every_clip_has_one_action_and_nothing_is_written(
         "reading the headers of 2 of 2 clips",
         f"loading the model {Recipe().model} for a trial",
     ]
+
+
+@pytest.mark.timeout(60)
+def test_a_disk_that_hangs_holds_its_clips_and_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung, answers, asked = tmp_path / "hung", threading.Event(), []
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "sound" / "reel.mkv").write_bytes(b"x")
+    sound = os.stat
+
+    def stat(path: Any, **more: Any) -> os.stat_result:
+        if hung in (Path(path), *Path(path).parents):
+            asked.append(str(path))
+            answers.wait()
+        return sound(path, **more)
+
+    rows = [ManifestClip(f"{n}", str(hung / f"{n}.mkv")) for n in range(3)]
+    rows.append(ManifestClip("sound", str(tmp_path / "sound" / "reel.mkv")))
+    work = RunPlan(str(tmp_path / "out"), RecipeBook(Recipe()))
+    monkeypatch.setattr(timely, "START_SECONDS", 0.2)
+    monkeypatch.setattr(os, "stat", stat)
+    try:
+        decisions = list(work.add(rows))
+    finally:
+        answers.set()
+    assert [(d.action, d.reason) for d in decisions] == [
+        *[("held", Reason.STORE_ERROR)] * 3,
+        ("run", None),
+    ]
+    assert "does not answer" in str(decisions[0].sentence) and asked == [str(hung)]
 
 
 def test_submit_dry_run_is_the_plan(tmp_path: Path, no_writes: list[str]) -> None:
