@@ -9,9 +9,11 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from models.frame_state import Rung
+from models.frame_state import FrameState, Rung
 
 T = TypeVar("T")
+
+GPU_FRAMES = 2  # restored frames that may wait for their evidence
 
 STAGES = ("decode", "wait", "model", "encode")  # wait: the model waits for decoded frames
 
@@ -55,6 +57,14 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T]:
             raise maker.error
     finally:
         maker.stop()
+
+
+def beside_gpu(stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
+    """The frames of a stage of `models.restorer`; those before the evidence are made in a thread.
+
+    So the GPU is given work while the CPU judges earlier frames.
+    """
+    return ahead(frames, GPU_FRAMES) if stage == "network" else frames
 
 
 class _Ahead(threading.Thread, Generic[T]):

@@ -18,7 +18,7 @@ import numpy as np
 
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState
-from models.restorer import CONTEXT, Restored, Restorer, limit_threads
+from models.restorer import CONTEXT, Restored, Restorer, limit_threads, unwatched
 from models.transfer import GpuSilent
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Planes, Probe
@@ -32,7 +32,7 @@ from pipeline.lines import Lines
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.plan.memory import tiles_within
-from pipeline.prefetch import Tally, ahead, timed
+from pipeline.prefetch import Tally, ahead, beside_gpu, timed
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
@@ -240,6 +240,7 @@ class ShardRestorer:
             side=self._side,
             accepted=lines.accepted,
             scratches=lines.scratches,
+            watch=beside_gpu if self.on_gpu else unwatched,
         )
         for restored in stream:
             planes = cast(Planes, restored.payload)

@@ -12,7 +12,6 @@ import os
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.evaluate.nvml import Busy
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState, Image
 from models.network.timing import (
@@ -35,13 +35,13 @@ from models.network.timing import (
     network_seconds,
     peak_mib,
     settled,
-    utilization,
+    uuid_of,
 )
 from models.restorer import Restorer, unwatched
 from pipeline.clip.frames import Planes, Probe
 from pipeline.media.rgb import read_planes, write_rgb
 from pipeline.media.segments import SegmentWriter
-from pipeline.prefetch import ahead
+from pipeline.prefetch import ahead, beside_gpu
 
 QUEUE_FRAMES = 8  # as in a run
 FPS = Fraction(25)
@@ -52,11 +52,10 @@ ALIKE, ALIKE_ENGINES = 0.5, 2.0
 APART = 2.0  # code values by which a pixel counts as different
 PERIOD = 64  # frames after which the pan begins anew
 SLICES, GRAIN = 16, 1.0  # as in a run
-SAMPLED = 0.1  # seconds between two looks at how busy a GPU is
 
 COLUMNS = (
     "through", "restore", "network", "decode", "encode", "of_slowest", "core_seconds", "busy",
-    "gpu_mib", "memory_mib",
+    "joules", "gpu_mib", "memory_mib",
 )  # fmt: skip
 
 
@@ -93,9 +92,11 @@ class Rates:
     of_slowest: float  # through, as a share of the slowest of decode, restore and encode alone
     core_seconds: float  # of the CPU, for a frame through
     busy: float | None  # share of the time in which the GPU worked, while frames went through
+    joules: float | None  # of the GPU, for a frame through
     gpu_mib: float | None  # most that tensors held
     memory_mib: float  # most memory of the process so far
     stages_ms: dict[str, float] = field(default_factory=dict)  # one after the other
+    host_ms: dict[str, float] = field(default_factory=dict)  # of these, until the CPU was free
     motion_ms: dict[str, float] = field(default_factory=dict)  # of one operation
 
 
@@ -150,27 +151,6 @@ def _apart(
     }
 
 
-class _Busy(threading.Thread):
-    """Looks at how busy a GPU is until it is stopped."""
-
-    def __init__(self, restorer: Restorer) -> None:
-        super().__init__(daemon=True)
-        self._device, self._over = restorer.device, threading.Event()
-        self.seen: list[float] = []
-
-    def run(self) -> None:
-        while not self._over.wait(SAMPLED):
-            if (share := utilization(self._device)) is None:
-                return
-            self.seen.append(share)
-
-    def stop(self) -> float | None:
-        """The mean share of the time in which the GPU worked; None if it is not known."""
-        self._over.set()
-        self.join()
-        return round(sum(self.seen) / len(self.seen), 3) if self.seen else None
-
-
 @contextmanager
 def clip_of(width: int, height: int, check: Check) -> Iterator[Path]:
     """A drawn FFV1 clip of 8 bits, 4:2:0, of PERIOD frames at most; gone afterwards."""
@@ -196,7 +176,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     net, device, height, width = restorer.net, restorer.device, probe.height, probe.width
     list(_planes(islice(read_planes(path), 2), restorer, probe))  # the first frames cost more
     peak_mib(device)
-    busy = _Busy(restorer)
+    busy = Busy(uuid_of(device))
     busy.start()
     cpu, started = time.process_time(), settled(device)
     entering = ahead(_until(check, _again(path, threads)), QUEUE_FRAMES)
@@ -204,7 +184,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     count = encode(leaving, path, probe, threads)
     through = count / (settled(device) - started)
     core_seconds = (time.process_time() - cpu) / count
-    share, peak = busy.stop(), peak_mib(device)
+    (share, joules), peak = busy.stop(), peak_mib(device)
     held = list(islice(read_planes(path, threads), count))
     alone = {
         "decode": _rate(list(read_planes(path, threads)) for _ in range(1)),
@@ -223,9 +203,11 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         of_slowest=round(through / min(alone.values()), 3),
         core_seconds=round(core_seconds, 4),
         busy=share,
+        joules=None if joules is None else round(joules / count, 3),
         gpu_mib=peak,
         memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         stages_ms=clock.milliseconds(),
+        host_ms=clock.host_milliseconds(),
         motion_ms=motion_milliseconds(
             restorer.engine, restorer.flow, height, width, device, check.repeated
         ),
@@ -268,7 +250,8 @@ def _planes(
     states = (
         FrameState.of_planes(index, Decoded(planes, pixels)) for index, planes in enumerate(frames)
     )
-    watch = clock.watch if clock else unwatched
+    together = beside_gpu if restorer.device.type != "cpu" else unwatched
+    watch = clock.watch if clock else together
     for restored in restorer.run(states, deflicker=deflicker, grain=GRAIN, watch=watch):
         assert restored.planes is not None  # it came as planes
         yield restored.planes
@@ -326,10 +309,12 @@ def table(made: dict[str, Any]) -> str:
         size = f"{row['width']}x{row['height']}"
         lines.append(f"| {row['size']} | {size} | {row['frames']} | {values} |")
     lines += ["", "Milliseconds of a frame: stages one after the other, then one operation.", ""]
-    lines += ["| model | picture | part | ms |", "|---|---|---|--:|"]
+    lines += ["| model | picture | part | ms | until the CPU is free |", "|---|---|---|--:|--:|"]
     for row in made["rates"]:
         for name, value in (*row["stages_ms"].items(), *row["motion_ms"].items()):
-            lines.append(f"| {row['size']} | {row['width']}x{row['height']} | {name} | {value} |")
+            host = row["host_ms"].get(name, "-")
+            size = f"{row['width']}x{row['height']}"
+            lines.append(f"| {row['size']} | {size} | {name} | {value} | {host} |")
     return "\n".join(lines)
 
 

@@ -24,7 +24,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from jobs.evaluate import memory
-memory.child(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+memory.child(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "tensors")
 """
 
 
@@ -36,22 +36,32 @@ class Case(NamedTuple):
     height: int
     frames: int
     side: int  # of the tiles in pixels; 0 is the whole frame
+    tensors: bool = False  # motion is followed by tensors, as on a GPU
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """`fast 3840x2160 24 512`. Raises BadParameter for another form."""
+        """`fast 3840x2160 24 512`, and `tensors` behind it. Raises BadParameter for another
+        form.
+        """
         try:
-            model, size, frames, side = text.split()
+            model, size, frames, side, *engine = text.split()
+            if engine not in ([], ["tensors"]):
+                raise ValueError
             width, height = size.split("x")
-            return cls(model, int(width), int(height), int(frames), int(side))
+            return cls(model, int(width), int(height), int(frames), int(side), bool(engine))
         except ValueError as error:
-            raise typer.BadParameter(f"{text!r}: write MODEL WxH FRAMES SIDE") from error
+            raise typer.BadParameter(f"{text!r}: write MODEL WxH FRAMES SIDE [tensors]") from error
 
 
-USUAL = ("fast 3840x2160 24 512", "fast 64x48 10000 0")
+USUAL = (
+    "fast 3840x2160 24 512",
+    "fast 64x48 10000 0",
+    "fast 64x48 300 0 tensors",
+    "fast 64x48 3000 0 tensors",
+)
 
 
-def child(folder: Path, model: str, side: int) -> None:
+def child(folder: Path, model: str, side: int, tensors: bool) -> None:
     """Survey the clip of the folder, or restore it from its survey. Prints the peak in MiB."""
     from pipeline.clip.clip import Clip
     from pipeline.clip.survey import Survey
@@ -63,16 +73,17 @@ def child(folder: Path, model: str, side: int) -> None:
         survey = survey_clip(Clip("clip0", str(source)), Recipe(clean="restore"), folder / "cache")
         file.write_bytes(survey.to_json())
     else:
-        _restore(source, Survey.from_json(file.read_bytes()), model, side)
+        _restore(source, Survey.from_json(file.read_bytes()), model, side, tensors)
     status = Path("/proc/self/status").read_text()
     typer.echo(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
-def _restore(source: Path, survey: object, model: str, side: int) -> None:
+def _restore(source: Path, survey: object, model: str, side: int, tensors: bool) -> None:
     """Restore every shard, in tiles of this side from the start."""
     from typing import Any, cast
 
     from models.network import memory
+    from models.restorer import Restorer
     from pipeline.clip.shards import plan_shards
     from pipeline.restore import ShardRestorer
     from schemas.recipe import Recipe
@@ -86,15 +97,16 @@ def _restore(source: Path, survey: object, model: str, side: int) -> None:
     if side:
         setattr(memory.Ladder, "__init__", in_tiles)  # noqa: B010 - its type is that of the real one
     recipe, found = Recipe(model=cast(Any, model), clean="restore"), cast(Any, survey)
-    restorer = ShardRestorer(recipe, 1)
+    restorer = ShardRestorer(recipe, 1, Restorer(model, device="cpu", tensors=tensors))
     for shard in plan_shards(found.shots, recipe.shard_frames):
         restorer.restore(source, found, shard, source.with_name("out.mkv"))
 
 
-def peak_mib(folder: Path, model: str, side: int = 0) -> float:
+def peak_mib(folder: Path, model: str, side: int = 0, tensors: bool = False) -> float:
     """The peak memory in MiB of a process that surveys (without a model) or restores the clip."""
+    engine = "tensors" if tensors else "opencv"
     ran = subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder), model, str(side)],
+        [sys.executable, "-c", CHILD, str(folder), model, str(side), engine],
         check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     return float(ran.stdout.split()[-1])
@@ -102,7 +114,8 @@ def peak_mib(folder: Path, model: str, side: int = 0) -> float:
 
 def main(
     case: Annotated[
-        list[str] | None, typer.Option(help="MODEL WxH FRAMES SIDE; side 0 is the whole frame.")
+        list[str] | None,
+        typer.Option(help="MODEL WxH FRAMES SIDE [tensors]; side 0 is the whole frame."),
     ] = None,
 ) -> None:
     """Restore drawn clips, and print the peak memory beside the predicted."""
@@ -114,9 +127,10 @@ def main(
             folder = Path(temp)
             write_clips(folder, 1, one.frames, one.width, one.height)
             survey = peak_mib(folder, "")
-            worker = peak_mib(folder, one.model, one.side)
+            worker = peak_mib(folder, one.model, one.side, one.tensors)
         need = predicted(one.model, one.width, one.height, one.side) / MIB
         tiles = f", tiles of {one.side}" if one.side else ""
+        tiles += ", by tensors" if one.tensors else ""
         typer.echo(
             f"| `{one.model}`, {one.frames} frames of {one.width}x{one.height}{tiles} | "
             f"{survey:.0f} | {worker:.0f} | {need:.0f} | {worker / need:.2f} |"

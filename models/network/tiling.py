@@ -91,8 +91,9 @@ def restore_in_tiles(
 
 def whole_frame(net: RestorationNet, window: Tensor, trust: Tensor, levels: Tensor) -> Tensor:
     """The planes (6, H, W) of a padded frame, in one step."""
-    with half(window.device), torch.inference_mode():
-        return _planes(net.restore(window, trust, 1, 0.0, 0, levels))
+    with half(window.device):
+        found = net.restore(window, trust, 1, 0.0, 0, levels)
+    return _planes(found)
 
 
 def _planes(found: NetworkOutput) -> Tensor:

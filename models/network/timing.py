@@ -56,14 +56,16 @@ def peak_mib(device: torch.device) -> float | None:
     return round(peak, 1)
 
 
-def utilization(device: torch.device) -> float | None:
-    """Share of the last moment in which a GPU worked, in [0, 1]; None if it cannot be read."""
+def uuid_of(device: torch.device) -> str | None:
+    """The UUID by which the driver knows a GPU; None for a CPU."""
     if device.type != "cuda":
         return None
-    try:
-        return torch.cuda.utilization(device) / 100
-    except (ImportError, RuntimeError):  # without NVIDIA's library for it
-        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def asked() -> float:
+    """The time in seconds, whatever the device still does."""
+    return time.perf_counter()
 
 
 class StepTimer:
@@ -96,11 +98,16 @@ class StepTimer:
 
 
 class StageClock:
-    """Milliseconds of each stage, one after the other: the device is waited for at every frame."""
+    """Milliseconds of each stage, one after the other: the device is waited for at every frame.
+
+    Of a stage's time, `host` is until the CPU had asked the device for all of it. On a CPU that is
+    all.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._seconds: dict[str, float] = {}
+        self._host: dict[str, float] = {}
         self._frames: dict[str, int] = {}
         self._inner: list[float] = []  # seconds of the stages before, for every stage at work
 
@@ -110,8 +117,11 @@ class StageClock:
             started = settled(self._device)
             self._inner.append(0.0)
             frame = next(frames, None)
+            host = asked() - started
             taken = settled(self._device) - started
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + taken - self._inner.pop()
+            inner = self._inner.pop()
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + taken - inner
+            self._host[stage] = self._host.get(stage, 0.0) + host - inner
             if self._inner:
                 self._inner[-1] += taken
             if frame is None:
@@ -121,9 +131,16 @@ class StageClock:
 
     def milliseconds(self) -> dict[str, float]:
         """For each stage, of one frame, in the order of the stages."""
+        return self._of_a_frame(self._seconds)
+
+    def host_milliseconds(self) -> dict[str, float]:
+        """The same, until the CPU had asked for it."""
+        return self._of_a_frame(self._host)
+
+    def _of_a_frame(self, seconds: dict[str, float]) -> dict[str, float]:
         return {
-            stage: round(1000 * seconds / max(self._frames.get(stage, 0), 1), 2)
-            for stage, seconds in self._seconds.items()
+            stage: round(1000 * taken / max(self._frames.get(stage, 0), 1), 2)
+            for stage, taken in seconds.items()
         }
 
 

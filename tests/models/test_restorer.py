@@ -16,6 +16,7 @@ from models.motion.alignment import SPAN
 from models.network import checkpoint
 from models.network.unet import RestorationNet
 from models.restorer import CONTEXT, NETWORK_REACH, Restorer
+from pipeline.prefetch import beside_gpu
 from tests.support.media.scenes import scene
 from tests.support.networks import randomised
 
@@ -120,7 +121,7 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
             assert np.abs(here.astype(int) - there).mean() < 1
             changed.append(np.abs(there.astype(int) - source).mean())
     assert max(changed) > 3
-    read = iter(flickering(count)[1:])
+    read, given = iter(flickering(count)[1:]), given | {"watch": beside_gpu}  # with a thread
     part = list(by_tensors.run(read, wanted=range(CONTEXT + 1, count), **given))
     assert len(part) == 3
     for ours, theirs in zip(part, other[-3:], strict=True):

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from jobs.evaluate.gpu_check import COLUMNS, PERIOD, Rates, drawn, table
+from jobs.evaluate.nvml import Gpu
 from models.frame_state import FrameState
 from models.network import timing
 from pipeline.media.rgb import read_planes, write_rgb
@@ -82,8 +83,17 @@ def test_everything_is_measured_on_a_bare_machine(made: tuple[dict[str, Any], st
     assert set(row) == {column.name for column in fields(Rates)}
     for name in ("through", "restore", "network", "decode", "encode", "core_seconds"):
         assert row[name] > 0
-    assert row["busy"] is None and row["gpu_mib"] is None and row["frames"] == 2
-    assert {"colour", "alignment", "network", "evidence", "change bound"} <= set(row["stages_ms"])
+    assert row["busy"] is row["joules"] is row["gpu_mib"] is None and row["frames"] == 2
+    assert row["host_ms"].keys() == row["stages_ms"].keys()
+    assert {
+        "colour",
+        "deflicker",
+        "alignment",
+        "network",
+        "evidence",
+        "change bound",
+        "planes",
+    } <= set(row["stages_ms"])
     assert min(row["stages_ms"].values()) >= 0 and min(row["motion_ms"].values()) > 0
     (found,) = report["pictures"].values()
     assert 0 < found["mean"] < found["largest"]
@@ -113,22 +123,60 @@ def test_planes_are_those_that_were_written(tmp_path: Path) -> None:
 
 
 def test_a_stage_has_its_own_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that is set by hand: 20 ms a frame in the first stage, 5 in the second."""
+    """By a clock that is set by hand: 20 ms a frame in the first stage, 5 in the second. The device
+    takes a millisecond more, once it is asked for all.
+    """
     now = [0.0]
-    monkeypatch.setattr(timing, "settled", lambda device: now[0])
+
+    def settled(device: torch.device) -> float:
+        now[0] += 0.001 if asked else 0.0
+        asked.clear()
+        return now[0]
+
+    asked: list[int] = []
+    monkeypatch.setattr(timing, "settled", settled)
+    monkeypatch.setattr(timing, "asked", lambda: now[0])
     clock = timing.StageClock(torch.device("cpu"))
 
     def taking(frames: Iterable[FrameState], seconds: float) -> Iterator[FrameState]:
         for frame in frames:
             now[0] += seconds
+            asked.append(1)
             yield frame
 
     read = (FrameState.read(k, np.zeros((4, 4, 3), np.float32)) for k in range(3))
     first = clock.watch("first", taking(read, 0.02))
     assert len(list(clock.watch("second", taking(first, 0.005)))) == 3
-    assert clock.milliseconds() == {"first": 20.0, "second": 5.0}
+    assert clock.milliseconds() == {"first": 21.0, "second": 6.0}
+    assert clock.host_milliseconds() == {"first": 20.0, "second": 5.0}
 
 
 def test_a_cpu_has_no_figures_of_a_gpu() -> None:
     device = torch.device("cpu")
-    assert timing.peak_mib(device) is None and timing.utilization(device) is None
+    assert timing.peak_mib(device) is None and timing.uuid_of(device) is None
+
+
+class Library:
+    """NVIDIA's library, as far as it is asked: of one GPU, half busy, that took 1,500 J."""
+
+    def nvmlInit_v2(self) -> int:
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: Any) -> int:
+        return 0 if uuid == b"GPU-1" else 6
+
+    def nvmlDeviceGetUtilizationRates(self, handle: Any, rates: Any) -> int:
+        rates._obj.gpu = 50
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any, energy: Any) -> int:
+        energy._obj.value = 1_500_000
+        return 0
+
+
+def test_a_gpu_tells_its_energy_and_how_busy_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu.of("GPU-1", Library())
+    assert gpu is not None and (gpu.busy(), gpu.joules()) == (0.5, 1500.0)
+    assert Gpu.of("GPU-2", Library()) is None
+    monkeypatch.setattr("jobs.evaluate.nvml.LIBRARY", "no-such-library.so")
+    assert Gpu.of("GPU-1") is None

@@ -114,7 +114,9 @@ def test_a_whole_frame_is_restored_alike_by_a_function_of_its_own(net: Restorati
 
     def whole(*given: torch.Tensor) -> torch.Tensor:
         runs.append(1)
-        return whole_frame(net, *given)
+        found = whole_frame(net, *given)
+        assert not found.is_inference()  # a graph writes to its memory again
+        return found
 
     plain, graphed = NetworkStage(net, 1), NetworkStage(net, 1, whole=whole)
     one, other = (stage.restore(stage.ladder(small), small, 3) for stage in (plain, graphed))
