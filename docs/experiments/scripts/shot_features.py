@@ -2,8 +2,8 @@
 
 Run: python docs/experiments/scripts/shot_features.py BANKS OUT --sequences N [--part K OF]
 
-BANKS is the folder `bank` of a training (`archive-restore train`). The shipped network stays as it
-is, so its features are made once. OUT gets one array a field, N sequences of `FRAMES` frames.
+BANKS is the folder `bank` of a training (`archive-restore train`). The shipped network is not
+trained on, so its features are made once. OUT gets one array a field, N sequences of `FRAMES` frames.
 """
 
 import os
