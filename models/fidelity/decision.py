@@ -42,8 +42,10 @@ class Limits(NamedTuple):
     dirty_path: float = -2.7
     swarm: float = 0.2  # share of the strong regions on a path from which all may be things
     swarm_least: int = 2  # regions on a path
-    # In dirty film: times deeper than others, from which a region is not of a shift in the gate
+    # In dirty film: times deeper than others, and log odds, from which a region is not of a shift
+    # in the gate.
     deep: float = 3.0
+    deep_from: float = 1.0
     # Step of an upright edge over how far an upright region stands out, from which it is of it.
     structure: float = 2.0
 
@@ -115,7 +117,9 @@ def _of_the_shift(deeper: float | None, odds: float, dirty: bool, limits: Limits
     A shift shows a strip, equally deep all along the edge. In dirty film, a likely defect that
     reaches much further into the picture is dirt.
     """
-    return deeper is not None and not (dirty and deeper >= limits.deep and odds > 0)
+    if deeper is None:
+        return False
+    return not (dirty and deeper >= limits.deep and odds >= limits.deep_from)
 
 
 def has_path(region: Region, odds: float, limits: Limits) -> bool:

@@ -60,6 +60,7 @@ LOOSEST = Limits(
     swarm=NEVER,
     structure=NEVER,
     deep=0.0,
+    deep_from=LEAST_ODDS,
 )
 AROUND = 24  # pixels around a place, beside what its measure needs and how far its motion goes
 

@@ -2,20 +2,25 @@
 
 `python -m jobs.evaluate.real.thresholds RECORDED [GAIN [LIMIT ...]]` reads the films that
 `recorded.py` wrote. For each film it chooses the limits on the labels of the other films, and
-judges this film by them. It prints both shares by film and over all, and what was chosen.
+judges this film by them. It prints both shares by film and over all, and what was chosen, twice:
 
-The choice begins with the shipped limits. Each limit in turn takes the value of GRID with which the
-most places are as they should be: defects repaired, real things whole. It moves only if that gains
-GAIN places (3), and never so that more than MOST_HARMED of the real things are harmed. With a LIMIT
-named, the others stay.
+- Drawn: of DRAWN sets of limits, drawn from GRID, the one with which the most places of the other
+  films are as they should be: defects repaired, real things whole. The shipped limits take no part.
+- Moved: the choice begins with the shipped limits. Each limit in turn takes its best value in GRID,
+  but only if that gains GAIN places (3).
+
+At most MOST_HARMED of the real things of the other films may be harmed. With a LIMIT named, the
+others stay as shipped.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
+
+import numpy as np
 
 from jobs.console import output
 from jobs.evaluate.real.recorded import Recorded, read
@@ -28,6 +33,7 @@ MOST_HARMED = 0.02  # of the real things of the films that the limits are chosen
 TOO_MANY = 1000  # places that one harmed place too many costs
 LEAST_GAIN = 3  # places: fewer are chance
 ROUNDS = 4  # at most, through all limits
+DRAWN = 500  # sets of limits
 GRID: Mapping[str, Sequence[float]] = {
     "defect_from": (-1.2, -1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4),
     "path_below": (-3.0, -2.6, -2.2, -1.8, -1.4, -1.0, -0.6),
@@ -108,6 +114,21 @@ def count(film: Recorded, limits: Limits) -> Count:
     return total
 
 
+def draw(free: Sequence[str], count: int = DRAWN) -> list[Limits]:
+    """Sets of limits, each with the ``free`` ones drawn from GRID."""
+    rng = np.random.default_rng(1)
+    drawn = [
+        {name: GRID[name][int(rng.integers(len(GRID[name])))] for name in free}
+        for _ in range(count)
+    ]
+    return [Limits(**(SHIPPED._asdict() | values)) for values in drawn]
+
+
+def best(judged: Judged, names: Sequence[str], sets: Sequence[Limits]) -> Limits:
+    """Choose the set of limits that suits some films best."""
+    return max(sets, key=lambda one: judged.over(names, one).score)
+
+
 def choose(judged: Judged, names: Sequence[str], gain: int, free: Sequence[str]) -> Limits:
     """Choose the ``free`` limits on some films, one after the other, until none moves."""
     limits = SHIPPED
@@ -115,9 +136,9 @@ def choose(judged: Judged, names: Sequence[str], gain: int, free: Sequence[str])
         before = limits
         for name in free:
             tried = [Limits(**(limits._asdict() | {name: value})) for value in GRID[name]]
-            best = max(tried, key=lambda one: judged.over(names, one).score)
-            if judged.over(names, best).score >= judged.over(names, limits).score + gain:
-                limits = best
+            one = best(judged, names, tried)
+            if judged.over(names, one).score >= judged.over(names, limits).score + gain:
+                limits = one
         if limits == before:
             break
     return limits
@@ -127,17 +148,22 @@ def main(recorded: Path, gain: int = LEAST_GAIN, free: Sequence[str] = ()) -> No
     """Raises ArchiveError for an unknown limit."""
     if unknown := [name for name in free if name not in GRID]:
         raise ArchiveError(f"no limit: {', '.join(unknown)}; known are {', '.join(GRID)}")
-    films = read(recorded)
+    films, free = read(recorded), free or [*GRID]
+    judged, sets = Judged(films), draw(free)
     names = [film.name for film in films]
-    judged = Judged(films)
-    output.say("| film | repaired | share | harmed | share | limits that moved |")
-    output.say("|---|--:|--:|--:|--:|---|")
-    total = Count()
-    for name in names:
-        limits = choose(judged, [one for one in names if one != name], gain, free or [*GRID])
-        total += judged.of(name, limits)
-        output.say(f"{judged.of(name, limits).row(name)} {_changed(limits)} |")
-    output.say(f"{total.row('all, by the limits of the others')} |")
+    ways: Mapping[str, Callable[[Sequence[str]], Limits]] = {
+        "drawn": lambda others: best(judged, others, sets),
+        "moved": lambda others: choose(judged, others, gain, free),
+    }
+    for way, chosen in ways.items():
+        output.say(f"| film, limits {way} on the others | repaired | share | harmed | share | |")
+        output.say("|---|--:|--:|--:|--:|---|")
+        total = Count()
+        for name in names:
+            limits = chosen([one for one in names if one != name])
+            total += judged.of(name, limits)
+            output.say(f"{judged.of(name, limits).row(name)} {_changed(limits)} |")
+        output.say(f"{total.row('all')} |")
     output.say(f"{judged.over(names, SHIPPED).row('all, by the shipped limits')} |")
 
 
