@@ -58,8 +58,8 @@ from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
 CONTEXT = DEFLICKER_CONTEXT + SPAN + NETWORK_REACH  # frames each side that a shard depends on
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from <malloc.h>
-KEPT_BUFFER, KEPT_TOTAL = 32 << 20, 1 << 30  # bytes; 32 MiB is the most glibc takes for a buffer
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from <malloc.h>
+KEPT = 1 << 30  # bytes
 
 
 # Passes on the frames of a stage, given the stage's name.
@@ -127,12 +127,13 @@ def keep_freed_memory() -> None:
     """Have this process keep the memory that a frame frees for the next one.
 
     Otherwise glibc returns large buffers to the kernel and faults them in again page by page. This
-    takes a tenth of the time of a frame of 1280x720 (mallopt(3);
-    docs/experiments/2026-11-28-freed-memory.md). Does nothing under another C library.
+    takes a tenth of the time of a frame (mallopt(3); docs/experiments/2026-11-28-freed-memory.md).
+    A buffer above 32 MiB is kept only if none has a mapping of its own: the window of a frame of
+    1920x1080 has 119 MiB. Does nothing under another C library.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_MMAP_THRESHOLD, KEPT_BUFFER)
-        mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 class Restorer:

@@ -31,6 +31,7 @@ LEAST_CELLS = {1: 4, 4: 1}  # cells of a region that is compared
 NEAREST = 0.5  # cells: no region is closer to a path than this
 TESTS = len(PEAK_SHARES) * len(AREA_RATIOS) * len(SCALES)
 NO_PATH = 2.0  # log10 of the false alarms where no two regions are like this one
+MOST_SHORT = 65535  # labels of 16 bits
 GROWN = 12  # cells around a region within which its coarse form is looked for
 
 
@@ -127,38 +128,33 @@ def _alarms(pairs: int, apart: float, radius: float) -> float:
 def _like(
     form: _Form, components: Components, ratio: float, reach: float
 ) -> NDArray[np.complex128]:
-    """Displacements (N,) of the components that have the form's sign and about its area."""
+    """Displacements (N,) of the components that have about the form's area."""
     away = components.centre - form.centre
     largest = form.area * ratio * (CUT_OFF if form.cut_off else 1)
-    fits = (components.sign == form.sign) & (np.abs(away) <= reach)
-    fits &= (components.area >= form.area / ratio - 1) & (components.area <= largest + 1)
+    fits = (components.area >= form.area / ratio - 1) & (components.area <= largest + 1)
+    fits &= np.abs(away) <= reach
     return away[fits]
 
 
 def _components(frame: Seen, form: _Form, side: int) -> Components:
-    """What differs from the earlier (0) or later (1) neighbour at the form's level, cached.
+    """What differs from the earlier (0) or later (1) neighbour as the form does, cached.
 
     Nothing differs from a neighbour that is the same frame once more; then from the other one.
     """
     side = 1 - side if frame.repeats[side] else side
-    key = form.scale, float(LEVELS[form.level]), side
+    key = form.scale, form.sign * LEVELS[form.level], side
     if key not in frame.components:
         planes = frame.differences if form.scale == 1 else frame.coarse
         frame.components[key] = _found(planes[side], key[1], LEAST_CELLS[form.scale])
     return frame.components[key]
 
 
-def _found(difference: NDArray[np.float32], level: float, least: int) -> Components:
-    parts: list[Components] = []
-    for sign in (1, -1):
-        mask = (sign * difference > level).astype(np.uint8)
-        if not mask.any():
-            continue
-        _, _, boxes, centres = cv2.connectedComponentsWithStats(mask)
-        large = np.flatnonzero(boxes[1:, 4] >= least) + 1
-        centre = centres[large, 0] + 1j * centres[large, 1]
-        area = boxes[large, 4].astype(np.float64)
-        parts.append(Components(np.full(len(large), sign, np.int8), centre, area))
-    if not parts:
-        return Components(np.zeros(0, np.int8), np.zeros(0, complex), np.zeros(0))
-    return Components(*(np.concatenate(both) for both in zip(*parts, strict=True)))
+def _found(difference: NDArray[np.float32], level: int, least: int) -> Components:
+    """What is above a level, or below a negative one."""
+    mask = cv2.compare(difference, float(level), cv2.CMP_GT if level > 0 else cv2.CMP_LT)
+    # Short labels take a third of the time. There are not more regions than pixels.
+    short = cv2.CV_16U if cv2.countNonZero(mask) <= MOST_SHORT else cv2.CV_32S
+    _, _, boxes, centres = cv2.connectedComponentsWithStats(mask, ltype=short)
+    large = np.flatnonzero(boxes[1:, 4] >= least) + 1
+    centre = centres[large, 0] + 1j * centres[large, 1]
+    return Components(centre, boxes[large, 4].astype(np.float64))

@@ -57,9 +57,8 @@ class Measures(NamedTuple):
 
 
 class Components(NamedTuple):
-    """Connected regions of one sign or of both: sign, centre x + iy, area in pixels, (N,) each."""
+    """Connected regions: centre x + iy, area in pixels, (N,) each."""
 
-    sign: NDArray[np.int8]
     centre: NDArray[np.complex128]
     area: NDArray[np.float64]
 
@@ -91,7 +90,7 @@ class Seen:
     labels: NDArray[np.int32]  # (H, W); 0 is none
     regions: tuple[Region, ...]
     measures: Measures  # `moved` is 0 until `with_network`, `again` until `with_neighbours`
-    components: dict[tuple[int, float, int], Components] = field(default_factory=dict)
+    components: dict[tuple[int, int, int], Components] = field(default_factory=dict)
 
     @staticmethod
     def of(frame: FrameState) -> Seen:

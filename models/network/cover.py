@@ -1,8 +1,8 @@
 """Which parts of a frame the network computes: tiles that cover it, or places in it.
 
 Each tile is computed with a margin, which is discarded. TILE_MARGIN is more than a pixel depends
-on. Around places a smaller one is enough: what lies further away changes a pixel by less than a
-code value (docs/experiments/2026-11-30-network-in-places.md).
+on. Around places a smaller one is enough: what lies further away changes a pixel by 0.1 code values
+on average (docs/experiments/2026-11-30-pixels-around-a-place.md).
 
 The last part of the network, the pixel decoder, looks less far than the rest. Within a tile it runs
 for parts of their own.
@@ -21,7 +21,7 @@ from models.network.need import TILE_MARGIN
 from models.network.sizes import SIZES
 from models.network.unet import DECODER_REACH, MULTIPLE
 
-PLACE_MARGIN = 32, 32  # pixels around a place: always, and for each Res block of a level
+PLACE_MARGIN = 16, 32  # pixels around a place: always, and for each Res block of a level
 TILE_COST = 4096  # pixels: a tile takes as much time more than its own pixels
 WHOLE_FROM = 0.85  # of a frame's pixels: if tiles take as many, the whole frame is as fast
 

@@ -191,9 +191,9 @@ if sys.argv[1] == "keep":
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    buffers = [libc.malloc(24 << 20) for _ in range(3)]
+    buffers = [libc.malloc(48 << 20) for _ in range(3)]
     for buffer in buffers:
-        ctypes.memset(buffer, 1, 24 << 20)
+        ctypes.memset(buffer, 1, 48 << 20)
     for buffer in reversed(buffers):
         libc.free(buffer)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

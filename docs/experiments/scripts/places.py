@@ -1,7 +1,8 @@
 """Whole frames against places at 1920x1080: `python places.py MODEL FRAMES CLIP[@FRAME] ...`.
 
 Prints CPU-seconds a frame of the model in one thread, the share of the pixels that the network
-computes, and the repairs and suspects of a frame. Clips are enlarged to 1920x1080.
+computes before its pixel decoder, and the repairs and suspects of a frame. Clips are enlarged to
+1920x1080.
 """
 
 from __future__ import annotations

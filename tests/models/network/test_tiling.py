@@ -92,7 +92,7 @@ def test_the_margin_is_what_makes_them_equal(
 def test_places_have_the_picture_of_the_whole_frame_and_the_rest_the_source(
     net: RestorationNet, frames: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a code value, though only a part of the frame is computed."""
+    """Within two code values in noise, though only a part of the frame is computed."""
     whole = restore_window(net, *frames, steps=1, seed=5)
     computed = []
     real = RestorationNet.denoised
@@ -107,10 +107,11 @@ def test_places_have_the_picture_of_the_whole_frame_and_the_rest_the_source(
     assert sum(computed) < 0.5 * HEIGHT * WIDTH
     mask = torch.from_numpy(mask_of(places, HEIGHT, WIDTH))
     source = frames[0][0]
-    assert (found.image - whole.image).abs()[:, mask].max() < 1 / 255
+    apart = 255 * (found.image - whole.image).abs()[:, mask]
+    assert apart.max() < 2 and apart.mean() < 0.2
     assert (found.image - source).abs()[:, mask].max() > 3 / 255
     assert torch.equal(found.image[:, ~mask], source[:, ~mask])
-    assert (found.alpha - whole.alpha).abs()[mask].max() < 0.01
+    assert (found.alpha - whole.alpha).abs()[mask].max() < 0.02
     assert found.alpha[~mask].isnan().all() and not found.defects[~mask][:, None].any()
     assert (found.defect_logits[~mask] == NOT_LOOKED).all()
     assert found.predicted_error.isfinite() and found.predicted_error > 0
