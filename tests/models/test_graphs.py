@@ -10,23 +10,7 @@ from torch import Tensor
 
 from models import graphs
 from models.graphs import AS_THEY_ARE, MOST, Graphed
-
-
-class Recorder:
-    """Replays by running the function again into the same memory, as a graph does."""
-
-    def __init__(self) -> None:
-        self.records = self.replays = 0
-
-    def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        self.records += 1
-        made = run()
-
-        def replay() -> Tensor:
-            self.replays += 1
-            return made.copy_(run())
-
-        return replay
+from tests.support.graphs import Recorder
 
 
 def plus(one: Tensor, other: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState, Suspects
+from models.graphs import Graphed
 from models.motion.alignment import SPAN
-from models.network import checkpoint
+from models.motion.tensors import Tensors
+from models.network import checkpoint, tiling
 from models.network.unet import RestorationNet
 from models.restorer import CONTEXT, NETWORK_REACH, Restorer
 from pipeline.prefetch import beside_gpu
+from tests.support.graphs import Recorder
 from tests.support.media.scenes import scene
 from tests.support.networks import randomised
 
@@ -121,9 +125,15 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
             assert np.abs(here.astype(int) - there).mean() < 1
             changed.append(np.abs(there.astype(int) - source).mean())
     assert max(changed) > 3
-    read, given = iter(flickering(count)[1:]), given | {"watch": beside_gpu}  # with a thread
+    # with a thread and graphs, as beside a GPU
+    read, given = iter(flickering(count)[1:]), given | {"watch": beside_gpu}
+    recorder, engine = Recorder(), by_tensors.engine
+    assert isinstance(engine, Tensors)
+    by_tensors._whole = Graphed(partial(tiling.whole_frame, by_tensors.net), recorder)
+    for finest, flow in engine._flows.items():
+        engine._flows[finest] = Graphed(flow, recorder)
     part = list(by_tensors.run(read, wanted=range(CONTEXT + 1, count), **given))
-    assert len(part) == 3
+    assert len(part) == 3 and recorder.records >= 2 and recorder.replays > 2 * count
     for ours, theirs in zip(part, other[-3:], strict=True):
         assert ours.planes is not None and theirs.planes is not None
         assert ours.repairs == theirs.repairs and ours.curve == theirs.curve

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from jobs.evaluate.gpu_check import drawn
@@ -29,6 +30,7 @@ class Shares(TorchDispatchMode):
         super().__init__()
         self.all: dict[str, float] = defaultdict(float)
         self.tensors: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
         self._at: list[str] = []
         self._inner: list[float] = []
 
@@ -37,6 +39,7 @@ class Shares(TorchDispatchMode):
         made = func(*args, **(kwargs or {}))
         if self._at:
             self.tensors[self._at[-1]] += time.thread_time() - started
+            self.calls[self._at[-1]] += 1
         return made
 
     def watch(self, stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
@@ -53,6 +56,19 @@ class Shares(TorchDispatchMode):
             if frame is None:
                 return
             yield frame
+
+
+def seconds_of_a_call() -> float:
+    """What an operation takes beside its own work: this script, and PyTorch's way to it."""
+    with Shares() as shares:
+        one = torch.ones(1)
+        def added() -> Iterator[Any]:
+            for _ in range(5000):
+                torch.add(one, one, alpha=2)
+            yield None
+
+        (*shares.watch("calls", added()),)
+    return (shares.all["calls"] - shares.tensors["calls"]) / shares.calls["calls"]
 
 
 def planes(picture: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -81,11 +97,14 @@ def main() -> None:
         stream = restorer.run(states, deflicker=True, grain=1.0, watch=shares.watch)
         assert all(one.planes for one in stream)
     print("| stage | ms | of these not tensors |\n|---|--:|--:|")
+    each, own = seconds_of_a_call(), 0.0
     for stage, taken in shares.all.items():
-        rest = taken - shares.tensors[stage]
+        rest = max(taken - shares.tensors[stage] - each * shares.calls[stage], 0.0)
+        own += rest
         print(f"| {stage} | {1000 * taken / given.frames:.0f} | {1000 * rest / given.frames:.0f} |")
-    own = sum(shares.all.values()) - sum(shares.tensors.values())
+    calls = sum(shares.calls.values()) / given.frames
     print(f"\nnot tensors, all stages: {1000 * own / given.frames:.0f} ms a frame")
+    print(f"{calls:.0f} operations of tensors a frame, {1e6 * each:.0f} us beside each")
 
 
 if __name__ == "__main__":
