@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jobs.evaluate.harm.adversaries import Adversary, Spoiled
 from models.frame_state import Curve, FrameState, Image, Rung
+from models.motion.opencv import OPENCV
 from models.network import checkpoint
 from models.restorer import Restored, Restorer
 from pipeline.restore import ShardRestorer
@@ -29,14 +31,15 @@ class FakeModel(Restorer):
 
     def run(self, frames: Iterator[FrameState], **wishes: Any) -> Iterator[Restored]:  # noqa: ANN401
         """The frames of the shot, spoiled."""
-        read = list(frames)
+        read = list(OPENCV.raised(frames))
         images = [frame.source for frame in read]
         self.spoiled = self.adversary(images)
         self.change = _change(images, self.spoiled)
-        for frame, image in zip(read, self.spoiled.images, strict=True):
+        pairs = zip(read, self.spoiled.images, strict=True)
+        for frame in OPENCV.lowered(replace(frame, image=image) for frame, image in pairs):
             yield Restored(
-                frame.index, image, frame.payload, 0.9, 0.0, Curve(), Rung("cpu", 0),
-                np.zeros(image.shape[:2], np.float32),
+                frame.index, frame.image, frame.payload, 0.9, 0.0, Curve(), Rung("cpu", 0),
+                np.zeros(frame.image.shape[:2], np.float32), planes=frame.planes,
             )  # fmt: skip
 
 
