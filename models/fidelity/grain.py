@@ -14,16 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fidelity.on_device import BRIGHTNESS, REPAIRED, Places, kept_there
-from models.fidelity.regions import mask_of
+from models.fidelity.grain_places import BRIGHTNESS, REPAIRED, Boxes, Lacking
+from models.fidelity.on_device import Places, kept_there
 from models.frame_state import FrameState, Image, OnDevice
-
-GAP = 2  # pixels between a place that lacks grain and one that gives it
-RINGS = (1, 2, 4)  # sizes of the place at which others are looked for around it
-SPREAD = 6  # places across and down the frame that are looked at as well
-
-Mask = NDArray[np.bool_]
-Boxes = NDArray[np.int64]  # (N, 4): x, y, width, height in pixels
 
 
 def find_grain(frames: Iterable[FrameState]) -> Iterator[FrameState]:
@@ -75,34 +68,22 @@ def _found_there(frame: FrameState, there: OnDevice) -> FrameState:
 def _patched(taken: Image, frame: FrameState) -> Image:
     """What the network took, with other places' where the frame is repaired."""
     lacking = repaired(frame) > REPAIRED
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(lacking.astype(np.uint8))
     patched = np.where(lacking[..., None], np.float32(0), taken)
-    if count == 1:
+    if not lacking.any():
         return patched
-    spoiled = lacking if frame.suspects is None else lacking | frame.suspects
-    if frame.places is not None:  # elsewhere the network took nothing
-        spoiled = spoiled | ~mask_of(frame.places, *lacking.shape)
-    lacks = boxes[1:, :4].astype(np.int64)
-    looked = np.array(frame.places or (), np.int64).reshape(-1, 4)
-    givers = _givers(lacks, looked, taken, frame.image, spoiled)
-    for label, (place, giver) in enumerate(givers, start=1):
+    found = Lacking.of(lacking, frame)
+    for label, (place, giver) in enumerate(_givers(found, taken, frame.image), start=1):
         here, there = _window(place), _window(giver)
-        own = labels[here] == label
+        own = found.labels[here] == label
         patched[here][own] = taken[there][own]
     return patched
 
 
-def _givers(
-    places: Boxes, looked: Boxes, taken: Image, image: Image, spoiled: Mask
-) -> Iterator[tuple[Boxes, Boxes]]:
-    """For each place a place of its size that has grain; an empty one if there is none.
-
-    In the corners of the boxes in which the network ``looked`` as well.
-    """
+def _givers(found: Lacking, taken: Image, image: Image) -> Iterator[tuple[Boxes, Boxes]]:
+    """For each place a place of its size that has grain; an empty one if there is none."""
     luma, energy = 255 * image.mean(2), np.square(255 * taken).mean(2)
-    sums = [cv2.integral(plane) for plane in (spoiled.astype(np.uint8), luma, energy)]
-    for place in places:
-        others = candidates(place, looked, spoiled.shape)
+    sums = [cv2.integral(plane) for plane in (found.spoiled, luma, energy)]
+    for place, others in zip(found.places, found.candidates, strict=True):
         free = others[_means(sums[0], others) == 0]
         if not len(free):
             yield np.array([*place[:2], 0, 0]), np.array([*place[:2], 0, 0])
@@ -111,23 +92,6 @@ def _givers(
         alike = free[apart <= max(float(apart.min()), BRIGHTNESS)]
         power = _means(sums[2], alike)  # the middle one: neither flat nor full of detail
         yield place, alike[np.argsort(power)[len(power) // 2]]
-
-
-def candidates(place: Boxes, looked: Boxes, shape: tuple[int, ...]) -> Boxes:
-    """Places of the same size inside a frame (H, W): rings around it, spread over the frame, and in
-    the corners of boxes.
-    """
-    x, y, wide, high = place
-    room = np.array([shape[1] - wide, shape[0] - high])
-    steps = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
-    around = np.concatenate([ring * steps * (wide + GAP, high + GAP) for ring in RINGS])
-    lines = (np.linspace(0, last, SPREAD).astype(np.int64) for last in room)
-    spread = np.stack(np.meshgrid(*lines), -1).reshape(-1, 2)
-    first, last = looked[:, :2], looked[:, :2] + looked[:, 2:] - (wide, high)
-    inner = [np.where(side, last, first) for side in ((0, 0), (0, 1), (1, 0), (1, 1))]
-    corners = np.concatenate([around + np.array([x, y]), spread, *inner])
-    inside = ((corners >= 0) & (corners <= room)).all(1)
-    return np.insert(corners[inside], (2, 2), (wide, high), axis=1)
 
 
 def _means(integral: NDArray[np.float64], boxes: Boxes) -> NDArray[np.float64]:

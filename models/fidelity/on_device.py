@@ -21,14 +21,12 @@ from torch.nn import functional as F
 
 from models.colour_tensors import shrunk
 from models.fidelity.compared import BLUR, DISPLACED, EXPOSURE_SIGMA, EXPOSURE_STEP, Landed
+from models.fidelity.grain_places import BRIGHTNESS, Lacking
 from models.fidelity.masks import suspect_share
-from models.fidelity.regions import mask_of
 from models.frame_state import FrameState, OnDevice
 from models.motion.tensors import SIGMAS, blurred, pictures_of
 from models.transfer import up
 
-REPAIRED = 0.02  # weight of a repair from which a pixel lacks its own grain
-BRIGHTNESS = 8.0  # code values: places that differ by less are alike
 OTHERS = "beyond 7", "beyond 15", "apart", "slope", "removed", "change"  # planes, in order
 
 
@@ -145,26 +143,18 @@ class Places:
 
     def __init__(self, lacking: NDArray[np.bool_], frame: FrameState) -> None:
         """``lacking`` are the pixels without grain of their own, (H, W)."""
-        from models.fidelity.grain import candidates
-
-        _, labels, boxes, _ = cv2.connectedComponentsWithStats(lacking.astype(np.uint8))
-        spoiled = lacking if frame.suspects is None else lacking | frame.suspects
-        if frame.places is not None:
-            spoiled = spoiled | ~mask_of(frame.places, *lacking.shape)
-        lacks = boxes[1:, :4].astype(np.int64)
-        looked = np.array(frame.places or (), np.int64).reshape(-1, 4)
-        others = [candidates(place, looked, lacking.shape) for place in lacks]
-        most = max(len(found) for found in others)
+        found = Lacking.of(lacking, frame)
+        most = max(len(others) for others in found.candidates)
         # A place without as many candidates has itself for one, which is spoiled.
         self.boxes = np.stack(
             [
-                np.concatenate([place[None], found, np.repeat(place[None], most - len(found), 0)])
-                for place, found in zip(lacks, others, strict=True)
+                np.concatenate([place[None], others, np.repeat(place[None], most - len(others), 0)])
+                for place, others in zip(found.places, found.candidates, strict=True)
             ]
         )  # (N, 1 + candidates, 4), each place first
-        self.spoiled = cv2.integral(spoiled.astype(np.uint8))
+        self.spoiled = cv2.integral(found.spoiled)
         self.pixels = np.flatnonzero(lacking)
-        self.of = labels.ravel()[self.pixels].astype(np.int64) - 1  # the place of each pixel
+        self.of = found.labels.ravel()[self.pixels].astype(np.int64) - 1  # the place of each pixel
 
     def patched(self, there: OnDevice) -> Tensor:
         """What the network took (3, H, W), with other places' where the frame is repaired."""
