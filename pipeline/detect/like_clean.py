@@ -8,24 +8,52 @@ look like dust. Damaged film has clear defects, and few other things that stand 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 LEAST_CLEAR = 2  # clear defects of a shot; with fewer, all of its repairs are doubtful,
 SURE = 30.0  # unless the one differs from its repair by so much: code values
 PER_SUSPECT = 0.17  # clear defects to each suspect,
 BUT = 12  # without this many: one thing in motion is that many
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
+BESIDE = 2  # pixels between two regions that are at one place
 
-# Decision and reason of a region, as codes of schemas/repairs.py, and its change in code values.
-Decided = tuple[str, str, float]
+
+class Decided(NamedTuple):
+    """A region of a shot and what was decided about it."""
+
+    decision: str  # this and `why` are codes of schemas/repairs.py
+    why: str
+    change: float  # code values
+    frame: int
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
 def is_like_clean(regions: Iterable[Decided]) -> bool:
-    """Whether the regions of a shot are like those of clean film. Without a repair, they are."""
-    clear, suspects = list[float](), 0
-    for decision, why, change in regions:
-        suspects += decision == "suspect"
-        if decision == "repair" and why in CLEAR:
-            clear.append(change)
-    least = 1 if max(clear, default=0) >= SURE else LEAST_CLEAR
-    return len(clear) < max(least, PER_SUSPECT * (suspects - BUT))
+    """Whether the regions of a shot are like those of clean film. Without a repair, they are.
+
+    What is repaired at one place in several frames counts once. Dust does not fall twice at one
+    place: traffic, seen through a gap, comes and goes there.
+    """
+    clear, suspects = list[Decided](), 0
+    for one in regions:
+        suspects += one.decision == "suspect"
+        if one.decision == "repair" and one.why in CLEAR:
+            clear.append(one)
+    most = max((one.change for one in clear), default=0.0)
+    least = 1 if most >= SURE else LEAST_CLEAR
+    return _places(clear) < max(least, PER_SUSPECT * (suspects - BUT))
+
+
+def _places(regions: Sequence[Decided]) -> int:
+    """How many places regions are at. Those of one frame are at as many."""
+    frames = np.array([one.frame for one in regions], np.int64)
+    boxes = np.array([one.box for one in regions], np.int64).reshape(-1, 4)
+    first, last = boxes[:, :2], boxes[:, :2] + boxes[:, 2:] + BESIDE
+    new = np.zeros(len(regions), bool)
+    for at in range(len(regions)):
+        meets = ((first[at] < last[:at]) & (first[:at] < last[at])).all(1)
+        new[at] = not (meets & new[:at] & (frames[:at] != frames[at])).any()
+    return int(new.sum())

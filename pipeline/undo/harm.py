@@ -22,6 +22,7 @@ from schemas.recipe import Recipe
 from schemas.verdict_rules import SCOPES, VerdictRule
 
 CLEAN, RULE, STANDING = "like_clean", "rule", "standing"  # codes of schemas/repairs.py
+COLUMNS = "shot", "frame", "decision", "why", "change", "x", "y", "width", "height"  # of a region
 
 
 def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
@@ -37,16 +38,17 @@ def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
     for segment in segments.values():
         if segment.regions_uri:
             for part in batches(Path(segment.regions_uri)):
-                columns = (part[name].to_pylist() for name in ("shot", "decision", "why", "change"))
-                for shot, decision, why, change in zip(*columns, strict=True):
+                columns = (part[name].to_pylist() for name in COLUMNS)
+                for shot, frame, decision, why, change, *box in zip(*columns, strict=True):
                     if why != STANDING:
-                        found[shot].append((decision, why, change))
+                        region = Decided(decision, why, change, frame, tuple(box))
+                        found[shot].append(region)
     filled = set(survey.fill)
     return tuple(
         PutBack(range(shot.start, shot.stop), None, CLEAN, shot=number)
         for number, shot in enumerate(survey.shots)
         if not (shot.left or shot.flickers or filled & set(range(shot.start, shot.stop)))
-        and any(decision == "repair" for decision, *_ in found[number])
+        and any(one.decision == "repair" for one in found[number])
         and is_like_clean(found[number])
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jobs.evaluate.evaluate import is_unsteady, restorer_of
 from jobs.evaluate.real.film import Film
-from pipeline.detect.like_clean import is_like_clean
+from pipeline.detect.like_clean import Decided, is_like_clean
 
 FRAMES = 24
 
@@ -23,8 +23,12 @@ for name in sys.argv[2:]:
         [frame.astype(np.float32) / np.float32(255) for frame in frames],
         deflicker=is_unsteady(np.stack(frames)), first_index=start, grain=1.0,
     )  # fmt: skip
-    found = [(one.decision, one.why, one.change) for frame in restored for one in frame.repairs]
-    counts = Counter((decision, why) for decision, why, _ in found)
+    found = [
+        Decided(one.decision, one.why, one.change, frame.index, one.box)
+        for frame in restored
+        for one in frame.repairs
+    ]
+    counts = Counter((one.decision, one.why) for one in found)
     clear = counts["repair", "clear"] + counts["repair", "upright"]
     repairs = sum(count for (decision, _), count in counts.items() if decision == "repair")
     suspects = len(found) - repairs

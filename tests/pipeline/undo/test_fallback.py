@@ -20,7 +20,7 @@ from pipeline.clip.regions import RegionWriter
 from pipeline.clip.segment import SegmentRecord
 from pipeline.clip.shards import Shot
 from pipeline.detect.change_film import ChangeWriter, beside, maps
-from pipeline.detect.like_clean import is_like_clean
+from pipeline.detect.like_clean import Decided, is_like_clean
 from pipeline.media.decoder import Decoder
 from pipeline.media.segments import SegmentWriter
 from pipeline.proof.fixity import check_published
@@ -203,18 +203,35 @@ def test_segments_that_are_not_concerned_stay_and_the_change_map_follows(
     assert facts == [(1, 0, 1)] * 2
 
 
+def regions(
+    count: int, why: str = "clear", change: float = 20.0, decision: str = "repair", apart: int = 10
+) -> list[Decided]:
+    """Regions of as many frames, each beside the one before."""
+    return [
+        Decided(decision, why, change, frame, (apart * frame, 8, 4, 4)) for frame in range(count)
+    ]
+
+
 def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
-    suspects = [("suspect", "unlike_dust", 20.0)] * 112
-    clear = ("repair", "clear", 20.0)
+    suspects = regions(112, "unlike_dust", decision="suspect")
     assert is_like_clean([])
-    assert is_like_clean([("repair", "one_frame", 20.0)] * 50)
-    assert is_like_clean([*suspects, *[clear] * 16])
-    assert not is_like_clean([*suspects, *[clear] * 18])
-    assert not is_like_clean([*suspects[:12], *[clear] * 2])
-    assert not is_like_clean([("repair", "upright", 20.0)] * 2)
+    assert is_like_clean(regions(50, "one_frame"))
+    assert is_like_clean([*suspects, *regions(16)])
+    assert not is_like_clean([*suspects, *regions(18)])
+    assert not is_like_clean([*suspects[:12], *regions(2)])
+    assert not is_like_clean(regions(2, "upright"))
 
 
 def test_a_single_clear_defect_must_stand_out_far() -> None:
     """What is seen for one frame between two legs is clear as well, and faint."""
-    assert is_like_clean([("repair", "clear", 23.2)])
-    assert not is_like_clean([("repair", "clear", 60.0)])
+    assert is_like_clean(regions(1, change=23.2))
+    assert not is_like_clean(regions(1, change=60.0))
+
+
+def test_what_comes_again_at_one_place_is_no_dust() -> None:
+    """Traffic behind a gap between two posts is clear in some frames, always at one place."""
+    assert is_like_clean(regions(5, apart=0))
+    assert not is_like_clean([*regions(5, apart=0), *regions(2)[1:]])
+    # Two pieces of dust in one frame are two, however near they are.
+    one = regions(1)[0]
+    assert not is_like_clean([one, one._replace(box=(5, 8, 4, 4))])
