@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from models.restorer import Restorer
 from pipeline import flow, shard_progress
 from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.clip.segment import SegmentRecord
 from pipeline.local import LocalExecutor, ThisProcess
+from pipeline.restore import ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.sources.manifest import read_manifest
+from pipeline.stages import Restorers
 from pipeline.store import storage
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -89,6 +94,45 @@ def test_a_store_holds_the_same_pictures(manifest: str, out: str, s3_prefix: str
     executor = LocalExecutor()
     flow.run(f"{s3_prefix}/in/m.csv", there, RECIPE, executor=executor, progress=quiet)
     assert framemd5(there) == framemd5(out)
+
+
+class ByTensors(Restorers):
+    """Restores as a GPU does, and is killed at a shard of the given number."""
+
+    def __init__(self, killed_at: int | None = None) -> None:
+        super().__init__(threads=1)
+        self.killed_at, self.restored = killed_at, list[int]()
+
+    def of(self, recipe: Recipe) -> ShardRestorer:
+        given, model = self, Restorer(recipe.model, device="cpu", tensors=True)
+
+        class Killed(ShardRestorer):
+            def restore(self, *work: Any, **more: Any) -> SegmentRecord:
+                if (shard := work[2].index) == given.killed_at:
+                    raise SystemExit
+                given.restored.append(shard)
+                return super().restore(*work, **more)
+
+        return Killed(recipe, 1, model)
+
+
+@pytest.mark.slow
+def test_a_run_by_tensors_is_resumed_to_the_same_pictures(manifest: str, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, model="fast", clean="restore")
+
+    def run(name: str, restorers: ByTensors) -> list[int]:
+        executor = LocalExecutor()
+        executor.restorers = restorers
+        flow.run(manifest, str(tmp_path / name), recipe, executor=executor, progress=quiet)
+        return restorers.restored
+
+    assert run("whole", ByTensors()) == [0, 1]
+    killed = ByTensors(killed_at=1)
+    with pytest.raises(SystemExit):
+        run("killed", killed)
+    assert killed.restored == [0]
+    assert run("killed", ByTensors()) == [1]
+    assert framemd5(str(tmp_path / "killed")) == framemd5(str(tmp_path / "whole"))
 
 
 @pytest.mark.slow
