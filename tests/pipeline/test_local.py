@@ -7,21 +7,31 @@ from typing import Any
 import pytest
 
 from models.restorer import Restorer
-from pipeline import flow, shard_progress
+from pipeline import flow, restore, shard_progress
 from pipeline.clip.clip import Clip as ManifestClip
+from pipeline.clip.frames import Probe
 from pipeline.clip.segment import SegmentRecord
+from pipeline.clip.shards import plan_shards
 from pipeline.local import LocalExecutor, ThisProcess
-from pipeline.restore import ShardRestorer
+from pipeline.media.child.decode import LARGE_THREADS, _Decoding
+from pipeline.media.child.runtime import MAX_THREADS
+from pipeline.media.decoder import Decoder
+from pipeline.media.segments import SegmentWriter
+from pipeline.restore import CODEC_THREADS, ShardRestorer
 from pipeline.runs.run import Run
 from pipeline.sources.manifest import read_manifest
 from pipeline.stages import Restorers
 from pipeline.store import storage
+from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from tests.support.command_line import write_manifest
+from tests.support.media.decoding import LIMITS
 from tests.support.media.media_factory import Clip, write_clip
+from tests.support.media.probes import PROBE
 from tests.support.results import made, quiet
+from tests.support.studio import clip_of
 
 pytest_plugins = ("tests.support.environment.s3",)
 RECIPE = Recipe(shard_frames=6)
@@ -139,3 +149,45 @@ def test_a_run_by_tensors_is_resumed_to_the_same_pictures(manifest: str, tmp_pat
 def test_ray_publishes_the_same_pictures(manifest: str, out: str, tmp_path: Path) -> None:
     flow.run(manifest, str(tmp_path / "out"), RECIPE, progress=quiet)
     assert framemd5(str(tmp_path / "out")) == framemd5(out)
+
+
+def test_the_codecs_get_threads_beside_a_gpu_and_write_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    class Watched(SegmentWriter):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            given.append(self._stream.codec_context.thread_count)
+
+    class WatchedDecoder(Decoder):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[arg-type]
+            given.append(self.threads)
+
+    monkeypatch.setattr(restore, "SegmentWriter", Watched)
+    monkeypatch.setattr(restore, "Decoder", WatchedDecoder)
+    path, recipe = tmp_path / "c.mkv", Recipe(model="fast", strength=0.0)
+    write_clip(path, Clip(frames=4, width=320, height=240))
+    survey = survey_clip(clip_of(path), recipe, tmp_path)
+    restorer, (shard,) = ShardRestorer(recipe, 1), plan_shards(survey.shots, 120)
+
+    def made(name: str) -> bytes:
+        restorer.restore(path, survey, shard, tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    alone = made("alone.mkv")
+    monkeypatch.setattr(ShardRestorer, "on_gpu", True)
+    assert made("beside.mkv") == alone
+    assert sorted(given) == [1, 1, CODEC_THREADS, CODEC_THREADS]
+
+
+def test_a_child_decodes_with_no_more_threads_than_its_limits_count_on() -> None:
+    def threads(asked: int, probe: Probe) -> int:
+        return _Decoding([], LIMITS, probe, asked).threads
+
+    large = replace(PROBE, width=3840, height=2160)
+    assert [threads(asked, PROBE) for asked in (1, 3, 500)] == [1, 3, MAX_THREADS]
+    assert threads(1, large) == LARGE_THREADS
+    assert CODEC_THREADS <= MAX_THREADS

@@ -9,24 +9,16 @@ import av
 import numpy as np
 import pytest
 
-from pipeline import restore
-from pipeline.clip.frames import Probe
-from pipeline.clip.shards import plan_shards
-from pipeline.media.child.decode import LARGE_THREADS, _Decoding
-from pipeline.media.child.runtime import MAX_THREADS
-from pipeline.media.decoder import Decoder, probe_file
+from pipeline.media.decoder import probe_file
 from pipeline.media.planes import PLANAR, RELAID, Component, Source, extract_planes, plane_layout
 from pipeline.media.segments import SegmentWriter
 from pipeline.media.segments import legal_slices as slices_for
-from pipeline.restore import CODEC_THREADS, ShardRestorer
-from pipeline.survey import survey_clip
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
-from schemas.recipe import Limits, Recipe
-from tests.support.media.media_factory import Clip, draw_planes, write_clip
+from schemas.recipe import Limits
+from tests.support.media.media_factory import draw_planes
 from tests.support.media.probes import PROBE
 from tests.support.media.trips import crc_of
-from tests.support.studio import clip_of
 
 LIMITS = Limits()
 
@@ -90,45 +82,3 @@ def test_segment_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
 def test_tiny_pictures_take_fewer_slices() -> None:
     assert slices_for(replace(PROBE, width=720, height=576), 24) == 24
     assert slices_for(replace(PROBE, width=3, height=3), 24) < 24
-
-
-def test_the_codecs_get_threads_beside_a_gpu_and_write_the_same_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[int] = []
-
-    class Watched(SegmentWriter):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args)  # type: ignore[arg-type]
-            given.append(self._stream.codec_context.thread_count)
-
-    class WatchedDecoder(Decoder):
-        def __init__(self, *args: object, **options: object) -> None:
-            super().__init__(*args, **options)  # type: ignore[arg-type]
-            given.append(self.threads)
-
-    monkeypatch.setattr(restore, "SegmentWriter", Watched)
-    monkeypatch.setattr(restore, "Decoder", WatchedDecoder)
-    path, recipe = tmp_path / "c.mkv", Recipe(model="fast", strength=0.0)
-    write_clip(path, Clip(frames=4, width=320, height=240))
-    survey = survey_clip(clip_of(path), recipe, tmp_path)
-    restorer, (shard,) = ShardRestorer(recipe, 1), plan_shards(survey.shots, 120)
-
-    def made(name: str) -> bytes:
-        restorer.restore(path, survey, shard, tmp_path / name)
-        return (tmp_path / name).read_bytes()
-
-    alone = made("alone.mkv")
-    monkeypatch.setattr(ShardRestorer, "on_gpu", True)
-    assert made("beside.mkv") == alone
-    assert sorted(given) == [1, 1, CODEC_THREADS, CODEC_THREADS]
-
-
-def test_a_child_decodes_with_no_more_threads_than_its_limits_count_on() -> None:
-    def threads(asked: int, probe: Probe) -> int:
-        return _Decoding([], LIMITS, probe, asked).threads
-
-    large = replace(PROBE, width=3840, height=2160)
-    assert [threads(asked, PROBE) for asked in (1, 3, 500)] == [1, 3, MAX_THREADS]
-    assert threads(1, large) == LARGE_THREADS
-    assert CODEC_THREADS <= MAX_THREADS
