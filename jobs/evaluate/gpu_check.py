@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from jobs.evaluate.nvml import Busy
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState, Image
+from models.motion.kernel_check import KernelCheck, kernel_check
 from models.network.timing import (
     Device,
     StageClock,
@@ -131,6 +132,12 @@ def compared(check: Check, device: str | None) -> dict[str, dict[str, float | bo
             found[f"{size}: device, tensors on the CPU"] = _apart(there, tensors, ALIKE)
             found[f"{size}: device, OpenCV"] = _apart(there, opencv, ALIKE_ENGINES)
     return found
+
+
+def flow_kernel(check: Check, restorer: Restorer) -> KernelCheck:
+    """Flow by kernels beside flow by plain PyTorch on the restorer's device."""
+    one, other = (frame[..., 1].copy() for frame in drawn(2, *check.pictures[0]))
+    return kernel_check(one, other, restorer.device, check.repeated)
 
 
 def _restored(restorer: Restorer, images: list[Image]) -> NDArray[np.float32]:
@@ -275,6 +282,7 @@ def report(check: Check, device: str | None, threads: int) -> dict[str, Any]:
         "codec_threads": threads,
         "check": asdict(check),
         "pictures": compared(check, device),
+        "flow_kernel": asdict(flow_kernel(check, first)),
     }
     rows = []
     for width, height in check.pictures:
@@ -302,6 +310,7 @@ def table(made: dict[str, Any]) -> str:
         lines.append(
             f"| {name} | {found['mean']} | {found['largest']} | {found['share_apart']} | {same} |"
         )
+    lines += ["", _told(made["flow_kernel"])]
     lines += ["", "| model | picture | frames | " + " | ".join(COLUMNS) + " |"]
     lines.append("|---|---|--:|" + "--:|" * len(COLUMNS))
     for row in made["rates"]:
@@ -318,8 +327,19 @@ def table(made: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _told(kernel: dict[str, Any]) -> str:
+    """The check of the flow's kernel, as a sentence."""
+    if kernel["why"] is not None:
+        return f"Flow by a kernel was not compared: {kernel['why']}."
+    return (
+        f"Flow by a kernel: {kernel['kernel_ms']} ms, by plain PyTorch {kernel['plain_ms']} ms. "
+        f"Motions differ by {kernel['mean']} pixels on average, {kernel['largest']} at most; "
+        f"{'alike' if kernel['alike'] else 'NOT alike'}."
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table, write the JSON. Returns 1 if the pictures are not alike."""
+    """Measure, print the table, write the JSON. Returns 1 if pictures or flows are not alike."""
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), help="the JSON")
     parser.add_argument("--device", help="a device of PyTorch; by default the GPU, if there is one")
@@ -331,7 +351,8 @@ def main(arguments: list[str] | None = None) -> int:
     made = report(check, given.device, given.threads)
     given.out.write_text(json.dumps(made, indent=1) + "\n")
     sys.stdout.write(table(made) + "\n")
-    return 0 if all(found["alike"] for found in made["pictures"].values()) else 1
+    alike = [found["alike"] for found in (*made["pictures"].values(), made["flow_kernel"])]
+    return 1 if False in alike else 0  # None: not compared
 
 
 if __name__ == "__main__":
