@@ -14,8 +14,8 @@ from models.frame_state import Box, FrameState
 
 EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
 AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
-# Mean of a black line: code values, and a share of the mean of the lines behind it. The share of the
-# side that a border may have.
+# Mean of a line of a border: code values, and a share of the mean of the lines behind it. The share
+# of the side that a border may have.
 BLACK, DARK, BORDER = 8.0, 0.5, 0.05
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 BESIDE = 12  # pixels each side of an upright region in which an upright edge is looked for

@@ -313,7 +313,14 @@ def test_what_lies_along_the_frames_edge_stays() -> None:
 
 
 @pytest.mark.parametrize(("count", "why"), [(2, "clear"), (3, "edge")])
-@pytest.mark.parametrize("bar", [(), (0, 0, 0, 0), (0, 0, 0.02, 0.06, 0.08, 0.1)], ids=["none", "black", "soft"])
+@pytest.mark.parametrize(
+    "bar",
+    [
+        pytest.param((), id="no bar"),
+        pytest.param((0, 0, 0, 0), id="black"),
+        pytest.param((0, 0, 0.02, 0.06, 0.08, 0.1), id="soft"),
+    ],
+)
 def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
     count: int, why: str, bar: Sequence[float]
 ) -> None:
