@@ -18,9 +18,9 @@ from models.motion.patch_kernels import KernelPatches
 from models.motion.patches import Patches
 from models.motion.tensor_flow import flow_by
 
-# Height, width, and whether a program holds as many patches as on a GPU. The interpreter takes the
-# same time for many.
-CASES = ((5, 7, True), (12, 21, True), (33, 47, False))
+# Batch, height, width, and whether a program holds as many patches as on a GPU. The interpreter
+# takes the same time for many.
+CASES = ((3, 5, 7, True), (2, 12, 13, True), (2, 33, 47, False))
 AS_ON_A_GPU = patch_kernels.PATCHES, patch_kernels.PIXELS
 MANY = 512, 8192
 RANDOM = torch.Generator().manual_seed(0)
@@ -39,11 +39,11 @@ def apart(one: Tensor, other: Tensor) -> dict[str, float]:
     return {"largest": float(difference.max()), "mean": float(difference.mean())}
 
 
-def of_methods(height: int, width: int) -> dict[str, dict[str, float]]:
+def of_methods(batch: int, height: int, width: int) -> dict[str, dict[str, float]]:
     """Every method of both forms, for motions some of which are far off."""
-    planes = [planes[:, None] for planes in moving(2, height, width)]
+    planes = [planes[:, None] for planes in moving(batch, height, width)]
     plain, kernels = Patches(*planes), KernelPatches(*planes)
-    begun = 3 * torch.randn(2, 2, *plain._shape, generator=RANDOM)
+    begun = 3 * torch.randn(batch, 2, *plain._shape, generator=RANDOM)
     away = begun + 9.0 * (torch.rand(begun.shape, generator=RANDOM) < 0.3)
     found = {
         name: apart(getattr(plain, name)(*given), getattr(kernels, name)(*given))
@@ -57,9 +57,9 @@ def of_methods(height: int, width: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     torch.set_num_threads(1)
     found = {}
-    for height, width, as_on_a_gpu in CASES:
+    for batch, height, width, as_on_a_gpu in CASES:
         patch_kernels.PATCHES, patch_kernels.PIXELS = AS_ON_A_GPU if as_on_a_gpu else MANY
-        found[f"{height}x{width}"] = of_methods(height, width)
+        found[f"{height}x{width}"] = of_methods(batch, height, width)
     patch_kernels.PATCHES, patch_kernels.PIXELS = MANY
     pictures = moving(1, 63, 90)
     flows = [flow_by(form, *pictures, finest=0) for form in (Patches, KernelPatches)]

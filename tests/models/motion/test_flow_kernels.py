@@ -50,7 +50,7 @@ def interpreted() -> dict[str, dict[str, dict[str, float]]]:
 
 
 @pytest.mark.skipif(not LINUX, reason="no Triton")
-@pytest.mark.parametrize("size", ["5x7", "12x21", "33x47"])
+@pytest.mark.parametrize("size", ["5x7", "12x13", "33x47"])
 def test_each_kernel_does_what_plain_pytorch_does(interpreted: dict[str, Any], size: str) -> None:
     """Pixels; they differ by the order of sums in float32."""
     found = interpreted[size]
