@@ -13,11 +13,11 @@ from unittest import mock
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.motion.patch_kernels import KernelPatches
 from models.motion.patches import Patches
 from models.motion.tensor_flow import FormOf, flow_by
-from tests.support.compiled_kernels import compiled
+from tests.support import compiled_kernels
 
+KernelPatches = compiled_kernels.patch_kernels.KernelPatches
 REGISTERS, WARPS, PROGRAMS = 65_536, 64, 32  # of a multiprocessor of compute capability 9.0
 SHAPES = (
     *((name, each, 1) for each in (1, 2, 4, 8) for name in ("descend", "choose")),
@@ -56,7 +56,7 @@ def main() -> None:
     out("| kernel | patches or pixels | warps | registers | stack | shared | shuffles | loads ")
     out("| at a time |\n|---|" + "--:|" * 8 + "\n")
     for name, each, warps in SHAPES:
-        made = compiled(name, each, warps)
+        made = compiled_kernels.compiled(name, each, warps)
         held = each * at_a_time(made.registers, warps)
         out(f"| {name} | {each} | {warps} | {made.registers} | {made.stack_bytes} ")
         out(f"| {made.shared_bytes} | {made.shuffles} | {made.loads} | {held} |\n")

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from models.motion.patches import KernelError, Patches
 from models.motion.tensor_flow import FormOf, Kernels, flow, flow_by
 from tests.support.paths import ROOT
 
-LINUX = sys.platform == "linux"  # Triton is for no other system
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="no Triton")
 
 
 def pictures(height: int = 40, width: int = 56) -> tuple[Tensor, Tensor]:
@@ -49,7 +50,7 @@ def interpreted() -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
-@pytest.mark.skipif(not LINUX, reason="no Triton")
+@needs_triton
 @pytest.mark.parametrize("size", ["5x7", "12x13", "33x47"])
 def test_each_kernel_does_what_plain_pytorch_does(interpreted: dict[str, Any], size: str) -> None:
     """Pixels; they differ by the order of sums in float32."""
@@ -60,14 +61,14 @@ def test_each_kernel_does_what_plain_pytorch_does(interpreted: dict[str, Any], s
     assert size == "5x7" or found["chooses"]["mean"] > 1  # one patch has no neighbours
 
 
-@pytest.mark.skipif(not LINUX, reason="no Triton")
+@needs_triton
 def test_the_flow_of_kernels_is_that_of_plain_pytorch(interpreted: dict[str, Any]) -> None:
     found = interpreted["flow"]
     assert found["flow"]["largest"] < 1e-2 and found["flow"]["mean"] < 1e-4
     assert found["moves"] == pytest.approx({"x": -2.0, "y": -1.0}, abs=0.1)
 
 
-@pytest.mark.skipif(not LINUX, reason="no Triton")
+@needs_triton
 def test_every_kernel_compiles_for_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ahead of time, without a GPU: patches stay in registers, and a warp needs no other."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
@@ -103,7 +104,7 @@ def launched() -> FormOf:
     [
         (broken, "ImportError: No module named 'triton'"),
         (lambda: Failing, "CalledProcessError: no C compiler"),
-        pytest.param(launched, "Error: ", marks=pytest.mark.skipif(not LINUX, reason="no Triton")),
+        pytest.param(launched, "Error: ", marks=needs_triton),
     ],
 )
 def test_kernels_that_fail_are_left_with_one_warning(
