@@ -69,17 +69,21 @@ def test_the_flow_of_kernels_is_that_of_plain_pytorch(interpreted: dict[str, Any
 
 
 @needs_triton
-def test_every_kernel_compiles_for_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ahead of time, without a GPU: patches stay in registers, and a warp needs no other."""
+def test_kernels_are_compiled_once_for_an_h200_and_every_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU, up to the launch: nothing leaves the registers, and no warp waits for
+    another.
+    """
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from models.motion.patch_kernels import PATCHES, PIXEL_WARPS, PIXELS, WARPS
-    from tests.support.compiled_kernels import compiled
+    from tests.support.compiled_kernels import compiled_by_flows
 
-    for name in ("descend", "choose"):
-        made = compiled(name, PATCHES, WARPS)
-        assert made.stack_bytes == made.shared_bytes == 0 and made.registers <= 128
-    made = compiled("spread", PIXELS, PIXEL_WARPS)
-    assert made.stack_bytes == made.shared_bytes == 0 and made.registers <= 64
+    found = compiled_by_flows([(270, 480), (33, 47), (16, 16), (5, 7)])
+    assert found.keys() == {"descend", "choose", "spread"}
+    for name, made in found.items():
+        (one,) = made
+        assert one.stack_bytes == one.shared_bytes == 0, name
+        assert one.registers <= 128, name
 
 
 def broken() -> FormOf:
