@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.evaluate.gpu_check import COLUMNS, PERIOD, Rates, drawn, table
+from jobs.evaluate.gpu_check import PERIOD, Rates, drawn
+from jobs.evaluate.gpu_table import COLUMNS, table
 from jobs.evaluate.nvml import Gpu
 from models.frame_state import FrameState
 from models.network import timing
