@@ -94,6 +94,7 @@ class Repair(NamedTuple):
     decision: Literal["repair", "suspect"]  # a suspect keeps the source
     why: Why
     probability: float | None = None  # of a defect, by its measures; None: nothing was measured
+    crowd: int | None = None  # regions around it that are unlike dust; None: they were not counted
 
 
 class Scratch(NamedTuple):

@@ -52,4 +52,8 @@ REGIONS: Columns = {
         "Probability that it is a defect, by what the frames before and after show of it. Paths and"
         " edges are weighed after it. Null if nothing was measured.", low=0, high=1,
     ),
+    "crowd": integer(
+        "Other regions that stand out and are unlike dust, up to a tenth of the frame's width away."
+        " Null if they were not counted.", low=0,
+    ),
 }  # fmt: skip

@@ -38,6 +38,7 @@ from models.fidelity.regions import (
     Measures,
     Seen,
     change_in,
+    crowds,
     luma_in,
 )
 from models.frame_state import Box, FrameState, Repair, Suspects, Why
@@ -237,7 +238,24 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
         known = _probability(odds[like - 1]) if like in why else None
         repairs.append(record._replace(probability=known))
     kept = np.isin(labels, [label for label, _ in parts])
-    return _Decided(pixels, defects, grown(np.isin(seen.labels, left)), kept, tuple(repairs))
+    counted = tuple(_with_crowds(repairs, facts, seen.labels.shape, limits))
+    return _Decided(pixels, defects, grown(np.isin(seen.labels, left)), kept, counted)
+
+
+def _with_crowds(
+    repairs: Sequence[Repair], facts: Facts, size: tuple[int, ...], limits: Limits
+) -> Iterator[Repair]:
+    """The records, each with how many other regions around it are unlike dust."""
+    unlike = [
+        region.box
+        for region, odds in zip(facts.regions, facts.odds, strict=True)
+        if odds < limits.defect_from
+    ]
+    height, width = size
+    counts = crowds([one.box for one in repairs], unlike, height, width)
+    for one, count in zip(repairs, counts, strict=True):
+        own = one.why == "unlike_dust" and count > 0
+        yield one._replace(crowd=count - own)
 
 
 def _reason(odds: float, limits: Limits) -> Why:

@@ -7,7 +7,7 @@ stands out. So does a limb in fast motion, whose match failed. Six measures tell
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -38,6 +38,8 @@ CROWDED = 2.0  # surroundings of a region that has other regions all around it
 RING = 5, 15  # pixels: sides of the squares between which a region's surroundings lie
 REPEATED = 0.2  # of the pixels that differ from one neighbour: as few differ from a repetition
 EDGE = 2  # pixels from the frame's edge within which a region may be cut off
+CROWD = 0.1  # of the frame's width: how far around a region others are a crowd
+CELL = 4  # pixels: side of the cells in which they are counted
 
 Mask = NDArray[np.bool_]
 
@@ -193,6 +195,21 @@ def mask_of(boxes: Iterable[Box], height: int, width: int) -> Mask:
     for x, y, wide, high in boxes:
         mask[y : y + high, x : x + wide] = True
     return mask
+
+
+def crowds(boxes: Sequence[Box], others: Sequence[Box], height: int, width: int) -> list[int]:
+    """How many of the ``others`` are around each box: CROWD to each side, from centre to centre."""
+    cells = np.zeros((height // CELL + 1, width // CELL + 1), np.float32)
+    np.add.at(cells, _cells(others), 1)
+    side = 2 * int(CROWD * width / CELL) + 1
+    near = cv2.boxFilter(cells, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return near[_cells(boxes)].round().astype(int).tolist()  # type: ignore[no-any-return]
+
+
+def _cells(boxes: Sequence[Box]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the cells with the centres of boxes."""
+    x, y, wide, high = np.array(boxes, np.int64).reshape(-1, 4).T
+    return (y + high // 2) // CELL, (x + wide // 2) // CELL
 
 
 def _regions(stand_out: Plane, noise: float) -> tuple[NDArray[np.int32], tuple[Region, ...]]:

@@ -70,7 +70,7 @@ class RegionWriter:
             )
             row = shot, frame, *one.box, one.area, one.bright, round(one.change, 2)
             sure = None if one.probability is None else round(one.probability, 3)
-            self._rows.append((*row, one.decision, one.why, sure))
+            self._rows.append((*row, one.decision, one.why, sure, one.crowd))
         if len(self._rows) >= _BUFFERED:
             self._flush()
 

@@ -1,9 +1,8 @@
 """Whether the repairs of a shot are like those of clean film, so that it is better left alone.
 
 Water, leaves and limbs stand out of their neighbouring frames by the thousand, and a few of them
-look like dust. Damaged film has clear defects, and few other things that stand out.
-`docs/experiments/2026-11-30-shots-like-clean.md` has the numbers behind the limits, and
-`docs/experiments/2026-11-30-network-in-places.md` those since suspects are of places only.
+look like dust. Dust falls everywhere: also where nothing else stands out.
+`docs/experiments/2026-12-01-dust-falls-everywhere.md` has the numbers behind the limits.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ import numpy as np
 
 LEAST_CLEAR = 2  # clear defects of a shot; with fewer, all of its repairs are doubtful,
 SURE = 30.0  # unless the one differs from its repair by so much: code values
-PER_SUSPECT = 0.17  # clear defects to each suspect,
+CERTAIN = 0.4  # clear defects to each suspect, from which a shot has damage,
 BUT = 12  # without this many: one thing in motion is that many
+LONE = 1  # other regions that are unlike dust around a lone region, at most
+LONE_SHARE = 0.06  # lone ones of the clear defects, at least, in a shot with damage
+PER_LONE = 0.45  # lone clear defects to each lone suspect
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
 BESIDE = 2  # pixels between two regions that are at one place
 
@@ -29,6 +31,11 @@ class Decided(NamedTuple):
     change: float  # code values
     frame: int
     box: tuple[int, int, int, int]  # x, y, width, height in pixels
+    crowd: int | None = None  # regions around it that are unlike dust; None: not counted
+
+    @property
+    def is_lone(self) -> bool:
+        return (self.crowd or 0) <= LONE
 
 
 def is_like_clean(regions: Iterable[Decided]) -> bool:
@@ -37,14 +44,23 @@ def is_like_clean(regions: Iterable[Decided]) -> bool:
     What is repaired at one place in several frames counts once. Dust does not fall twice at one
     place: traffic, seen through a gap, comes and goes there.
     """
-    clear, suspects = list[Decided](), 0
+    clear, suspects = list[Decided](), list[Decided]()
     for one in regions:
-        suspects += one.decision == "suspect"
-        if one.decision == "repair" and one.why in CLEAR:
+        if one.decision == "suspect":
+            suspects.append(one)
+        elif one.why in CLEAR:
             clear.append(one)
     most = max((one.change for one in clear), default=0.0)
     least = 1 if most >= SURE else LEAST_CLEAR
-    return _places(clear) < max(least, PER_SUSPECT * (suspects - BUT))
+    places = _places(clear)
+    if places < least:
+        return True
+    if places >= CERTAIN * (len(suspects) - BUT):
+        return False
+    lone = [one for one in clear if one.is_lone]
+    if len(lone) < LONE_SHARE * len(clear):
+        return True
+    return _places(lone) < max(least, PER_LONE * sum(one.is_lone for one in suspects))
 
 
 def _places(regions: Sequence[Decided]) -> int:

@@ -22,7 +22,7 @@ from schemas.recipe import Recipe
 from schemas.verdict_rules import SCOPES, VerdictRule
 
 CLEAN, RULE, STANDING = "like_clean", "rule", "standing"  # codes of schemas/repairs.py
-COLUMNS = "shot", "frame", "decision", "why", "change", "x", "y", "width", "height"  # of a region
+COLUMNS = "shot", "frame", "decision", "why", "change", "crowd", "x", "y", "width", "height"
 
 
 def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
@@ -39,9 +39,9 @@ def of_clean_shots(segments: Segments, survey: Survey, recipe: Recipe) -> Plan:
         if segment.regions_uri:
             for part in batches(Path(segment.regions_uri)):
                 columns = (part[name].to_pylist() for name in COLUMNS)
-                for shot, frame, decision, why, change, *box in zip(*columns, strict=True):
+                for shot, frame, decision, why, change, crowd, *box in zip(*columns, strict=True):
                     if why != STANDING:
-                        region = Decided(decision, why, change, frame, tuple(box))
+                        region = Decided(decision, why, change, frame, tuple(box), crowd)
                         found[shot].append(region)
     filled = set(survey.fill)
     return tuple(

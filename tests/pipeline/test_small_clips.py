@@ -160,7 +160,7 @@ def test_a_revert_finds_the_survey_of_a_small_clip(
 
 
 def test_details_give_back_frames_and_regions(tmp_path: Path, surveyed: Survey) -> None:
-    row = 0, 1, 16, 8, 12, 9, 80, True, 31.25, "repair", "path", 0.875
+    row = 0, 1, 16, 8, 12, 9, 80, True, 31.25, "repair", "path", 0.875, 3
     columns = [pa.array([v, v], f.type) for v, f in zip(row, SCHEMA, strict=True)]
     path = tmp_path / "regions.parquet"
     pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), path)
@@ -173,13 +173,14 @@ def test_details_give_back_frames_and_regions(tmp_path: Path, surveyed: Survey) 
     assert of_details == of_file and len(of_file) == 2
 
 
-def test_regions_of_an_older_code_have_no_probability(tmp_path: Path) -> None:
+def test_regions_of_an_older_code_lack_what_it_did_not_measure(tmp_path: Path) -> None:
     row = 0, 1, 16, 8, 12, 9, 80, True, 31.25, "repair", "path"
-    older = pa.schema([field for field in SCHEMA if field.name != "probability"])
+    older = pa.schema([field for field in SCHEMA if field.name not in ("probability", "crowd")])
     columns = [pa.array([v], f.type) for v, f in zip(row, older, strict=True)]
     path = tmp_path / "regions.parquet"
     pq.write_table(pa.Table.from_arrays(columns, schema=older), path)
     join_regions([path], tmp_path / "joined.parquet")
     for file in (path, tmp_path / "joined.parquet"):
         (part,) = read_regions(file.read_bytes(), "a", "r", 10)
-        assert part["probability"].to_pylist() == [None] and part["area"].to_pylist() == [80]
+        assert part["probability"].to_pylist() == part["crowd"].to_pylist() == [None]
+        assert part["area"].to_pylist() == [80]

@@ -24,7 +24,7 @@ for name in sys.argv[2:]:
         deflicker=is_unsteady(np.stack(frames)), first_index=start, grain=1.0,
     )  # fmt: skip
     found = [
-        Decided(one.decision, one.why, one.change, frame.index, one.box)
+        Decided(one.decision, one.why, one.change, frame.index, one.box, one.crowd)
         for frame in restored
         for one in frame.repairs
     ]

@@ -296,6 +296,20 @@ def test_every_region_is_recorded_with_its_box_and_change() -> None:
     assert record.probability is not None and record.probability > 0.8  # clear: log odds of 1.5
 
 
+def test_a_record_counts_the_things_around_it() -> None:
+    """What the network does not take away is unlike dust. It counts up to SIDE / 10 pixels away."""
+    states = [frame(index, None, dust=((60, 60), (120, 120)) * (index == 2)) for index in range(5)]
+    middle = states[2]
+    assert middle.differences is not None
+    for x, y in ((48, 56), (62, 48), (72, 76), (90, 60)):
+        inside = slice(y, y + 5), slice(x, x + 5)
+        middle.source[inside] += 0.04
+        middle.image[inside] += 0.12
+        middle.differences[(slice(None), *inside)] = 255 * 0.04
+    records = list(find_suspects(states))[2].repairs
+    assert [one.crowd for one in records if one.decision == "repair"] == [3, 0]
+
+
 def test_what_lies_along_the_frames_edge_stays() -> None:
     """The picture shifts in the gate, and a bright line beside it comes into view."""
     states = [frame(index, None) for index in range(5)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.fidelity.compared import smaller
 from models.fidelity.decision import SHIPPED
 from models.fidelity.evidence import log_odds
-from models.fidelity.regions import Seen
+from models.fidelity.regions import Seen, crowds
 from models.frame_state import FrameState
 
 SIDE = 128
@@ -108,3 +108,11 @@ def test_no_region_has_no_measures() -> None:
 def test_the_smaller_difference_counts_if_both_agree() -> None:
     first, second = np.array([[3, -4, 5]], np.float32), np.array([[2, -6, -1]], np.float32)
     assert smaller(first, second).tolist() == [[2, -4, 0]]
+
+
+def test_regions_within_a_tenth_of_the_width_are_a_crowd() -> None:
+    """Counted in cells of 4 pixels, from centre to centre, to the edges of the picture."""
+    others = [(0, 0, 4, 4), (100, 50, 8, 8), (120, 50, 8, 8), (120, 90, 6, 4), (636, 356, 4, 4)]
+    boxes = [(100, 50, 8, 8), (124, 52, 4, 4), (300, 200, 20, 20), (636, 356, 4, 4)]
+    assert crowds(boxes, others, 360, 640) == [3, 3, 0, 1]
+    assert crowds(boxes, [], 360, 640) == [0] * 4 and crowds([], others, 360, 640) == []

@@ -216,10 +216,26 @@ def test_clean_film_has_few_clear_defects_among_much_that_stands_out() -> None:
     suspects = regions(112, "unlike_dust", decision="suspect")
     assert is_like_clean([])
     assert is_like_clean(regions(50, "one_frame"))
-    assert is_like_clean([*suspects, *regions(16)])
-    assert not is_like_clean([*suspects, *regions(18)])
+    assert is_like_clean([*suspects, *regions(39)])
+    assert not is_like_clean([*suspects, *regions(40)])
     assert not is_like_clean([*suspects[:12], *regions(2)])
     assert not is_like_clean(regions(2, "upright"))
+
+
+def test_dust_falls_also_where_nothing_else_stands_out() -> None:
+    """Leaves in the wind are a crowd; what is clear among them alone may be a leaf."""
+
+    def crowded(count: int, crowd: int, *kind: str) -> list[Decided]:
+        why, decision = kind or ("clear", "repair")
+        return [one._replace(crowd=crowd) for one in regions(count, why, decision=decision)]
+
+    leaves = crowded(112, 9, "unlike_dust", "suspect")
+    assert is_like_clean([*leaves, *crowded(18, 9)])
+    assert is_like_clean([*leaves, *crowded(34, 9), *crowded(2, 1)])
+    assert is_like_clean([*leaves, *crowded(4, 9), *crowded(1, 1)])  # one alone is doubtful
+    assert not is_like_clean([*leaves, *crowded(16, 9), *crowded(2, 1)])
+    # Flakes that fall lie apart, as dust does: there the suspects are lone as well.
+    assert is_like_clean([*crowded(60, 0, "path", "suspect"), *crowded(18, 0)])
 
 
 def test_a_single_clear_defect_must_stand_out_far() -> None:
