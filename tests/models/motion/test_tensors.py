@@ -28,6 +28,7 @@ from models.motion import (
     engines,
     exposure_tensors,
     opencv,
+    patches,
     temporal_filter,
     tensor_flow,
     tensors,
@@ -243,6 +244,7 @@ def test_a_gpu_without_room_leaves_motion_to_the_cpu(caplog: pytest.LogCaptureFi
 # Modules whose functions work on tensors of a device. Left out: what runs on the CPU alone.
 ON_DEVICE: dict[ModuleType, set[str]] = {
     tensor_flow: set(),
+    patches: set(),
     exposure_tensors: {"_landing", "known"},  # its inner function waits for the copy
     colour_tensors: {"as_planes"},  # after `landed`
     tensors: {"lowered"},  # after `landed`
@@ -279,6 +281,11 @@ def host_calls(module: ModuleType, without: set[str]) -> list[str]:
 @pytest.mark.parametrize("module", ON_DEVICE, ids=lambda module: module.__name__)
 def test_no_function_on_the_device_calls_the_host(module: ModuleType) -> None:
     assert host_calls(module, ON_DEVICE[module]) == []
+
+
+def test_the_kernels_do_not_call_the_host() -> None:
+    kernels = pytest.importorskip("models.motion.patch_kernels", reason="no Triton")
+    assert host_calls(kernels, set()) == []
 
 
 def test_host_calls_are_seen() -> None:
