@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import colour_tensors, transfer
+from models import colour_tensors, copies, transfer
 from models.colour import PixelFormat
 from models.fidelity import (
     change_bound,
@@ -256,7 +256,8 @@ ON_DEVICE: dict[ModuleType, set[str]] = {
     defect_map: {"_highest"},  # by dilation, where the plane is on the CPU
     change_bound: {"bound_changes"},  # where pictures are on the CPU
     on_device: {"landed_planes"},  # after `landed`
-    transfer: {"wait", "_begun", "up"},  # its inner function waits for the copy; sends up
+    copies: {"begin", "_form"},  # what goes up is of the CPU
+    transfer: {"sent"},  # the same
 }
 HOST_CALLS = {
     "item", "tolist", "cpu", "numpy", "nonzero", "argwhere", "masked_select", "synchronize",
@@ -324,7 +325,7 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         raw = 255 * (window.frames[:1] - window.frames[1:3]).mean(1)
         on_device.Beside.of(window.frames[0], window.frames[1], raw)
         places.patched(OnDevice(window.frames[0], window.frames[1]))
-        colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device))
+        colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device)())
         exposure = exposure_tensors.TensorExposure(which)
         seen = [exposure.seen(frame) for frame in which.raised(number_frames(images[:2]))]
         levels = [one.quantiles for one in seen]
