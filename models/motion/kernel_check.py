@@ -17,7 +17,7 @@ from models.motion.tensor_flow import FormOf, Kernels
 from models.network.timing import settled
 
 APART = 0.1  # pixels by which a motion counts as another
-MOST_APART = 0.01  # share of motions up to which two flows are alike: close matches may change
+MOST_APART = 0.01  # share up to which flows are alike: of two equal matches a last digit decides
 
 
 @dataclass(frozen=True)

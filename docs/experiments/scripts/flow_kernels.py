@@ -1,20 +1,26 @@
 """What the kernels of the flow take of an H200, and how many operations a flow has. Needs no GPU.
 
 Run from the root of the repository: python docs/experiments/scripts/flow_kernels.py
+With TRITON_INTERPRET=1 and clips as arguments, it compares flow of these clips by both forms.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import cv2
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.motion.patches import Patches
 from models.motion.tensor_flow import FormOf, flow_by
+from pipeline.media.rgb import read_planes
 from tests.support import compiled_kernels
 
 KernelPatches = compiled_kernels.patch_kernels.KernelPatches
@@ -51,7 +57,33 @@ def operations(form: FormOf, height: int, width: int) -> int:
     return counted.count + launch.call_count
 
 
+def luma(planes: tuple[np.ndarray, ...]) -> Tensor:
+    """Luma (1, H, W) of at most 300x400 pixels, blurred as for a search."""
+    part = np.ascontiguousarray(planes[0][:300, :400], np.float32)
+    return torch.from_numpy(cv2.GaussianBlur(part, (0, 0), 1.5)).round()[None]
+
+
+def compare(clip: Path) -> None:
+    """Flow from a clip's first frame to its third: both forms beside float64, and each other."""
+    frames = read_planes(clip)
+    one, _, other = (luma(next(frames)) for _ in range(3))
+    kernels, plain = (flow_by(form, one, other) for form in (KernelPatches, Patches))
+    exact = flow_by(Patches, one.double(), other.double()).float()
+    cells = []
+    for first, second in ((kernels, plain), (plain, exact), (kernels, exact)):
+        distance = (first - second).norm(dim=1)
+        cells.append(f"{distance.mean():.6f} | {100 * (distance > 0.1).float().mean():.2f} %")
+    sys.stdout.write(f"| {clip.stem} | " + " | ".join(cells) + " |\n")
+
+
 def main() -> None:
+    if clips := sys.argv[1:]:
+        # The interpreter takes the same time for many.
+        compiled_kernels.patch_kernels.PATCHES, compiled_kernels.patch_kernels.PIXELS = 4096, 65_536
+        torch.set_num_threads(1)
+        for clip in clips:
+            compare(Path(clip))
+        return
     out = sys.stdout.write
     out("| kernel | patches or pixels | warps | registers | stack | shared | shuffles | loads ")
     out("| at a time |\n|---|" + "--:|" * 8 + "\n")
