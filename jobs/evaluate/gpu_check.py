@@ -33,9 +33,9 @@ from models.motion.kernel_check import KernelCheck, kernel_check
 from models.network.timing import (
     Device,
     StageClock,
+    in_batches,
     motion_milliseconds,
     network_milliseconds,
-    network_seconds,
     peak_mib,
     settled,
     uuid_of,
@@ -203,12 +203,13 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     clock = StageClock(device)
     list(_planes(iter(held[: check.staged]), restorer, probe, clock, deflicker=True))
     small = (width, height) == min(check.pictures)
-    batches = check.batches if small or device.type != "cpu" else ()
+    batches = check.batches if small or device.type != "cpu" else (1,)
+    network = network_milliseconds(net, height, width, check.repeated, batches)
     return Rates(
         net.size, width, height, count, restorer.batch(height, width),
         through=round(through, 3),
         restore=round(alone["restore"], 3),
-        network=round(1 / network_seconds(net, height, width, check.repeated), 3),
+        network=round(1000 / network[in_batches(1)], 3),
         decode=round(alone["decode"], 2),
         encode=round(alone["encode"], 2),
         of_slowest=round(through / min(alone.values()), 3),
@@ -222,7 +223,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         motion_ms=motion_milliseconds(
             restorer.engine, restorer.flow, height, width, device, check.repeated
         ),
-        network_ms=network_milliseconds(net, height, width, check.repeated, batches),
+        network_ms=network,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from models.motion.opencv import OPENCV
 from models.motion.temporal_filter import TemporalFilter
 from models.motion.tensors import Tensors
 from models.motion.windows import align_windows
+from models.network import stage, tiling
 from tests.support.media.scenes import scene, sharp_scene
 
 CPU = torch.device("cpu")
@@ -258,6 +259,8 @@ ON_DEVICE: dict[ModuleType, set[str]] = {
     on_device: {"landed_planes"},  # after `landed`
     copies: {"begin", "_form"},  # what goes up is of the CPU
     transfer: {"sent"},  # the same
+    stage: {"run", "_looked"},  # after `landed`; where the frame is on the CPU
+    tiling: {"restore_in_tiles"},  # with places, which are found on the CPU
 }
 HOST_CALLS = {
     "item", "tolist", "cpu", "numpy", "nonzero", "argwhere", "masked_select", "synchronize",
