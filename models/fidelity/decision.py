@@ -85,9 +85,9 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     # How many clear defects are near. Without any, a doubtful or large one is often a thing.
     clear = sum(int((facts.odds >= limits.clear_from).sum()) for facts in near)
     # So many on paths that the others may be things as well. Things of one swarm look alike: a
-    # dark piece of dust is not of a swarm of bright ice.
+    # small dark piece that is clearly dust is not of a swarm of bright ice.
     swarm = _is_swarm(on_paths, strong, limits)
-    swarms = {bright: swarm and _is_swarm(*by_sign[bright], limits) for bright in by_sign}
+    swarms = {bright: _is_swarm(*by_sign[bright], limits) for bright in by_sign}
     worn = clear >= limits.clear_least
     dirty = clear >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
     # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
@@ -98,6 +98,7 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     for region, odds, moved, alarms, path_seen in zip(
         here.regions, here.odds, here.moved, here.alarms, seen, strict=True
     ):
+        doubtful = odds < limits.clear_from or region.area > most
         stain = dirty and moved >= limits.stain_moved and limits.may_be_stain(region)
         if odds < (limits.stain_from if stain else limits.defect_from):
             why[region.label] = "unlike_dust"
@@ -107,9 +108,9 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
             why[region.label] = "edge"
         elif here.steps.get(region.label, 0.0) > limits.structure:
             why[region.label] = "upright"
-        elif not worn and (odds < limits.clear_from or region.area > most):
+        elif not worn and doubtful:
             why[region.label] = "lone"
-        elif swarms[region.bright]:
+        elif swarm and (doubtful or swarms[region.bright]):
             why[region.label] = "swarm"
     return why
 

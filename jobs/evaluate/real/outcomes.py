@@ -73,11 +73,13 @@ class Table(NamedTuple):
         on_path = strong & (self.alarms < limits.path_below)
         on_paths, of = self._near(on_path), self._near(strong)
         clear = self._near(self.odds >= limits.clear_from)
+        most = np.maximum(limits.lone_area, limits.lone_share * self.pixels)
+        doubtful = (self.odds < limits.clear_from) | (self.area > most)
         swarm = on_paths >= np.maximum(limits.swarm_least, limits.swarm * of)
         for sign in (0, 1):
             own = self.bright == sign
             alike = np.maximum(limits.swarm_least, limits.swarm * self._near(strong & own))
-            swarm &= ~own | (self._near(on_path & own) >= alike)
+            swarm &= ~own | doubtful | (self._near(on_path & own) >= alike)
         worn = clear >= limits.clear_least
         dirty = (clear >= limits.dirty_least) & (on_paths <= limits.dirty_swarm * of)
         large = (self.area >= limits.stain_area) & (self.side >= limits.stain_side)
@@ -87,8 +89,7 @@ class Table(NamedTuple):
         path = seen & (self.alarms < np.where(dirty, limits.dirty_path, limits.path_below))
         deep = dirty & (self.deeper >= limits.deep) & (self.odds >= limits.deep_from)
         edge = ~np.isnan(self.deeper) & ~deep
-        most = np.maximum(limits.lone_area, limits.lone_share * self.pixels)
-        lone = ~worn & ((self.odds < limits.clear_from) | (self.area > most))
+        lone = ~worn & doubtful
         return ~(unlike | path | edge | (self.step > limits.structure) | lone | swarm)
 
     def _near(self, marks: Marks) -> Numbers:
