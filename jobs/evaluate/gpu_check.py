@@ -32,6 +32,7 @@ from models.network.timing import (
     Device,
     StageClock,
     motion_milliseconds,
+    network_milliseconds,
     network_seconds,
     peak_mib,
     settled,
@@ -54,8 +55,8 @@ PERIOD = 64  # frames after which the pan begins anew
 SLICES, GRAIN = 16, 1.0  # as in a run
 
 COLUMNS = (
-    "through", "restore", "network", "decode", "encode", "of_slowest", "core_seconds", "busy",
-    "joules", "gpu_mib", "memory_mib",
+    "batch", "through", "restore", "network", "decode", "encode", "of_slowest", "core_seconds",
+    "busy", "joules", "gpu_mib", "memory_mib",
 )  # fmt: skip
 
 
@@ -70,10 +71,13 @@ class Check:
     staged: int = 24  # frames for the times of stages
     repeated: int = 20  # runs of one operation
     compared: tuple[int, int, int] = (320, 240, 7)  # width, height, frames, for the pictures
+    batches: tuple[int, ...] = (1, 2, 4, 8)  # windows that the bare network takes at once
 
 
-SMALL = Check(frames=2, staged=2, repeated=1, compared=(160, 120, 6))  # for a CPU
-TINY = Check(("fast",), ((96, 64),), 2, 20.0, 2, 1, (64, 48, 3))
+SMALL = Check(  # for a CPU
+    frames=2, staged=2, repeated=1, compared=(160, 120, 6), batches=(1, 2)
+)
+TINY = Check(("fast",), ((96, 64),), 2, 20.0, 2, 1, (64, 48, 3), (1, 2))
 
 
 @dataclass
@@ -84,6 +88,7 @@ class Rates:
     width: int
     height: int
     frames: int
+    batch: int  # windows that the network took at once
     through: float  # frames a second through decode, restore and encode
     restore: float  # without decode and encode, from planes to planes
     network: float  # of the bare network
@@ -98,6 +103,7 @@ class Rates:
     stages_ms: dict[str, float] = field(default_factory=dict)  # one after the other
     host_ms: dict[str, float] = field(default_factory=dict)  # of these, until the CPU was free
     motion_ms: dict[str, float] = field(default_factory=dict)  # of one operation
+    network_ms: dict[str, float] = field(default_factory=dict)  # of the bare network, by its batch
 
 
 def drawn(count: int, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
@@ -193,8 +199,10 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     }
     clock = StageClock(device)
     list(_planes(iter(held[: check.staged]), restorer, probe, clock, deflicker=True))
+    small = (width, height) == min(check.pictures)
+    batches = check.batches if small or device.type != "cpu" else ()
     return Rates(
-        net.size, width, height, count,
+        net.size, width, height, count, restorer.batch(height, width),
         through=round(through, 3),
         restore=round(alone["restore"], 3),
         network=round(1 / network_seconds(net, height, width, check.repeated), 3),
@@ -211,6 +219,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         motion_ms=motion_milliseconds(
             restorer.engine, restorer.flow, height, width, device, check.repeated
         ),
+        network_ms=network_milliseconds(net, height, width, check.repeated, batches),
     )  # fmt: skip
 
 
@@ -311,7 +320,8 @@ def table(made: dict[str, Any]) -> str:
     lines += ["", "Milliseconds of a frame: stages one after the other, then one operation.", ""]
     lines += ["| model | picture | part | ms | until the CPU is free |", "|---|---|---|--:|--:|"]
     for row in made["rates"]:
-        for name, value in (*row["stages_ms"].items(), *row["motion_ms"].items()):
+        parts = row["stages_ms"] | row["motion_ms"] | row["network_ms"]
+        for name, value in parts.items():
             host = row["host_ms"].get(name, "-")
             size = f"{row['width']}x{row['height']}"
             lines.append(f"| {row['size']} | {size} | {name} | {value} | {host} |")

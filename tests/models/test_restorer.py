@@ -109,7 +109,8 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
     """From planes to planes, with the exposure corrected and the grain kept."""
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net, path, {})
-    by_tensors, count = Restorer(weights=path, device="cpu", tensors=True), CONTEXT + 4
+    by_tensors = Restorer(weights=path, device="cpu", tensors=True, batch=4)
+    count = CONTEXT + 4
     given: dict[str, Any] = {"deflicker": True, "grain": 1.0}
     one, other = (
         list(which.run(iter(flickering(count)), **given)) for which in (restorer, by_tensors)
@@ -119,17 +120,18 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
         assert ours.planes is not None and theirs.planes is not None and frame.decoded is not None
         assert np.isnan(theirs.image).all() and theirs.image.shape == ours.image.shape
         assert theirs.curve.gain == pytest.approx(ours.curve.gain, abs=0.02)
+        assert (ours.rung.batch, theirs.rung.batch) == (1, 4)
         for here, there, source in zip(
             ours.planes, theirs.planes, frame.decoded.planes, strict=True
         ):
             assert np.abs(here.astype(int) - there).mean() < 1
             changed.append(np.abs(there.astype(int) - source).mean())
     assert max(changed) > 3
-    # with a thread and graphs, as beside a GPU
+    # with a thread and graphs, as beside a GPU, and with other frames in the first batch
     read, given = iter(flickering(count)[1:]), given | {"watch": beside_gpu}
     recorder, engine = Recorder(), by_tensors.engine
     assert isinstance(engine, Tensors)
-    by_tensors._whole = Graphed(partial(tiling.whole_frame, by_tensors.net), recorder)
+    by_tensors._whole = Graphed(partial(tiling.whole_frames, by_tensors.net), recorder)
     for finest, flow in engine._flows.items():
         engine._flows[finest] = Graphed(flow, recorder)
     part = list(by_tensors.run(read, wanted=range(CONTEXT + 1, count), **given))

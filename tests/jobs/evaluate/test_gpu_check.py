@@ -84,6 +84,8 @@ def test_everything_is_measured_on_a_bare_machine(made: tuple[dict[str, Any], st
     for name in ("through", "restore", "network", "decode", "encode", "core_seconds"):
         assert row[name] > 0
     assert row["busy"] is row["joules"] is row["gpu_mib"] is None and row["frames"] == 2
+    assert row["batch"] == 1 and len(row["network_ms"]) == 2
+    assert min(row["network_ms"].values()) > 0 and "| bare network, batch of 2 |" in printed
     assert row["host_ms"].keys() == row["stages_ms"].keys()
     assert {
         "colour",
