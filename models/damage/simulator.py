@@ -127,9 +127,7 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
     return age_by(clip, PRESETS[preset], seed, codec)
 
 
-def age_by(
-    clip: np.ndarray, slots: Sequence[Slot], seed: int, codec: Codec | None = None
-) -> Aged:
+def age_by(clip: np.ndarray, slots: Sequence[Slot], seed: int, codec: Codec | None = None) -> Aged:
     """Damage a clip as `age` does, by the steps of ``slots``."""
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
         raise ValueError(f"a clip is (T, H, W, 3) uint8, not {clip.shape} {clip.dtype}")
