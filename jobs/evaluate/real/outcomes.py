@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -160,10 +160,26 @@ class Labelled:
         self._defect = np.array([view.label.kind == "defect" for view in counted], bool)
         count = int(self._defect.sum())
         self.parts = np.zeros(count, np.int64), np.zeros(len(counted) - count, np.int64)
+        self._from = np.array([FROM[view.label.kind] for view in counted])
+        nothing = np.zeros(len(at), bool)  # standing scratches are gone before
+        self._before = np.array([place.gone(nothing) for place in self._places], bool)
+        # Every pixel of the cores: its place; and for each region that covers it, both.
+        self._size = np.array([int(view.core.mask.sum()) for view in counted])
+        self._place = np.repeat(np.arange(len(counted)), self._size)
+        begins = np.cumsum(self._size) - self._size
+        covers = [
+            (begin + pixels, np.full(len(pixels), row))
+            for begin, place in zip(begins, self._places, strict=True)
+            for row, pixels in place.covers(at)
+        ] or [(np.zeros(0, int), np.zeros(0, int))]
+        self._pixel, self._row = (np.concatenate(part) for part in zip(*covers, strict=True))
 
     def outcome(self, limits: Limits) -> Outcome:
         repaired = self._table.repaired(limits)
-        gone = np.array([place.covered(repaired) for place in self._places], bool)
+        covered = np.zeros(len(self._place), bool)
+        covered[self._pixel[repaired[self._row]]] = True
+        share = np.bincount(self._place, weights=covered, minlength=len(self._from)) / self._size
+        gone = self._before | (share >= self._from)
         return Outcome(gone[self._defect], gone[~self._defect])
 
     def measured(self, limits: Limits) -> Outcome:
@@ -181,24 +197,16 @@ class _Place:
         self._view = view
         self._regions = [place for place in own if place in at]  # frame and label
         self._rows = np.array([at[place] for place in self._regions], np.int64)  # of the table
-        self._from = FROM[view.label.kind]
-        self._before = self.gone(np.zeros(len(at), bool))  # standing scratches are gone before
-        here = view.pieces[0]
-        x, y, wide, high = view.box
-        shares = {
-            at[here.frame, label]: grown(here.labels == label)[y : y + high, x : x + wide]
-            for label in sorted(here.here)
-            if (here.frame, label) in at
-        }
-        covers = {row: part[view.core.mask] for row, part in shares.items()}
-        self._covers = {row: part for row, part in covers.items() if part.any()}
 
-    def covered(self, repaired: Marks) -> bool:
-        """Whether what is repaired covers as much of the core as must be gone."""
-        own = [part for row, part in self._covers.items() if repaired[row]]
-        if not own or self._before:
-            return self._before
-        return bool(np.mean(np.logical_or.reduce(own)) >= self._from)
+    def covers(self, at: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The rows of the regions that reach the core, and which of its pixels they cover."""
+        here = self._view.pieces[0]
+        x, y, wide, high = self._view.box
+        for label in sorted(here.here):
+            row = at.get((here.frame, label))
+            if row is not None:
+                cover = grown(here.labels == label)[y : y + high, x : x + wide]
+                yield row, np.flatnonzero(cover[self._view.core.mask])
 
     def gone(self, repaired: Marks) -> bool:
         """Whether the place is repaired or harmed, from which regions of the film are repaired."""
@@ -207,4 +215,4 @@ class _Place:
             if there:
                 frames[frame].add(label)
         share = self._view.gone({frame: frozenset(own) for frame, own in frames.items()})
-        return share >= self._from
+        return share >= FROM[self._view.label.kind]

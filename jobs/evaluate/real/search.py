@@ -34,7 +34,7 @@ from models.fidelity.decision import SHIPPED, Limits
 PRICE = 0.08 / 0.03  # both aims, 92 % repaired and 3 % harmed, leave as much to lose
 BAGS = 15  # odd, so that the median is one of the values
 ROUNDS = 4  # at most, through all limits
-WAYS = "calibration films", "other films", "both"  # what limits are chosen on
+WAYS = "calibration films", "both", "other films"  # what limits are chosen on
 GAIN = 1e-9  # of worth: a limit moves only if it gains something
 
 
