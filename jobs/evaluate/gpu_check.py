@@ -25,15 +25,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.evaluate.gpu_table import table
 from jobs.evaluate.nvml import Busy
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState, Image
+from models.motion.kernel_check import KernelCheck, kernel_check
 from models.network.timing import (
     Device,
     StageClock,
+    in_batches,
     motion_milliseconds,
     network_milliseconds,
-    network_seconds,
     peak_mib,
     settled,
     uuid_of,
@@ -53,11 +55,6 @@ ALIKE, ALIKE_ENGINES = 0.5, 2.0
 APART = 2.0  # code values by which a pixel counts as different
 PERIOD = 64  # frames after which the pan begins anew
 SLICES, GRAIN = 16, 1.0  # as in a run
-
-COLUMNS = (
-    "batch", "through", "restore", "network", "decode", "encode", "of_slowest", "core_seconds",
-    "busy", "joules", "gpu_mib", "memory_mib",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,6 +136,12 @@ def compared(check: Check, device: str | None) -> dict[str, dict[str, float | bo
     return found
 
 
+def flow_kernel(check: Check, restorer: Restorer) -> KernelCheck:
+    """Flow by kernels beside flow by plain PyTorch on the restorer's device."""
+    one, other = (frame[..., 1].copy() for frame in drawn(2, *check.pictures[0]))
+    return kernel_check(one, other, restorer.device, check.repeated)
+
+
 def _restored(restorer: Restorer, images: list[Image]) -> NDArray[np.float32]:
     return np.stack([one.image for one in restorer.stream(images, deflicker=False)])
 
@@ -200,12 +203,13 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     clock = StageClock(device)
     list(_planes(iter(held[: check.staged]), restorer, probe, clock, deflicker=True))
     small = (width, height) == min(check.pictures)
-    batches = check.batches if small or device.type != "cpu" else ()
+    batches = check.batches if small or device.type != "cpu" else (1,)
+    network = network_milliseconds(net, height, width, check.repeated, batches)
     return Rates(
         net.size, width, height, count, restorer.batch(height, width),
         through=round(through, 3),
         restore=round(alone["restore"], 3),
-        network=round(1 / network_seconds(net, height, width, check.repeated), 3),
+        network=round(1000 / network[in_batches(1)], 3),
         decode=round(alone["decode"], 2),
         encode=round(alone["encode"], 2),
         of_slowest=round(through / min(alone.values()), 3),
@@ -219,7 +223,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         motion_ms=motion_milliseconds(
             restorer.engine, restorer.flow, height, width, device, check.repeated
         ),
-        network_ms=network_milliseconds(net, height, width, check.repeated, batches),
+        network_ms=network,
     )  # fmt: skip
 
 
@@ -284,6 +288,7 @@ def report(check: Check, device: str | None, threads: int) -> dict[str, Any]:
         "codec_threads": threads,
         "check": asdict(check),
         "pictures": compared(check, device),
+        "flow_kernel": asdict(flow_kernel(check, first)),
     }
     rows = []
     for width, height in check.pictures:
@@ -296,40 +301,8 @@ def report(check: Check, device: str | None, threads: int) -> dict[str, Any]:
     return made | {"rates": [asdict(row) for row in rows]}
 
 
-def table(made: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    device, alike = made["device"], made["pictures"]
-    lines = [f"{device['name']}, PyTorch {device['pytorch']}, {made['cores']} cores", ""]
-    if device["kind"] == "cpu":
-        lines += ["No GPU was used: these are figures of a CPU, of few frames.", ""]
-    lines += [
-        "| pictures | mean, code values | largest | share above 2 | alike |",
-        "|---|--:|--:|--:|---|",
-    ]
-    for name, found in alike.items():
-        same = "yes" if found["alike"] else "no"
-        lines.append(
-            f"| {name} | {found['mean']} | {found['largest']} | {found['share_apart']} | {same} |"
-        )
-    lines += ["", "| model | picture | frames | " + " | ".join(COLUMNS) + " |"]
-    lines.append("|---|---|--:|" + "--:|" * len(COLUMNS))
-    for row in made["rates"]:
-        values = " | ".join("-" if row[head] is None else str(row[head]) for head in COLUMNS)
-        size = f"{row['width']}x{row['height']}"
-        lines.append(f"| {row['size']} | {size} | {row['frames']} | {values} |")
-    lines += ["", "Milliseconds of a frame: stages one after the other, then one operation.", ""]
-    lines += ["| model | picture | part | ms | until the CPU is free |", "|---|---|---|--:|--:|"]
-    for row in made["rates"]:
-        parts = row["stages_ms"] | row["motion_ms"] | row["network_ms"]
-        for name, value in parts.items():
-            host = row["host_ms"].get(name, "-")
-            size = f"{row['width']}x{row['height']}"
-            lines.append(f"| {row['size']} | {size} | {name} | {value} | {host} |")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table, write the JSON. Returns 1 if the pictures are not alike."""
+    """Measure, print the table, write the JSON. Returns 1 if pictures or flows are not alike."""
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), help="the JSON")
     parser.add_argument("--device", help="a device of PyTorch; by default the GPU, if there is one")
@@ -341,7 +314,8 @@ def main(arguments: list[str] | None = None) -> int:
     made = report(check, given.device, given.threads)
     given.out.write_text(json.dumps(made, indent=1) + "\n")
     sys.stdout.write(table(made) + "\n")
-    return 0 if all(found["alike"] for found in made["pictures"].values()) else 1
+    alike = [found["alike"] for found in (*made["pictures"].values(), made["flow_kernel"])]
+    return 1 if False in alike else 0  # None: not compared
 
 
 if __name__ == "__main__":

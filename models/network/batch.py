@@ -21,6 +21,7 @@ PIXELS = 1 << 22  # of the frames of a batch: two of 1920x1080; more do not make
 # and warped neighbours, the graphs of flow and network), and of a further window in a batch (the
 # window three times over, the network's planes). Estimates.
 BYTES_A_PIXEL, BYTES_A_FURTHER = 3000, 900
+BESIDE_TENSORS = 1 << 30  # bytes of a GPU that a process takes for CUDA itself; an estimate
 
 Slot = TypeVar("Slot")
 
@@ -39,10 +40,10 @@ def needed(height: int, width: int, count: int = 1) -> int:
 
 
 def room_of(device: torch.device) -> int:
-    """Bytes of a GPU that this process may take, whatever is free now."""
+    """Bytes of a GPU that this process may take for tensors, whatever is free now."""
     index = torch.cuda.current_device() if device.index is None else device.index
     share = torch.cuda.get_per_process_memory_fraction(index)
-    return int(share * torch.cuda.get_device_properties(index).total_memory)
+    return int(share * torch.cuda.get_device_properties(index).total_memory) - BESIDE_TENSORS
 
 
 def grouped(

@@ -172,12 +172,17 @@ def network_seconds(
         give_back(whole)
 
 
+def in_batches(batch: int) -> str:
+    """The name of the bare network in batches of a size."""
+    return f"bare network, batch of {batch}"
+
+
 def network_milliseconds(
     net: RestorationNet, height: int, width: int, count: int, batches: Iterable[int]
 ) -> dict[str, float]:
     """Milliseconds of the bare network for one frame, by the windows that it takes at once."""
     return {
-        f"bare network, batch of {batch}": round(
+        in_batches(batch): round(
             1000 * network_seconds(net, height, width, max(count // batch, 1), batch), 2
         )
         for batch in batches

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from models.copies import GpuSilent
 from models.frame_state import Rung
 from models.network import checkpoint
 from models.network.memory import Ladder, OutOfMemory
 from models.network.unet import RestorationNet
 from models.restorer import Restorer
-from models.transfer import GpuSilent
 from pipeline.media.rgb import read_rgb
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
