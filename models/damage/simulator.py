@@ -6,7 +6,7 @@ random numbers, so that adding one does not change the others.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -28,7 +28,7 @@ from models.damage.digital import bit_depth, jpeg, packet_loss, quantise
 from models.damage.interlacing import combing, field_blend, telecine, wrong_field_order
 from models.damage.noise import grain, shot_noise, speckle, white_noise
 from models.damage.optics import blur, directed_blur, sinc_ringing
-from models.damage.presets import PRESETS
+from models.damage.presets import PRESETS, Slot
 from models.damage.standing import standing_dirt
 from models.damage.tone import colour_cast, fading, flicker, flicker_field, monochrome
 from models.damage.transport import gate_weave, lost_frames
@@ -124,12 +124,17 @@ def age(clip: np.ndarray, preset: str, seed: int, codec: Codec | None = None) ->
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown damage preset {preset!r}: one of {', '.join(PRESETS)}")
+    return age_by(clip, PRESETS[preset], seed, codec)
+
+
+def age_by(clip: np.ndarray, slots: Sequence[Slot], seed: int, codec: Codec | None = None) -> Aged:
+    """Damage a clip as `age` does, by the steps of ``slots``."""
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[3] != 3:
         raise ValueError(f"a clip is (T, H, W, 3) uint8, not {clip.shape} {clip.dtype}")
     film, target = clip.astype(np.float32), clip.astype(np.float32)
     masks = {name: np.zeros(clip.shape[:3], bool) for name in MASKS.values()}
     severity: dict[str, float] = {}
-    for slot in PRESETS[preset]:
+    for slot in slots:
         drawn = slot.draw(random_stream(seed, slot.name))
         if drawn is None or (drawn[0] in CODECS and codec is None):
             continue

@@ -80,11 +80,14 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
 
     ``near`` holds the facts of the frame before, of this one and of the one after.
     """
-    on_paths, strong = _on_paths(near, limits)
+    by_sign = {bright: _on_paths(near, limits, bright) for bright in (False, True)}
+    on_paths, strong = (sum(counts) for counts in zip(*by_sign.values(), strict=True))
     # How many clear defects are near. Without any, a doubtful or large one is often a thing.
     clear = sum(int((facts.odds >= limits.clear_from).sum()) for facts in near)
-    # So many on paths that the others may be things as well.
-    swarm = on_paths >= max(limits.swarm_least, limits.swarm * strong)
+    # So many on paths that the others may be things as well. Things of one swarm look alike: a
+    # small dark piece that is clearly dust is not of a swarm of bright ice.
+    swarm = _is_swarm(on_paths, strong, limits)
+    swarms = {bright: _is_swarm(*by_sign[bright], limits) for bright in by_sign}
     worn = clear >= limits.clear_least
     dirty = clear >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
     # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
@@ -95,6 +98,7 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     for region, odds, moved, alarms, path_seen in zip(
         here.regions, here.odds, here.moved, here.alarms, seen, strict=True
     ):
+        doubtful = odds < limits.clear_from or region.area > most
         stain = dirty and moved >= limits.stain_moved and limits.may_be_stain(region)
         if odds < (limits.stain_from if stain else limits.defect_from):
             why[region.label] = "unlike_dust"
@@ -104,9 +108,9 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
             why[region.label] = "edge"
         elif here.steps.get(region.label, 0.0) > limits.structure:
             why[region.label] = "upright"
-        elif not worn and (odds < limits.clear_from or region.area > most):
+        elif not worn and doubtful:
             why[region.label] = "lone"
-        elif swarm:
+        elif swarm and (doubtful or swarms[region.bright]):
             why[region.label] = "swarm"
     return why
 
@@ -134,14 +138,18 @@ def _path_seen(facts: Facts, limits: Limits) -> list[bool]:
     ]
 
 
-def _on_paths(near: Collection[Facts], limits: Limits) -> tuple[int, int]:
-    """How many strong regions like defects are on a path, and how many there are."""
+def _is_swarm(on_paths: int, strong: int, limits: Limits) -> bool:
+    return on_paths >= max(limits.swarm_least, limits.swarm * strong)
+
+
+def _on_paths(near: Collection[Facts], limits: Limits, bright: bool) -> tuple[int, int]:
+    """How many strong regions of a sign that are like defects are on a path; how many there are."""
     alarms = [
         value
         for facts in near
-        for value, odds, seen in zip(
-            facts.alarms, facts.odds, _path_seen(facts, limits), strict=True
+        for region, value, odds, seen in zip(
+            facts.regions, facts.alarms, facts.odds, _path_seen(facts, limits), strict=True
         )
-        if seen and odds >= limits.defect_from
+        if seen and odds >= limits.defect_from and region.bright == bright
     ]
     return sum(value < limits.path_below for value in alarms), len(alarms)

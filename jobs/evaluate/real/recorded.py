@@ -163,10 +163,10 @@ def _restored(
     def watch(stage: str, frames: Iterator[FrameState]) -> Iterator[FrameState]:
         for frame in frames:
             if stage == "evidence" and frame.facts is not None:
-                facts[frame.index] = _likely(frame.facts)
+                facts[frame.index] = likely(frame.facts)
                 if frame.index in wanted:
                     picture = np.clip(np.rint(255 * frame.source), 0, 255).astype(np.uint8)
-                    looked[frame.index] = sharp_luma(picture), *_masks(frame)
+                    looked[frame.index] = sharp_luma(picture), *masks_of(frame)
             yield frame
 
     first = max(wanted.start - CONTEXT, shot.start)
@@ -192,7 +192,7 @@ def _restored(
     return found
 
 
-def _likely(facts: Facts) -> Facts:
+def likely(facts: Facts) -> Facts:
     """The facts of the regions that any limits could repair; the others decide over nothing."""
     likely = facts.odds >= LEAST_ODDS
     return facts._replace(
@@ -203,7 +203,7 @@ def _likely(facts: Facts) -> Facts:
     )
 
 
-def _masks(frame: FrameState) -> tuple[NDArray[np.int32], Mask]:
+def masks_of(frame: FrameState) -> tuple[NDArray[np.int32], Mask]:
     """The labels of a frame's regions, and what the network removes of it."""
     return Seen.of(frame).labels, removed(frame, change_in(frame))
 
@@ -286,4 +286,7 @@ def main(films: Path, out: Path, size: str = "base") -> None:
 if __name__ == "__main__":
     if not 3 <= len(sys.argv) <= 4:
         sys.exit("python -m jobs.evaluate.real.recorded FILMS OUT [SIZE]: give the films' folder")
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    # Files name the module of what they hold: that must not be `__main__`.
+    from jobs.evaluate.real import recorded  # noqa: PLW0406
+
+    recorded.main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
