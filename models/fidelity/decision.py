@@ -35,6 +35,7 @@ class Limits(NamedTuple):
     lone_share: float = 5e-4
     strong: float = 60.0  # strength from which a region's path is looked for
     path_below: float = -1.8  # log10 of the false alarms below which a region is on a path
+    path_hint: float = -1.2  # the same in film without clear defects: there a hint is enough
     # Dirty film: clear defects in three frames; share of the strong regions on a path; in it,
     # log10 of the false alarms below which a region is on a path.
     dirty_least: int = 20
@@ -82,16 +83,18 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     """
     by_sign = {bright: _on_paths(near, limits, bright) for bright in (False, True)}
     on_paths, strong = (sum(counts) for counts in zip(*by_sign.values(), strict=True))
-    # How many clear defects are near. Without any, a doubtful or large one is often a thing.
-    clear = sum(int((facts.odds >= limits.clear_from).sum()) for facts in near)
+    # How many clear defects are near. Without any, a doubtful or large one is often a thing. A ball
+    # in flight is clear in every frame, so what may be on a path is no sign of clear defects.
+    clear, off_paths = _clear(near, limits)
     # So many on paths that the others may be things as well. Things of one swarm look alike: a
     # small dark piece that is clearly dust is not of a swarm of bright ice.
     swarm = _is_swarm(on_paths, strong, limits)
     swarms = {bright: _is_swarm(*by_sign[bright], limits) for bright in by_sign}
-    worn = clear >= limits.clear_least
+    worn = off_paths >= limits.clear_least
     dirty = clear >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
     # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
-    path_below = limits.dirty_path if dirty else limits.path_below
+    path_below = limits.path_below if worn else limits.path_hint
+    path_below = limits.dirty_path if dirty else path_below
     most = max(limits.lone_area, limits.lone_share * here.pixels)
     seen = _path_seen(here, limits)
     why: dict[int, Why] = {}
@@ -136,6 +139,17 @@ def _path_seen(facts: Facts, limits: Limits) -> list[bool]:
         has_path(region, odds, limits)
         for region, odds in zip(facts.regions, facts.odds, strict=True)
     ]
+
+
+def _clear(near: Collection[Facts], limits: Limits) -> tuple[int, int]:
+    """How many clear defects there are, and how many of them without a hint of a path."""
+    clear = off_paths = 0
+    for facts in near:
+        sure = facts.odds >= limits.clear_from
+        hint = np.array(_path_seen(facts, limits), bool) & (facts.alarms < limits.path_hint)
+        clear += int(sure.sum())
+        off_paths += int((sure & ~hint).sum())
+    return clear, off_paths
 
 
 def _is_swarm(on_paths: int, strong: int, limits: Limits) -> bool:

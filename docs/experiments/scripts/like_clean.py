@@ -1,25 +1,26 @@
-"""Counts clear repairs and suspects in 24 frames: `python like_clean.py MODEL CLIP[@FRAME] ...`."""
+"""What tells whether a shot is clean: `python like_clean.py MODEL FRAMES CLIP[@FRAME] ...`.
+
+Prints a row of a table for each clip, of FRAMES frames from FRAME on.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from jobs.evaluate.evaluate import is_unsteady, restorer_of
 from jobs.evaluate.real.film import Film
-from pipeline.detect.like_clean import Decided, is_like_clean
+from pipeline.detect.like_clean import BUT, CLEAR, Decided, is_like_clean
 
-FRAMES = 24
-
-for name in sys.argv[2:]:
+model, count = sys.argv[1], int(sys.argv[2])
+for name in sys.argv[3:]:
     path, _, first = name.partition("@")
     film, start = Film.read(Path(path)), int(first or 0)
     shot = next(shot for shot in film.shots if start in shot)
-    frames = film.frames[start : min(start + FRAMES, shot.stop)]
-    restored = restorer_of(sys.argv[1], 1, None).stream(
+    frames = film.frames[start : min(start + count, shot.stop)]
+    restored = restorer_of(model, 1, None).stream(
         [frame.astype(np.float32) / np.float32(255) for frame in frames],
         deflicker=is_unsteady(np.stack(frames)), first_index=start, grain=1.0,
     )  # fmt: skip
@@ -28,12 +29,13 @@ for name in sys.argv[2:]:
         for frame in restored
         for one in frame.repairs
     ]
-    counts = Counter((one.decision, one.why) for one in found)
-    clear = counts["repair", "clear"] + counts["repair", "upright"]
-    repairs = sum(count for (decision, _), count in counts.items() if decision == "repair")
-    suspects = len(found) - repairs
+    clear = [one for one in found if one.decision == "repair" and one.why in CLEAR]
+    suspects = [one for one in found if one.decision == "suspect"]
+    lone = [sum(one.is_lone for one in ones) for ones in (clear, suspects)]
     print(
-        f"{Path(path).stem:<50} {sys.argv[1]} {len(frames)} frames: {repairs} repairs, {clear} clear, "
-        f"{suspects} suspects, {clear / max(suspects, 1):.3f}, like clean: {is_like_clean(found)}",
+        f"| `{Path(path).stem}@{start}` | {model} | {len(found) - len(suspects)} | {len(clear)} "
+        f"| {len(suspects)} | {len(clear) / max(len(suspects) - BUT, 1):.2f} "
+        f"| {lone[0]} | {lone[0] / max(len(clear), 1):.2f} | {lone[1]} "
+        f"| {lone[0] / max(lone[1], 1):.2f} | {'clean' if is_like_clean(found) else 'damaged'} |",
         flush=True,
-    )  # fmt: skip
+    )

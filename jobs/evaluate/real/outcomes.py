@@ -86,7 +86,8 @@ class Table(NamedTuple):
         strong = seen & (self.odds >= limits.defect_from)
         on_path = strong & (self.alarms < limits.path_below)
         on_paths, of = self._near(on_path), self._near(strong)
-        clear = self._near(self.odds >= limits.clear_from)
+        sure = self.odds >= limits.clear_from
+        clear, hint = self._near(sure), seen & (self.alarms < limits.path_hint)
         most = np.maximum(limits.lone_area, limits.lone_share * self.pixels)
         doubtful = (self.odds < limits.clear_from) | (self.area > most)
         swarm = on_paths >= np.maximum(limits.swarm_least, limits.swarm * of)
@@ -94,13 +95,14 @@ class Table(NamedTuple):
             own = self.bright == sign
             alike = np.maximum(limits.swarm_least, limits.swarm * self._near(strong & own))
             swarm &= ~own | doubtful | (self._near(on_path & own) >= alike)
-        worn = clear >= limits.clear_least
+        worn = self._near(sure & ~hint) >= limits.clear_least
         dirty = (clear >= limits.dirty_least) & (on_paths <= limits.dirty_swarm * of)
         large = (self.area >= limits.stain_area) & (self.side >= limits.stain_side)
         stain = dirty & (self.moved >= limits.stain_moved) & large
         stain &= self.mean >= limits.stain_mean
         unlike = self.odds < np.where(stain, limits.stain_from, limits.defect_from)
-        path = seen & (self.alarms < np.where(dirty, limits.dirty_path, limits.path_below))
+        path_below = np.where(worn, limits.path_below, limits.path_hint)
+        path = seen & (self.alarms < np.where(dirty, limits.dirty_path, path_below))
         deep = dirty & (self.deeper >= limits.deep) & (self.odds >= limits.deep_from)
         edge = ~np.isnan(self.deeper) & ~deep
         lone = ~worn & doubtful

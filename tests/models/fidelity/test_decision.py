@@ -30,3 +30,16 @@ def test_dark_dust_goes_from_a_swarm_of_bright_ice() -> None:
     # Dark things that travel are a swarm of their own.
     birds = [(False, 2.0, 30, PATH)] * 3
     assert decide(frame(*ice, *birds, dark), [frame(*ice, *birds, dark)], SHIPPED)[10] == "swarm"
+
+
+def test_a_ball_in_flight_is_no_sign_of_dust() -> None:
+    """It is clear in every frame; its path bends, so nothing but a hint of it is seen."""
+    hint = (SHIPPED.path_below + SHIPPED.path_hint) / 2
+    ball, speck = (True, 2.0, 130, hint), (True, 2.0, 30, 1.0)
+    near = [frame(ball, speck), frame(ball), frame(ball)]
+    assert decide(near[0], near, SHIPPED) == {1: "path"}
+    # In worn film chance lays dust so near to a path.
+    worn = [*near, frame(speck, speck)]
+    assert decide(near[0], worn, SHIPPED) == {}
+    # Doubtful regions beside the ball stay as well: nothing else says that the film is worn.
+    assert decide(frame(ball, (True, 1.0, 30, 1.0)), near, SHIPPED) == {1: "path", 2: "lone"}
