@@ -203,7 +203,7 @@ def crowds(boxes: Sequence[Box], others: Sequence[Box], height: int, width: int)
     np.add.at(cells, _cells(others), 1)
     side = 2 * int(CROWD * width / CELL) + 1
     near = cv2.boxFilter(cells, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return near[_cells(boxes)].round().astype(int).tolist()  # type: ignore[no-any-return]
+    return near[_cells(boxes)].round().astype(int).tolist()
 
 
 def _cells(boxes: Sequence[Box]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
