@@ -6,7 +6,7 @@ device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,14 +17,20 @@ from torch.nn import functional as F
 
 from models.colour import PixelFormat, Plane
 from models.frame_state import Decoded, FrameState
-from models.transfer import up
+from models.transfer import begun_up
 
 WIDE = 0xFFFF  # the bits of a sample of 16 bits, which is a negative int16 from half on
 
 
 def raised(planes: tuple[Plane, ...], device: torch.device) -> list[Tensor]:
     """Planes (h, w) float32 in code values on the device."""
-    return [_samples(up(_signed(plane), device)) for plane in planes]
+    return _begun(planes, device)()
+
+
+def _begun(planes: tuple[Plane, ...], device: torch.device) -> Callable[[], list[Tensor]]:
+    """Begin to raise planes."""
+    going = [begun_up(_signed(plane), device) for plane in planes]
+    return lambda: [_samples(ready()) for ready in going]
 
 
 def _signed(plane: Plane) -> Plane:
@@ -51,9 +57,10 @@ def as_planes(planes: list[Tensor]) -> list[Plane]:
     return [one if one.dtype == np.uint8 else one.view(np.uint16) for one in arrays]
 
 
-def picture(decoded: Decoded, device: torch.device) -> Tensor:
-    """The picture (3, H, W) of decoded planes, on the device."""
-    return to_rgb(decoded.pixels, raised(decoded.planes, device))
+def picture(decoded: Decoded, device: torch.device) -> Callable[[], Tensor]:
+    """Begin to send decoded planes; what comes back is their picture (3, H, W) on the device."""
+    ready = _begun(decoded.planes, device)
+    return lambda: to_rgb(decoded.pixels, ready())
 
 
 def to_land(decoded: Decoded, image: Tensor) -> list[Tensor]:

@@ -126,10 +126,12 @@ class Rung:
 
     device: str
     side: int
+    batch: int = 1  # windows at once; more than 1 are of whole frames
 
     def __str__(self) -> str:
         tiles = f"tiles of {self.side} pixels" if self.side else "whole frames"
-        return f"{tiles} on {self.device}"
+        batches = f"batches of {self.batch} " if self.batch > 1 else ""
+        return f"{batches}{tiles} on {self.device}"
 
 
 @dataclass(frozen=True)

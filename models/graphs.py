@@ -8,6 +8,7 @@ set of sizes. Where one cannot be made, the function runs as it is.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -45,16 +46,24 @@ def record_on_gpu(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 class Graphed:
-    """A function of tensors, replayed once it has run AS_THEY_ARE times with the same sizes."""
+    """A function of tensors, replayed once it has run AS_THEY_ARE times with the same sizes.
+
+    Threads may share it: the two fields of a frame do.
+    """
 
     def __init__(self, function: Function, record: Record = record_on_gpu) -> None:
         self._function, self._record = function, record
         self._runs: OrderedDict[tuple[object, ...], int] = OrderedDict()
         self._made: dict[tuple[object, ...], tuple[list[Tensor], Callable[[], Tensor]]] = {}
         self._given_up = False
+        self._lock = threading.RLock()  # its memory is written to, replayed and read in one go
 
     def __call__(self, *given: Tensor) -> Tensor:
         """What the function makes of the tensors, in memory of its own."""
+        with self._lock:
+            return self._run(given)
+
+    def _run(self, given: tuple[Tensor, ...]) -> Tensor:
         if self._given_up:
             return self._function(*given)
         key = tuple((one.shape, one.dtype, one.device, one.stride()) for one in given)
@@ -71,8 +80,9 @@ class Graphed:
 
     def forget(self) -> None:
         """Give back the memory of the graphs."""
-        self._made.clear()
-        self._runs.clear()
+        with self._lock:
+            self._made.clear()
+            self._runs.clear()
 
     def _make(self, key: tuple[object, ...], given: tuple[Tensor, ...]) -> bool:
         held = [one.clone() for one in given]
@@ -97,6 +107,12 @@ class Graphed:
 
 def _name(function: Function) -> str:
     return getattr(getattr(function, "func", function), "__name__", "a function")
+
+
+def give_back(function: Function | None) -> None:
+    """Give back the memory of a function's graphs, if it has any."""
+    if isinstance(function, Graphed):
+        function.forget()
 
 
 def graphed(function: Function, device: torch.device) -> Function:

@@ -50,10 +50,11 @@ from models.motion.opencv import OPENCV
 from models.motion.temporal_filter import FILTER_REACH, TemporalFilter
 from models.motion.windows import align_windows
 from models.network import checkpoint
+from models.network.batch import batch_of, room_of
 from models.network.memory import OutOfMemory
 from models.network.sizes import SIZES
 from models.network.stage import NetworkStage
-from models.network.tiling import whole_frame
+from models.network.tiling import whole_frames
 from models.network.unet import RestorationNet
 
 NETWORK_REACH = max(FILTER_REACH, EVIDENCE_REACH)  # frames each side that the network restores too
@@ -146,9 +147,11 @@ class Restorer:
         device: str | None = None,
         weights: Path | None = None,
         tensors: bool | None = None,
+        batch: int | None = None,
     ) -> None:
         """``tensors`` says that motion is followed by tensors, not by OpenCV; by default it is on a
-        GPU.
+        GPU. ``batch`` is of windows that the network takes at once, a power of two; by default one
+        on a CPU, and as many as `batch_of` finds on a GPU.
         """
         keep_freed_memory()
         path = weights or checkpoint.shipped(size)
@@ -159,8 +162,15 @@ class Restorer:
         self.steps = steps
         self.engine = engine_of(self.device, tensors)
         gpu = self.device.type == "cuda"
-        self._whole = graphed(partial(whole_frame, self.net), self.device) if gpu else None
+        whole = graphed(partial(whole_frames, self.net), self.device)
+        self._whole, self._batch = whole if gpu or batch else None, batch
         self.sha256 = checkpoint.sha256(path)
+
+    def batch(self, height: int, width: int) -> int:
+        """Windows of frames of this size that the network takes at once."""
+        if self._batch is not None or self.device.type != "cuda":
+            return self._batch or 1
+        return batch_of(height, width, room_of(self.device))
 
     def stream(
         self,
@@ -226,13 +236,14 @@ class Restorer:
             return
         frames = itertools.chain([first], frames)
         engine = with_room(self.engine, *first.source.shape[:2])
+        batch = self.batch(*first.source.shape[:2]) if engine is self.engine else 1
         frames = _raised(frames, engine, missing, deflicker, scratches, watch)
         network_frames = _with_network_context(wanted)
         frames = watch("alignment", align_windows(frames, self.flow, network_frames, engine))
         find_places = None
         if grain == 1 and suspects == "leave":  # only then is all but repairs the source's
             find_places = partial(places_of, accepted=accepted or {}, limits=limits)
-        network = NetworkStage(self.net, self.steps, seed, side, find_places, self._whole)
+        network = NetworkStage(self.net, self.steps, seed, side, find_places, self._whole, batch)
         frames = watch("network", network.run(frames))
         frames = watch("evidence", find_suspects(frames, suspects, accepted, limits))
         if grain:

@@ -17,9 +17,9 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from models.colour import PixelFormat
+from models.copies import GpuSilent
 from models.frame_state import Decoded, FrameState
 from models.restorer import CONTEXT, Restored, Restorer, limit_threads, unwatched
-from models.transfer import GpuSilent
 from pipeline.clip.fields import fields_of, woven
 from pipeline.clip.frames import Frame, Planes, Probe
 from pipeline.clip.regions import RegionWriter

@@ -25,14 +25,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.evaluate.gpu_table import table
 from jobs.evaluate.nvml import Busy
 from models.colour import PixelFormat
 from models.frame_state import Decoded, FrameState, Image
+from models.motion.kernel_check import KernelCheck, kernel_check
 from models.network.timing import (
     Device,
     StageClock,
+    in_batches,
     motion_milliseconds,
-    network_seconds,
+    network_milliseconds,
     peak_mib,
     settled,
     uuid_of,
@@ -53,11 +56,6 @@ APART = 2.0  # code values by which a pixel counts as different
 PERIOD = 64  # frames after which the pan begins anew
 SLICES, GRAIN = 16, 1.0  # as in a run
 
-COLUMNS = (
-    "through", "restore", "network", "decode", "encode", "of_slowest", "core_seconds", "busy",
-    "joules", "gpu_mib", "memory_mib",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Check:
@@ -70,10 +68,13 @@ class Check:
     staged: int = 24  # frames for the times of stages
     repeated: int = 20  # runs of one operation
     compared: tuple[int, int, int] = (320, 240, 7)  # width, height, frames, for the pictures
+    batches: tuple[int, ...] = (1, 2, 4, 8)  # windows that the bare network takes at once
 
 
-SMALL = Check(frames=2, staged=2, repeated=1, compared=(160, 120, 6))  # for a CPU
-TINY = Check(("fast",), ((96, 64),), 2, 20.0, 2, 1, (64, 48, 3))
+SMALL = Check(  # for a CPU
+    frames=2, staged=2, repeated=1, compared=(160, 120, 6), batches=(1, 2)
+)
+TINY = Check(("fast",), ((96, 64),), 2, 20.0, 2, 1, (64, 48, 3), (1, 2))
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Rates:
     width: int
     height: int
     frames: int
+    batch: int  # windows that the network took at once
     through: float  # frames a second through decode, restore and encode
     restore: float  # without decode and encode, from planes to planes
     network: float  # of the bare network
@@ -98,6 +100,7 @@ class Rates:
     stages_ms: dict[str, float] = field(default_factory=dict)  # one after the other
     host_ms: dict[str, float] = field(default_factory=dict)  # of these, until the CPU was free
     motion_ms: dict[str, float] = field(default_factory=dict)  # of one operation
+    network_ms: dict[str, float] = field(default_factory=dict)  # of the bare network, by its batch
 
 
 def drawn(count: int, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
@@ -131,6 +134,12 @@ def compared(check: Check, device: str | None) -> dict[str, dict[str, float | bo
             found[f"{size}: device, tensors on the CPU"] = _apart(there, tensors, ALIKE)
             found[f"{size}: device, OpenCV"] = _apart(there, opencv, ALIKE_ENGINES)
     return found
+
+
+def flow_kernel(check: Check, restorer: Restorer) -> KernelCheck:
+    """Flow by kernels beside flow by plain PyTorch on the restorer's device."""
+    one, other = (frame[..., 1].copy() for frame in drawn(2, *check.pictures[0]))
+    return kernel_check(one, other, restorer.device, check.repeated)
 
 
 def _restored(restorer: Restorer, images: list[Image]) -> NDArray[np.float32]:
@@ -193,11 +202,14 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
     }
     clock = StageClock(device)
     list(_planes(iter(held[: check.staged]), restorer, probe, clock, deflicker=True))
+    small = (width, height) == min(check.pictures)
+    batches = check.batches if small or device.type != "cpu" else (1,)
+    network = network_milliseconds(net, height, width, check.repeated, batches)
     return Rates(
-        net.size, width, height, count,
+        net.size, width, height, count, restorer.batch(height, width),
         through=round(through, 3),
         restore=round(alone["restore"], 3),
-        network=round(1 / network_seconds(net, height, width, check.repeated), 3),
+        network=round(1000 / network[in_batches(1)], 3),
         decode=round(alone["decode"], 2),
         encode=round(alone["encode"], 2),
         of_slowest=round(through / min(alone.values()), 3),
@@ -211,6 +223,7 @@ def rates(check: Check, path: Path, restorer: Restorer, probe: Probe, threads: i
         motion_ms=motion_milliseconds(
             restorer.engine, restorer.flow, height, width, device, check.repeated
         ),
+        network_ms=network,
     )  # fmt: skip
 
 
@@ -275,6 +288,7 @@ def report(check: Check, device: str | None, threads: int) -> dict[str, Any]:
         "codec_threads": threads,
         "check": asdict(check),
         "pictures": compared(check, device),
+        "flow_kernel": asdict(flow_kernel(check, first)),
     }
     rows = []
     for width, height in check.pictures:
@@ -287,39 +301,8 @@ def report(check: Check, device: str | None, threads: int) -> dict[str, Any]:
     return made | {"rates": [asdict(row) for row in rows]}
 
 
-def table(made: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    device, alike = made["device"], made["pictures"]
-    lines = [f"{device['name']}, PyTorch {device['pytorch']}, {made['cores']} cores", ""]
-    if device["kind"] == "cpu":
-        lines += ["No GPU was used: these are figures of a CPU, of few frames.", ""]
-    lines += [
-        "| pictures | mean, code values | largest | share above 2 | alike |",
-        "|---|--:|--:|--:|---|",
-    ]
-    for name, found in alike.items():
-        same = "yes" if found["alike"] else "no"
-        lines.append(
-            f"| {name} | {found['mean']} | {found['largest']} | {found['share_apart']} | {same} |"
-        )
-    lines += ["", "| model | picture | frames | " + " | ".join(COLUMNS) + " |"]
-    lines.append("|---|---|--:|" + "--:|" * len(COLUMNS))
-    for row in made["rates"]:
-        values = " | ".join("-" if row[head] is None else str(row[head]) for head in COLUMNS)
-        size = f"{row['width']}x{row['height']}"
-        lines.append(f"| {row['size']} | {size} | {row['frames']} | {values} |")
-    lines += ["", "Milliseconds of a frame: stages one after the other, then one operation.", ""]
-    lines += ["| model | picture | part | ms | until the CPU is free |", "|---|---|---|--:|--:|"]
-    for row in made["rates"]:
-        for name, value in (*row["stages_ms"].items(), *row["motion_ms"].items()):
-            host = row["host_ms"].get(name, "-")
-            size = f"{row['width']}x{row['height']}"
-            lines.append(f"| {row['size']} | {size} | {name} | {value} | {host} |")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table, write the JSON. Returns 1 if the pictures are not alike."""
+    """Measure, print the table, write the JSON. Returns 1 if pictures or flows are not alike."""
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), help="the JSON")
     parser.add_argument("--device", help="a device of PyTorch; by default the GPU, if there is one")
@@ -331,7 +314,8 @@ def main(arguments: list[str] | None = None) -> int:
     made = report(check, given.device, given.threads)
     given.out.write_text(json.dumps(made, indent=1) + "\n")
     sys.stdout.write(table(made) + "\n")
-    return 0 if all(found["alike"] for found in made["pictures"].values()) else 1
+    alike = [found["alike"] for found in (*made["pictures"].values(), made["flow_kernel"])]
+    return 1 if False in alike else 0  # None: not compared
 
 
 if __name__ == "__main__":

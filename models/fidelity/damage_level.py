@@ -50,6 +50,10 @@ class Nearest(NamedTuple):
         believed = F.avg_pool2d(trust[:, NEAREST_PART].float(), NOISE_BLOCK) > BELIEVED
         return cls(luma, _between(luma), _between(colour), believed)
 
+    def one(self, k: int) -> Self:
+        """Frame number ``k`` alone."""
+        return type(self)(*(part[k : k + 1] for part in self))
+
 
 @torch.no_grad()
 def damage_level(near: Nearest) -> Tensor:

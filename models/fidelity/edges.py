@@ -14,7 +14,9 @@ from models.frame_state import Box, FrameState
 
 EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
 AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
-BLACK, BARS = 8.0, 0.05  # mean of a black line, code values; share of the side that bars may have
+# Mean of a line of a border: code values, and a share of the mean of the lines behind it. The share
+# of the side that a border may have.
+BLACK, DARK, BORDER = 8.0, 0.5, 0.05
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
 BESIDE = 12  # pixels each side of an upright region in which an upright edge is looked for
 LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
@@ -29,7 +31,7 @@ def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> dict[int,
     in code values.
     """
     height, width = luma.shape
-    left, right, top, bottom = _black_lines(luma)
+    left, right, top, bottom = _border(luma)
     found: dict[int, float] = {}
     for ones, across in (
         ([r for r in regions if r.box[0] <= left + EDGE], 0),
@@ -75,14 +77,23 @@ def _neighbours(frame: FrameState) -> NDArray[Any]:
     return luma_of(frame.source) - frame.differences.numpy()
 
 
-def _black_lines(luma: NDArray[Any]) -> tuple[int, int, int, int]:
-    """Black columns at the left and right, and black lines above and below, of a frame (H, W)."""
-    counts = []
-    for means in (luma.mean(0), luma.mean(0)[::-1], luma.mean(1), luma.mean(1)[::-1]):
-        part = means[: int(BARS * len(means))] < BLACK
-        counts.append(len(part) if part.all() else int(part.argmin()))
-    left, right, top, bottom = counts
+def _border(luma: NDArray[Any]) -> tuple[int, int, int, int]:
+    """Lines of the border at the left, at the right, above and below a frame (H, W).
+
+    A border is black, or much darker than the picture: film base is grey, and a border of a
+    compressed film has a soft edge.
+    """
+    columns, lines = luma.mean(0), luma.mean(1)
+    left, right, top, bottom = map(_dark, (columns, columns[::-1], lines, lines[::-1]))
     return left, right, top, bottom
+
+
+def _dark(means: NDArray[Any]) -> int:
+    """How many of the first lines, whose means are given from the edge on, are of a border."""
+    most = int(BORDER * len(means))
+    behind = float(means[most : 2 * most].mean()) if most else 0.0
+    part = means[:most] < max(BLACK, DARK * behind)
+    return len(part) if part.all() else int(part.argmin())
 
 
 def is_upright(box: Box) -> bool:

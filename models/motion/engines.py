@@ -11,10 +11,8 @@ from models.motion.engine import Engine
 from models.motion.exposure_tensors import TensorExposure
 from models.motion.opencv import OPENCV
 from models.motion.tensors import Tensors
+from models.network.batch import needed
 
-# Bytes of a GPU for each pixel of a picture: some thirty pictures of the frames around, their flows
-# and warped neighbours, and the graphs of flow and network. An estimate.
-BYTES_A_PIXEL = 3000
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +43,7 @@ def with_room(engine: Engine, height: int, width: int) -> Engine:
 
 def fits(height: int, width: int, free: int) -> bool:
     """Whether what follows motion in pictures of this size fits into ``free`` bytes of a GPU."""
-    if height * width * BYTES_A_PIXEL <= free:
+    if needed(height, width) <= free:
         return True
     log.warning(
         "%dx%d: %d MiB of the GPU are free, too few: motion is followed on the CPU",

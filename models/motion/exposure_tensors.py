@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.copies import IN_FLIGHT
 from models.frame_state import Curve, FrameState, OnDevice
 from models.motion.deflicker import ENOUGH, FLOW_MISS, PIVOT, Exposure, Seen, Step
 from models.motion.tensors import SIGMAS, Tensors, blurred, luma_of, pictures_of, warp
-from models.transfer import IN_FLIGHT, begun
+from models.transfer import begun
 
 PRESET = "coarse"  # of the flow: as fine as that of `Exposure`
 SHARES = 0.2, 0.5, 0.8  # quantiles of luma

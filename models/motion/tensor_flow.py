@@ -3,30 +3,99 @@
 Patches of 8 pixels every 4 descend by the inverse-compositional method, with the mean of the
 difference taken away. Two things differ from OpenCV: all patches move at once, so a patch takes
 the motion of a neighbour by comparison and not in the order of the rows, and no refinement follows.
-Nothing here waits for the device.
+Nothing here waits for the device. What patches do has two forms: plain tensor operations, and
+kernels where Triton and a GPU are.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from functools import lru_cache
+import threading
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PATCH, STRIDE = 8, 4  # pixels: side of a patch, and from one to the next
-ROUNDS, STEPS = 2, 6  # after each round of steps a patch looks at its neighbours
+from models.motion.patches import PATCH, STRIDE, KernelError, Patches, covered
+
+ROUNDS = 2  # of descents; after each a patch looks at its neighbours
 COARSEST = 30  # pixels: least longer side of the coarsest scale
-OUTLIER = 20.0  # code values: a larger difference, as at a scratch, counts as this large
-DAMPING = 500.0  # squared code values added to the gradients of a patch: a flat one stays
+log = logging.getLogger(__name__)
+
+
+class Form(Protocol):
+    """What patches do; see `Patches`."""
+
+    def descended(self, moved: Tensor, begun: Tensor) -> Tensor: ...
+
+    def best(self, moved: Tensor) -> Tensor: ...
+
+    def dense(self, moved: Tensor) -> Tensor: ...
+
+
+FormOf = Callable[[Tensor, Tensor], Form]
+
+
+class Kernels:
+    """Patches as kernels of a GPU, until they fail: then ``why`` says so, and no more are started.
+
+    ``device`` is the type of device that they are for.
+    """
+
+    def __init__(self, load: Callable[[], FormOf], device: str = "cuda") -> None:
+        self._load, self._device = load, device
+        self._form: FormOf | None = None
+        self._lock = threading.Lock()
+        self.why: str | None = None
+
+    def form(self, planes: Tensor) -> FormOf | None:
+        """What makes patches of such planes; None where `Patches` must."""
+        if self.why is not None or planes.device.type != self._device:
+            return None
+        if self._form is None:
+            try:
+                self._form = self._load()
+            except Exception as error:  # whatever a broken package raises
+                self.leave(f"{type(error).__name__}: {error}")
+        return self._form if planes.dtype == torch.float32 else None
+
+    def leave(self, why: str) -> None:
+        """Start no more kernels in this process; the first time, say why."""
+        with self._lock:
+            first, self.why = self.why is None, self.why or why.splitlines()[0]
+        if first:
+            log.warning("flow without kernels, by plain PyTorch, which is slower: %s", self.why)
+
+
+def _kernel_patches() -> FormOf:
+    from models.motion.patch_kernels import KernelPatches  # needs Triton
+
+    return KernelPatches
+
+
+KERNELS = Kernels(_kernel_patches)
 
 
 def flow(one: Tensor, other: Tensor, finest: int = 1) -> Tensor:
     """Flow (B, 2, H, W) in pixels, x first, from pictures to others, (B, H, W) in code values.
 
-    ``finest`` is the finest scale that is searched, as a power of two below the whole size.
+    By kernels on a GPU, and by plain PyTorch elsewhere. ``finest`` is the finest scale that is
+    searched, as a power of two below the whole size.
     """
+    form = KERNELS.form(one)
+    if form is not None:
+        try:
+            return flow_by(form, one, other, finest)
+        except KernelError as error:
+            KERNELS.leave(str(error))
+    return flow_by(Patches, one, other, finest)
+
+
+def flow_by(form: FormOf, one: Tensor, other: Tensor, finest: int = 1) -> Tensor:
+    """`flow` by one form of patches. Raises KernelError if it is one of kernels."""
     height, width = one.shape[-2:]
     coarsest = max(finest, int(math.log2(max(height, width, COARSEST) / COARSEST)))
     scales = [(one[:, None], other[:, None])]
@@ -37,7 +106,7 @@ def flow(one: Tensor, other: Tensor, finest: int = 1) -> Tensor:
         here, there = scales[scale]
         if scale < coarsest:
             found = _doubled(found, here)
-        found = _search(here, there, found)
+        found = _search(form(here, there), found)
     for scale in range(finest - 1, -1, -1):
         found = _doubled(found, scales[scale][0])
     return found
@@ -55,103 +124,11 @@ def _doubled(found: Tensor, like: Tensor) -> Tensor:
     return large[..., : like.shape[-2], : like.shape[-1]]
 
 
-def _search(one: Tensor, other: Tensor, start: Tensor) -> Tensor:
-    """Flow (B, 2, h, w) between planes (B, 1, h, w) of one scale, from a first flow."""
-    height, width = one.shape[-2:]
-    wide, high = (max(PATCH, side + -side % STRIDE) for side in (width, height))
-    pad = (0, wide - width, 0, high - height)
-    one, start = F.pad(one, pad, mode="replicate"), F.pad(start, pad, mode="replicate")
-    patches = _Patches(one, other)
+def _search(patches: Form, start: Tensor) -> Tensor:
+    """Flow (B, 2, h, w) of the patches of one scale, from a first flow."""
     middle = PATCH // 2 - 1
-    begun = F.avg_pool2d(start[..., middle:, middle:], 2, STRIDE)
+    begun = F.avg_pool2d(covered(start)[..., middle:, middle:], 2, STRIDE)
     moved = begun
     for _ in range(ROUNDS):
-        for _ in range(STEPS):
-            moved = patches.step(moved)
-        strayed = (moved - begun).square().sum(1, keepdim=True) > PATCH**2
-        moved = patches.best(torch.where(strayed, begun, moved))
-    return patches.dense(moved)[..., :height, :width]
-
-
-class _Patches:
-    """All patches of planes (B, 1, h, w), to be found in others.
-
-    Motions are (B, 2, rows, columns).
-    """
-
-    def __init__(self, one: Tensor, other: Tensor) -> None:
-        self._other, self._size = other, one.shape[-2:]
-        self._shape = tuple((side - PATCH) // STRIDE + 1 for side in self._size)
-        wide = F.pad(one, (1, 1, 1, 1), mode="replicate")
-        across = (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2
-        down = (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
-        self._values, gx, gy = (self._parts(plane) for plane in (one, across, down))
-        self._gx, self._gy = gx - gx.mean(1, keepdim=True), gy - gy.mean(1, keepdim=True)
-        xx, yy = self._gx.square().sum(1) + DAMPING, self._gy.square().sum(1) + DAMPING
-        xy = (self._gx * self._gy).sum(1)
-        within = 1 / (xx * yy - xy.square())
-        self._inverse = xx * within, xy * within, yy * within
-        self._x, self._y = _places(*self._shape, one.device)
-
-    def _parts(self, plane: Tensor) -> Tensor:
-        return F.unfold(plane, PATCH, stride=STRIDE)  # (B, PATCH**2, patches)
-
-    def _apart(self, moved: Tensor) -> Tensor:
-        """Difference of the pixels that patches have moved to from the patches' own."""
-        height, width = self._other.shape[-2:]
-        x, y = (self._x + moved[:, :1].flatten(2)), (self._y + moved[:, 1:].flatten(2))
-        # Pixel coordinates as grid_sample has them with align_corners=False.
-        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
-        seen = F.grid_sample(self._other, grid, padding_mode="border", align_corners=False)
-        return seen[:, 0] - self._values
-
-    def _residual(self, moved: Tensor) -> Tensor:
-        """The difference without its mean, and without outliers."""
-        apart = self._apart(moved)
-        return (apart - apart.mean(1, keepdim=True)).clamp(-OUTLIER, OUTLIER)
-
-    def step(self, moved: Tensor) -> Tensor:
-        """Motions after one step of the descent."""
-        apart = self._residual(moved)
-        x, y = (self._gx * apart).sum(1), (self._gy * apart).sum(1)
-        xx, xy, yy = self._inverse
-        step = torch.stack([yy * x - xy * y, xx * y - xy * x], 1)
-        return moved - step.view(moved.shape)
-
-    def _cost(self, moved: Tensor) -> Tensor:
-        return self._residual(moved).square().sum(1).view(len(moved), 1, *self._shape)
-
-    def best(self, moved: Tensor) -> Tensor:
-        """For each patch the motion, of its own and its four neighbours', that fits best."""
-        best, least = moved, self._cost(moved)
-        around = F.pad(moved, (1, 1, 1, 1), mode="replicate")
-        for part in (
-            around[..., 1:-1, :-2],
-            around[..., 1:-1, 2:],
-            around[..., :-2, 1:-1],
-            around[..., 2:, 1:-1],
-        ):
-            cost = self._cost(part)
-            fits = cost < least
-            best, least = torch.where(fits, part, best), torch.where(fits, cost, least)
-        return best
-
-    def dense(self, moved: Tensor) -> Tensor:
-        """Flow of every pixel: the mean of the patches over it, weighted by how well each fits."""
-        weight = 1 / self._apart(moved).abs().clamp_min(1)
-        values = moved.flatten(2)[:, :, None] * weight[:, None]  # (B, 2, PATCH**2, patches)
-        shares = torch.cat([values, weight[:, None]], 1).flatten(1, 2)
-        summed = F.fold(shares, self._size, PATCH, stride=STRIDE)
-        return summed[:, :2] / summed[:, 2:]
-
-
-@lru_cache(maxsize=32)
-def _places(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """x and y of the pixels of all patches, (1, PATCH**2, rows * columns)."""
-    inside = torch.arange(PATCH, device=device, dtype=torch.float32)
-    across = STRIDE * torch.arange(columns, device=device, dtype=torch.float32)
-    down = STRIDE * torch.arange(rows, device=device, dtype=torch.float32)
-    shape = PATCH, PATCH, rows, columns
-    x = (inside[None, :, None, None] + across[None, None, None]).expand(shape)
-    y = (inside[:, None, None, None] + down[None, None, :, None]).expand(shape)
-    return x.reshape(1, PATCH**2, -1), y.reshape(1, PATCH**2, -1)
+        moved = patches.best(patches.descended(moved, begun))
+    return patches.dense(moved)

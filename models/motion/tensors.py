@@ -6,7 +6,7 @@ where the network is. tests/models/motion/test_tensors.py watches over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -19,7 +19,7 @@ from models.frame_state import FrameState, Image, OnDevice
 from models.graphs import graphed
 from models.motion import engine, tensor_flow
 from models.motion.engine import EDGE, EDGE_RUN, LUMA_709, confidence
-from models.transfer import landed, up
+from models.transfer import begun_up, landed, sent_ahead, up
 
 # Finest scale of the search, as a power of two below the whole size; OpenCV's refinements have no
 # counterpart (docs/experiments/2026-11-30-tensor-engine.md).
@@ -39,13 +39,16 @@ class Tensors:
 
     def raised(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their pictures on the device."""
-        for frame in frames:
-            decoded = frame.decoded
-            if decoded is not None and not frame.has_picture:
-                source = colour_tensors.picture(decoded, self.device)
-            else:
-                source = self.picture(frame.source)
+        going = ((frame, self._going(frame)) for frame in frames)
+        for frame, source in sent_ahead(going, self.device):
             yield replace(frame, on_device=OnDevice(source, source))
+
+    def _going(self, frame: FrameState) -> Callable[[], Tensor]:
+        """The picture of a frame, on its way to the device."""
+        if frame.decoded is not None and not frame.has_picture:
+            return colour_tensors.picture(frame.decoded, self.device)
+        ready = begun_up(frame.source, self.device)
+        return lambda: ready().permute(2, 0, 1).contiguous()
 
     def lowered(self, frames: Iterable[FrameState]) -> Iterator[FrameState]:
         """The frames in order, with their last picture or their planes on the CPU again; `source`

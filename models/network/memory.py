@@ -1,4 +1,4 @@
-"""The out-of-memory ladder: the whole frame, ever smaller tiles, the CPU, then an error."""
+"""The out-of-memory ladder: fewer frames at once, ever smaller tiles, the CPU, then an error."""
 
 from __future__ import annotations
 
@@ -25,34 +25,49 @@ class OutOfMemory(MemoryError):
 class Ladder:
     """The rungs for one stream of frames of one size; it only goes down.
 
-    It begins with tiles of ``first`` pixels, or with the whole frame for 0.
+    It begins with tiles of ``first`` pixels, or for 0 with ``batch`` whole frames at once, a power
+    of two. Before each step down ``give_back`` is called, to free what is kept beside the frames.
     """
 
-    def __init__(self, net: RestorationNet, height: int, width: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        net: RestorationNet,
+        height: int,
+        width: int,
+        first: int = 0,
+        batch: int = 1,
+        give_back: Callable[[], None] | None = None,
+    ) -> None:
         self._nets = {next(net.parameters()).device.type: net}
         sides = [0, *(side for side in SIDES if side < max(height, width))]
         if first:  # a field is smaller than its frame, so it may have no tiles of this side
             sides = [side for side in sides if 0 < side <= first] or sides
         devices = dict.fromkeys((*self._nets, "cpu"))
         self._rungs = [Rung(device, side) for device in devices for side in sides]
+        if not first:
+            halves = (batch >> k for k in range(batch.bit_length() - 1))
+            self._rungs[:0] = [Rung(next(iter(devices)), 0, count) for count in halves]
+        self._give_back = give_back
 
     @property
     def rung(self) -> Rung:
         """The rung that frames are restored on now."""
         return self._rungs[0]
 
-    def first_that_fits(self, attempt: Callable[[RestorationNet, int], Result]) -> Result:
-        """Result of ``attempt(network, side of the tiles)`` on the first rung with enough memory.
+    def first_that_fits(self, attempt: Callable[[RestorationNet, Rung], Result]) -> Result:
+        """Result of ``attempt(network, rung)`` on the first rung with enough memory.
 
         Raises OutOfMemory.
         """
         while True:
             try:
-                return attempt(self._net(), self.rung.side)
+                return attempt(self._net(), self.rung)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _of_memory(error):
                     raise
                 self._down(error)
+            if self._give_back is not None:
+                self._give_back()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # only now: the error held the unfinished tensors
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ class NetworkPlanes(NamedTuple):
     defect_logits: Tensor  # (H, W)
     error: Tensor  # predicted error (H, W) on the scale of `error_scale`
 
+    @classmethod
+    def of(cls, planes: Tensor) -> Self:
+        """From planes (6, H, W)."""
+        return cls(planes[:3], planes[3], planes[4], planes[5])
+
 
 def restore_in_tiles(
     net: RestorationNet,
@@ -55,15 +60,14 @@ def restore_in_tiles(
     ``levels`` are the damage levels of the whole frame. The frame is computed in tiles of ``side``
     pixels, or at once with 0. Only one tile at a time is on the network's device. With ``places``,
     outside of them the picture is the source's, the log odds are NOT_LOOKED, and alpha and error
-    are not numbers. ``whole`` is `whole_frame` of the network, or a graph of it, for a whole frame
+    are not numbers. ``whole`` is `whole_frames` of the network, or a graph of it, for a whole frame
     in one step. Raises torch.OutOfMemoryError if even one tile is too much.
     """
     device = next(net.parameters()).device
     levels = levels.to(device)
     height, width = window.shape[-2:]
     if whole is not None and (side, steps, places) == (0, 1, None):
-        found = whole(padded(window)[None], padded(trust)[None], levels)[..., :height, :width]
-        return NetworkPlanes(found[:3], found[3], found[4], found[5])
+        return restore_whole(whole, window[None], trust[None], levels)[0]
     size = height + -height % MULTIPLE, width + -width % MULTIPLE
     planes, mask, chosen = window.new_empty(6, *size), None, None
     if places is not None:
@@ -81,24 +85,38 @@ def restore_in_tiles(
         for piece in decoded(places, tile):
             with half(device), torch.inference_mode():
                 out = net.decode(known.part(*within(piece.computed, tile.computed)))
-            found = _planes(out)
+            found = _planes(out)[0]
             inside = found[(..., *piece.inside)].to(planes.device)
             kept = planes[(..., *piece.kept)]
             kept.copy_(inside if mask is None else torch.where(mask[piece.kept], inside, kept))
-    planes = planes[..., :height, :width]
-    return NetworkPlanes(planes[:3], planes[3], planes[4], planes[5])
+    return NetworkPlanes.of(planes[..., :height, :width])
 
 
-def whole_frame(net: RestorationNet, window: Tensor, trust: Tensor, levels: Tensor) -> Tensor:
-    """The planes (6, H, W) of a padded frame, in one step."""
-    with half(window.device):
-        found = net.restore(window, trust, 1, 0.0, 0, levels)
+def restore_whole(
+    whole: Function, windows: Tensor, trust: Tensor, levels: Tensor
+) -> list[NetworkPlanes]:
+    """Planes of whole frames of windows (B, 1 + neighbours, 3, H, W), trust (B, neighbours, H, W).
+
+    ``whole`` is `whole_frames` of the network or a graph of it, and ``levels`` (B, FEATURES) are on
+    its device. The planes are on the windows' device.
+    """
+    height, width = windows.shape[-2:]
+    wide = padded(windows.flatten(0, 1))
+    wide = wide.view(*windows.shape[:2], *wide.shape[1:])
+    found = whole(*(one.to(levels.device) for one in (wide, padded(trust))), levels)
+    return [NetworkPlanes.of(one) for one in found[..., :height, :width].to(windows.device)]
+
+
+def whole_frames(net: RestorationNet, windows: Tensor, trust: Tensor, levels: Tensor) -> Tensor:
+    """The planes (B, 6, H, W) of padded frames, in one step."""
+    with half(windows.device):
+        found = net.restore(windows, trust, 1, 0.0, 0, levels)
     return _planes(found)
 
 
 def _planes(found: NetworkOutput) -> Tensor:
     parts = found.image, found.alpha, found.defect_logits, found.error
-    return torch.cat(parts, 1)[0].float()
+    return torch.cat(parts, 1).float()
 
 
 def _corner(tile: FrameTile) -> tuple[int, int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from models.fidelity.damage_level import Nearest
 from models.frame_state import FrameState
+from models.graphs import AS_THEY_ARE, give_back, graphed
 from models.motion.alignment import LUMA_SIGMA, OFFSETS
 from models.motion.engine import Engine
 from models.network.precision import half
-from models.network.tiling import padded
+from models.network.tiling import restore_whole, whole_frames
 from models.network.unet import RestorationNet
 
 
@@ -144,21 +147,46 @@ class StageClock:
         }
 
 
-def network_seconds(net: RestorationNet, height: int, width: int, count: int) -> float:
-    """Seconds of the bare network for one frame, the mean of ``count`` after a first one."""
-    parameter = next(net.parameters())
-    random = torch.Generator(parameter.device).manual_seed(0)
-    window = torch.rand(
-        1, 1 + len(OFFSETS), 3, height, width, device=parameter.device, generator=random
-    )
-    trust = torch.ones(1, len(OFFSETS), height, width, device=parameter.device)
-    window, trust = padded(window[0])[None], padded(trust[0])[None]
+def network_seconds(
+    net: RestorationNet, height: int, width: int, count: int, batch: int = 1
+) -> float:
+    """Seconds of the bare network for one frame in batches, the mean of ``count`` after the first.
+
+    With its damage levels; on a GPU as a graph, as it restores whole frames.
+    """
+    device = next(net.parameters()).device
+    random = torch.Generator(device).manual_seed(0)
+    shape = batch, 1 + len(OFFSETS), 3, height, width
+    windows = torch.rand(shape, device=device, generator=random)
+    trust = torch.ones(batch, len(OFFSETS), height, width, device=device)
+    whole = graphed(partial(whole_frames, net), device)
 
     def once() -> None:
-        with half(parameter.device):
-            net.restore(window, trust, 1, 0.0, 0)
+        restore_whole(whole, windows, trust, net.levels(Nearest.of(windows, trust)))
 
-    return _mean_seconds(once, parameter.device, count)
+    for _ in range(AS_THEY_ARE if device.type == "cuda" else 0):
+        once()
+    try:
+        return _mean_seconds(once, device, count) / batch
+    finally:
+        give_back(whole)
+
+
+def in_batches(batch: int) -> str:
+    """The name of the bare network in batches of a size."""
+    return f"bare network, batch of {batch}"
+
+
+def network_milliseconds(
+    net: RestorationNet, height: int, width: int, count: int, batches: Iterable[int]
+) -> dict[str, float]:
+    """Milliseconds of the bare network for one frame, by the windows that it takes at once."""
+    return {
+        in_batches(batch): round(
+            1000 * network_seconds(net, height, width, max(count // batch, 1), batch), 2
+        )
+        for batch in batches
+    }
 
 
 def motion_milliseconds(

@@ -137,7 +137,7 @@ def test_tensors_convert_alike(
     for plane in planes:
         plane.flags.writeable = False  # as a decoder gives it
     decoded = Decoded(planes, form, strength=0.7, monochrome=monochrome)
-    image = colour_tensors.picture(decoded, cpu)
+    image = colour_tensors.picture(decoded, cpu)()
     assert np.abs(image.permute(1, 2, 0).numpy() - decoded.image).max() < 1e-5
     same = colour_tensors.with_planes(
         FrameState.of_planes(0, decoded), decoded, colour_tensors.to_land(decoded, image)

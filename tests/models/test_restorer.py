@@ -12,17 +12,19 @@ import pytest
 import torch
 
 from models.colour import PixelFormat
+from models.copies import MOST_UP, Copies
 from models.frame_state import Decoded, FrameState, Suspects
 from models.graphs import Graphed
 from models.motion.alignment import SPAN
 from models.motion.tensors import Tensors
 from models.network import checkpoint, tiling
 from models.network.unet import RestorationNet
-from models.restorer import CONTEXT, NETWORK_REACH, Restorer
+from models.restorer import CONTEXT, NETWORK_REACH, Restored, Restorer
 from pipeline.prefetch import beside_gpu
 from tests.support.graphs import Recorder
 from tests.support.media.scenes import scene
 from tests.support.networks import randomised
+from tests.support.streams import LateStreams
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["", "severe"])
@@ -109,7 +111,8 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
     """From planes to planes, with the exposure corrected and the grain kept."""
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net, path, {})
-    by_tensors, count = Restorer(weights=path, device="cpu", tensors=True), CONTEXT + 4
+    by_tensors = Restorer(weights=path, device="cpu", tensors=True, batch=4)
+    count = CONTEXT + 4
     given: dict[str, Any] = {"deflicker": True, "grain": 1.0}
     one, other = (
         list(which.run(iter(flickering(count)), **given)) for which in (restorer, by_tensors)
@@ -119,17 +122,18 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
         assert ours.planes is not None and theirs.planes is not None and frame.decoded is not None
         assert np.isnan(theirs.image).all() and theirs.image.shape == ours.image.shape
         assert theirs.curve.gain == pytest.approx(ours.curve.gain, abs=0.02)
+        assert (ours.rung.batch, theirs.rung.batch) == (1, 4)
         for here, there, source in zip(
             ours.planes, theirs.planes, frame.decoded.planes, strict=True
         ):
             assert np.abs(here.astype(int) - there).mean() < 1
             changed.append(np.abs(there.astype(int) - source).mean())
     assert max(changed) > 3
-    # with a thread and graphs, as beside a GPU
+    # with a thread and graphs, as beside a GPU, and with other frames in the first batch
     read, given = iter(flickering(count)[1:]), given | {"watch": beside_gpu}
     recorder, engine = Recorder(), by_tensors.engine
     assert isinstance(engine, Tensors)
-    by_tensors._whole = Graphed(partial(tiling.whole_frame, by_tensors.net), recorder)
+    by_tensors._whole = Graphed(partial(tiling.whole_frames, by_tensors.net), recorder)
     for finest, flow in engine._flows.items():
         engine._flows[finest] = Graphed(flow, recorder)
     part = list(by_tensors.run(read, wanted=range(CONTEXT + 1, count), **given))
@@ -139,6 +143,32 @@ def test_planes_of_tensors_are_those_of_opencv_and_of_every_shard(
         assert ours.repairs == theirs.repairs and ours.curve == theirs.curve
         for here, there in zip(ours.planes, theirs.planes, strict=True):
             assert np.array_equal(here, there)
+
+
+@pytest.mark.parametrize("restorer", [False], indirect=True, ids=[""])
+def test_copies_that_come_late_change_nothing(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From planes to planes, on a device whose copies happen when they are waited for."""
+    path = tmp_path / "micro.safetensors"
+    checkpoint.save(restorer.net, path, {})
+    by_tensors = Restorer(weights=path, device="cpu", tensors=True, batch=2)
+
+    def run() -> list[Restored]:
+        return list(by_tensors.run(iter(flickering(9)), deflicker=True, grain=0.5))
+
+    plain, streams = run(), LateStreams()
+    there = Copies(streams)
+    monkeypatch.setattr("models.transfer.copies_of", lambda device: there)
+    late = run()
+    up, down = streams.streams
+    assert up.done == streams.kept == streams.sent > 6 * 9 and down.done >= 2 * 9
+    assert max(up.late, down.late) == 0 and streams.most_late <= MOST_UP
+    for ours, theirs in zip(plain, late, strict=True):
+        assert ours.planes is not None and theirs.planes is not None
+        assert ours.repairs == theirs.repairs and ours.curve == theirs.curve
+        for here, other in zip(ours.planes, theirs.planes, strict=True):
+            assert np.array_equal(here, other)
 
 
 @pytest.mark.parametrize("deflicker", [False, True])
@@ -165,7 +195,7 @@ def test_only_the_frames_that_are_wanted_cost_the_network(
 def test_the_gpu_gives_the_same_picture(restorer: Restorer, tmp_path: Path) -> None:
     path = tmp_path / "micro.safetensors"
     checkpoint.save(restorer.net.cpu(), path, {})
-    on_gpu = Restorer(weights=path, device="cuda")
+    on_gpu = Restorer(weights=path, device="cuda", batch=2)  # its third batch is a graph
     on_cpu = Restorer(weights=path, device="cpu", tensors=True)
     for a, b in zip(
         on_cpu.stream(view(7), deflicker=False),

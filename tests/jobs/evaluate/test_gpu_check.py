@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.evaluate.gpu_check import COLUMNS, PERIOD, Rates, drawn, table
+from jobs.evaluate.gpu_check import PERIOD, Rates, drawn
+from jobs.evaluate.gpu_table import COLUMNS, table
 from jobs.evaluate.nvml import Gpu
 from models.frame_state import FrameState
 from models.network import timing
@@ -84,6 +85,8 @@ def test_everything_is_measured_on_a_bare_machine(made: tuple[dict[str, Any], st
     for name in ("through", "restore", "network", "decode", "encode", "core_seconds"):
         assert row[name] > 0
     assert row["busy"] is row["joules"] is row["gpu_mib"] is None and row["frames"] == 2
+    assert row["batch"] == 1 and len(row["network_ms"]) == 2
+    assert min(row["network_ms"].values()) > 0 and "| bare network, batch of 2 |" in printed
     assert row["host_ms"].keys() == row["stages_ms"].keys()
     assert {
         "colour",
@@ -95,6 +98,7 @@ def test_everything_is_measured_on_a_bare_machine(made: tuple[dict[str, Any], st
         "planes",
     } <= set(row["stages_ms"])
     assert min(row["stages_ms"].values()) >= 0 and min(row["motion_ms"].values()) > 0
+    assert "kernel needs a GPU" in report["flow_kernel"]["why"] and "needs a GPU" in printed
     (found,) = report["pictures"].values()
     assert 0 < found["mean"] < found["largest"]
     assert printed == table(report) + "\n"
@@ -106,6 +110,15 @@ def test_pictures_that_differ_are_named(made: tuple[dict[str, Any], str]) -> Non
     (name,) = report["pictures"]
     report["pictures"][name]["alike"] = False
     assert f"| {name} " in table(report) and "| no |" in table(report)
+
+
+def test_a_kernel_is_told_with_its_time(made: tuple[dict[str, Any], str]) -> None:
+    report = json.loads(json.dumps(made[0]))
+    report["flow_kernel"] = {
+        "why": None, "mean": 0.001, "largest": 2.5, "share_apart": 0.0, "alike": False,
+        "kernel_ms": 3.25, "plain_ms": 22.5,
+    }  # fmt: skip
+    assert "3.25 ms, by plain PyTorch 22.5 ms" in table(report) and "NOT alike" in table(report)
 
 
 def test_what_is_drawn_begins_anew_without_a_jump() -> None:

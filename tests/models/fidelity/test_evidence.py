@@ -313,15 +313,23 @@ def test_what_lies_along_the_frames_edge_stays() -> None:
 
 
 @pytest.mark.parametrize(("count", "why"), [(2, "clear"), (3, "edge")])
-@pytest.mark.parametrize("bar", [0, 4])
+@pytest.mark.parametrize(
+    "bar",
+    [
+        pytest.param((), id="no bar"),
+        pytest.param((0, 0, 0, 0), id="black"),
+        pytest.param((0, 0, 0.02, 0.06, 0.08, 0.1), id="soft"),
+    ],
+)
 def test_several_regions_at_one_edge_are_a_shift_in_the_gate(
-    count: int, why: str, bar: int
+    count: int, why: str, bar: Sequence[float]
 ) -> None:
-    """Also beside a black bar."""
-    places = [(bar, 30 + 40 * number) for number in range(count)]
+    """Also beside a black bar, and beside a dark one with a soft edge."""
+    places = [(len(bar), 30 + 40 * number) for number in range(count)]
     states = [frame(index, None, dust=places if index == 2 else ()) for index in range(5)]
     for state in states:
-        state.source[:, :bar] = state.image[:, :bar] = 0
+        for column, level in enumerate(bar):
+            state.source[:, column] = state.image[:, column] = level
     assert {reason for _, reason in of(list(find_suspects(states))[2])} == {why}
 
 

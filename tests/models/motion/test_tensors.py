@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import colour_tensors, transfer
+from models import colour_tensors, copies, transfer
 from models.colour import PixelFormat
 from models.fidelity import (
     change_bound,
@@ -28,6 +28,7 @@ from models.motion import (
     engines,
     exposure_tensors,
     opencv,
+    patches,
     temporal_filter,
     tensor_flow,
     tensors,
@@ -38,6 +39,7 @@ from models.motion.opencv import OPENCV
 from models.motion.temporal_filter import TemporalFilter
 from models.motion.tensors import Tensors
 from models.motion.windows import align_windows
+from models.network import stage, tiling
 from tests.support.media.scenes import scene, sharp_scene
 
 CPU = torch.device("cpu")
@@ -243,6 +245,7 @@ def test_a_gpu_without_room_leaves_motion_to_the_cpu(caplog: pytest.LogCaptureFi
 # Modules whose functions work on tensors of a device. Left out: what runs on the CPU alone.
 ON_DEVICE: dict[ModuleType, set[str]] = {
     tensor_flow: set(),
+    patches: set(),
     exposure_tensors: {"_landing", "known"},  # its inner function waits for the copy
     colour_tensors: {"as_planes"},  # after `landed`
     tensors: {"lowered"},  # after `landed`
@@ -254,7 +257,10 @@ ON_DEVICE: dict[ModuleType, set[str]] = {
     defect_map: {"_highest"},  # by dilation, where the plane is on the CPU
     change_bound: {"bound_changes"},  # where pictures are on the CPU
     on_device: {"landed_planes"},  # after `landed`
-    transfer: {"wait", "_begun", "up"},  # its inner function waits for the copy; sends up
+    copies: {"begin", "_form"},  # what goes up is of the CPU
+    transfer: {"sent"},  # the same
+    stage: {"run", "_looked"},  # after `landed`; where the frame is on the CPU
+    tiling: {"restore_in_tiles"},  # with places, which are found on the CPU
 }
 HOST_CALLS = {
     "item", "tolist", "cpu", "numpy", "nonzero", "argwhere", "masked_select", "synchronize",
@@ -278,6 +284,11 @@ def host_calls(module: ModuleType, without: set[str]) -> list[str]:
 @pytest.mark.parametrize("module", ON_DEVICE, ids=lambda module: module.__name__)
 def test_no_function_on_the_device_calls_the_host(module: ModuleType) -> None:
     assert host_calls(module, ON_DEVICE[module]) == []
+
+
+def test_the_kernels_do_not_call_the_host() -> None:
+    kernels = pytest.importorskip("models.motion.patch_kernels", reason="no Triton")
+    assert host_calls(kernels, set()) == []
 
 
 def test_host_calls_are_seen() -> None:
@@ -317,7 +328,7 @@ def through(which: Tensors, images: list[np.ndarray]) -> None:
         raw = 255 * (window.frames[:1] - window.frames[1:3]).mean(1)
         on_device.Beside.of(window.frames[0], window.frames[1], raw)
         places.patched(OnDevice(window.frames[0], window.frames[1]))
-        colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device))
+        colour_tensors.to_land(decoded, colour_tensors.picture(decoded, which.device)())
         exposure = exposure_tensors.TensorExposure(which)
         seen = [exposure.seen(frame) for frame in which.raised(number_frames(images[:2]))]
         levels = [one.quantiles for one in seen]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from models.copies import GpuSilent
 from models.frame_state import Rung
 from models.network import checkpoint
 from models.network.memory import Ladder, OutOfMemory
 from models.network.unet import RestorationNet
 from models.restorer import Restorer
-from models.transfer import GpuSilent
 from pipeline.media.rgb import read_rgb
 from schemas.errors import ClipFault
 from schemas.reasons import Reason
@@ -86,8 +86,8 @@ def test_the_last_rungs_are_those_of_the_cpu(net: RestorationNet) -> None:
     ladder._rungs = [Rung("cuda", 256), Rung("cpu", 0)]
     used: list[tuple[int, bool]] = []
 
-    def attempt(found: RestorationNet, side: int) -> Any:
-        used.append((side, found is net))
+    def attempt(found: RestorationNet, rung: Rung) -> Any:
+        used.append((rung.side, found is net))
         if found is net:
             raise torch.OutOfMemoryError
         return "restored"
@@ -98,7 +98,7 @@ def test_the_last_rungs_are_those_of_the_cpu(net: RestorationNet) -> None:
 
 
 def test_below_the_last_rung_there_is_no_more(net: RestorationNet) -> None:
-    def attempt(found: RestorationNet, side: int) -> Any:
+    def attempt(found: RestorationNet, rung: Rung) -> Any:
         raise torch.OutOfMemoryError
 
     with pytest.raises(OutOfMemory, match="tiles of 256 pixels on cpu, the last resort"):
@@ -106,7 +106,7 @@ def test_below_the_last_rung_there_is_no_more(net: RestorationNet) -> None:
 
 
 def test_another_error_is_raised_again(net: RestorationNet) -> None:
-    def attempt(found: RestorationNet, side: int) -> Any:
+    def attempt(found: RestorationNet, rung: Rung) -> Any:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):

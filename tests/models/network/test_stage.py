@@ -17,7 +17,7 @@ from models.motion.engine import Engine
 from models.motion.engines import engine_of
 from models.motion.windows import align_windows
 from models.network.stage import NetworkStage, restore_window
-from models.network.tiling import whole_frame
+from models.network.tiling import whole_frames
 from models.network.unet import RestorationNet
 from tests.support.media.scenes import scene
 from tests.support.networks import randomised
@@ -114,7 +114,7 @@ def test_a_whole_frame_is_restored_alike_by_a_function_of_its_own(net: Restorati
 
     def whole(*given: torch.Tensor) -> torch.Tensor:
         runs.append(1)
-        found = whole_frame(net, *given)
+        found = whole_frames(net, *given)
         assert not found.is_inference()  # a graph writes to its memory again
         return found
 
