@@ -114,7 +114,8 @@ class ByTensors(Restorers):
         self.killed_at, self.restored = killed_at, list[int]()
 
     def of(self, recipe: Recipe) -> ShardRestorer:
-        given, model = self, Restorer(recipe.model, device="cpu", tensors=True)
+        given = self
+        model = Restorer(recipe.model, device="cpu", tensors=True, batch=4)
 
         class Killed(ShardRestorer):
             def restore(self, *work: Any, **more: Any) -> SegmentRecord:
