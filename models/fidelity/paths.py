@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.regions import EDGE, Components, Region, Seen
 
-PATH_REACH = 2  # frames each side that a path goes through
+PATH_REACH = 3  # frames each side that a path goes through: two, and one more past a repetition
 SEARCH = 1 / 5  # of the frame's width: how far a thing may move from one frame to the next
 LEVELS = (6, 8, 11, 16, 22, 31, 44, 62, 88, 124)  # code values at which regions are compared
 PEAK_SHARES = 0.6, 0.3  # of a region's peak: the levels at which it is compared
@@ -115,10 +115,19 @@ def _triplets(form: _Form, here: Seen, around: Mapping[int, Seen], ratio: float)
     if len(before) and len(after):
         apart = np.abs(before[:, None] + after[None])
         yield _alarms(len(before) * len(after), float(apart.min()), radius)
-    for near, far in ((after, like(2, 1, 2 * radius)), (before, like(-2, 0, 2 * radius))):
+    for near, far in (
+        (after, like(_second(around, 1), 1, 2 * radius)),
+        (before, like(_second(around, -1), 0, 2 * radius)),
+    ):
         if len(near) and len(far):
             apart = np.abs(far[None] - 2 * near[:, None])
             yield _alarms(int((apart <= radius).sum()), float(apart.min()), radius)
+
+
+def _second(around: Mapping[int, Seen], way: int) -> int:
+    """The distance of the second frame before (-1) or after (1) that is not the first once more."""
+    first = around.get(way)
+    return 3 * way if first is not None and first.repeats[way > 0] else 2 * way
 
 
 def _alarms(pairs: int, apart: float, radius: float) -> float:

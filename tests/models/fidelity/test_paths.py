@@ -54,6 +54,15 @@ def test_what_enters_or_goes_lies_on_a_path_of_one_side(side: int) -> None:
     assert alarms(seen((60, 60)), around) < -1.5
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_path_of_one_side_goes_on_past_a_repeated_frame(way: int) -> None:
+    once = seen((60 + 18 * way, 60), repeats=int(way > 0))
+    again = seen((60 + 18 * way, 60), repeats=int(way < 0))
+    third = seen((60 + 36 * way, 60))
+    assert alarms(seen((60, 60)), {way: once, 2 * way: again, 3 * way: third}) < -1.5
+    assert alarms(seen((60, 60)), {way: once, 2 * way: again}) > -1
+
+
 @pytest.mark.parametrize(
     "around",
     [
