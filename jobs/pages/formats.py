@@ -90,8 +90,8 @@ Some frames hold no picture. They are published unchanged, each run of them as o
   restores clean shots too. In fast motion, dust looks like the picture, and a light copy
   for the web can pass for clean. A clip in which nothing was changed ends `untouched`: its file
   is made and verified like any other, and every frame in it is the source's.
-- `like_clean`: a shot that the model has restored, with few clear repairs beside much that may be
-  real, as in clean film. All of its repairs are undone.
+- `like_clean`: a shot that the model has restored, whose clear repairs are few, or lie where much
+  else stands out, as in clean film: dust falls everywhere. All of its repairs are undone.
 - `rule`: a shot that a rule of the verdict has put back ([verdicts](metrics.md#verdicts)).
 
 A single black frame is damage. `left` in `tables/shots` names the kind of the unchanged frames.
