@@ -16,6 +16,7 @@ from pipeline.media.decoder import Decoder
 from pipeline.media.sandbox import KilledFromOutside
 from schemas.reasons import Reason
 from tests.support.media.decoding import LIMITS, decode
+from tests.support.media.media_factory import Clip, write_clip
 
 PARENT = """
 import os, sys
@@ -29,8 +30,16 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_launcher_that_died_is_replaced(sound_file: Path) -> None:
-    with Decoder(sound_file, LIMITS) as decoder:
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 MB of frames: more than its reader takes in before they are asked for."""
+    path = tmp_path_factory.mktemp("long") / "long.mkv"
+    write_clip(path, Clip(frames=120, width=320, height=240))
+    return path
+
+
+def test_a_launcher_that_died_is_replaced(long_file: Path, sound_file: Path) -> None:
+    with Decoder(long_file, LIMITS) as decoder:
         frames = iter(decoder)
         next(frames)
         assert decoder._child is not None
@@ -43,11 +52,11 @@ def test_a_launcher_that_died_is_replaced(sound_file: Path) -> None:
     assert launcher._current() is not first
 
 
-def test_a_decoder_that_is_killed_is_no_fault_of_its_file(sound_file: Path) -> None:
-    with Decoder(sound_file, LIMITS, count=0) as decoder:
+def test_a_decoder_that_is_killed_is_no_fault_of_its_file(long_file: Path) -> None:
+    with Decoder(long_file, LIMITS, count=0) as decoder:
         assert decoder._child is not None
         first = decoder._child.process._launcher
-    with Decoder(sound_file, LIMITS) as decoder:
+    with Decoder(long_file, LIMITS) as decoder:
         frames = iter(decoder)
         next(frames)
         for job in children_of(first.pid):
