@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fidelity.edges import is_upright
 from models.fidelity.regions import Region
 from models.frame_state import Why
 
@@ -47,7 +48,7 @@ class Limits(NamedTuple):
     # in the gate.
     deep: float = 3.0
     deep_from: float = 1.0
-    # Step of an upright edge over how far an upright region stands out, from which it is of it.
+    # Step of an edge over how far a long thin region along it stands out, from which it is of it.
     structure: float = 2.0
 
     def may_be_stain(self, region: Region) -> bool:
@@ -73,7 +74,7 @@ class Facts(NamedTuple):
     alarms: NDArray[np.float64]  # log10 of the false alarms of its path, or UNSEEN
     # By label, at an edge of the picture that shifted in the gate: times deeper than others there
     shifted: dict[int, float]
-    steps: dict[int, float]  # by label: step of an upright edge over how far the region stands out
+    steps: dict[int, float]  # by label: step of an edge along it over how far the region stands out
 
 
 def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Why]:
@@ -110,7 +111,7 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
         elif _of_the_shift(here.shifted.get(region.label), odds, dirty, limits):
             why[region.label] = "edge"
         elif here.steps.get(region.label, 0.0) > limits.structure:
-            why[region.label] = "upright"
+            why[region.label] = "upright" if is_upright(region.box) else "rim"
         elif not worn and doubtful:
             why[region.label] = "lone"
         elif swarm and (doubtful or swarms[region.bright]):

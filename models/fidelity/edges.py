@@ -1,4 +1,4 @@
-"""Edges of the picture, and upright edges in it: what stands out there may be real."""
+"""Edges of the picture, and edges in it: what stands out there may be real."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ AT_ONE_EDGE = 3  # regions at one edge that have not all come there as dust
 # of the side that a border may have.
 BLACK, DARK, BORDER = 8.0, 0.5, 0.05
 SCRATCH_WIDTH, SCRATCH_SLENDER = 10, 4  # pixels; times as high as wide
-BESIDE = 12  # pixels each side of an upright region in which an upright edge is looked for
-LEAST_UPRIGHT = 12  # pixels of height: a shorter region may be a speck
+BESIDE = 12  # pixels each side of a thin region in which an edge along it is looked for
+LEAST_LONG = 12  # pixels: a shorter region may be a speck
 
 
 def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> dict[int, float]:
@@ -50,20 +50,24 @@ def at_shifted_edges(regions: Sequence[Region], luma: NDArray[Any]) -> dict[int,
     return found
 
 
-def upright_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, float]:
-    """By the label of each upright region: the step of an upright edge that both neighbours have
-    there, over how far the region stands out.
+def rim_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, float]:
+    """By the label of each long thin region, upright or level: the step of an edge along it that
+    both neighbours have there, over how far the region stands out.
 
-    The bright rim of a pillar comes and goes as the car shakes. A scratch seldom lies on an edge.
+    The bright rim of a pillar comes and goes as the car shakes, and a gap between two boards is
+    blurred by a jolt. A scratch or a hair seldom lies on an edge.
     """
-    upright = [one for one in regions if one.box[3] >= LEAST_UPRIGHT and is_upright(one.box)]
-    if not upright:
+    thin = [one for one in regions if max(one.box[2:]) >= LEAST_LONG and is_thin(one.box)]
+    if not thin:
         return {}
     neighbours = _neighbours(frame)
     found = {}
-    for region in upright:
+    for region in thin:
         x, y, wide, high = region.box
-        strip = neighbours[:, y : y + high, max(x - BESIDE, 0) : x + wide + BESIDE].mean(1)
+        if is_upright(region.box):
+            strip = neighbours[:, y : y + high, max(x - BESIDE, 0) : x + wide + BESIDE].mean(1)
+        else:
+            strip = neighbours[:, max(y - BESIDE, 0) : y + high + BESIDE, x : x + wide].mean(2)
         steps = np.abs(strip[:, 2:] - strip[:, :-2]).max(1)
         found[region.label] = float(steps.min()) / region.mean
     return found
@@ -100,3 +104,9 @@ def is_upright(box: Box) -> bool:
     """Whether a box is narrow and upright, as a scratch is, and a pole, and the edge of a door."""
     _, _, wide, high = box
     return wide <= SCRATCH_WIDTH and high >= SCRATCH_SLENDER * wide
+
+
+def is_thin(box: Box) -> bool:
+    """Whether a box is narrow and upright, or low and level."""
+    x, y, wide, high = box
+    return is_upright(box) or is_upright((y, x, high, wide))

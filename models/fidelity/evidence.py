@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.fidelity.compared import Plane
 from models.fidelity.decision import SHIPPED, UNSEEN, Facts, Limits, decide, has_path
-from models.fidelity.edges import at_shifted_edges, is_upright, upright_steps
+from models.fidelity.edges import at_shifted_edges, is_upright, rim_steps
 from models.fidelity.masks import (
     commonest,
     dilated,
@@ -195,7 +195,7 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             here.measures.moved,
             np.array(alarms),
             at_shifted_edges(here.regions, luma_in(frame)),
-            upright_steps(frame, here.regions),
+            rim_steps(frame, here.regions),
         )
         yield _Looked(replace(frame, facts=facts), here, facts)
 

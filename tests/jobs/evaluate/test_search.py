@@ -51,7 +51,7 @@ def test_a_whole_film_is_decided_as_frame_by_frame() -> None:
             one_by_one += [region.label not in left for region in here.regions]
         assert Table.of(facts).repaired(limits).tolist() == one_by_one
     # Every reason was there.
-    assert decided == {"unlike_dust", "path", "edge", "upright", "lone", "swarm"}
+    assert decided == {"unlike_dust", "path", "edge", "upright", "rim", "lone", "swarm"}
 
 
 @dataclasses.dataclass
