@@ -13,6 +13,7 @@ DECISIONS: dict[str, str] = {
 WHY: dict[str, str] = {
     "clear": "It is clearly a defect: nothing before and after, nor a displacement, explains it.",
     "one_frame": "Nothing like it lies on a path through the frames before and after.",
+    "apart": "It stands alone in worn film: next to nothing around it is unlike dust.",
     "upright": "An upright line, in the frames before and after too: a scratch, or a real thing.",
     "rim": "A level line on an edge that the frames before and after have too: it may be its rim.",
     "unlike_dust": "Its surroundings or a small displacement explain it: it may be in motion.",

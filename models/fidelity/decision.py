@@ -16,6 +16,7 @@ from models.fidelity.regions import Region
 from models.frame_state import Why
 
 UNSEEN = np.inf  # false alarms of a region whose path was not looked for
+UNLIKE = -0.4  # log odds below which a region counts as unlike dust, in the crowd of others
 
 
 class Limits(NamedTuple):
@@ -24,6 +25,14 @@ class Limits(NamedTuple):
     defect_from: float = -0.4  # log odds of a defect, in film that has clear ones
     clear_from: float = 1.5  # log odds of a clear defect
     clear_least: int = 2  # clear defects in three frames from which film has such
+    # Dust falls everywhere, so some of it lies apart: with so few regions around it that are unlike
+    # dust. Film without so many clear defects apart has none: they are pieces of things in motion.
+    apart_most: int = 1
+    apart_least: int = 1
+    # What is around a region apart did match, so it is no piece of a thing: the log odds of a
+    # defect, if there are so many times more clear defects apart than other regions apart.
+    apart_from: float = -1.4
+    apart_per: float = 1.5
     # A stain in dirty film: its log odds; the share of it that the network removes; its area and
     # its narrower side in pixels; the code values by which it stands out.
     stain_from: float = -1.4
@@ -51,6 +60,10 @@ class Limits(NamedTuple):
     # Step of an edge over how far a long thin region along it stands out, from which it is of it.
     structure: float = 2.0
 
+    def is_apart(self, odds: float, crowd: int) -> bool:
+        """Whether a region would be left, but for the few around it that are unlike dust."""
+        return self.apart_from <= odds < self.defect_from and crowd <= self.apart_most
+
     def may_be_stain(self, region: Region) -> bool:
         """Whether a region has the size of a stain.
 
@@ -75,6 +88,8 @@ class Facts(NamedTuple):
     # By label, at an edge of the picture that shifted in the gate: times deeper than others there
     shifted: dict[int, float]
     steps: dict[int, float]  # by label: step of an edge along it over how far the region stands out
+    crowd: NDArray[np.int64]  # others around it that are unlike dust
+    unlike_apart: int  # regions that are unlike dust, strong, and have few such around them
 
 
 def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Why]:
@@ -84,27 +99,28 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     """
     by_sign = {bright: _on_paths(near, limits, bright) for bright in (False, True)}
     on_paths, strong = (sum(counts) for counts in zip(*by_sign.values(), strict=True))
-    # How many clear defects are near. Without any, a doubtful or large one is often a thing. A ball
-    # in flight is clear in every frame, so what may be on a path is no sign of clear defects.
-    clear, off_paths = _clear(near, limits)
+    clear = _clear(near, limits)
     # So many on paths that the others may be things as well. Things of one swarm look alike: a
     # small dark piece that is clearly dust is not of a swarm of bright ice.
     swarm = _is_swarm(on_paths, strong, limits)
     swarms = {bright: _is_swarm(*by_sign[bright], limits) for bright in by_sign}
-    worn = off_paths >= limits.clear_least
-    dirty = clear >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
+    # Without clear defects near, a doubtful or large one is often a thing.
+    worn = clear.off_paths >= limits.clear_least and clear.apart >= limits.apart_least
+    dirty = clear.all >= limits.dirty_least and on_paths <= limits.dirty_swarm * strong
     # Chance alone lays a piece of dust on a path where there is much of it and nothing travels.
     path_below = limits.path_below if worn else limits.path_hint
     path_below = limits.dirty_path if dirty else path_below
     most = max(limits.lone_area, limits.lone_share * here.pixels)
     seen = _path_seen(here, limits)
     why: dict[int, Why] = {}
-    for region, odds, moved, alarms, path_seen in zip(
-        here.regions, here.odds, here.moved, here.alarms, seen, strict=True
+    unlike_apart = sum(facts.unlike_apart for facts in near)
+    dusty = worn and clear.apart + 1 >= limits.apart_per * (unlike_apart + 1)
+    least = _least_odds(here, dusty, dirty, limits)
+    for region, odds, from_, alarms, path_seen in zip(
+        here.regions, here.odds, least, here.alarms, seen, strict=True
     ):
         doubtful = odds < limits.clear_from or region.area > most
-        stain = dirty and moved >= limits.stain_moved and limits.may_be_stain(region)
-        if odds < (limits.stain_from if stain else limits.defect_from):
+        if odds < from_:
             why[region.label] = "unlike_dust"
         elif path_seen and alarms < path_below:
             why[region.label] = "path"
@@ -117,6 +133,17 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
         elif swarm and (doubtful or swarms[region.bright]):
             why[region.label] = "swarm"
     return why
+
+
+def _least_odds(here: Facts, dusty: bool, dirty: bool, limits: Limits) -> NDArray[np.float64]:
+    """Log odds from which each region may be a defect, (N,)."""
+    least = np.full(len(here.regions), limits.defect_from)
+    if dusty:
+        least[here.crowd <= limits.apart_most] = limits.apart_from
+    if dirty:
+        stains = np.array([limits.may_be_stain(region) for region in here.regions], bool)
+        least[stains & (here.moved >= limits.stain_moved)] = limits.stain_from
+    return least
 
 
 def _of_the_shift(deeper: float | None, odds: float, dirty: bool, limits: Limits) -> bool:
@@ -142,15 +169,25 @@ def _path_seen(facts: Facts, limits: Limits) -> list[bool]:
     ]
 
 
-def _clear(near: Collection[Facts], limits: Limits) -> tuple[int, int]:
-    """How many clear defects there are, and how many of them without a hint of a path."""
-    clear = off_paths = 0
+class _Clear(NamedTuple):
+    """How many clear defects some frames have.
+
+    A ball in flight is clear in every frame, so one with a hint of a path is no sign of dust.
+    """
+
+    all: int
+    off_paths: int  # without a hint of a path
+    apart: int  # of them, with few regions around them that are unlike dust
+
+
+def _clear(near: Collection[Facts], limits: Limits) -> _Clear:
+    counts = np.zeros(3, int)
     for facts in near:
         sure = facts.odds >= limits.clear_from
         hint = np.array(_path_seen(facts, limits), bool) & (facts.alarms < limits.path_hint)
-        clear += int(sure.sum())
-        off_paths += int((sure & ~hint).sum())
-    return clear, off_paths
+        apart = facts.crowd <= limits.apart_most
+        counts += [int(marks.sum()) for marks in (sure, sure & ~hint, sure & ~hint & apart)]
+    return _Clear(*counts.tolist())
 
 
 def _is_swarm(on_paths: int, strong: int, limits: Limits) -> bool:

@@ -10,6 +10,7 @@ is a suspect, and keeps the pixels of the source.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,15 @@ import torch
 from numpy.typing import NDArray
 
 from models.fidelity.compared import Plane
-from models.fidelity.decision import SHIPPED, UNSEEN, Facts, Limits, decide, has_path
+from models.fidelity.decision import (
+    SHIPPED,
+    UNLIKE,
+    UNSEEN,
+    Facts,
+    Limits,
+    decide,
+    has_path,
+)
 from models.fidelity.edges import at_shifted_edges, is_upright, rim_steps
 from models.fidelity.masks import (
     commonest,
@@ -188,6 +197,8 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             false_alarms(region, here, others) if has_path(region, value, limits) else UNSEEN
             for region, value in zip(here.regions, odds, strict=True)
         ]
+        crowd = _crowd(here, odds)
+        apart = itertools.compress(here.regions, (odds < UNLIKE) & (crowd <= limits.apart_most))
         facts = Facts(
             here.regions,
             here.labels.size,
@@ -196,8 +207,22 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             np.array(alarms),
             at_shifted_edges(here.regions, luma_in(frame)),
             rim_steps(frame, here.regions),
+            crowd,
+            sum(one.strength >= limits.strong for one in apart),
         )
         yield _Looked(replace(frame, facts=facts), here, facts)
+
+
+def _unlike(seen: Seen, odds: NDArray[np.float64]) -> list[Box]:
+    """The boxes of the regions that are unlike dust."""
+    return [region.box for region in itertools.compress(seen.regions, odds < UNLIKE)]
+
+
+def _crowd(seen: Seen, odds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many other regions around each region are unlike dust, (N,)."""
+    boxes = [region.box for region in seen.regions]
+    counts = crowds(boxes, _unlike(seen, odds), *seen.labels.shape)
+    return np.array(counts, np.int64) - (odds < UNLIKE)
 
 
 def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Decided:
@@ -222,10 +247,10 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
     suspects = removed(frame, change) & ~defects
     repairs = [  # as far as it stands out: the network may leave it, and the neighbours fill it
         Repair(
-            region.box, region.area, region.bright, region.mean, "repair", _reason(value, limits),
-            _probability(value),
+            region.box, region.area, region.bright, region.mean, "repair",
+            _reason(value, crowd, limits), _probability(value),
         )
-        for region, value in zip(seen.regions, odds, strict=True)
+        for region, value, crowd in zip(seen.regions, odds, facts.crowd, strict=True)
         if region.label not in why
     ]  # fmt: skip
     labels, parts = parts_of(scratches)
@@ -238,29 +263,26 @@ def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Deci
         known = _probability(odds[like - 1]) if like in why else None
         repairs.append(record._replace(probability=known))
     kept = np.isin(labels, [label for label, _ in parts])
-    counted = tuple(_with_crowds(repairs, facts, seen.labels.shape, limits))
+    counted = tuple(_with_crowds(repairs, _unlike(seen, odds), seen.labels.shape))
     return _Decided(pixels, defects, grown(np.isin(seen.labels, left)), kept, counted)
 
 
 def _with_crowds(
-    repairs: Sequence[Repair], facts: Facts, size: tuple[int, ...], limits: Limits
+    repairs: Sequence[Repair], unlike: Sequence[Box], size: tuple[int, ...]
 ) -> Iterator[Repair]:
-    """The records, each with how many other regions around it are unlike dust."""
-    unlike = [
-        region.box
-        for region, odds in zip(facts.regions, facts.odds, strict=True)
-        if odds < limits.defect_from
-    ]
+    """The records, each with how many others around it are unlike dust."""
     height, width = size
     counts = crowds([one.box for one in repairs], unlike, height, width)
     for one, count in zip(repairs, counts, strict=True):
-        own = one.why == "unlike_dust" and count > 0
+        own = one.why in ("unlike_dust", "apart") and count > 0
         yield one._replace(crowd=count - own)
 
 
-def _reason(odds: float, limits: Limits) -> Why:
+def _reason(odds: float, crowd: int, limits: Limits) -> Why:
     """Why a region is repaired."""
-    return "clear" if odds >= limits.clear_from else "one_frame"
+    if odds >= limits.clear_from:
+        return "clear"
+    return "apart" if limits.is_apart(odds, crowd) else "one_frame"
 
 
 def _probability(odds: float) -> float:

@@ -16,10 +16,11 @@ LEAST_CLEAR = 2  # clear defects of a shot; with fewer, all of its repairs are d
 SURE = 30.0  # unless the one differs from its repair by so much: code values
 CERTAIN = 0.4  # clear defects to each suspect, from which a shot has damage,
 BUT = 12  # without this many: one thing in motion is that many
-LONE = 1  # other regions that are unlike dust around a lone region, at most
-LONE_SHARE = 0.06  # lone ones of the clear defects, at least, in a shot with damage
-PER_LONE = 0.45  # lone clear defects to each lone suspect
+APART = 1  # other regions that are unlike dust around a region apart, at most
+APART_SHARE = 0.06  # of the clear defects that are apart, at least, in a shot with damage
+PER_APART = 0.45  # clear defects apart to each suspect apart
 CLEAR = ("clear", "upright")  # reasons of a repair that is no doubtful one
+DOUBTED = "apart"  # a repair that is a suspect, but for what is around it
 BESIDE = 2  # pixels between two regions that are at one place
 
 
@@ -34,8 +35,8 @@ class Decided(NamedTuple):
     crowd: int | None = None  # regions around it that are unlike dust; None: not counted
 
     @property
-    def is_lone(self) -> bool:
-        return (self.crowd or 0) <= LONE
+    def is_apart(self) -> bool:
+        return (self.crowd or 0) <= APART
 
 
 def is_like_clean(regions: Iterable[Decided]) -> bool:
@@ -46,7 +47,7 @@ def is_like_clean(regions: Iterable[Decided]) -> bool:
     """
     clear, suspects = list[Decided](), list[Decided]()
     for one in regions:
-        if one.decision == "suspect":
+        if one.decision == "suspect" or one.why == DOUBTED:
             suspects.append(one)
         elif one.why in CLEAR:
             clear.append(one)
@@ -57,10 +58,10 @@ def is_like_clean(regions: Iterable[Decided]) -> bool:
         return True
     if places >= CERTAIN * (len(suspects) - BUT):
         return False
-    lone = [one for one in clear if one.is_lone]
-    if len(lone) < LONE_SHARE * len(clear):
+    apart = [one for one in clear if one.is_apart]
+    if len(apart) < APART_SHARE * len(clear):
         return True
-    return _places(lone) < max(least, PER_LONE * sum(one.is_lone for one in suspects))
+    return _places(apart) < max(least, PER_APART * sum(one.is_apart for one in suspects))
 
 
 def _places(regions: Sequence[Decided]) -> int:

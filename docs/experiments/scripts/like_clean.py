@@ -31,11 +31,11 @@ for name in sys.argv[3:]:
     ]
     clear = [one for one in found if one.decision == "repair" and one.why in CLEAR]
     suspects = [one for one in found if one.decision == "suspect"]
-    lone = [sum(one.is_lone for one in ones) for ones in (clear, suspects)]
+    apart = [sum(one.is_apart for one in ones) for ones in (clear, suspects)]
     print(
         f"| `{Path(path).stem}@{start}` | {model} | {len(found) - len(suspects)} | {len(clear)} "
         f"| {len(suspects)} | {len(clear) / max(len(suspects) - BUT, 1):.2f} "
-        f"| {lone[0]} | {lone[0] / max(len(clear), 1):.2f} | {lone[1]} "
-        f"| {lone[0] / max(lone[1], 1):.2f} | {'clean' if is_like_clean(found) else 'damaged'} |",
+        f"| {apart[0]} | {apart[0] / max(len(clear), 1):.2f} | {apart[1]} "
+        f"| {apart[0] / max(apart[1], 1):.2f} | {'clean' if is_like_clean(found) else 'damaged'} |",
         flush=True,
     )

@@ -41,9 +41,11 @@ class Table(NamedTuple):
     strength: Numbers
     deeper: Numbers  # NaN for a region that is not at a shifted edge
     step: Numbers
+    crowd: Numbers
     pixels: Numbers  # of its frame
     bright: Numbers  # 1, or 0 for a dark one
     frame: NDArray[np.int64]  # the place of its frame among all
+    unlike_apart: NDArray[np.int64]  # of every frame, (frames,)
     near: NDArray[np.int64]  # (frames, 3): the one before, itself, the one after; -1 is none
 
     @classmethod
@@ -55,30 +57,35 @@ class Table(NamedTuple):
             (
                 odds, moved, alarms, region.area, min(region.box[2:]), region.mean,
                 region.strength, one.shifted.get(region.label, np.nan),
-                one.steps.get(region.label, 0.0), one.pixels, region.bright, at[number],
+                one.steps.get(region.label, 0.0), crowd, one.pixels, region.bright, at[number],
             )
             for number in numbers
             for one in (facts[number],)
-            for region, odds, moved, alarms in zip(
-                one.regions, one.odds, one.moved, one.alarms, strict=True
+            for region, odds, moved, alarms, crowd in zip(
+                one.regions, one.odds, one.moved, one.alarms, one.crowd, strict=True
             )
         ]  # fmt: skip
-        columns = np.array(rows, np.float64).reshape(-1, 12).T
+        columns = np.array(rows, np.float64).reshape(-1, 13).T
         near = [[at.get(number + side, -1) for side in (-1, 0, 1)] for number in numbers]
         places, beside = columns[-1].astype(np.int64), np.array(near, np.int64).reshape(-1, 3)
-        return cls(*columns[:-1], frame=places, near=beside)  # type: ignore[misc]
+        others = np.array([facts[number].unlike_apart for number in numbers], np.int64)
+        return cls(*columns[:-1], frame=places, unlike_apart=others, near=beside)  # type: ignore[misc]
 
     def possible(self) -> Marks:
         """Which regions some limits of GRID repair; the others decide over nothing."""
         least = {name: min(values) for name, values in GRID.items()}
         large = (self.area >= least["stain_area"]) & (self.side >= least["stain_side"])
         stain = large & (self.mean >= least["stain_mean"]) & (self.odds >= least["stain_from"])
-        return stain | (self.odds >= least["defect_from"])
+        apart = (self.crowd <= max(GRID["apart_most"])) & (self.odds >= least["apart_from"])
+        return stain | apart | (self.odds >= least["defect_from"])
 
     def only(self, kept: Marks) -> Self:
         """The same for some of the regions."""
-        columns = {name: getattr(self, name)[kept] for name in self._fields if name != "near"}
-        return type(self)(**columns, near=self.near)
+        of_frames = "near", "unlike_apart"
+        columns = {name: getattr(self, name) for name in self._fields}
+        return type(self)(
+            **{name: one if name in of_frames else one[kept] for name, one in columns.items()}
+        )
 
     def repaired(self, limits: Limits) -> Marks:
         """Which regions are repaired; says what `models.fidelity.decision.decide` says."""
@@ -95,12 +102,18 @@ class Table(NamedTuple):
             own = self.bright == sign
             alike = np.maximum(limits.swarm_least, limits.swarm * self._near(strong & own))
             swarm &= ~own | doubtful | (self._near(on_path & own) >= alike)
+        apart = self.crowd <= limits.apart_most
+        clear_apart = self._near(sure & ~hint & apart)
         worn = self._near(sure & ~hint) >= limits.clear_least
+        worn &= clear_apart >= limits.apart_least
+        others = np.append(self.unlike_apart, 0)[self.near].sum(1)[self.frame]
+        apart &= worn & (clear_apart + 1 >= limits.apart_per * (others + 1))
         dirty = (clear >= limits.dirty_least) & (on_paths <= limits.dirty_swarm * of)
         large = (self.area >= limits.stain_area) & (self.side >= limits.stain_side)
         stain = dirty & (self.moved >= limits.stain_moved) & large
         stain &= self.mean >= limits.stain_mean
-        unlike = self.odds < np.where(stain, limits.stain_from, limits.defect_from)
+        least = np.where(apart, limits.apart_from, limits.defect_from)
+        unlike = self.odds < np.where(stain, limits.stain_from, least)
         path_below = np.where(worn, limits.path_below, limits.path_hint)
         path = seen & (self.alarms < np.where(dirty, limits.dirty_path, path_below))
         deep = dirty & (self.deeper >= limits.deep) & (self.odds >= limits.deep_from)

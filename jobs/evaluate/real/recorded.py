@@ -50,6 +50,9 @@ LEAST_ODDS, LEAST_STRENGTH = -2.0, 45.0
 NEVER = 1e9
 LOOSEST = Limits(
     defect_from=LEAST_ODDS,
+    apart_least=0,
+    apart_from=LEAST_ODDS,
+    apart_per=0.0,
     clear_least=0,
     stain_from=LEAST_ODDS,
     strong=LEAST_STRENGTH,
@@ -200,6 +203,7 @@ def likely(facts: Facts) -> Facts:
         odds=facts.odds[likely],
         moved=facts.moved[likely],
         alarms=facts.alarms[likely],
+        crowd=facts.crowd[likely],
     )
 
 

@@ -28,7 +28,18 @@ def drawn_facts(rng: np.random.Generator, count: int) -> Facts:
             steps[label] = float(rng.uniform(0, 4))
     alarms = np.where(rng.random(count) < 0.5, UNSEEN, rng.uniform(-5, 2, count))
     odds, moved = rng.uniform(-2.5, 4, count), rng.uniform(0, 1, count)
-    return Facts(tuple(regions), SIDE * SIDE, odds, moved, alarms, shifted, steps)
+    crowd = rng.integers(0, 6, count)
+    return Facts(
+        tuple(regions),
+        SIDE * SIDE,
+        odds,
+        moved,
+        alarms,
+        shifted,
+        steps,
+        crowd,
+        int(rng.integers(4)),
+    )
 
 
 def drawn_limits(rng: np.random.Generator) -> Limits:
@@ -101,11 +112,11 @@ def test_regions_of_a_calibration_film_are_what_its_masks_say() -> None:
     regions = [Region(label, (0, 0, 6, 6), 36, True, 30.0, 20.0) for label in (1, 2, 3)]
     regions.append(Region(4, (0, 0, 1, 1), 1, True, 9.0, 6.0))  # too weak to count
     ones = np.ones(4)
-    facts = Facts(tuple(regions), 400, ones, ones, UNSEEN * ones, {}, {})
+    facts = Facts(tuple(regions), 400, ones, ones, UNSEEN * ones, {}, {}, np.full(4, 9), 0)
     defect, real = what_is(facts, labels, made, 0)
     assert defect.tolist() == [True, False, False, False]
     assert real.tolist() == [False, True, False, False]
     film = Plantings([Planted("a", "sparse", {0: facts}, {0: defect}, {0: real})])
-    cautious = SHIPPED._replace(clear_least=0, defect_from=1.1)
-    for limits, hit in ((SHIPPED._replace(clear_least=0), [True]), (cautious, [False])):
+    bold = SHIPPED._replace(clear_least=0, apart_least=0)
+    for limits, hit in ((bold, [True]), (bold._replace(defect_from=1.1), [False])):
         assert [marks.tolist() for marks in film.outcome(limits)] == [hit, hit]

@@ -32,10 +32,13 @@ def film(name: str, *places: tuple[str, float]) -> Recorded:
         at = 10 * number + 5
         for frame, regions in ((at - 1, ()), (at, (region,)), (at + 1, ())):
             one = np.ones(len(regions))
-            facts[frame] = Facts(regions, SIDE * SIDE, odds * one, one, UNSEEN * one, {}, {})
+            crowd = np.full(len(regions), SHIPPED.apart_most + 1)
+            alarms = UNSEEN * one
+            facts[frame] = Facts(regions, SIDE**2, odds * one, one, alarms, {}, {}, crowd, 0)
         facts[at - 1] = facts[at - 1]._replace(  # other dust: the film is worn
-            regions=(region, region), odds=np.full(2, 3.0), moved=np.ones(2), alarms=np.ones(2)
-        )
+            regions=(region, region), odds=np.full(2, 3.0), moved=np.ones(2), alarms=np.ones(2),
+            crowd=np.zeros(2, int),
+        )  # fmt: skip
         removed = labels > 0
         pieces = [Piece(at, square, plain, labels, removed, frozenset({1}))]
         pieces += [

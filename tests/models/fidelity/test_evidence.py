@@ -310,7 +310,7 @@ def test_a_record_counts_the_things_around_it() -> None:
         middle.image[inside] += 0.12
         middle.differences[(slice(None), *inside)] = 255 * 0.04
     records = list(find_suspects(states))[2].repairs
-    assert [one.crowd for one in records if one.decision == "repair"] == [3, 0]
+    assert [one.crowd for one in records if one.why == "clear"] == [3, 0]
 
 
 def test_what_lies_along_the_frames_edge_stays() -> None:

@@ -234,6 +234,9 @@ def test_dust_falls_also_where_nothing_else_stands_out() -> None:
     assert is_like_clean([*leaves, *crowded(34, 9), *crowded(2, 1)])
     assert is_like_clean([*leaves, *crowded(4, 9), *crowded(1, 1)])  # one alone is doubtful
     assert not is_like_clean([*leaves, *crowded(16, 9), *crowded(2, 1)])
+    # A faint speck that is repaired for what is around it speaks for clean film, as a suspect.
+    assert not is_like_clean([*leaves, *crowded(40, 1)])
+    assert is_like_clean([*leaves, *crowded(40, 1), *crowded(100, 1, "apart", "repair")])
     # Flakes that fall lie apart, as dust does: there the suspects are lone as well.
     assert is_like_clean([*crowded(60, 0, "path", "suspect"), *crowded(18, 0)])
 
