@@ -30,9 +30,9 @@ class Limits(NamedTuple):
     apart_most: int = 1
     apart_least: int = 1
     # What is around a region apart did match, so it is no piece of a thing: the log odds of a
-    # defect, if there are so many times more clear defects apart than other regions apart.
+    # defect, in film with at most so many regions that are unlike dust to each clear defect.
     apart_from: float = -1.4
-    apart_per: float = 1.5
+    apart_per: float = 4.0
     # A stain in dirty film: its log odds; the share of it that the network removes; its area and
     # its narrower side in pixels; the code values by which it stands out.
     stain_from: float = -1.4
@@ -89,7 +89,7 @@ class Facts(NamedTuple):
     shifted: dict[int, float]
     steps: dict[int, float]  # by label: step of an edge along it over how far the region stands out
     crowd: NDArray[np.int64]  # others around it that are unlike dust
-    unlike_apart: int  # regions that are unlike dust, strong, and have few such around them
+    unlike: int  # regions that are unlike dust
 
 
 def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Why]:
@@ -113,8 +113,7 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     most = max(limits.lone_area, limits.lone_share * here.pixels)
     seen = _path_seen(here, limits)
     why: dict[int, Why] = {}
-    unlike_apart = sum(facts.unlike_apart for facts in near)
-    dusty = worn and clear.apart + 1 >= limits.apart_per * (unlike_apart + 1)
+    dusty = worn and sum(facts.unlike for facts in near) <= limits.apart_per * clear.all
     least = _least_odds(here, dusty, dirty, limits)
     for region, odds, from_, alarms, path_seen in zip(
         here.regions, here.odds, least, here.alarms, seen, strict=True

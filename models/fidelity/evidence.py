@@ -197,8 +197,6 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             false_alarms(region, here, others) if has_path(region, value, limits) else UNSEEN
             for region, value in zip(here.regions, odds, strict=True)
         ]
-        crowd = _crowd(here, odds)
-        apart = itertools.compress(here.regions, (odds < UNLIKE) & (crowd <= limits.apart_most))
         facts = Facts(
             here.regions,
             here.labels.size,
@@ -207,8 +205,8 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             np.array(alarms),
             at_shifted_edges(here.regions, luma_in(frame)),
             rim_steps(frame, here.regions),
-            crowd,
-            sum(one.strength >= limits.strong for one in apart),
+            _crowd(here, odds),
+            int((odds < UNLIKE).sum()),
         )
         yield _Looked(replace(frame, facts=facts), here, facts)
 

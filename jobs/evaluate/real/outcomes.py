@@ -45,7 +45,7 @@ class Table(NamedTuple):
     pixels: Numbers  # of its frame
     bright: Numbers  # 1, or 0 for a dark one
     frame: NDArray[np.int64]  # the place of its frame among all
-    unlike_apart: NDArray[np.int64]  # of every frame, (frames,)
+    unlike: NDArray[np.int64]  # of every frame, (frames,)
     near: NDArray[np.int64]  # (frames, 3): the one before, itself, the one after; -1 is none
 
     @classmethod
@@ -68,8 +68,8 @@ class Table(NamedTuple):
         columns = np.array(rows, np.float64).reshape(-1, 13).T
         near = [[at.get(number + side, -1) for side in (-1, 0, 1)] for number in numbers]
         places, beside = columns[-1].astype(np.int64), np.array(near, np.int64).reshape(-1, 3)
-        others = np.array([facts[number].unlike_apart for number in numbers], np.int64)
-        return cls(*columns[:-1], frame=places, unlike_apart=others, near=beside)  # type: ignore[misc]
+        others = np.array([facts[number].unlike for number in numbers], np.int64)
+        return cls(*columns[:-1], frame=places, unlike=others, near=beside)  # type: ignore[misc]
 
     def possible(self) -> Marks:
         """Which regions some limits of GRID repair; the others decide over nothing."""
@@ -81,7 +81,7 @@ class Table(NamedTuple):
 
     def only(self, kept: Marks) -> Self:
         """The same for some of the regions."""
-        of_frames = "near", "unlike_apart"
+        of_frames = "near", "unlike"
         columns = {name: getattr(self, name) for name in self._fields}
         return type(self)(
             **{name: one if name in of_frames else one[kept] for name, one in columns.items()}
@@ -103,11 +103,10 @@ class Table(NamedTuple):
             alike = np.maximum(limits.swarm_least, limits.swarm * self._near(strong & own))
             swarm &= ~own | doubtful | (self._near(on_path & own) >= alike)
         apart = self.crowd <= limits.apart_most
-        clear_apart = self._near(sure & ~hint & apart)
         worn = self._near(sure & ~hint) >= limits.clear_least
-        worn &= clear_apart >= limits.apart_least
-        others = np.append(self.unlike_apart, 0)[self.near].sum(1)[self.frame]
-        apart &= worn & (clear_apart + 1 >= limits.apart_per * (others + 1))
+        worn &= self._near(sure & ~hint & apart) >= limits.apart_least
+        others = np.append(self.unlike, 0)[self.near].sum(1)[self.frame]
+        apart &= worn & (others <= limits.apart_per * clear)
         dirty = (clear >= limits.dirty_least) & (on_paths <= limits.dirty_swarm * of)
         large = (self.area >= limits.stain_area) & (self.side >= limits.stain_side)
         stain = dirty & (self.moved >= limits.stain_moved) & large

@@ -39,7 +39,7 @@ GRID: Mapping[str, Sequence[float]] = {
     "apart_from": (-1.6, -1.4, -1.2, -1.0, -0.8, -0.6, -0.4, -0.2, 0.0),
     "apart_most": (0, 1, 2, 3),
     "apart_least": (0, 1, 2, 3),
-    "apart_per": (0.7, 1.0, 1.5, 2.0, 3.0),
+    "apart_per": (1, 2, 4, 8, 16),
     "path_below": (-3.0, -2.6, -2.2, -1.8, -1.4, -1.0, -0.6),
     "clear_from": (0.5, 1.0, 1.5, 2.0, 2.5),
     "clear_least": (1, 2, 3, 5),

@@ -8,7 +8,7 @@ from models.fidelity.regions import Region
 PATH = -4.0  # log10 of the false alarms of a region on a path
 
 
-def frame(*regions: tuple[bool, float, int, float], crowd: int = 0, unlike_apart: int = 0) -> Facts:
+def frame(*regions: tuple[bool, float, int, float], crowd: int = 0, unlike: int = 0) -> Facts:
     """A frame of regions: whether each is bright, its log odds, its area, its false alarms.
 
     Each has ``crowd`` others around it that are unlike dust.
@@ -19,7 +19,7 @@ def frame(*regions: tuple[bool, float, int, float], crowd: int = 0, unlike_apart
     )
     odds, alarms = (np.array([region[at] for region in regions]) for at in (1, 3))
     crowds = np.full(len(regions), crowd)
-    return Facts(found, 10**5, odds, np.ones(len(regions)), alarms, {}, {}, crowds, unlike_apart)
+    return Facts(found, 10**5, odds, np.ones(len(regions)), alarms, {}, {}, crowds, unlike)
 
 
 def test_dark_dust_goes_from_a_swarm_of_bright_ice() -> None:
@@ -56,9 +56,9 @@ def test_a_faint_speck_goes_from_dusty_film_if_nothing_around_it_is_unlike_dust(
     apart, among = (frame(speck, crowd=SHIPPED.apart_most + more) for more in (0, 1))
     assert decide(apart, [apart, *beside], SHIPPED) == {}
     assert decide(among, [among, *beside], SHIPPED) == {1: "unlike_dust"}
-    # Nothing says that this film is worn; and in this one, as much that is no dust lies apart.
+    # Nothing says that this film is worn; and in this one, far more is no dust.
     assert decide(apart, [apart], SHIPPED) == {1: "unlike_dust"}
-    things = [frame(clear, clear, unlike_apart=2)] * 2
+    things = [frame(clear, clear, unlike=9)] * 2
     assert decide(apart, [apart, *things], SHIPPED) == {1: "unlike_dust"}
     # A thing that travels alone is on a path.
     bird = frame((False, faint, 12, PATH))
