@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from jobs.evaluate.samples import Options, find_clips, make_sample
 from models.motion import deflicker
-from models.motion.deflicker import PIVOT, Deflicker, fit_step, log_quantiles, small_luma
+from models.motion.deflicker import PIVOT, Deflicker, Seen, fit_step, log_quantiles, small_luma
 
 Step = tuple[float, float]  # (a, log b) of models.motion.deflicker.fit_step
 DRIFTS = 1e-5, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1
@@ -55,9 +55,9 @@ def inverse(step: Step) -> Step:
 def measured(lumas: list[NDArray[np.uint8]]) -> list[Step]:
     """The steps that the pipeline measures along the motion."""
     stage = Deflicker()
-    stage._quantiles = [log_quantiles(luma) for luma in lumas]
-    stage._lumas = dict(enumerate(lumas))
-    return [stage._measure(k) for k in range(len(lumas) - 1)]
+    stage._seen = {k: Seen(luma, log_quantiles(luma)) for k, luma in enumerate(lumas)}
+    stage._count = len(lumas)
+    return [stage._step(k)() for k in range(len(lumas) - 1)]
 
 
 def shot_of(path: Path) -> Shot:
@@ -91,7 +91,7 @@ def flicker_error(shot: Shot, kind: str, drift: float, reach: int) -> float:
     deflicker.DRIFT, deflicker.LIGHT_REACH = drift, reach
     deflicker.light_weights.cache_clear()
     stage = Deflicker()
-    stage._steps = shot.steps[kind]
+    stage._steps = [lambda step=step: step for step in shot.steps[kind]]
     means = []
     for k, (aged, clean) in enumerate(zip(shot.aged, shot.clean, strict=True)):
         curve = stage._curve(k)

@@ -102,7 +102,6 @@ def steps_of(lumas: Lumas) -> Array:
     ]
     found = []
     for k in range(len(lumas) - 1):
-        # the two frames have other neighbours, so each is matched to its own
         there = dis_flow(search, level[k], level[k + 1])
         back = dis_flow(search, level[k + 1], level[k])
         found.append(
@@ -188,7 +187,12 @@ def share_of_gamma(gain: Array, log_b: Array) -> float:
 
 
 class Rule(NamedTuple):
-    """Reach in frames, drifts, powers, and the drift above which one is rarer beforehand."""
+    """How the light is found from the exposures around a frame.
+
+    ``reach`` is in frames each side. A drift is the variance of the light's change in one frame, as
+    a share of the variance of flicker. Drifts above ``common`` are rarer before anything is
+    measured, in inverse proportion; the odds of each come from the steps (a local level model).
+    """
 
     reach: int
     drifts: tuple[float, ...]
@@ -260,7 +264,8 @@ def measure(shots: Iterator[tuple[str, Lumas, Lumas]], folder: Path) -> None:
 
 
 def judge(folder: Path, frames: int) -> None:
-    shots = {path.stem: read_shot(path, frames) for path in sorted(folder.glob("*.npz"))}
+    paths = sorted(folder.rglob("*.npz"))
+    shots = {str(path.relative_to(folder)): read_shot(path, frames) for path in paths}
     print(f"{len(shots)} shots; light: " + ", ".join(CHANGES))
     each: dict[str, list[float]] = {}
     for name, rule in RULES.items():
