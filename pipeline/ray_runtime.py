@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -275,12 +275,15 @@ def _own_sigterm() -> Iterator[None]:
 def _start_embedded(options: dict[str, Any]) -> None:
     """Start Ray on loopback. Try again if it misses its own deadline. Raises ArchiveError."""
     for left in range(STARTS - 1, -1, -1):
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            with _one_node_only(), _own_groups():
+            with _one_node_only(), _bound_to_driver(started):
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
             return
         except Exception as error:
             ray.shutdown()
+            for process in started:  # `shutdown` does not know those of a start that failed
+                process.kill()
             if "timed out during startup" not in str(error):
                 raise
             if not left:
@@ -306,14 +309,36 @@ def _one_node_only() -> Iterator[None]:
 
 
 @contextmanager
-def _own_groups() -> Iterator[None]:
-    """Start each process of Ray in a process group of its own.
+def _bound_to_driver(started: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Start each process of Ray in a process group of its own, to end with the driver.
 
     A signal to the group of the driver asks the driver to stop. It would kill Ray.
     """
-    before = services.ConsolePopen
-    services.ConsolePopen = partial(before, process_group=0)  # type: ignore[misc, assignment]
+    before: Any = services.ConsolePopen
+
+    def start(*command: Any, preexec_fn: Callable[[], None], **options: Any) -> Any:  # noqa: ANN401
+        process = before(
+            *command,
+            preexec_fn=partial(_end_with, os.getpid(), preexec_fn),
+            process_group=0,
+            **options,
+        )
+        started.append(process)
+        return process
+
+    services.ConsolePopen = start  # type: ignore[misc, assignment]
     try:
         yield
     finally:
         services.ConsolePopen = before  # type: ignore[misc]
+
+
+def _end_with(driver: int, prepare: Callable[[], None]) -> None:
+    """Prepare a process of Ray before it begins, and end it if the driver has been killed.
+
+    Ray asks the kernel to kill it at the driver's end (PR_SET_PDEATHSIG of prctl(2)). An end before
+    that request does not count, so a gcs_server would stay for ever.
+    """
+    prepare()
+    if os.getppid() != driver:
+        os._exit(ExitCode.FAILED)

@@ -4,11 +4,14 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+SESSION = "ARCHIVE_RESTORE_TESTS"  # process id of these tests, in the environment of all they start
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 pytest.register_assert_rewrite("tests.support")  # before a test imports it or names it a plugin
@@ -39,6 +42,27 @@ def same_environment() -> Iterator[None]:
     for name in set(os.environ) - set(before):
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_ray_is_left() -> Iterator[None]:
+    """Fails the last test if a central process of a Ray that a test started has not ended."""
+    os.environ[SESSION] = str(os.getpid())
+    yield
+    left = [process for process in psutil.process_iter() if _is_ours(process)]
+    _, alive = psutil.wait_procs(left, timeout=10)
+    begun = {process: process.environ().get("PYTEST_CURRENT_TEST") for process in alive}
+    for process in alive:
+        process.kill()
+    assert begun == {}
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        named = process.name() in ("gcs_server", "raylet")
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return named and not ended and process.environ().get(SESSION) == str(os.getpid())
+    return False
 
 
 @pytest.fixture

@@ -28,6 +28,23 @@ def nodes() -> Iterator[Nodes]:
             cluster.end()
 
 
+def test_nodes_that_do_not_start_in_time_leave_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Nodes._start
+
+    def late(self: Nodes, *options: str) -> None:
+        start(self, *options)
+        raise TimeoutError
+
+    monkeypatch.setattr(Nodes, "_start", late)
+    with tempfile.TemporaryDirectory(prefix="arn", ignore_cleanup_errors=True) as folder:
+        with pytest.raises(TimeoutError):
+            Nodes(Path(folder))
+        left = subprocess.run(["pgrep", "-a", "-f", folder], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
 def test_a_lost_node_loses_no_clip(nodes: Nodes, tmp_path: Path) -> None:
     worker = nodes.add_worker()
     write_clip(tmp_path / "web.mp4", Clip(frames=30, width=96, height=64, **H264))

@@ -1,16 +1,23 @@
 """The embedded Ray: what it leaves on the disk, and who can reach it while it runs."""
 
+import itertools
 import os
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
+from ray._private import services
 
 from pipeline import ray_runtime
 from pipeline.runs.closing import Devices
 from schemas.errors import ArchiveError
 from schemas.exit_codes import ExitCode
+from tests.support.command_line import wait_for
 from tests.support.environment.other_user import UID, as_other_user, intrude, needs_root
 
 WRITABLE = "print(*(path for path in sys.argv[1:] if os.access(path, os.W_OK)), sep='\\n')"
@@ -65,6 +72,54 @@ def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ArchiveError, match="Ray did not start in 3 tries") as caught:
         ray_runtime._start_embedded({})
     assert len(tries) == 3 and caught.value.exit_code == ExitCode.FAILED
+
+
+# A driver that is killed once its gcs_server has been forked, and before that asks for its own end.
+KILLED_EARLY = """
+import os, signal, sys, time
+from pathlib import Path
+from ray._private import utils
+from pipeline import ray_runtime
+driver, ask = os.getpid(), utils.set_kill_on_parent_death_linux
+def late():
+    Path(sys.argv[1]).write_text(str(os.getpid()))
+    os.kill(driver, signal.SIGKILL)
+    while os.getppid() == driver:
+        time.sleep(0.01)
+    ask()
+utils.set_kill_on_parent_death_linux = late
+with ray_runtime.cluster(None):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_ray_outlives_a_driver_that_is_killed_while_it_starts(tmp_path: Path) -> None:
+    at = tmp_path / "pid"
+    driver = subprocess.run([sys.executable, "-c", KILLED_EARLY, str(at)], timeout=100)
+    assert driver.returncode == -signal.SIGKILL
+    wait_for(at.exists, 10)
+    with suppress(psutil.NoSuchProcess):
+        gcs = psutil.Process(int(at.read_text()))
+        try:
+            wait_for(lambda: not gcs.is_running() or gcs.status() == psutil.STATUS_ZOMBIE, 10)
+        finally:
+            gcs.kill()
+
+
+@pytest.mark.slow
+def test_a_start_that_failed_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, tries = services.get_node, itertools.count()
+
+    def late(*arguments: object) -> object:
+        if next(tries) == 0:
+            raise Exception("The current node timed out during startup. This could happen because")
+        return ask(*arguments)
+
+    monkeypatch.setattr(services, "get_node", late)
+    with ray_runtime.cluster(None):
+        names = [process.name() for process in psutil.Process().children()]
+    assert names.count("gcs_server") == names.count("raylet") == 1, names
 
 
 def test_memory_is_shared_by_the_workers_that_restore(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,14 +32,18 @@ class Nodes:
             "OMP_NUM_THREADS": "1",
         }
         self.gcs, self.dashboard, metrics = free_ports(3)
-        self._start(
-            "--head",
-            f"--port={self.gcs}",
-            "--dashboard-host=127.0.0.1",
-            "--include-dashboard=true",
-            f"--dashboard-port={self.dashboard}",
-            f"--metrics-export-port={metrics}",
-        )  # fmt: skip
+        try:
+            self._start(
+                "--head",
+                f"--port={self.gcs}",
+                "--dashboard-host=127.0.0.1",
+                "--include-dashboard=true",
+                f"--dashboard-port={self.dashboard}",
+                f"--metrics-export-port={metrics}",
+            )  # fmt: skip
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def address(self) -> str:
@@ -49,22 +53,24 @@ class Nodes:
     def _start(self, *options: str) -> None:
         command = [str(RAY), "start", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--num-gpus=0"]
         command += ["--object-store-memory=150000000", "--disable-usage-stats"]
-        # each node has its own: at its start, a node empties the working directories in it
-        command += [f"--temp-dir={tempfile.mkdtemp(dir=self.folder)}", *options]
-        for last in (
-            False,
-            True,
-        ):  # Ray gives a node 30 s to start, which is too short on a busy machine
-            began = subprocess.run(command, env=self.env, capture_output=True, timeout=180)
-            if began.returncode == 0 or last:
-                break
-        assert began.returncode == 0, began.stderr.decode(errors="replace")
+        for _ in range(2):  # Ray gives a node 30 s, which is too short on a busy machine
+            # each node has its own: at its start, a node empties the working directories in it
+            temp = tempfile.mkdtemp(dir=self.folder)
+            began = subprocess.run(
+                [*command, f"--temp-dir={temp}", *options],
+                env=self.env,
+                capture_output=True,
+                timeout=180,
+            )
+            if began.returncode == 0:
+                return
+            self._kill(temp)  # what a failed start leaves keeps the port
+        raise AssertionError(began.stderr.decode(errors="replace"))
 
-    def raylets(self) -> set[int]:
-        """The process ids of the raylets of this cluster."""
-        found = subprocess.run(
-            ["pgrep", "-f", f"raylet/raylet .*{self.folder}"], capture_output=True, text=True
-        )
+    def raylets(self, folder: str = "") -> set[int]:
+        """The process ids of the raylets of this cluster, or of one temporary folder."""
+        wanted = f"raylet/raylet .*{folder or self.folder}"
+        found = subprocess.run(["pgrep", "-f", wanted], capture_output=True, text=True)
         return {int(pid) for pid in found.stdout.split()}
 
     def add_worker(self) -> int:
@@ -87,7 +93,12 @@ class Nodes:
                 process.kill()
 
     def end(self) -> None:
-        """Kill all nodes."""
-        for raylet in self.raylets():
-            self.lose(raylet)
-        subprocess.run(["pkill", "-9", "-f", str(self.folder)], capture_output=True)
+        """Kill all nodes, and the server for Ray clients, whose command names no folder."""
+        self._kill(str(self.folder))
+        subprocess.run(["pkill", "-9", "-f", f"ray.util.client.server .*:{self.gcs} "])
+
+    def _kill(self, folder: str) -> None:
+        for raylet in self.raylets(folder):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.lose(raylet)
+        subprocess.run(["pkill", "-9", "-f", folder])
