@@ -2,7 +2,8 @@
 
 A thing in motion is there in the frames around it as well, displaced. A region lies on a path if
 regions like it lie in two more frames on a straight line at constant speed: one before and one
-after, or two on one side, for what enters or goes. The test is a-contrario detection (Desolneux,
+after, or two on one side, for what enters or goes. A path through three more frames may bend
+further: chance hardly brings three regions about. The test is a-contrario detection (Desolneux,
 Moisan and Morel, From Gestalt Theory to Image Analysis, 2008): it gives the number of false alarms,
 which is the number of regions that chance would bring as close. A frame full of dust needs a closer
 path.
@@ -29,6 +30,7 @@ CUT_OFF = 8.0  # times larger that a region may be if the frame's edge cuts this
 SCALES = 1, 4  # pixels of a cell; on the coarse one, parts of one thing join
 LEAST_CELLS = {1: 4, 4: 1}  # cells of a region that is compared
 NEAREST = 0.5  # cells: no region is closer to a path than this
+DENSER = 3.0  # times denser than all around that regions may lie by chance where a path goes on
 TESTS = len(PEAK_SHARES) * len(AREA_RATIOS) * len(SCALES)
 NO_PATH = 2.0  # log10 of the false alarms where no two regions are like this one
 MOST_SHORT = 65535  # labels of 16 bits
@@ -99,7 +101,9 @@ def _level(value: float) -> int:
 
 
 def _triplets(form: _Form, here: Seen, around: Mapping[int, Seen], ratio: float) -> Iterator[float]:
-    """log10 of the false alarms of the closest path: through the middle, and on each side."""
+    """log10 of the false alarms of the closest path: through the middle, on each side, and on a
+    side and through the middle.
+    """
     radius = SEARCH * here.labels.shape[1] / form.scale
 
     def like(offset: int, side: int, reach: float = radius) -> NDArray[np.complex128]:
@@ -114,14 +118,19 @@ def _triplets(form: _Form, here: Seen, around: Mapping[int, Seen], ratio: float)
     before, after = like(-1, 0), like(1, 1)
     if len(before) and len(after):
         apart = np.abs(before[:, None] + after[None])
-        yield _alarms(len(before) * len(after), float(apart.min()), radius)
-    for near, far in (
-        (after, like(_second(around, 1), 1, 2 * radius)),
-        (before, like(_second(around, -1), 0, 2 * radius)),
+        yield _alarms(apart.size, float(apart.min()), radius)
+    for near, far, other in (
+        (after, like(_second(around, 1), 1, 2 * radius), before),
+        (before, like(_second(around, -1), 0, 2 * radius), after),
     ):
         if len(near) and len(far):
             apart = np.abs(far[None] - 2 * near[:, None])
-            yield _alarms(int((apart <= radius).sum()), float(apart.min()), radius)
+            pairs = int((apart <= radius).sum())
+            yield _alarms(pairs, float(apart.min()), radius)
+            if len(other):
+                back = np.abs(near[:, None] + other[None]).min(1)
+                furthest = float(np.maximum(apart.min(1), back).min())
+                yield _alarms(DENSER * pairs * len(other), furthest, radius, 2)
 
 
 def _second(around: Mapping[int, Seen], way: int) -> int:
@@ -130,8 +139,9 @@ def _second(around: Mapping[int, Seen], way: int) -> int:
     return 3 * way if first is not None and first.repeats[way > 0] else 2 * way
 
 
-def _alarms(pairs: int, apart: float, radius: float) -> float:
-    return math.log10(max(pairs, 1) * (max(apart, NEAREST) / radius) ** 2)
+def _alarms(chances: float, apart: float, radius: float, places: int = 1) -> float:
+    """log10 of how often a chance brings regions so close to as many places as a path foretells."""
+    return math.log10(max(chances, 1) * (max(apart, NEAREST) / radius) ** (2 * places))
 
 
 def _like(

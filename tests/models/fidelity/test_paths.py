@@ -63,6 +63,17 @@ def test_a_path_of_one_side_goes_on_past_a_repeated_frame(way: int) -> None:
     assert alarms(seen((60, 60)), {way: once, 2 * way: again}) > -1
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_path_through_four_frames_may_bend(way: int) -> None:
+    """A ball that comes nearer while the camera pans: it bends by 6 pixels in each frame."""
+    places = {-2: (22, 60), -1: (44, 60), 1: (70, 60)}
+    around = {way * at: seen((60 + way * (x - 60), y)) for at, (x, y) in places.items()}
+    assert alarms(seen((60, 60)), around) < -1.2
+    for left_out in around:
+        shorter = {at: one for at, one in around.items() if at != left_out}
+        assert alarms(seen((60, 60)), shorter) > -0.8
+
+
 @pytest.mark.parametrize(
     "around",
     [
