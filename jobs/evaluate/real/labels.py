@@ -3,6 +3,9 @@
 `python -m jobs.evaluate.real.labels SHEETS` adds the classes of SHEETS/classes.csv (lines of
 "number,class") to labels.json. SHEETS is the folder that `sheets.py` wrote. Numbers without a
 class are left out: when in doubt, leave a candidate out.
+
+`labels_drawn.json` has places drawn at random, apart from those of `labels.json`. No limit was
+chosen on them: `evaluate --real FOLDER --labels jobs/evaluate/real/labels_drawn.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from jobs.evaluate.real.classes import DEFECTS, REAL, Kind, kind_of
 from jobs.evaluate.real.stand_out import Box
 from schemas.errors import ArchiveError
 
-LABELS = Path(__file__).with_name("labels.json")
+LABELS, DRAWN = (Path(__file__).with_name(f"labels{name}.json") for name in ("", "_drawn"))
 
 
 @dataclass(frozen=True, order=True)

@@ -1,7 +1,7 @@
 """What decides over the labelled places of a film, whatever the limits of the evidence are.
 
-`python -m jobs.evaluate.real.recorded FILMS OUT [SIZE]` restores what the labels need of each film
-once, with everything repaired that any limits could repair, and writes OUT/FILM.pickle.
+`python -m jobs.evaluate.real.recorded FILMS OUT [SIZE [LABELS]]` restores what the labels need of
+each film once, with everything repaired that any limits could repair, and writes OUT/FILM.pickle.
 `thresholds.py` reads these files: it can then try a set of limits in less than a second.
 """
 
@@ -25,7 +25,7 @@ from jobs.evaluate.evaluate import is_unsteady, over_clips, restorer_of
 from jobs.evaluate.real.benchmark import Task, check, stretches, tasks_of
 from jobs.evaluate.real.classes import STANDING, STANDING_SCRATCH
 from jobs.evaluate.real.film import Film
-from jobs.evaluate.real.labels import Label, load
+from jobs.evaluate.real.labels import LABELS, Label, load
 from jobs.evaluate.real.stand_out import (
     BLUR_SIGMA,
     Box,
@@ -280,16 +280,17 @@ def read(folder: Path) -> list[Recorded]:
     return [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("*.pickle"))]
 
 
-def main(films: Path, out: Path, size: str = "base") -> None:
+def main(films: Path, out: Path, size: str = "base", labels: str | Path = LABELS) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    for film in over_clips(partial(record, size=size), tasks_of(films, load()), 1, "recorded"):
+    tasks = tasks_of(films, load(Path(labels)))
+    for film in over_clips(partial(record, size=size), tasks, 1, "recorded"):
         (out / f"{film.name}.pickle").write_bytes(pickle.dumps(film))
         output.say(f"{film.name}: {len(film.views)} places")
 
 
 if __name__ == "__main__":
-    if not 3 <= len(sys.argv) <= 4:
-        sys.exit("python -m jobs.evaluate.real.recorded FILMS OUT [SIZE]: give the films' folder")
+    if not 3 <= len(sys.argv) <= 5:
+        sys.exit(f"give the folder of the films: {__doc__}")
     # Files name the module of what they hold: that must not be `__main__`.
     from jobs.evaluate.real import recorded  # noqa: PLW0406
 

@@ -195,6 +195,17 @@ def test_the_shipped_labels_are_many_and_of_every_kind() -> None:
     assert {label.name for label in labels.load()} <= {*DEFECTS, *REAL}
 
 
+def test_the_drawn_labels_are_apart_from_those_that_limits_were_chosen_on() -> None:
+    drawn, known = labels.load(labels.DRAWN), labels.load()
+    assert Counter(label.kind for label in drawn) == {"defect": 90, "real": 200}
+    for one in drawn:
+        x, y, width, height = one.box
+        for other in known:
+            left, top, wide, high = other.box
+            apart = x >= left + wide or left >= x + width or y >= top + high or top >= y + height
+            assert (one.clip, one.frame) != (other.clip, other.frame) or apart
+
+
 @pytest.mark.slow
 def test_the_shipped_labels_stand_out_of_the_films(footage: Path) -> None:
     for path, marks in benchmark.tasks_of(footage / "archive", labels.load()):
