@@ -51,6 +51,8 @@ class Windows(NamedTuple):
     flow: Tensor  # to the previous and to the next frame, (T, 2, 2, S/4, S/4), in quarter pixels
     believed: Tensor  # confidence in both, (T, 2, S/4, S/4)
     apart: Tensor  # luma less that of the previous and next frame, aligned, (T, 2, S, S)
+    step: Tensor  # `flow` at full size, in pixels, (T, 2, 2, S, S)
+    sure: Tensor  # `believed` at full size, (T, 2, S, S)
 
 
 def aligned(frames: np.ndarray, wanted: range, preset: str, margin: int) -> Windows:
@@ -84,6 +86,8 @@ def aligned(frames: np.ndarray, wanted: range, preset: str, margin: int) -> Wind
                 np.stack(quarter),
                 np.stack([_quarter(plane[inner]) for plane in believed]),
                 apart[:, inner[0], inner[1]],
+                np.stack([step[inner].transpose(2, 0, 1) for step in steps]),
+                np.stack([plane[inner] for plane in believed]),
             )
         )
     columns = (np.stack(column).astype(np.float32) for column in zip(*rows, strict=True))
