@@ -70,7 +70,7 @@ class Run:
             fresh(kind).requires_grad_(False),
         )
         for net in (self.shot, self.mean) if start else ():
-            net.load_state_dict(torch.load(start / f"{kind}.pt", weights_only=True))
+            net.load_state_dict(torch.load(start, weights_only=True))
         old = list(self.shot.net.parameters())
         kept = {id(one) for one in old}
         new = [one for one in self.shot.parameters() if id(one) not in kept]
@@ -115,7 +115,7 @@ def main() -> None:
     asked.add_argument("out", type=Path)
     asked.add_argument("--kinds", nargs="+", default=["both", "alone"])
     asked.add_argument("--seconds", type=float, default=1500.0, help="of the clock")
-    asked.add_argument("--start", type=Path, help="folder of trained networks to start from")
+    asked.add_argument("--start", type=Path, help="weights to start from")
     asked.add_argument("--seed", type=int, default=91)
     given = asked.parse_args()
     cv2.setNumThreads(1)
