@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.evaluate.real import calibration
+from jobs.evaluate.real.calibration import read
 from models.fidelity.decision import SHIPPED as LIMITS
 
 ODDS = (-1.4, -0.8, -0.4, 0.0, 0.4, 1.5, 9.0)
 counts = np.zeros((len(ODDS) - 1, 5, 2), int)
-for film in calibration.read(Path(sys.argv[1]) / "calibration.pickle"):
+for film in read(Path(sys.argv[1]) / "calibration.pickle"):
     if film.kind == "swarm":
         continue
     for at, here in film.facts.items():
