@@ -26,7 +26,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the picture
 # Why a region is repaired or left; `schemas.repairs.WHY` has a sentence for each.
 Why = Literal[
     "clear", "one_frame", "upright", "unlike_dust", "path", "lone", "edge", "swarm", "accepted",
-    "standing", "rim", "apart",
+    "standing", "rim", "apart", "ridge",
 ]  # fmt: skip
 
 # What happens to regions that may be real: left, repaired if they are upright lines, all repaired.

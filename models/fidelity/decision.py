@@ -59,6 +59,7 @@ class Limits(NamedTuple):
     deep_from: float = 1.0
     # Step of an edge over how far a long thin region along it stands out, from which it is of it.
     structure: float = 2.0
+    ridge: float = 2.0  # the same of a ridge that both neighbours have under a region
 
     def is_apart(self, odds: float, crowd: int) -> bool:
         """Whether a region would be left, but for the few around it that are unlike dust."""
@@ -90,6 +91,7 @@ class Facts(NamedTuple):
     steps: dict[int, float]  # by label: step of an edge along it over how far the region stands out
     crowd: NDArray[np.int64]  # others around it that are unlike dust
     unlike: int  # regions that are unlike dust
+    ridges: NDArray[np.float64]  # ridge under it in both neighbours over how far it stands out
 
 
 def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Why]:
@@ -115,8 +117,8 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
     why: dict[int, Why] = {}
     dusty = worn and sum(facts.unlike for facts in near) <= limits.apart_per * clear.all
     least = _least_odds(here, dusty, dirty, limits)
-    for region, odds, from_, alarms, path_seen in zip(
-        here.regions, here.odds, least, here.alarms, seen, strict=True
+    for region, odds, from_, alarms, path_seen, ridge in zip(
+        here.regions, here.odds, least, here.alarms, seen, here.ridges, strict=True
     ):
         doubtful = odds < limits.clear_from or region.area > most
         if odds < from_:
@@ -127,6 +129,8 @@ def decide(here: Facts, near: Collection[Facts], limits: Limits) -> dict[int, Wh
             why[region.label] = "edge"
         elif here.steps.get(region.label, 0.0) > limits.structure:
             why[region.label] = "upright" if is_upright(region.box) else "rim"
+        elif ridge > limits.ridge:
+            why[region.label] = "ridge"
         elif not worn and doubtful:
             why[region.label] = "lone"
         elif swarm and (doubtful or swarms[region.bright]):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fidelity.compared import luma_of
-from models.fidelity.regions import Region
+from models.fidelity.masks import dilated
+from models.fidelity.regions import RING, Region
 from models.frame_state import Box, FrameState
 
 EDGE, ALONG = 1, 2  # pixels from the picture's edge; times as long as wide
@@ -70,6 +71,31 @@ def rim_steps(frame: FrameState, regions: Sequence[Region]) -> dict[int, float]:
             strip = neighbours[:, max(y - BESIDE, 0) : y + high + BESIDE, x : x + wide].mean(2)
         steps = np.abs(strip[:, 2:] - strip[:, :-2]).max(1)
         found[region.label] = float(steps.min()) / region.mean
+    return found
+
+
+def ridges(
+    frame: FrameState, regions: Sequence[Region], labels: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """How far both neighbours stand out of the surroundings under each region, with its sign, (N,).
+
+    The value is of the neighbour that stands out less, over how far the region stands out; 0 if no
+    surroundings are free of regions. A bright stripe of a tree that a jolt moves is a bright ridge
+    in the neighbours as well. Dust seldom falls on one. ``labels`` (H, W) are those of the regions.
+    """
+    if not regions:
+        return np.zeros(0)
+    neighbours, found = _neighbours(frame), np.zeros(len(regions))
+    for at, region in enumerate(regions):
+        x, y, wide, high = region.box
+        rows = slice(max(y - RING[1] // 2, 0), y + high + RING[1] // 2)
+        columns = slice(max(x - RING[1] // 2, 0), x + wide + RING[1] // 2)
+        own, any_region = labels[rows, columns] == region.label, labels[rows, columns] > 0
+        around = dilated(own, RING[1]) & ~dilated(any_region, RING[0])
+        if around.any():
+            pictures = neighbours[:, rows, columns].astype(np.float32)
+            ridge = pictures[:, own].mean(1) - pictures[:, around].mean(1)
+            found[at] = float((ridge if region.bright else -ridge).min()) / region.mean
     return found
 
 

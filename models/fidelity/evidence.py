@@ -31,7 +31,7 @@ from models.fidelity.decision import (
     decide,
     has_path,
 )
-from models.fidelity.edges import at_shifted_edges, is_upright, rim_steps
+from models.fidelity.edges import at_shifted_edges, is_upright, ridges, rim_steps
 from models.fidelity.masks import (
     commonest,
     dilated,
@@ -207,6 +207,7 @@ def _looked(frames: Iterable[FrameState], limits: Limits) -> Iterator[_Looked]:
             rim_steps(frame, here.regions),
             _crowd(here, odds),
             int((odds < UNLIKE).sum()),
+            _ridges(frame, here, odds >= limits.stain_from),
         )
         yield _Looked(replace(frame, facts=facts), here, facts)
 
@@ -221,6 +222,13 @@ def _crowd(seen: Seen, odds: NDArray[np.float64]) -> NDArray[np.int64]:
     boxes = [region.box for region in seen.regions]
     counts = crowds(boxes, _unlike(seen, odds), *seen.labels.shape)
     return np.array(counts, np.int64) - (odds < UNLIKE)
+
+
+def _ridges(frame: FrameState, seen: Seen, likely: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The ridge under each region that may be a defect, (N,); 0 for the others."""
+    found = np.zeros(len(likely))
+    found[likely] = ridges(frame, list(itertools.compress(seen.regions, likely)), seen.labels)
+    return found
 
 
 def _decide(around: Mapping[int, _Looked], limits: Limits, lines: bool) -> _Decided:

@@ -42,6 +42,7 @@ class Table(NamedTuple):
     deeper: Numbers  # NaN for a region that is not at a shifted edge
     step: Numbers
     crowd: Numbers
+    ridge: Numbers
     pixels: Numbers  # of its frame
     bright: Numbers  # 1, or 0 for a dark one
     frame: NDArray[np.int64]  # the place of its frame among all
@@ -57,15 +58,16 @@ class Table(NamedTuple):
             (
                 odds, moved, alarms, region.area, min(region.box[2:]), region.mean,
                 region.strength, one.shifted.get(region.label, np.nan),
-                one.steps.get(region.label, 0.0), crowd, one.pixels, region.bright, at[number],
+                one.steps.get(region.label, 0.0), crowd, ridge, one.pixels, region.bright,
+                at[number],
             )
             for number in numbers
             for one in (facts[number],)
-            for region, odds, moved, alarms, crowd in zip(
-                one.regions, one.odds, one.moved, one.alarms, one.crowd, strict=True
+            for region, odds, moved, alarms, crowd, ridge in zip(
+                one.regions, one.odds, one.moved, one.alarms, one.crowd, one.ridges, strict=True
             )
         ]  # fmt: skip
-        columns = np.array(rows, np.float64).reshape(-1, 13).T
+        columns = np.array(rows, np.float64).reshape(-1, 14).T
         near = [[at.get(number + side, -1) for side in (-1, 0, 1)] for number in numbers]
         places, beside = columns[-1].astype(np.int64), np.array(near, np.int64).reshape(-1, 3)
         others = np.array([facts[number].unlike for number in numbers], np.int64)
@@ -118,7 +120,15 @@ class Table(NamedTuple):
         deep = dirty & (self.deeper >= limits.deep) & (self.odds >= limits.deep_from)
         edge = ~np.isnan(self.deeper) & ~deep
         lone = ~worn & doubtful
-        return ~(unlike | path | edge | (self.step > limits.structure) | lone | swarm)
+        return ~(
+            unlike
+            | path
+            | edge
+            | (self.step > limits.structure)
+            | (self.ridge > limits.ridge)
+            | lone
+            | swarm
+        )
 
     def _near(self, marks: Marks) -> Numbers:
         """How many marked regions the frames around each region's frame have, itself included."""

@@ -62,6 +62,7 @@ LOOSEST = Limits(
     dirty_path=-NEVER,
     swarm=NEVER,
     structure=NEVER,
+    ridge=NEVER,
     deep=0.0,
     deep_from=LEAST_ODDS,
 )
@@ -204,6 +205,7 @@ def likely(facts: Facts) -> Facts:
         moved=facts.moved[likely],
         alarms=facts.alarms[likely],
         crowd=facts.crowd[likely],
+        ridges=facts.ridges[likely],
     )
 
 

@@ -57,6 +57,7 @@ GRID: Mapping[str, Sequence[float]] = {
     "lone_area": (60, 100, 150, 250, 400),
     "lone_share": (1e-4, 2.5e-4, 5e-4, 1e-3),
     "deep": (1.5, 2.0, 3.0, 4.0, 6.0),
+    "ridge": (1.0, 1.5, 2.0, 3.0, 4.0),
     "structure": (1.2, 1.6, 2.0, 2.4, 3.0),
 }
 

@@ -29,17 +29,11 @@ def drawn_facts(rng: np.random.Generator, count: int) -> Facts:
     alarms = np.where(rng.random(count) < 0.5, UNSEEN, rng.uniform(-5, 2, count))
     odds, moved = rng.uniform(-2.5, 4, count), rng.uniform(0, 1, count)
     crowd = rng.integers(0, 6, count)
+    ridges = rng.uniform(-2, 4, count)
     return Facts(
-        tuple(regions),
-        SIDE * SIDE,
-        odds,
-        moved,
-        alarms,
-        shifted,
-        steps,
-        crowd,
-        int(rng.integers(4)),
-    )
+        tuple(regions), SIDE * SIDE, odds, moved, alarms, shifted, steps, crowd,
+        int(rng.integers(4)), ridges,
+    )  # fmt: skip
 
 
 def drawn_limits(rng: np.random.Generator) -> Limits:
@@ -62,7 +56,9 @@ def test_a_whole_film_is_decided_as_frame_by_frame() -> None:
             one_by_one += [region.label not in left for region in here.regions]
         assert Table.of(facts).repaired(limits).tolist() == one_by_one
     # Every reason was there.
-    assert decided == {"unlike_dust", "path", "edge", "upright", "rim", "lone", "swarm"}
+    assert decided == {
+        "unlike_dust", "path", "edge", "upright", "rim", "ridge", "lone", "swarm",
+    }  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -112,7 +108,9 @@ def test_regions_of_a_calibration_film_are_what_its_masks_say() -> None:
     regions = [Region(label, (0, 0, 6, 6), 36, True, 30.0, 20.0) for label in (1, 2, 3)]
     regions.append(Region(4, (0, 0, 1, 1), 1, True, 9.0, 6.0))  # too weak to count
     ones = np.ones(4)
-    facts = Facts(tuple(regions), 400, ones, ones, UNSEEN * ones, {}, {}, np.full(4, 9), 0)
+    facts = Facts(
+        tuple(regions), 400, ones, ones, UNSEEN * ones, {}, {}, np.full(4, 9), 0, 0 * ones
+    )
     defect, real = what_is(facts, labels, made, 0)
     assert defect.tolist() == [True, False, False, False]
     assert real.tolist() == [False, True, False, False]

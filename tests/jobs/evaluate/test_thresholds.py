@@ -34,10 +34,11 @@ def film(name: str, *places: tuple[str, float]) -> Recorded:
             one = np.ones(len(regions))
             crowd = np.full(len(regions), SHIPPED.apart_most + 1)
             alarms = UNSEEN * one
-            facts[frame] = Facts(regions, SIDE**2, odds * one, one, alarms, {}, {}, crowd, 0)
+            measured = odds * one, one, alarms
+            facts[frame] = Facts(regions, SIDE**2, *measured, {}, {}, crowd, 0, 0 * one)
         facts[at - 1] = facts[at - 1]._replace(  # other dust: the film is worn
             regions=(region, region), odds=np.full(2, 3.0), moved=np.ones(2), alarms=np.ones(2),
-            crowd=np.zeros(2, int),
+            crowd=np.zeros(2, int), ridges=np.zeros(2),
         )  # fmt: skip
         removed = labels > 0
         pieces = [Piece(at, square, plain, labels, removed, frozenset({1}))]

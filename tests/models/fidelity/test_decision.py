@@ -19,7 +19,18 @@ def frame(*regions: tuple[bool, float, int, float], crowd: int = 0, unlike: int 
     )
     odds, alarms = (np.array([region[at] for region in regions]) for at in (1, 3))
     crowds = np.full(len(regions), crowd)
-    return Facts(found, 10**5, odds, np.ones(len(regions)), alarms, {}, {}, crowds, unlike)
+    return Facts(
+        found,
+        10**5,
+        odds,
+        np.ones(len(regions)),
+        alarms,
+        {},
+        {},
+        crowds,
+        unlike,
+        np.zeros(len(regions)),
+    )
 
 
 def test_dark_dust_goes_from_a_swarm_of_bright_ice() -> None:
@@ -72,3 +83,10 @@ def test_clear_defects_among_things_in_motion_are_no_sign_of_dust() -> None:
     leaves = [frame(clear, clear, crowd=SHIPPED.apart_most + 1)] * 2
     assert decide(here, [here, *leaves], SHIPPED) == {1: "lone"}
     assert decide(here, [here, *leaves, frame(clear)], SHIPPED) == {}
+
+
+def test_what_lies_on_a_ridge_of_both_neighbours_stays() -> None:
+    clear = (True, 2.0, 400, 1.0)
+    here = frame(clear, clear, clear)
+    ridges = np.array([SHIPPED.ridge - 0.1, SHIPPED.ridge + 0.1, 0.0])
+    assert decide(here._replace(ridges=ridges), [here] * 3, SHIPPED) == {2: "ridge"}
