@@ -16,7 +16,7 @@ WHY: dict[str, str] = {
     "apart": "It stands alone in worn film: next to nothing around it is unlike dust.",
     "upright": "An upright line, in the frames before and after too: a scratch, or a real thing.",
     "rim": "A level line on an edge that the frames before and after have too: it may be its rim.",
-    "ridge": "The frames before and after have a like stripe, twice as strong: it may be real.",
+    "ridge": "The frames before and after have a like stripe, far stronger: it may be real.",
     "unlike_dust": "Its surroundings or a small displacement explain it: it may be in motion.",
     "lone": "Few clear defects are near, and it is doubtful or large: it may be real.",
     "edge": "It lies along the frame's edge, where the picture may have shifted in the gate.",

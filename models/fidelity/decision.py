@@ -59,7 +59,7 @@ class Limits(NamedTuple):
     deep_from: float = 1.0
     # Step of an edge over how far a long thin region along it stands out, from which it is of it.
     structure: float = 2.0
-    ridge: float = 2.0  # the same of a ridge that both neighbours have under a region
+    ridge: float = 2.5  # the same of a ridge that both neighbours have under a region
 
     def is_apart(self, odds: float, crowd: int) -> bool:
         """Whether a region would be left, but for the few around it that are unlike dust."""
