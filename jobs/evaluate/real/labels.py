@@ -4,8 +4,8 @@
 "number,class") to labels.json. SHEETS is the folder that `sheets.py` wrote. Numbers without a
 class are left out: when in doubt, leave a candidate out.
 
-`labels_drawn.json` has places drawn at random, apart from those of `labels.json`. No limit was
-chosen on them: `evaluate --real FOLDER --labels jobs/evaluate/real/labels_drawn.json`.
+`labels_drawn.json` has places drawn at random, apart from those of `labels.json`. Only the limit
+of ridges was set in view of them: `evaluate --real FOLDER --labels jobs/evaluate/real/labels_drawn.json`.
 """
 
 from __future__ import annotations
