@@ -5,7 +5,7 @@
 class are left out: when in doubt, leave a candidate out.
 
 `labels_drawn.json` has places drawn at random, apart from those of `labels.json`. Only the limit
-of ridges was set in view of them: `evaluate --real FOLDER --labels jobs/evaluate/real/labels_drawn.json`.
+of ridges was set in view of them. `evaluate --real FOLDER --labels FILE` judges by them.
 """
 
 from __future__ import annotations
